@@ -1,0 +1,81 @@
+//! Why a transaction is refused: a client's fault, with a stable code on the wire, in receipts and in the RPC.
+
+use crate::codec::{Decode, DecodeError, Encode, Reader};
+use thiserror::Error;
+
+macro_rules! rejects {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $label:literal, $text:literal;)*) => {
+        /// A refused transaction. The number is the stable wire code; an id is never reused.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Error)]
+        #[repr(u16)]
+        pub enum Reject {
+            $($(#[$doc])* #[error($text)] $name = $code,)*
+        }
+
+        impl Reject {
+            /// Every code there is.
+            pub const ALL: &[Reject] = &[$(Reject::$name),*];
+
+            /// Short label for metrics and JSON.
+            pub fn label(self) -> &'static str {
+                match self { $(Self::$name => $label,)* }
+            }
+        }
+    };
+}
+
+rejects! {
+    /// The bytes are no transaction.
+    Malformed = 1, "malformed", "the bytes are not a transaction in canonical form";
+    /// Over the size limit of genesis.
+    TooLarge = 2, "too_large", "the transaction is larger than this ledger allows";
+    /// Made for another ledger.
+    WrongChain = 3, "wrong_chain", "the transaction names another ledger";
+    /// `valid_until` has passed.
+    Expired = 4, "expired", "the transaction has expired";
+    /// `valid_until` is further ahead than the validity window.
+    ValidUntilTooFar = 5, "valid_until_too_far", "valid_until is further ahead than this ledger's window";
+    /// Its id was executed already, or is queued.
+    Duplicate = 6, "duplicate", "a transaction with this id was taken already";
+    /// The signature does not verify.
+    BadSignature = 7, "bad_signature", "the signature does not verify";
+    /// The algorithm is unknown or not allowed on this ledger.
+    AlgorithmNotAllowed = 8, "algorithm_not_allowed", "the signature algorithm is not allowed on this ledger";
+    /// The sender has no account.
+    UnknownSender = 9, "unknown_sender", "the sender has no account";
+    /// The balance is smaller than the amount.
+    Overdraft = 10, "overdraft", "the sender's balance is smaller than the amount";
+    /// The receiver's balance would pass 2^64 − 1.
+    BalanceOverflow = 11, "balance_overflow", "the receiver's balance would overflow";
+    /// Sender and receiver are one account.
+    SelfTransfer = 12, "self_transfer", "sender and receiver are the same account";
+    /// The amount is zero.
+    ZeroAmount = 13, "zero_amount", "the amount is zero";
+    /// The ledger holds as many unexpired ids as genesis allows.
+    TooManyLiveIds = 14, "too_many_live_ids", "the ledger holds as many unexpired transactions as it may; try again later";
+}
+
+impl Reject {
+    /// The stable wire code.
+    pub fn code(self) -> u16 {
+        self as u16
+    }
+
+    /// The reject with this code.
+    pub fn from_code(code: u16) -> Option<Self> {
+        Self::ALL.iter().copied().find(|reject| reject.code() == code)
+    }
+}
+
+impl Encode for Reject {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.code().encode(out);
+    }
+}
+
+impl Decode for Reject {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let code = u16::decode(reader)?;
+        Self::from_code(code).ok_or(DecodeError::UnknownTag { field: "reject", value: code.into() })
+    }
+}
