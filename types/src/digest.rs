@@ -31,7 +31,11 @@ impl Digest {
     /// # Errors
     /// [`DecodeError::UnknownAlgorithm`] where `alg` is no digest algorithm.
     pub fn from_parts(alg: AlgId, bytes: [u8; 32]) -> Result<Self, DecodeError> {
-        if alg.kind() == AlgKind::Digest { Ok(Self { alg, bytes }) } else { Err(DecodeError::UnknownAlgorithm(alg as u8)) }
+        if alg.kind() == AlgKind::Digest {
+            Ok(Self { alg, bytes })
+        } else {
+            Err(DecodeError::UnknownAlgorithm(alg as u8))
+        }
     }
 
     /// The algorithm.

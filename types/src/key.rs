@@ -214,7 +214,8 @@ impl PublicKey {
 
 /// ZIP-215 §"Specification": accept iff s < L, A and R decode, and `[8](sB − kA − R) = O` with k = SHA-512(R‖A‖M) mod L.
 fn verify_zip215(key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
-    let decode = |bytes: &[u8]| CompressedEdwardsY::from_slice(bytes).ok().and_then(|y| y.decompress()).ok_or(InvalidSignature);
+    let decode =
+        |bytes: &[u8]| CompressedEdwardsY::from_slice(bytes).ok().and_then(|y| y.decompress()).ok_or(InvalidSignature);
     let (r_bytes, s_bytes) = signature.split_at_checked(32).ok_or(InvalidSignature)?;
     let s = Option::<Scalar>::from(Scalar::from_canonical_bytes(s_bytes.try_into().map_err(|_| InvalidSignature)?))
         .ok_or(InvalidSignature)?;

@@ -10,7 +10,7 @@
 //! let chain = ChainId(Digest::sha256(b"an example genesis"));
 //! let alice = SecretKey::ed25519_from_seed([1; 32]);
 //! let bob = SecretKey::ed25519_from_seed([2; 32]).public_key().address();
-//! let transfer = TransactionBody::Transfer { to: bob, amount: 25, memo: Vec::new() };
+//! let transfer = TransactionBody::Transfer { to: bob, amount: 25, memo: Default::default() };
 //! let tx = Transaction::sign(&chain, &alice, 1_700_000_060_000, 7, transfer).unwrap();
 //!
 //! // What arrives on the wire is parsed once, and its signature covers its id.
@@ -37,7 +37,10 @@ pub mod units;
 
 pub use address::{Address, AddressError};
 pub use alg::{AlgId, AlgKind};
-pub use block::{Block, BlockBody, BlockHeader, BlockRef, CommitRecord, Evidence, HeaderVote, Payload, PayloadDescriptor, RoundStatement};
+pub use block::{
+    Block, BlockBody, BlockHeader, BlockRef, CommitRecord, Evidence, HeaderVote, Payload, PayloadDescriptor,
+    RoundStatement,
+};
 pub use certificate::{Certificate, CertificateError, HeaderStatement};
 pub use codec::{Decode, DecodeError, Encode, Reader};
 pub use committee::{Authority, Committee, CommitteeError};

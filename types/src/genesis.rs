@@ -1,0 +1,227 @@
+//! Genesis: everything that all nodes must agree on from the start. Its digest is the chain id.
+
+use crate::address::Address;
+use crate::alg::AlgId;
+use crate::codec::{Encode, put_bytes, put_list};
+use crate::committee::{Authority, Committee, CommitteeError};
+use crate::digest::{ChainId, Hasher};
+use crate::units::{Epoch, TimestampMs};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use thiserror::Error;
+
+/// Consensus data with a number: a node with other values would compute other headers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Parameters {
+    /// Rounds below the last committed leader that a commit may still reach. Range 20 to 100,000.
+    pub gc_depth_rounds: u64,
+    /// Commits between two recomputations of the leader schedule. Range 1 to 10,000.
+    pub schedule_interval_commits: u64,
+    /// Commits whose votes are counted when the schedule is computed. Range 1 to 10,000.
+    pub schedule_window_commits: u64,
+    /// Most bytes of a block's payload. Range 1 KiB to 16 MiB.
+    pub block_payload_bytes_max: u32,
+    /// Most transactions of a block. Range 1 to 65,536.
+    pub block_transactions_max: u32,
+    /// Most bytes of a transaction. Range 256 B to 64 KiB.
+    pub transaction_bytes_max: u32,
+    /// How far ahead of commit time `valid_until` may lie, in milliseconds. Range 1 s to 24 h.
+    pub validity_window_ms: u64,
+    /// Most unexpired transaction ids that the ledger remembers. Range 1,000 to 1,000,000,000.
+    pub live_ids_max: u64,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self {
+            gc_depth_rounds: 300,
+            schedule_interval_commits: 20,
+            schedule_window_commits: 60,
+            block_payload_bytes_max: 1 << 20,
+            block_transactions_max: 4096,
+            transaction_bytes_max: 16 << 10,
+            validity_window_ms: 60_000,
+            live_ids_max: 8_000_000,
+        }
+    }
+}
+
+impl Parameters {
+    fn check(&self) -> Result<(), GenesisError> {
+        let range = |name, value: u64, min: u64, max: u64| {
+            if (min..=max).contains(&value) { Ok(()) } else { Err(GenesisError::OutOfRange { name, value, min, max }) }
+        };
+        range("gc_depth_rounds", self.gc_depth_rounds, 20, 100_000)?;
+        range("schedule_interval_commits", self.schedule_interval_commits, 1, 10_000)?;
+        range("schedule_window_commits", self.schedule_window_commits, 1, 10_000)?;
+        range("block_payload_bytes_max", self.block_payload_bytes_max.into(), 1 << 10, 16 << 20)?;
+        range("block_transactions_max", self.block_transactions_max.into(), 1, 1 << 16)?;
+        range("transaction_bytes_max", self.transaction_bytes_max.into(), 256, 64 << 10)?;
+        range("validity_window_ms", self.validity_window_ms, 1_000, 24 * 3_600_000)?;
+        range("live_ids_max", self.live_ids_max, 1_000, 1_000_000_000)?;
+        if self.transaction_bytes_max + 4 > self.block_payload_bytes_max {
+            return Err(GenesisError::TransactionOverBlock);
+        }
+        Ok(())
+    }
+}
+
+impl Encode for Parameters {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.gc_depth_rounds.encode(out);
+        self.schedule_interval_commits.encode(out);
+        self.schedule_window_commits.encode(out);
+        self.block_payload_bytes_max.encode(out);
+        self.block_transactions_max.encode(out);
+        self.transaction_bytes_max.encode(out);
+        self.validity_window_ms.encode(out);
+        self.live_ids_max.encode(out);
+    }
+}
+
+/// An account that exists from the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Allocation {
+    /// The account.
+    pub address: Address,
+    /// Its balance.
+    pub balance: u64,
+}
+
+impl Encode for Allocation {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.address.encode(out);
+        self.balance.encode(out);
+    }
+}
+
+/// Why a genesis cannot start a ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum GenesisError {
+    /// Not readable as a genesis.
+    #[error("genesis.toml: {0}")]
+    Toml(Box<toml::de::Error>),
+    /// A parameter outside its range.
+    #[error("parameter {name} = {value} is outside {min} to {max}")]
+    OutOfRange {
+        /// Which.
+        name: &'static str,
+        /// Its value.
+        value: u64,
+        /// Smallest allowed.
+        min: u64,
+        /// Largest allowed.
+        max: u64,
+    },
+    /// A transaction could be larger than a block.
+    #[error("transaction_bytes_max must leave room in block_payload_bytes_max")]
+    TransactionOverBlock,
+    /// The validators are no committee.
+    #[error(transparent)]
+    Committee(#[from] CommitteeError),
+    /// An account stands twice.
+    #[error("account {0} is allocated twice")]
+    RepeatedAccount(Address),
+    /// The balances add up to more than fits.
+    #[error("the balances add up to more than 2^64 - 1")]
+    SupplyOverflow,
+    /// An algorithm name that is unknown, unsupported, or not one that signs.
+    #[error("signature algorithm `{0}` is unknown or not supported by this build")]
+    Algorithm(String),
+}
+
+/// The start of a ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Genesis {
+    /// Name for people; part of the chain id.
+    pub name: String,
+    /// BFT time at height 0, in milliseconds since the Unix epoch.
+    pub created_ms: u64,
+    /// Names of the algorithms that transactions may be signed with.
+    pub signature_algorithms: Vec<String>,
+    /// Numbers that all nodes share.
+    #[serde(default)]
+    pub parameters: Parameters,
+    /// The first committee, in order.
+    pub validators: Vec<Authority>,
+    /// The first accounts.
+    #[serde(default)]
+    pub accounts: Vec<Allocation>,
+}
+
+impl Genesis {
+    /// Reads and checks `genesis.toml`.
+    ///
+    /// # Errors
+    /// [`GenesisError`].
+    pub fn from_toml(text: &str) -> Result<Self, GenesisError> {
+        let genesis: Self = toml::from_str(text).map_err(|error| GenesisError::Toml(Box::new(error)))?;
+        genesis.check()?;
+        Ok(genesis)
+    }
+
+    /// The text of `genesis.toml`.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a genesis has only string keys and TOML values")
+    }
+
+    /// Checks everything that [`Genesis::from_toml`] checks.
+    ///
+    /// # Errors
+    /// [`GenesisError`].
+    pub fn check(&self) -> Result<(), GenesisError> {
+        self.parameters.check()?;
+        self.committee()?;
+        self.algorithms()?;
+        let (mut seen, mut supply) = (BTreeSet::new(), 0u64);
+        for account in &self.accounts {
+            if !seen.insert(account.address) {
+                return Err(GenesisError::RepeatedAccount(account.address));
+            }
+            supply = supply.checked_add(account.balance).ok_or(GenesisError::SupplyOverflow)?;
+        }
+        Ok(())
+    }
+
+    /// The first committee, of epoch 1.
+    ///
+    /// # Errors
+    /// [`GenesisError::Committee`].
+    pub fn committee(&self) -> Result<Committee, GenesisError> {
+        Ok(Committee::new(Epoch(1), self.validators.clone())?)
+    }
+
+    /// The algorithms that transactions may be signed with.
+    ///
+    /// # Errors
+    /// [`GenesisError::Algorithm`].
+    pub fn algorithms(&self) -> Result<Vec<AlgId>, GenesisError> {
+        let named = |name: &String| {
+            AlgId::ALL.into_iter().find(|alg| alg.name() == name && alg.supported() && alg.signature_len() > 0)
+        };
+        self.signature_algorithms
+            .iter()
+            .map(|name| named(name).ok_or_else(|| GenesisError::Algorithm(name.clone())))
+            .collect()
+    }
+
+    /// BFT time at height 0.
+    pub fn timestamp(&self) -> TimestampMs {
+        TimestampMs(self.created_ms)
+    }
+
+    /// The identity of the ledger: the digest over all of this.
+    pub fn chain_id(&self) -> ChainId {
+        let mut encoded = Vec::new();
+        put_bytes(&mut encoded, self.name.as_bytes());
+        self.created_ms.encode(&mut encoded);
+        put_list(&mut encoded, &self.algorithms().unwrap_or_default());
+        self.parameters.encode(&mut encoded);
+        put_list(&mut encoded, &self.validators);
+        put_list(&mut encoded, &self.accounts);
+        ChainId(Hasher::new("stele/genesis/1").with(&encoded).finish())
+    }
+}
