@@ -1,0 +1,1 @@
+//! Closing, with a clock cranked by hand.

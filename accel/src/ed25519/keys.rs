@@ -1,0 +1,143 @@
+//! A bounded cache of decoded keys, and of encodings that decode to no key. Keyed by the 32 bytes; knows no curve.
+//!
+//! Two generations a shard: what is used moves to the young one; when that is full the old one is dropped and the young
+//! one takes its place. So memory is bounded, nothing scans, and a key that is used often stays.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+const SHARDS: usize = 16;
+
+type Generation<K> = HashMap<[u8; 32], Option<K>>;
+
+struct Shard<K> {
+    young: Generation<K>,
+    old: Generation<K>,
+}
+
+/// The lock of a shard is held for a lookup or an insertion, never while decoding: threads of one batch share the cache.
+pub(super) struct KeyCache<K> {
+    shards: [Mutex<Shard<K>>; SHARDS],
+    /// Keys in one generation of one shard.
+    generation_max: usize,
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+impl<K: Clone> KeyCache<K> {
+    /// For about `entries` keys (and at least one a shard and generation).
+    pub(super) fn new(entries: usize) -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Mutex::new(Shard { young: HashMap::new(), old: HashMap::new() })),
+            generation_max: entries.div_ceil(2 * SHARDS).max(1),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+        }
+    }
+
+    /// Hits and misses since the start.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+    }
+
+    /// The decoded form of each of `encodings`; those not known are decoded, all at once.
+    pub(super) fn get_or_decode(
+        &self,
+        encodings: &[&[u8; 32]],
+        decode: impl FnOnce(&[[u8; 32]]) -> Vec<Option<K>>,
+    ) -> Vec<Option<K>> {
+        let mut missing = Vec::new();
+        let mut keys: Vec<Option<K>> = Vec::with_capacity(encodings.len());
+        for (position, encoding) in encodings.iter().enumerate() {
+            let known = self.get(encoding);
+            if known.is_none() {
+                missing.push(position);
+            }
+            keys.push(known.flatten());
+        }
+        self.hits.fetch_add((encodings.len() - missing.len()) as u64, Ordering::Relaxed);
+        self.misses.fetch_add(missing.len() as u64, Ordering::Relaxed);
+        if !missing.is_empty() {
+            let wanted: Vec<[u8; 32]> = missing.iter().map(|position| *encodings[*position]).collect();
+            for (position, key) in missing.into_iter().zip(decode(&wanted)) {
+                self.insert(encodings[position], key.clone());
+                keys[position] = key;
+            }
+        }
+        keys
+    }
+
+    fn shard(&self, encoding: &[u8; 32]) -> std::sync::MutexGuard<'_, Shard<K>> {
+        // Which shard is no secret and needs no spread beyond that of honest keys: a chosen key can crowd one shard,
+        // which evicts earlier there and nothing worse.
+        let shard = &self.shards[usize::from(encoding[0]) % SHARDS];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, encoding: &[u8; 32]) -> Option<Option<K>> {
+        let mut shard = self.shard(encoding);
+        if let Some(key) = shard.young.get(encoding) {
+            return Some(key.clone());
+        }
+        let key = shard.old.remove(encoding)?;
+        self.put(&mut shard, encoding, key.clone());
+        Some(key)
+    }
+
+    fn insert(&self, encoding: &[u8; 32], key: Option<K>) {
+        self.put(&mut self.shard(encoding), encoding, key);
+    }
+
+    fn put(&self, shard: &mut Shard<K>, encoding: &[u8; 32], key: Option<K>) {
+        if shard.young.len() >= self.generation_max {
+            shard.old = std::mem::take(&mut shard.young);
+        }
+        shard.young.insert(*encoding, key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoding(number: u32) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        bytes[..4].copy_from_slice(&number.to_le_bytes());
+        bytes
+    }
+
+    /// Decodes to the number itself; odd ones to no key. Counts what it was asked.
+    fn look_up(cache: &KeyCache<u32>, number: u32, decoded: &mut usize) -> Option<u32> {
+        let keys = cache.get_or_decode(&[&encoding(number)], |encodings| {
+            *decoded += encodings.len();
+            encodings.iter().map(|_| number.is_multiple_of(2).then_some(number)).collect()
+        });
+        keys[0]
+    }
+
+    #[test]
+    fn a_key_and_a_failure_to_decode_are_both_remembered() {
+        let (cache, mut decoded) = (KeyCache::new(64), 0);
+        for _ in 0..3 {
+            assert_eq!(look_up(&cache, 2, &mut decoded), Some(2));
+            assert_eq!(look_up(&cache, 3, &mut decoded), None);
+        }
+        assert_eq!(decoded, 2);
+        assert_eq!(cache.counts(), (4, 2));
+    }
+
+    #[test]
+    fn the_cache_stays_bounded_and_keeps_what_is_used() {
+        let (cache, mut decoded) = (KeyCache::new(256), 0);
+        look_up(&cache, 0, &mut decoded);
+        for number in 1..10_000 {
+            look_up(&cache, number, &mut decoded);
+            look_up(&cache, 0, &mut decoded);
+        }
+        assert_eq!(decoded, 10_000, "the key in use was never evicted");
+        let held: usize =
+            cache.shards.iter().map(|shard| shard.lock().map_or(0, |s| s.young.len() + s.old.len())).sum();
+        assert!(held <= 256, "{held} keys held");
+    }
+}

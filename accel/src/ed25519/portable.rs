@@ -1,0 +1,47 @@
+//! The group on curve25519-dalek, which picks its own backend (serial, AVX2, AVX-512 IFMA) at run time.
+
+use super::{Entry, Group};
+use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
+use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
+use curve25519_dalek::scalar::Scalar;
+use curve25519_dalek::traits::{IsIdentity, VartimeMultiscalarMul};
+use std::iter::once;
+
+pub(super) struct Portable;
+
+/// The arithmetic on curve25519-dalek.
+fn decode_all(encodings: &[[u8; 32]]) -> Vec<Option<EdwardsPoint>> {
+    encodings.iter().map(|encoding| CompressedEdwardsY(*encoding).decompress()).collect()
+}
+
+impl Group for Portable {
+    type Key = EdwardsPoint;
+    type Point = EdwardsPoint;
+
+    const NAME: &'static str = "cpu";
+    const ALONE_MAX: usize = 3;
+
+    fn decode_keys(&self, encodings: &[[u8; 32]]) -> Vec<Option<EdwardsPoint>> {
+        decode_all(encodings)
+    }
+
+    fn decode_points(&self, encodings: &[[u8; 32]]) -> Vec<Option<EdwardsPoint>> {
+        decode_all(encodings)
+    }
+
+    fn sum_vanishes(&self, points: &[(i128, &EdwardsPoint)], keys: &[(Scalar, &EdwardsPoint)], b: &Scalar) -> bool {
+        // A negative z goes to the point, so that the scalar keeps its 128 bits and the upper windows stay empty.
+        let signed = points.iter().map(|(z, point)| if *z < 0 { -**point } else { **point });
+        let magnitudes = points.iter().map(|(z, _)| Scalar::from(z.unsigned_abs()));
+        let sum = EdwardsPoint::vartime_multiscalar_mul(
+            once(-b).chain(keys.iter().map(|(a, _)| *a)).chain(magnitudes),
+            once(ED25519_BASEPOINT_POINT).chain(keys.iter().map(|(_, key)| **key)).chain(signed),
+        );
+        sum.mul_by_cofactor().is_identity()
+    }
+
+    fn holds_alone(&self, _: &Entry<'_>, key: &EdwardsPoint, point: &EdwardsPoint, k: &Scalar, s: &Scalar) -> bool {
+        let difference = EdwardsPoint::vartime_double_scalar_mul_basepoint(k, &-key, s) - point;
+        difference.mul_by_cofactor().is_identity()
+    }
+}
