@@ -1,0 +1,94 @@
+//! Microseconds a signature: the reference, batches with a warm and a cold key cache, ed25519-zebra beside them; and
+//! Merkle roots. Every item has a key of its own. Criterion's time is for the whole batch: its `elem/s` says the rest.
+
+use accel::ed25519::{Ed25519, Entry};
+use accel::{Batch, CpuEngine, Engine, Item, Path};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use std::hint::black_box;
+use types::{Digest, SecretKey, SigningMessage};
+
+fn items(count: u32) -> Vec<Item> {
+    (0..count)
+        .map(|number| {
+            let mut seed = [3; 32];
+            seed[..4].copy_from_slice(&number.to_le_bytes());
+            let secret = SecretKey::ed25519_from_seed(seed);
+            let message = SigningMessage::transaction(&Digest::sha256(&number.to_le_bytes()));
+            Item { key: secret.public_key(), message, signature: secret.sign(&message) }
+        })
+        .collect()
+}
+
+fn entries(items: &[Item]) -> Vec<Entry<'_>> {
+    items
+        .iter()
+        .map(|item| Entry {
+            key: item.key.as_bytes().try_into().expect("32 bytes"),
+            message: item.message.as_bytes(),
+            signature: item.signature.as_bytes().try_into().expect("64 bytes"),
+        })
+        .collect()
+}
+
+fn verify(criterion: &mut Criterion) {
+    let all = items(4096);
+    let mut group = criterion.benchmark_group("ed25519");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("reference", |bencher| bencher.iter(|| black_box(all[0].verify_alone())));
+    for size in [1, 2, 4, 8, 64, 256, 1024, 4096] {
+        group.throughput(Throughput::Elements(size as u64));
+        let batch = Batch::new(all[..size].to_vec(), Path::Together);
+        let mut warm = CpuEngine::new(1, 65_536).expect("an engine");
+        let id = |name: String| BenchmarkId::new(name, size);
+        group.bench_function(id(format!("{} warm", warm.name())), |bencher| {
+            bencher.iter(|| assert!(warm.verify(&batch).expect("verdicts").all_valid()));
+        });
+        // A cache of 32 keys: with more distinct ones in a batch every key is decoded.
+        let mut cold = CpuEngine::new(1, 1).expect("an engine");
+        if size >= 64 {
+            group.bench_function(id(format!("{} cold", cold.name())), |bencher| {
+                bencher.iter(|| assert!(cold.verify(&batch).expect("verdicts").all_valid()));
+            });
+        }
+        let portable = Ed25519::portable(65_536).expect("an engine");
+        let entries = entries(&all[..size]);
+        group.bench_function(id(format!("{} warm", portable.name())), |bencher| {
+            bencher.iter(|| black_box(portable.verify(&entries, Path::Together)));
+        });
+        group.bench_function(id("zebra".into()), |bencher| {
+            bencher.iter(|| {
+                let mut zebra = ed25519_zebra::batch::Verifier::new();
+                for entry in &entries {
+                    zebra.queue(((*entry.key).into(), (*entry.signature).into(), &entry.message));
+                }
+                let rng = getrandom::rand_core::UnwrapErr(getrandom::SysRng);
+                zebra.verify(rng).expect("all valid");
+            });
+        });
+    }
+    let mut one_bad = all[..1024].to_vec();
+    one_bad[700].message = one_bad[701].message;
+    group.throughput(Throughput::Elements(1024));
+    let (batch, mut engine) = (Batch::new(one_bad, Path::Together), CpuEngine::new(1, 65_536).expect("an engine"));
+    group.bench_function(BenchmarkId::new(format!("{} one bad", engine.name()), 1024), |bencher| {
+        bencher.iter(|| assert_eq!(engine.verify(&batch).expect("verdicts").valid_count(), 1023));
+    });
+}
+
+fn merkle(criterion: &mut Criterion) {
+    let leaves: Vec<Digest> = (0..4096_u32).map(|number| Digest::sha256(&number.to_le_bytes())).collect();
+    let mut group = criterion.benchmark_group("merkle-sha256");
+    for size in [64, 1024, 4096] {
+        group.throughput(Throughput::Elements(size as u64));
+        group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+            bencher.iter(|| black_box(types::merkle_root(&leaves[..size])));
+        });
+    }
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(10).measurement_time(std::time::Duration::from_secs(1)).warm_up_time(std::time::Duration::from_millis(200));
+    targets = verify, merkle
+}
+criterion_main!(benches);

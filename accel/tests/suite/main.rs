@@ -1,0 +1,8 @@
+//! The engine against public vectors, an independent implementation and the reference; the service against its promises.
+
+#![allow(clippy::unwrap_used)]
+
+mod cases;
+mod properties;
+mod service;
+mod vectors;
