@@ -1,1 +1,36 @@
-//! See Cargo.toml.
+//! QUIC links with authenticated peers: framing, priorities, back-pressure.
+//!
+//! Two endpoints, on two ports, so that a flood of clients cannot starve consensus:
+//!
+//! - [`Mesh`]: the validators among each other. Both ends prove an Ed25519 key (raw public keys, RFC 7250) that the other
+//!   has pinned. Three [`Class`]es of frames, each with its own stream, queue and priority, and requests with answers.
+//! - [`ClientServer`] and [`ClientLink`]: many clients, who are not asked who they are, each with one framed stream.
+//!
+//! TLS 1.3 with X25519MLKEM768 first, no X.509, no session tickets, no early data, no migration. Every queue, window and
+//! timer is in [`limits`]. Deliberately absent: what a frame means, and who should get it.
+
+mod admission;
+mod clients;
+mod endpoint;
+pub mod error;
+pub mod frame;
+pub mod identity;
+mod lane;
+pub mod limits;
+pub mod mesh;
+mod queue;
+mod sockopt;
+pub mod stats;
+mod stream;
+
+pub use clients::{
+    ClientEvent, ClientEvents, ClientLink, ClientServer, ClientSink, ConnectError, SessionId, client_event_channel,
+};
+pub use endpoint::Wire;
+pub use error::{LinkFault, RequestError, SendError, TransportError, Violation};
+pub use identity::{IdentityFault, IdentityKey, SoftIdentity};
+pub use limits::{AdmissionLimits, ClassLimits, ClientLimits, Congestion, EventLimits, MeshLimits, QueueLimits};
+pub use mesh::{
+    Broadcast, Class, EventSink, Mesh, MeshConfig, MeshEvent, MeshEvents, PeerAddress, PeerStatus, Reply, event_channel,
+};
+pub use stats::{Refusal, Traffic, TransportStats};

@@ -1,0 +1,2 @@
+//! Throughput of a mesh link over loopback.
+fn main() {}

@@ -1,0 +1,123 @@
+//! The UDP socket and QUIC endpoint under the mesh and under the clients' side: buffers, datagram size, stateless resets.
+//!
+//! Tests replace the socket by an in-memory one ([`Wire::Abstract`]); everything above is the same.
+
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::net::{SocketAddr, UdpSocket};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use quinn::udp::{RecvMeta, Transmit};
+use quinn::{AsyncUdpSocket, Runtime, TokioRuntime, UdpPoller};
+
+use crate::error::TransportError;
+use crate::sockopt;
+
+/// What datagrams travel over.
+#[derive(Clone)]
+pub enum Wire {
+    /// A UDP socket bound to this address.
+    Udp(SocketAddr),
+    /// A socket made by the caller, and a seed for QUIC's own randomness (connection ids, padding): with tokio's paused
+    /// clock and one thread, a run is a function of its seeds.
+    Abstract(Arc<dyn AsyncUdpSocket>, [u8; 32]),
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Udp(addr) => write!(f, "Udp({addr})"),
+            Self::Abstract(..) => f.write_str("Abstract"),
+        }
+    }
+}
+
+/// Binds and starts an endpoint. `reset_secret` keeps stateless reset tokens valid across restarts.
+pub(crate) fn open(
+    wire: Wire,
+    server: Option<quinn::ServerConfig>,
+    reset_secret: Option<[u8; 32]>,
+    datagram_bytes_max: u16,
+    udp_buffer_bytes: u32,
+) -> Result<quinn::Endpoint, TransportError> {
+    let mut config = match reset_secret {
+        Some(secret) => {
+            let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &secret);
+            quinn::EndpointConfig::new(Arc::new(key))
+        }
+        None => quinn::EndpointConfig::default(),
+    };
+    config
+        .max_udp_payload_size(datagram_bytes_max)
+        .map_err(|_| TransportError::Limit { name: "datagram_bytes_max" })?;
+    let socket: Arc<dyn AsyncUdpSocket> = match wire {
+        Wire::Abstract(socket, seed) => {
+            config.rng_seed(Some(seed));
+            socket
+        }
+        Wire::Udp(addr) => {
+            let socket = UdpSocket::bind(addr).map_err(|source| TransportError::Bind { addr, source })?;
+            sockopt::grow_buffers(&socket, udp_buffer_bytes);
+            let inner = TokioRuntime.wrap_udp_socket(socket)?;
+            Arc::new(SegmentedSocket { inner, datagram_bytes_max })
+        }
+    };
+    Ok(quinn::Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(TokioRuntime))?)
+}
+
+/// Says goodbye on every connection and waits a moment for the goodbyes to leave.
+pub(crate) async fn close(endpoint: &quinn::Endpoint) {
+    endpoint.close(crate::error::code::SHUTDOWN, b"shutdown");
+    // The connections have been told to go; whether the farewell arrives is not worth more waiting.
+    let _ = tokio::time::timeout(Duration::from_millis(500), endpoint.wait_idle()).await;
+}
+
+/// Keeps segmentation offload within the 64 KiB that the kernel takes in one call, whatever the datagram size. Without
+/// it, ten datagrams of 8,900 bytes are refused by the kernel and look to QUIC like a path that swallows large packets.
+#[derive(Debug)]
+struct SegmentedSocket {
+    inner: Arc<dyn AsyncUdpSocket>,
+    datagram_bytes_max: u16,
+}
+
+/// IPv4's largest UDP payload.
+const UDP_BYTES_MAX: usize = 65_507;
+
+impl AsyncUdpSocket for SegmentedSocket {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        self.inner.clone().create_io_poller()
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.inner.try_send(transmit)
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        self.inner.poll_recv(cx, bufs, meta)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        (UDP_BYTES_MAX / usize::from(self.datagram_bytes_max)).clamp(1, self.inner.max_transmit_segments())
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        // quinn multiplies this by the datagram size for each receive buffer; one coalesced datagram has 64 KiB at most.
+        (UDP_BYTES_MAX / usize::from(self.datagram_bytes_max) + 1).min(self.inner.max_receive_segments())
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.inner.may_fragment()
+    }
+}
