@@ -173,11 +173,10 @@ fn crates(workspace: &Workspace, mut arguments: Arguments) -> Result<(), Failure
     let passed_on = arguments.rest();
     arguments.finish()?;
     setup::run(workspace)?;
-    let metadata = crate::workspace::output_of(
-        workspace.bare_cargo().args(["metadata", "--format-version", "1", "--no-deps"]),
-    )
-    .and_then(|text| serde_json::from_str::<Value>(&text).ok())
-    .ok_or_else(|| Failure::new("cargo metadata failed", "`cargo metadata` shows why"))?;
+    let metadata =
+        crate::workspace::output_of(workspace.bare_cargo().args(["metadata", "--format-version", "1", "--no-deps"]))
+            .and_then(|text| serde_json::from_str::<Value>(&text).ok())
+            .ok_or_else(|| Failure::new("cargo metadata failed", "`cargo metadata` shows why"))?;
     let benches = bench_targets(&metadata);
     if benches.is_empty() {
         println!("no crate has a bench");

@@ -19,8 +19,13 @@ pub fn run(workspace: &Workspace, flags: &[OsString]) -> Result<(), Failure> {
 }
 
 /// Builds the node's binary in a profile and returns its path.
+///
+/// Selecting one package, or no test, would resolve features without those that development dependencies add (tokio, subtle and others),
+/// and half of the dependencies would be compiled a second time for `cargo xtask test`. One small test program in the selection makes
+/// both commands resolve alike.
 pub fn build(workspace: &Workspace, profile: &str) -> Result<PathBuf, Failure> {
-    if !run_to_end(workspace.cargo().args(["build", "--package", "stele", "--bin", "stele", "--profile", profile]))? {
+    let selection = ["build", "--workspace", "--bin", "stele", "--test", "xtask_command_line", "--profile", profile];
+    if !run_to_end(workspace.cargo().args(selection))? {
         return Err(Failure::new("building `stele` failed; the compiler's words are above", ""));
     }
     // Cargo keeps the folder name of its first days for the profile `dev`.

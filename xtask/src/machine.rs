@@ -32,7 +32,8 @@ impl Machine {
         let unknown = || "unknown".to_owned();
         let file = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let field = |text: &str, name: &str| {
-            text.lines().find_map(|line| line.strip_prefix(name)?.split_once(':').map(|(_, value)| value.trim().to_owned()))
+            text.lines()
+                .find_map(|line| line.strip_prefix(name)?.split_once(':').map(|(_, value)| value.trim().to_owned()))
         };
         let memory = field(&file("/proc/meminfo"), "MemTotal").unwrap_or_default();
         let kibibytes = memory.split_whitespace().next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);

@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn debian_12_is_recognised() {
-        let release = OsRelease::parse("PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nVERSION_ID=\"12\"\nID=debian\n");
+        let release =
+            OsRelease::parse("PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nVERSION_ID=\"12\"\nID=debian\n");
         assert_eq!((release.id.as_str(), release.version.as_str()), ("debian", "12"));
         assert_eq!(release.name, "Debian GNU/Linux 12 (bookworm)");
         assert!(release.is_tested());

@@ -71,10 +71,10 @@ fn libclang() -> bool {
         return true;
     }
     let llvm = || entries(Path::new("/usr/lib")).into_iter().filter(|name| name.starts_with("llvm-"));
-    let library = library_dirs()
-        .into_iter()
-        .chain(llvm().map(|name| Path::new("/usr/lib").join(name).join("lib")))
-        .any(|dir| entries(&dir).iter().any(|name| name.starts_with("libclang") && name.contains(".so") && is_c_api(name)));
+    let library =
+        library_dirs().into_iter().chain(llvm().map(|name| Path::new("/usr/lib").join(name).join("lib"))).any(|dir| {
+            entries(&dir).iter().any(|name| name.starts_with("libclang") && name.contains(".so") && is_c_api(name))
+        });
     let headers = llvm().any(|name| {
         let versions = Path::new("/usr/lib").join(name).join("lib/clang");
         entries(&versions).iter().any(|version| versions.join(version).join("include/stddef.h").exists())

@@ -22,7 +22,10 @@ const OBJECTS_ABOUT: usize = 343;
 pub fn key(root: &Path) -> Result<String, Failure> {
     let lock = read_toml(&root.join("Cargo.lock"))?;
     let version = locked_version(&lock).ok_or_else(|| {
-        Failure::new("Cargo.lock names no librocksdb-sys", "restore Cargo.lock from the repository: `git checkout Cargo.lock`")
+        Failure::new(
+            "Cargo.lock names no librocksdb-sys",
+            "restore Cargo.lock from the repository: `git checkout Cargo.lock`",
+        )
     })?;
     let manifest = read_toml(&root.join("Cargo.toml"))?;
     let config = read_toml(&root.join(".cargo/config.toml"))?;
@@ -150,9 +153,11 @@ fn read_toml(path: &Path) -> Result<toml::Table, Failure> {
 }
 
 fn locked_version(lock: &toml::Table) -> Option<String> {
-    let package = lock.get("package")?.as_array()?.iter().find(|package| {
-        package.get("name").and_then(toml::Value::as_str) == Some("librocksdb-sys")
-    })?;
+    let package = lock
+        .get("package")?
+        .as_array()?
+        .iter()
+        .find(|package| package.get("name").and_then(toml::Value::as_str) == Some("librocksdb-sys"))?;
     Some(package.get("version")?.as_str()?.to_owned())
 }
 
@@ -236,7 +241,8 @@ mod tests {
         fs::create_dir_all(&dir).expect("the temporary folder is writable");
         fs::write(dir.join("source.a"), b"!<arch>").expect("the folder was just made");
         install(&dir.join("source.a"), &dir.join("kept")).expect("both ends are writable");
-        let kept: Vec<_> = fs::read_dir(dir.join("kept")).expect("install made it").flatten().map(|e| e.file_name()).collect();
+        let kept: Vec<_> =
+            fs::read_dir(dir.join("kept")).expect("install made it").flatten().map(|e| e.file_name()).collect();
         assert_eq!(kept, [ARCHIVE]);
         assert_eq!(fs::read(dir.join("kept").join(ARCHIVE)).expect("just copied"), b"!<arch>");
         fs::remove_dir_all(&dir).expect("ours to delete");

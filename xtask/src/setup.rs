@@ -80,7 +80,8 @@ fn check_rust() -> Result<(), Failure> {
 }
 
 fn version_of(text: &str) -> (u32, u32) {
-    let mut parts = text.split_whitespace().nth(1).unwrap_or_default().split(['.', '-']).map(|part| part.parse().unwrap_or(0));
+    let mut parts =
+        text.split_whitespace().nth(1).unwrap_or_default().split(['.', '-']).map(|part| part.parse().unwrap_or(0));
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
 }
 
@@ -120,7 +121,9 @@ fn install(missing: &[&Package]) -> Result<(), Failure> {
             format!("apt-get succeeded, but these are still not found: {}", still.join(", ")),
             "`cargo xtask setup --check` lists what was looked for",
         )),
-        (false, _) => Err(Failure::new("apt-get failed; its own words are above", format!("once it is mended: {command}"))),
+        (false, _) => {
+            Err(Failure::new("apt-get failed; its own words are above", format!("once it is mended: {command}")))
+        }
     }
 }
 

@@ -27,7 +27,7 @@ struct Policy {
     exceptions: HashMap<String, HashSet<String>>,
     /// Crate to reason.
     banned: BTreeMap<String, String>,
-    /// `name@version` entries whose duplicates are accepted.
+    /// `name@0.8` entries, which cover 0.8.x, whose duplicates are accepted.
     skipped: BTreeSet<String>,
     registries: HashSet<String>,
 }
@@ -115,8 +115,9 @@ impl Policy {
                 complaints.push(format!("{label}: banned: {reason}"));
             }
             let exception = self.exceptions.get(&package.name);
-            let allowed =
-                |licence: &str| self.allowed.contains(licence) || exception.is_some_and(|extra| extra.contains(licence));
+            let allowed = |licence: &str| {
+                self.allowed.contains(licence) || exception.is_some_and(|extra| extra.contains(licence))
+            };
             match &package.licence {
                 Some(licence) if spdx::is_satisfied(licence, &allowed) => {}
                 Some(licence) => complaints.push(format!("{label}: licence `{licence}` is not allowed")),
@@ -132,9 +133,7 @@ impl Policy {
                     }
                 }
             }
-            if !self.skipped.contains(&format!("{}@{}", package.name, package.version))
-                && !self.skipped.contains(&package.name)
-            {
+            if !self.skipped.iter().any(|skip| covers(skip, package)) {
                 versions.entry(&package.name).or_default().insert(&package.version);
             }
         }
@@ -201,6 +200,14 @@ fn reachable(metadata: &Value) -> Vec<Package> {
             is_member: package["id"].as_str().is_some_and(|id| members.contains(id)),
         })
         .collect()
+}
+
+/// Whether `name` or `name@version` names this package, `0.8` standing for every 0.8.x.
+fn covers(entry: &str, package: &Package) -> bool {
+    let (name, version) = entry.split_once('@').unwrap_or((entry, ""));
+    let rest = package.version.strip_prefix(version);
+    name == package.name
+        && (version.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '+'])))
 }
 
 fn strings(table: &toml::Table, key: &str) -> Vec<String> {
@@ -280,6 +287,14 @@ mod tests {
         assert_eq!(complaints(&two("rand")).len(), 1);
         assert!(complaints(&two("syn")).is_empty());
         assert!(Policy::parse(&POLICY.replace(", reason = \"old macros\"", "")).is_err());
+    }
+
+    #[test]
+    fn a_skip_entry_covers_whole_version_components() {
+        assert!(covers("rand@0.8", &package("rand", "0.8.5", "MIT")));
+        assert!(covers("rand", &package("rand", "0.8.5", "MIT")));
+        assert!(!covers("rand@0.8", &package("rand", "0.80.0", "MIT")));
+        assert!(!covers("rand@0.8", &package("rand_core", "0.8.5", "MIT")));
     }
 
     #[test]

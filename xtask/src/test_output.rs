@@ -55,6 +55,16 @@ impl Totals {
 
 /// Runs `command` until it ends or `limit` has passed; then it is killed and counts as one failure.
 pub fn run(program: &str, command: &mut Command, limit: Duration) -> Result<Totals, Failure> {
+    run_into(&mut std::io::stdout(), program, command, limit)
+}
+
+/// Tests of this very file print lines that look like totals, so they keep them off the terminal.
+fn run_into(
+    terminal: &mut dyn Write,
+    program: &str,
+    command: &mut Command,
+    limit: Duration,
+) -> Result<Totals, Failure> {
     let refused = |error: std::io::Error| Failure::io(format!("running {program}"), &error);
     let mut child = command.stdout(Stdio::piped()).spawn().map_err(refused)?;
     let mut pipe = child.stdout.take().expect("the pipe was asked for on the line above");
@@ -74,7 +84,6 @@ pub fn run(program: &str, command: &mut Command, limit: Duration) -> Result<Tota
     loop {
         match chunks.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(chunk) => {
-                let mut terminal = std::io::stdout();
                 terminal.write_all(&chunk).and_then(|()| terminal.flush()).ok();
                 for byte in chunk {
                     if byte == b'\n' {
@@ -109,6 +118,10 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(60);
 
+    fn quietly(program: &str, command: &mut Command, limit: Duration) -> Result<Totals, Failure> {
+        run_into(&mut std::io::sink(), program, command, limit)
+    }
+
     fn shell(script: &str) -> Command {
         let mut shell = Command::new("sh");
         shell.args(["-c", script]);
@@ -118,8 +131,14 @@ mod tests {
     #[test]
     fn totals_are_read_from_libtest_lines() {
         let mut totals = Totals::default();
-        totals.read_line("x", "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.42s");
-        totals.read_line("x", "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s");
+        totals.read_line(
+            "x",
+            "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.42s",
+        );
+        totals.read_line(
+            "x",
+            "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s",
+        );
         totals.read_line("x", "test committer::skips ... FAILED");
         totals.read_line("x", "test committer::commits ... ok");
         assert_eq!((totals.passed, totals.failed, totals.ignored), (15, 2, 1));
@@ -128,20 +147,20 @@ mod tests {
 
     #[test]
     fn a_program_that_dies_without_totals_is_a_failure() {
-        let totals = run("dies", &mut shell("echo running; kill -ABRT $$"), LIMIT).expect("sh exists");
+        let totals = quietly("dies", &mut shell("echo running; kill -ABRT $$"), LIMIT).expect("sh exists");
         assert_eq!((totals.passed, totals.failed, totals.failures.len()), (0, 1, 1));
     }
 
     #[test]
     fn a_program_that_reports_its_failures_is_counted_once() {
         let script = "echo 'test result: FAILED. 4 passed; 2 failed; 0 ignored'; exit 101";
-        let totals = run("fails", &mut shell(script), LIMIT).expect("sh exists");
+        let totals = quietly("fails", &mut shell(script), LIMIT).expect("sh exists");
         assert_eq!((totals.passed, totals.failed), (4, 2));
     }
 
     #[test]
     fn a_program_that_hangs_is_killed_and_named() {
-        let totals = run("hangs", &mut shell("exec sleep 1000"), Duration::from_millis(50)).expect("sh exists");
+        let totals = quietly("hangs", &mut shell("exec sleep 1000"), Duration::from_millis(50)).expect("sh exists");
         assert_eq!(totals.failed, 1);
         assert!(totals.failures[0].contains("hangs"));
     }

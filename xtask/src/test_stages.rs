@@ -302,7 +302,12 @@ fn report(rows: &[Row], budgets_apply: bool) -> ExitCode {
     }
     for row in rows {
         if budgets_apply && row.took > row.budget {
-            println!("\nWARNING: {} took {}, over its budget of {}", row.name, duration(row.took), duration(row.budget));
+            println!(
+                "\nWARNING: {} took {}, over its budget of {}",
+                row.name,
+                duration(row.took),
+                duration(row.budget)
+            );
         }
         totals.add(row.totals.clone());
     }
