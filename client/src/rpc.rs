@@ -13,8 +13,10 @@ use types::{
     Parameters, PublicKey, Reject, Stake, TransactionId,
 };
 
+mod client;
 mod status;
 
+pub use client::{AtHeight, Follow, RpcClient, RpcError};
 pub use status::{CertifiedMs, LogStatus, NodeState, NodeStatus, SignerStatus, VerifyStatus};
 
 /// Names of methods, subscriptions and their notifications.

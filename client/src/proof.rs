@@ -1,0 +1,125 @@
+//! What a node says, checked without trust in it: a receipt, up to the signatures of a quorum.
+//!
+//! Needs the ledger's id and its committee, which come from `genesis.toml`, never from the node that is checked.
+//! Deliberately absent: fetching anything, and changes of committee, which a later epoch's caller follows header by
+//! header through `next_committee`.
+
+use crate::rpc::{HexBytes, ProofInfo};
+use thiserror::Error;
+use types::{
+    Certificate, CertificateError, ChainId, Committee, DecodeError, Encode, Epoch, Height, LedgerHeader, MerkleProof,
+    Outcome, Receipt, TimestampMs, TransactionId,
+};
+
+/// Why a proof proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ProofError {
+    /// A part is not canonical.
+    #[error("the {part} cannot be read: {source}")]
+    Decode {
+        /// Which part.
+        part: &'static str,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
+    /// The receipt is of another transaction.
+    #[error("the receipt is of transaction {0}")]
+    OtherTransaction(TransactionId),
+    /// The header is of another ledger.
+    #[error("the header is of ledger {0}")]
+    OtherChain(ChainId),
+    /// The header is of an epoch with another committee than the one at hand.
+    #[error("the header is of epoch {0}, whose committee is not the one at hand")]
+    OtherCommittee(Epoch),
+    /// The two inclusion proofs are for different positions.
+    #[error("transaction and receipt are proven at different positions")]
+    Position,
+    /// The transaction is not under the header's transaction root.
+    #[error("the transaction is not included in the header")]
+    TransactionNotIncluded,
+    /// The receipt is not under the header's receipt root.
+    #[error("the receipt is not included in the header")]
+    ReceiptNotIncluded,
+    /// The certificate is over another header.
+    #[error("the certificate is over another header")]
+    OtherHeader,
+    /// The certificate does not hold.
+    #[error("the certificate does not hold: {0}")]
+    Certificate(#[from] CertificateError),
+}
+
+/// What a proof has proven: validators with stake ≥ Q hold that this became of the transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VerifiedReceipt {
+    /// Height at which the transaction stands.
+    pub height: Height,
+    /// Position among the transactions of that height.
+    pub index: u32,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// BFT time of that height.
+    pub time: TimestampMs,
+}
+
+/// Checks that `proof` proves what became of transaction `id`: both inclusions, the header's digest, the certificate.
+///
+/// # Errors
+/// [`ProofError`]: the first thing that does not hold.
+pub fn verify_proof(
+    proof: &ProofInfo,
+    id: &TransactionId,
+    chain: ChainId,
+    committee: &Committee,
+) -> Result<VerifiedReceipt, ProofError> {
+    let receipt: Receipt = decode("receipt", &proof.receipt)?;
+    let transaction_proof: MerkleProof = decode("transaction's inclusion proof", &proof.transaction_proof)?;
+    let receipt_proof: MerkleProof = decode("receipt's inclusion proof", &proof.receipt_proof)?;
+    if receipt.transaction != *id {
+        return Err(ProofError::OtherTransaction(receipt.transaction));
+    }
+    let header = verify_header(&proof.header, &proof.certificate, chain, committee)?;
+    let position = |proof: &MerkleProof| (proof.index, proof.count);
+    if position(&transaction_proof) != position(&receipt_proof) {
+        return Err(ProofError::Position);
+    }
+    if !transaction_proof.verify(&id.to_bytes(), &header.transaction_root) {
+        return Err(ProofError::TransactionNotIncluded);
+    }
+    if !receipt_proof.verify(&proof.receipt.0, &header.receipt_root) {
+        return Err(ProofError::ReceiptNotIncluded);
+    }
+    let index = u32::try_from(receipt_proof.index).map_err(|_| ProofError::Position)?;
+    Ok(VerifiedReceipt { height: header.height, index, outcome: receipt.outcome, time: header.timestamp })
+}
+
+/// Checks that an encoded ledger header is certified by `committee`, and reads it.
+///
+/// # Errors
+/// [`ProofError`]: the first thing that does not hold.
+pub fn verify_header(
+    header: &HexBytes,
+    certificate: &HexBytes,
+    chain: ChainId,
+    committee: &Committee,
+) -> Result<LedgerHeader, ProofError> {
+    let header: LedgerHeader = decode("header", header)?;
+    let certificate: Certificate = decode("certificate", certificate)?;
+    if header.chain != chain {
+        return Err(ProofError::OtherChain(header.chain));
+    }
+    if (header.epoch, header.committee) != (committee.epoch(), committee.digest()) {
+        return Err(ProofError::OtherCommittee(header.epoch));
+    }
+    if (certificate.vote.height, certificate.vote.header) != (header.height, header.digest()) {
+        return Err(ProofError::OtherHeader);
+    }
+    certificate.verify(chain, committee)?;
+    Ok(header)
+}
+
+fn decode<T: types::Decode>(part: &'static str, bytes: &HexBytes) -> Result<T, ProofError> {
+    bytes.decode().map_err(|source| ProofError::Decode { part, source })
+}
+
+#[cfg(test)]
+mod tests;
