@@ -91,7 +91,7 @@ fn compile(workspace: &Workspace, build: &Path) -> Result<Duration, Failure> {
         .stdout(log.try_clone().map_err(refused)?)
         .stderr(log)
         .spawn()
-        .map_err(refused)?;
+        .map_err(|error| Failure::io("starting cargo", &error))?;
     let mut progress = Progress::start();
     let status = loop {
         if let Some(status) = child.try_wait().map_err(refused)? {
