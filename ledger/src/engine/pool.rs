@@ -1,0 +1,148 @@
+//! The shard workers: persistent threads that own nothing between commits. A commit hands each its shard and takes the
+//! shard back with the result, so no lock guards the state.
+
+use super::mesh::Mesh;
+use super::queues::{Part, Queues};
+use crate::admission::Operation;
+use crate::shard::Shard;
+use crate::state::{StateFault, StateReader};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use types::Height;
+
+/// One shard's share of a commit.
+struct Job {
+    sequence: u64,
+    height: Height,
+    shard: Box<Shard>,
+    operations: Arc<Vec<Operation>>,
+}
+
+/// A worker's answer.
+enum Done {
+    /// The shard comes back.
+    Finished { index: usize, shard: Box<Shard>, part: Result<Part, StateFault> },
+    /// The worker is lost, and its shard with it.
+    Panicked,
+}
+
+/// The workers of an engine.
+pub(super) struct Pool {
+    jobs: Vec<Sender<Job>>,
+    done: Receiver<Done>,
+    threads: Vec<JoinHandle<()>>,
+    sequence: u64,
+}
+
+impl Pool {
+    /// Starts one worker a shard.
+    pub(super) fn start(count: usize, reader: &Arc<dyn StateReader>) -> std::io::Result<Self> {
+        let (answers, done) = bounded(count);
+        let mut pool = Self { jobs: Vec::new(), done, threads: Vec::new(), sequence: 0 };
+        for (index, mesh) in Mesh::connect(count).into_iter().enumerate() {
+            let (jobs, inbox) = bounded(1);
+            let mut worker = Worker { index, mesh, reader: Arc::clone(reader), answers: answers.clone() };
+            let thread = std::thread::Builder::new().name(format!("shard-{index}"));
+            pool.threads.push(thread.spawn(move || worker.serve(&inbox))?);
+            pool.jobs.push(jobs);
+        }
+        Ok(pool)
+    }
+
+    /// Hands out a commit.
+    pub(super) fn start_commit(&mut self, shards: Vec<Box<Shard>>, operations: Vec<Operation>, height: Height) {
+        self.sequence += 1;
+        let operations = Arc::new(operations);
+        for (jobs, shard) in self.jobs.iter().zip(shards) {
+            let job = Job { sequence: self.sequence, height, shard, operations: Arc::clone(&operations) };
+            jobs.send(job).expect("workers serve as long as the pool exists");
+        }
+    }
+
+    /// Waits for the commit, and takes the shards back. On a fault none of them has changed.
+    ///
+    /// # Panics
+    /// Where a worker panicked: that is our own bug, and its shard is lost.
+    pub(super) fn finish_commit(&mut self) -> (Vec<Box<Shard>>, Result<Vec<Part>, StateFault>) {
+        let mut returned: Vec<_> = self.jobs.iter().map(|_| None).collect();
+        for _ in 0..self.jobs.len() {
+            match self.done.recv() {
+                Ok(Done::Finished { index, shard, part }) => returned[index] = Some((shard, part)),
+                Ok(Done::Panicked) | Err(_) => panic!("a shard worker panicked"),
+            }
+        }
+        let (mut shards, mut parts, mut fault) = (Vec::new(), Vec::new(), None);
+        for (shard, part) in returned.into_iter().flatten() {
+            shards.push(shard);
+            match (part, &fault) {
+                (Ok(part), _) => parts.push(part),
+                (Err(found), None | Some(StateFault::OtherShard)) => fault = Some(found),
+                (Err(_), Some(_)) => {}
+            }
+        }
+        let Some(fault) = fault else { return (shards, Ok(parts)) };
+        shards.iter_mut().for_each(|shard| shard.abandon());
+        (shards, Err(fault))
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.jobs.clear();
+        for thread in self.threads.drain(..) {
+            // A panic was reported where it was noticed.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What a worker thread holds.
+struct Worker {
+    index: usize,
+    mesh: Mesh,
+    reader: Arc<dyn StateReader>,
+    answers: Sender<Done>,
+}
+
+impl Worker {
+    fn serve(&mut self, jobs: &Receiver<Job>) {
+        for Job { sequence, height, mut shard, operations } in jobs {
+            self.mesh.begin(sequence);
+            let watch = Watch { mesh: &mut self.mesh, answers: &self.answers };
+            let part = share(&mut shard, &operations, height, watch.mesh, &*self.reader);
+            std::mem::forget(watch);
+            // Nobody waits for the answer where the ledger is being dropped.
+            let _ = self.answers.send(Done::Finished { index: self.index, shard, part });
+        }
+    }
+}
+
+/// Tells the others when the worker unwinds.
+struct Watch<'a> {
+    mesh: &'a mut Mesh,
+    answers: &'a Sender<Done>,
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        self.mesh.abandon();
+        let _ = self.answers.send(Done::Panicked);
+    }
+}
+
+/// One shard's share of a commit.
+fn share(
+    shard: &mut Shard,
+    operations: &[Operation],
+    height: Height,
+    mesh: &mut Mesh,
+    reader: &dyn StateReader,
+) -> Result<Part, StateFault> {
+    let queues = Queues::build(operations, mesh.me(), shard);
+    shard.load(reader).inspect_err(|_| mesh.abandon())?;
+    let rejects = queues.run(shard, mesh).map_err(|_| StateFault::OtherShard)?;
+    let mut change = shard.settle(height);
+    change.work.values_sent = mesh.sent();
+    Ok(Part { rejects, change })
+}

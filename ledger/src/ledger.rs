@@ -1,0 +1,304 @@
+//! The ledger: a chain of headers over a state, moved forward by one ordered commit at a time.
+
+use crate::account::Account;
+use crate::admission::{Admission, Admitted};
+use crate::checkpoint::{LedgerCheckpoint, ResumeError};
+use crate::engine::{Effects, Engine};
+use crate::executed::{Executed, LiveChange, Work};
+use crate::input::CommitInput;
+use crate::live::{LiveBucket, LiveSet};
+use crate::lthash::{Expansion, LtHash};
+use crate::proof;
+use crate::screen::{Policy, Screen};
+use crate::shard::Shard;
+use crate::state::{StateFault, StateReader};
+use crate::table::TableKey;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use types::header::HEADER_VERSION;
+use types::{
+    ChainId, Digest, Epoch, Genesis, GenesisError, Height, LedgerHeader, Outcome, TransactionBody, TransactionId,
+};
+
+/// Most shards, and so most worker threads; a larger number counts as this.
+const SHARDS_MAX: u16 = 64;
+
+/// Local knobs. None of them changes a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerOptions {
+    /// Accounts kept in memory, over all shards; about 150 bytes each. Accounts that storage may not hold yet are kept
+    /// beyond this. Default 262,144.
+    pub cached_accounts: usize,
+    /// Expansions of account elements kept in memory, over all shards; 2 KiB each. Default 8,192.
+    pub cached_expansions: usize,
+    /// Fewest operations of a commit that are worth waking the shard workers for. Default 512.
+    pub parallel_min: usize,
+    /// Keys the lookup tables, so that clients cannot make addresses collide in them. Any number that they do not know.
+    pub table_seed: u64,
+}
+
+impl Default for LedgerOptions {
+    fn default() -> Self {
+        Self { cached_accounts: 1 << 18, cached_expansions: 8_192, parallel_min: 512, table_seed: 0 }
+    }
+}
+
+/// See the head of this file. One thread owns it; [`Ledger::screen`] is for the others.
+pub struct Ledger {
+    chain: ChainId,
+    epoch: Epoch,
+    committee: Digest,
+    live_ids_max: u64,
+    policy: Policy,
+    table_key: TableKey,
+    shards: NonZeroU16,
+    engine: Engine,
+    live: LiveSet,
+    state: LtHash,
+    header: LedgerHeader,
+    header_digest: Digest,
+}
+
+impl Ledger {
+    /// A new ledger, with the result of height 0: its header and the accounts that genesis allocates, which storage must
+    /// hold before the first commit is executed.
+    ///
+    /// # Errors
+    /// [`GenesisError`] where [`Genesis::check`] would fail on the committee or the algorithms.
+    pub fn genesis(
+        genesis: &Genesis,
+        shards: NonZeroU16,
+        reader: Arc<dyn StateReader>,
+        options: LedgerOptions,
+    ) -> Result<(Self, Executed), GenesisError> {
+        let committee = genesis.committee()?;
+        let mut accounts: Vec<_> = genesis
+            .accounts
+            .iter()
+            .map(|allocation| (allocation.address, Account { balance: allocation.balance, transfers_out: 0 }))
+            .collect();
+        accounts.sort_unstable_by_key(|(address, _)| *address);
+        let state = LtHash::of_state(accounts.iter().map(|(address, account)| (address, account)), []);
+        let header = LedgerHeader {
+            version: HEADER_VERSION,
+            chain: genesis.chain_id(),
+            epoch: committee.epoch(),
+            committee: committee.digest(),
+            height: Height(0),
+            previous: Digest::ZERO,
+            commit: Digest::ZERO,
+            transaction_root: proof::transaction_root([]),
+            receipt_root: proof::receipt_root(&[]),
+            state_digest: state.digest(),
+            state_root: Digest::ZERO,
+            timestamp: genesis.timestamp(),
+            next_committee: None,
+        };
+        let work =
+            Work { accounts_changed: accounts.len() as u64, expansions: accounts.len() as u64, ..Work::default() };
+        let ledger = Self::over(genesis, header, state, shards, reader, options)?;
+        let executed = Executed {
+            header: ledger.header.clone(),
+            header_digest: ledger.header_digest,
+            receipts: Vec::new(),
+            accounts,
+            certified: Vec::new(),
+            live: LiveChange::default(),
+            checkpoint: ledger.checkpoint(),
+            faulty: Vec::new(),
+            work,
+        };
+        Ok((ledger, executed))
+    }
+
+    /// The ledger as it stood after the height of a checkpoint. `live` are the buckets that storage holds for it, in any
+    /// order: those added up to that height and not dropped.
+    ///
+    /// # Errors
+    /// [`ResumeError`] where checkpoint, genesis and live ids do not belong together. The accounts are not looked at;
+    /// an audit compares [`LtHash::of_state`] with [`LedgerCheckpoint::state`].
+    pub fn resume(
+        genesis: &Genesis,
+        checkpoint: LedgerCheckpoint,
+        live: impl IntoIterator<Item = LiveBucket>,
+        shards: NonZeroU16,
+        reader: Arc<dyn StateReader>,
+        options: LedgerOptions,
+    ) -> Result<Self, ResumeError> {
+        let LedgerCheckpoint { header, state, live_ids, live_buckets } = checkpoint;
+        let (expected, found) = (genesis.chain_id(), header.chain);
+        if expected != found {
+            return Err(ResumeError::OtherChain { expected, found });
+        }
+        let (expected, found) = (header.state_digest, state.digest());
+        if expected != found {
+            return Err(ResumeError::StateDigest { expected, found });
+        }
+        let named = header.committee;
+        let mut ledger = Self::over(genesis, header, state, shards, reader, options)?;
+        if named != ledger.committee {
+            return Err(ResumeError::OtherCommittee);
+        }
+        let mut fresh = true;
+        for bucket in live {
+            let digest = bucket.digest();
+            fresh &= bucket.height <= ledger.header.height && ledger.live.insert(&bucket, digest);
+        }
+        let (ids, buckets) = (ledger.live.ids().count(), ledger.live.bucket_count());
+        if !fresh || (ids, buckets) != (live_ids, live_buckets) {
+            let (expected_ids, expected_buckets) = (live_ids, live_buckets);
+            return Err(ResumeError::LiveIds { ids, buckets, expected_ids, expected_buckets });
+        }
+        Ok(ledger)
+    }
+
+    /// Executes the next commit. What it returns must be stored, at once or later; see [`Ledger::persisted`].
+    ///
+    /// # Errors
+    /// [`StateFault`] where storage fails; the ledger is unchanged and the commit may be tried again.
+    ///
+    /// # Panics
+    /// Where the commit is not the next one or its time runs backwards: both would be a bug of ordering.
+    pub fn execute(&mut self, input: CommitInput) -> Result<Executed, StateFault> {
+        assert_eq!(input.height, self.header.height.next(), "commits are executed one after the other");
+        assert!(input.timestamp >= self.header.timestamp, "BFT time never runs backwards");
+        let (run_out, run_out_ids) = self.live.run_out(input.timestamp);
+        let Admitted { operations, mut receipts, claimed, faulty } = self.admission(run_out_ids).admit(&input);
+        let (effects, transaction_root) = self.engine.run(operations, input.height, || {
+            proof::transaction_root(receipts.iter().map(|receipt| receipt.transaction))
+        });
+        let Effects { rejects, accounts, state, mut work } = effects?;
+        for (position, reject) in rejects {
+            receipts[position as usize].outcome = Outcome::Rejected(reject);
+        }
+        self.state.combine(&state);
+        work.expansions += run_out.len() as u64 + u64::from(claimed.is_some());
+        self.change_live(&input, &run_out, claimed.as_ref());
+        self.header = LedgerHeader {
+            version: HEADER_VERSION,
+            chain: self.chain,
+            epoch: self.epoch,
+            committee: self.committee,
+            height: input.height,
+            previous: self.header_digest,
+            commit: input.commit,
+            transaction_root,
+            receipt_root: proof::receipt_root(&receipts),
+            state_digest: self.state.digest(),
+            state_root: Digest::ZERO,
+            timestamp: input.timestamp,
+            next_committee: None,
+        };
+        self.header_digest = self.header.digest();
+        let certified = input.transactions.iter().zip(&receipts).filter_map(certified).collect();
+        Ok(Executed {
+            header: self.header.clone(),
+            header_digest: self.header_digest,
+            receipts,
+            accounts,
+            certified,
+            live: LiveChange { added: claimed, dropped: run_out.into_iter().map(|(height, _)| height).collect() },
+            checkpoint: self.checkpoint(),
+            faulty,
+            work,
+        })
+    }
+
+    /// Says that every read through [`StateReader`] from now on sees all changes up to this height. Until then the
+    /// accounts that were changed stay in memory, so a caller that never says it never frees them.
+    pub fn persisted(&mut self, height: Height) {
+        self.engine.persisted(height);
+    }
+
+    /// The last height and its header.
+    pub fn tip(&self) -> (Height, &LedgerHeader) {
+        (self.header.height, &self.header)
+    }
+
+    /// Digest of the last header.
+    pub fn header_digest(&self) -> Digest {
+        self.header_digest
+    }
+
+    /// What [`Ledger::resume`] continues from.
+    pub fn checkpoint(&self) -> LedgerCheckpoint {
+        LedgerCheckpoint {
+            header: self.header.clone(),
+            state: self.state.clone(),
+            live_ids: self.live.ids().count(),
+            live_buckets: self.live.bucket_count(),
+        }
+    }
+
+    /// The cheap checks of ingress, for any thread.
+    pub fn screen(&self) -> Screen {
+        Screen::new(self.policy.clone(), Arc::clone(self.live.ids()))
+    }
+
+    fn over(
+        genesis: &Genesis,
+        header: LedgerHeader,
+        state: LtHash,
+        shards: NonZeroU16,
+        reader: Arc<dyn StateReader>,
+        options: LedgerOptions,
+    ) -> Result<Self, GenesisError> {
+        let committee = genesis.committee()?;
+        let shards = shards.min(NonZeroU16::new(SHARDS_MAX).expect("SHARDS_MAX is not zero"));
+        let share = |total: usize| total.div_ceil(usize::from(shards.get()));
+        let (accounts, expansions) = (share(options.cached_accounts), share(options.cached_expansions));
+        let table_key = TableKey::new(options.table_seed);
+        let shard = |_| Box::new(Shard::new(accounts, expansions, header.height, table_key));
+        let live_ids_max = genesis.parameters.live_ids_max;
+        Ok(Self {
+            chain: header.chain,
+            epoch: committee.epoch(),
+            committee: committee.digest(),
+            live_ids_max,
+            policy: Policy::new(genesis)?,
+            table_key,
+            shards,
+            engine: Engine::new((0..shards.get()).map(shard).collect(), options.parallel_min, reader),
+            live: LiveSet::new(live_ids_max, table_key),
+            state,
+            header_digest: header.digest(),
+            header,
+        })
+    }
+
+    fn admission(&self, run_out_ids: u64) -> Admission<'_> {
+        let live = self.live.ids();
+        Admission {
+            policy: &self.policy,
+            live,
+            room: (self.live_ids_max + run_out_ids).saturating_sub(live.count()),
+            shards: self.shards,
+            table_key: self.table_key,
+        }
+    }
+
+    /// Drops the buckets that have run out and takes in the new one, in the set and in the state digest.
+    fn change_live(&mut self, input: &CommitInput, run_out: &[(Height, Digest)], claimed: Option<&LiveBucket>) {
+        let mut expansion = Expansion::zeroed();
+        for (height, digest) in run_out {
+            expansion.live(*height, digest);
+            self.state.remove(&expansion);
+        }
+        self.live.drop_run_out(input.timestamp);
+        if let Some(bucket) = claimed {
+            let digest = bucket.digest();
+            expansion.live(bucket.height, &digest);
+            self.state.add(&expansion);
+            assert!(self.live.insert(bucket, digest), "admission claims only ids that are not live");
+        }
+    }
+}
+
+fn certified(
+    (entry, receipt): (&crate::input::OrderedTransaction, &types::Receipt),
+) -> Option<(Digest, TransactionId)> {
+    match (receipt.outcome, entry.transaction.as_ref().ok()?.body()) {
+        (Outcome::Applied, TransactionBody::Certify { document, .. }) => Some((*document, receipt.transaction)),
+        _ => None,
+    }
+}

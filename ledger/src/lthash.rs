@@ -1,0 +1,203 @@
+//! The state digest: LtHash with 1024 lanes of 16 bits (Lewi, Kim, Maykov, Weis, "Securing Update Propagation with
+//! Homomorphic Hashing", eprint 2019/227), each element expanded by BLAKE3's XOF under a key of its own.
+//!
+//! The hash of a set is the lane-wise sum of its elements' expansions, so a change costs the element that goes and the
+//! element that comes, shards sum in any order, and the number of shards cannot be seen. An element is at most 64 bytes,
+//! one BLAKE3 block, so that its expansion is exactly 32 compressions, which BLAKE3 does 16 at a time under AVX-512.
+
+use crate::account::Account;
+use std::fmt;
+use types::{Address, Decode, DecodeError, Digest, Encode, Hasher, Height, Reader};
+
+/// Lanes of the sum.
+const LANES: usize = 1024;
+/// Bytes of an expansion and of the sum.
+const BYTES: usize = 2 * LANES;
+/// Key of the expansion: the domain of state elements.
+const KEY: &[u8; 32] = b"stele/state-element/1\0\0\0\0\0\0\0\0\0\0\0";
+/// First byte of an account's element.
+const ACCOUNT: u8 = 1;
+/// First byte of the element of a height's live ids.
+const LIVE: u8 = 2;
+
+/// One element, expanded: 2 KiB.
+#[derive(Clone)]
+pub struct Expansion([u8; BYTES]);
+
+impl Expansion {
+    /// A place for an expansion.
+    pub fn zeroed() -> Self {
+        Self([0; BYTES])
+    }
+
+    /// Expands the element of an account.
+    pub fn account(&mut self, address: &Address, account: &Account) {
+        let mut element = [0; 1 + 32 + Account::ENCODED_LEN];
+        element[0] = ACCOUNT;
+        element[1..33].copy_from_slice(address.as_bytes());
+        element[33..41].copy_from_slice(&account.balance.to_le_bytes());
+        element[41..].copy_from_slice(&account.transfers_out.to_le_bytes());
+        self.fill(&element);
+    }
+
+    /// Expands the element of the ids that a height claimed; `bucket` is [`crate::LiveBucket::digest`].
+    pub fn live(&mut self, height: Height, bucket: &Digest) {
+        let mut element = [0; 1 + 8 + Digest::ENCODED_LEN];
+        element[0] = LIVE;
+        element[1..9].copy_from_slice(&height.0.to_le_bytes());
+        element[9] = bucket.alg() as u8;
+        element[10..].copy_from_slice(bucket.as_bytes());
+        self.fill(&element);
+    }
+
+    fn fill(&mut self, element: &[u8]) {
+        blake3::Hasher::new_keyed(KEY).update(element).finalize_xof().fill(&mut self.0);
+    }
+
+    fn lanes(&self) -> &[[u8; 2]] {
+        self.0.as_chunks().0
+    }
+}
+
+impl fmt::Debug for Expansion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Expansion")
+    }
+}
+
+/// The sum over a set of elements, or over a change to it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LtHash(Box<[u16; LANES]>);
+
+impl Default for LtHash {
+    fn default() -> Self {
+        Self(Box::new([0; LANES]))
+    }
+}
+
+impl LtHash {
+    /// Puts an element in.
+    pub fn add(&mut self, element: &Expansion) {
+        for (lane, bytes) in self.0.iter_mut().zip(element.lanes()) {
+            *lane = lane.wrapping_add(u16::from_le_bytes(*bytes));
+        }
+    }
+
+    /// Takes an element out.
+    pub fn remove(&mut self, element: &Expansion) {
+        for (lane, bytes) in self.0.iter_mut().zip(element.lanes()) {
+            *lane = lane.wrapping_sub(u16::from_le_bytes(*bytes));
+        }
+    }
+
+    /// Puts one element in another's place, in one pass.
+    pub fn replace(&mut self, old: &Expansion, new: &Expansion) {
+        for ((lane, old), new) in self.0.iter_mut().zip(old.lanes()).zip(new.lanes()) {
+            *lane = lane.wrapping_sub(u16::from_le_bytes(*old)).wrapping_add(u16::from_le_bytes(*new));
+        }
+    }
+
+    /// Adds the sum of another set or change.
+    pub fn combine(&mut self, other: &LtHash) {
+        for (lane, other) in self.0.iter_mut().zip(other.0.iter()) {
+            *lane = lane.wrapping_add(*other);
+        }
+    }
+
+    /// Back to the sum over nothing.
+    pub fn clear(&mut self) {
+        self.0.fill(0);
+    }
+
+    /// The digest that stands in a ledger header.
+    pub fn digest(&self) -> Digest {
+        Hasher::new("stele/state-digest/1").with_encoded(self).finish()
+    }
+
+    /// The sum over a whole state, from its parts: what an audit of a snapshot compares.
+    pub fn of_state<'a>(
+        accounts: impl IntoIterator<Item = (&'a Address, &'a Account)>,
+        live: impl IntoIterator<Item = &'a crate::LiveBucket>,
+    ) -> Self {
+        let (mut sum, mut expansion) = (Self::default(), Expansion::zeroed());
+        for (address, account) in accounts {
+            expansion.account(address, account);
+            sum.add(&expansion);
+        }
+        for bucket in live {
+            expansion.live(bucket.height, &bucket.digest());
+            sum.add(&expansion);
+        }
+        sum
+    }
+}
+
+impl fmt::Debug for LtHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LtHash({:?})", self.digest())
+    }
+}
+
+impl Encode for LtHash {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.reserve(BYTES);
+        for lane in self.0.iter() {
+            out.extend_from_slice(&lane.to_le_bytes());
+        }
+    }
+}
+
+impl Decode for LtHash {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let mut sum = Self::default();
+        for (lane, bytes) in sum.0.iter_mut().zip(reader.take(BYTES)?.as_chunks().0) {
+            *lane = u16::from_le_bytes(*bytes);
+        }
+        Ok(sum)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expanded(seed: u8, balance: u64) -> Expansion {
+        let mut expansion = Expansion::zeroed();
+        expansion.account(&Address::from_bytes([seed; 32]), &Account { balance, transfers_out: 0 });
+        expansion
+    }
+
+    #[test]
+    fn the_order_of_changes_cannot_be_seen_and_a_removed_element_leaves_nothing() {
+        let (a, b, c) = (expanded(1, 1), expanded(2, 2), expanded(2, 3));
+        let (mut one, mut other) = (LtHash::default(), LtHash::default());
+        one.add(&a);
+        one.add(&b);
+        one.replace(&b, &c);
+        other.add(&c);
+        other.add(&a);
+        assert_eq!(one.digest(), other.digest());
+        one.remove(&a);
+        one.remove(&c);
+        assert_eq!(one, LtHash::default());
+    }
+
+    #[test]
+    fn one_element_twice_is_not_none() {
+        let a = expanded(1, 1);
+        let mut sum = LtHash::default();
+        sum.add(&a);
+        sum.add(&a);
+        assert_ne!(sum, LtHash::default(), "a sum under XOR would be forgeable");
+    }
+
+    #[test]
+    fn the_encoding_reads_back_and_takes_nothing_shorter() {
+        let mut sum = LtHash::default();
+        sum.add(&expanded(7, 7));
+        let bytes = sum.to_bytes();
+        assert_eq!(bytes.len(), BYTES);
+        assert_eq!(LtHash::from_bytes(&bytes), Ok(sum));
+        assert!(LtHash::from_bytes(&bytes[1..]).is_err());
+    }
+}

@@ -1,0 +1,65 @@
+//! The rules as pure functions: what a transaction does to the values of the keys that it declares. Every participant
+//! of a cross-shard transaction calls the same function on the same values, so all reach the same outcome.
+
+use crate::account::Account;
+use types::{Outcome, Reject, TransactionBody};
+
+/// New values of sender and receiver.
+///
+/// [`Reject::BalanceOverflow`] cannot happen while the sum of balances fits in 64 bits, which genesis checks; it is here
+/// so that a state that breaks this is rejected alike by all and never wraps.
+pub(crate) fn transfer(from: Option<Account>, to: Option<Account>, amount: u64) -> Result<(Account, Account), Reject> {
+    let (from, to) = (from.ok_or(Reject::UnknownSender)?, to.unwrap_or_default());
+    let debited = from.balance.checked_sub(amount).ok_or(Reject::Overdraft)?;
+    let credited = to.balance.checked_add(amount).ok_or(Reject::BalanceOverflow)?;
+    Ok((
+        Account { balance: debited, transfers_out: from.transfers_out + 1 },
+        Account { balance: credited, transfers_out: to.transfers_out },
+    ))
+}
+
+/// Whether a deposit certificate is granted; it changes no account.
+pub(crate) fn certify(sender: Option<Account>) -> Result<(), Reject> {
+    sender.map(|_| ()).ok_or(Reject::UnknownSender)
+}
+
+/// What can be said of a transaction without any state.
+pub(crate) fn stateless(transaction: &types::Transaction) -> Result<(), Reject> {
+    match transaction.body() {
+        TransactionBody::Transfer { amount: 0, .. } => Err(Reject::ZeroAmount),
+        TransactionBody::Transfer { to, .. } if *to == transaction.sender() => Err(Reject::SelfTransfer),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a receipt with this outcome is the one that took the transaction's id, so that the id cannot be executed
+/// again while it lives. An index from ids to receipts holds these and no others.
+pub fn claims_id(outcome: Outcome) -> bool {
+    match outcome {
+        Outcome::Applied => true,
+        Outcome::Rejected(reject) => match reject {
+            Reject::ZeroAmount
+            | Reject::SelfTransfer
+            | Reject::UnknownSender
+            | Reject::Overdraft
+            | Reject::BalanceOverflow => true,
+            Reject::Malformed
+            | Reject::TooLarge
+            | Reject::WrongChain
+            | Reject::AlgorithmNotAllowed
+            | Reject::BadSignature
+            | Reject::Expired
+            | Reject::ValidUntilTooFar
+            | Reject::Duplicate
+            | Reject::TooManyLiveIds => false,
+        },
+    }
+}
+
+/// Whether the author of the block could have known, from genesis and the bytes alone (CONSENSUS.md §0.6).
+pub fn is_author_fault(reject: Reject) -> bool {
+    matches!(
+        reject,
+        Reject::Malformed | Reject::TooLarge | Reject::WrongChain | Reject::AlgorithmNotAllowed | Reject::BadSignature
+    )
+}
