@@ -1,0 +1,109 @@
+//! The seam between the writer, which decides what is written where and in which order, and the machinery that writes:
+//! [`LogDisk`] owns segments, [`LogIo`] carries writes out. Three backends: io_uring, blocking calls, simulated disk.
+
+pub(super) mod threaded;
+pub(super) mod uring;
+
+use std::io;
+use std::io::{PipeReader, PipeWriter, Write as _};
+use std::sync::Arc;
+
+use super::LogFault;
+use super::buffer::PageBuffer;
+
+/// One group on its way to the disk: `length` bytes (whole pages) from the start of `buffer` to `offset` in `segment`.
+#[derive(Clone)]
+pub struct Write {
+    /// Number of the group; completions name it.
+    pub sequence: u64,
+    /// Segment to write to.
+    pub segment: u64,
+    /// Byte offset in the segment, a multiple of a page.
+    pub offset: u32,
+    /// Bytes to write, a multiple of a page.
+    pub length: usize,
+    /// Where they are.
+    pub buffer: Arc<PageBuffer>,
+}
+
+/// The end of a [`Write`]: `Ok` only if all its bytes survive a power cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Completion {
+    /// Number of the group.
+    pub sequence: u64,
+    /// What came of it.
+    pub result: Result<(), LogFault>,
+}
+
+/// Carries writes out. Completions may come in any order.
+pub trait LogIo {
+    /// Starts a write, or queues it until the next `wait`.
+    fn submit(&mut self, write: Write);
+
+    /// Starts what was submitted, if `submit` did not, without waiting for any of it.
+    fn kick(&mut self) {}
+
+    /// Adds what has ended to `completions`; with `block`, waits until something ended or [`Waker::wake`] was called.
+    fn wait(&mut self, block: bool, completions: &mut Vec<Completion>);
+
+    /// Writes that were submitted and have not ended.
+    fn in_flight(&self) -> usize;
+
+    /// Flushes to stable storage so far.
+    fn syncs(&self) -> u64;
+
+    /// Name for logs and statistics.
+    fn name(&self) -> &'static str;
+}
+
+/// Segments, as files or as a simulation.
+pub trait LogDisk: Send + Sync {
+    /// Numbers of the segments there, ascending.
+    fn segments(&self) -> io::Result<Vec<u64>>;
+
+    /// Bytes of a segment.
+    fn length(&self, segment: u64) -> io::Result<u64>;
+
+    /// Fills `into` from `offset`; an error if the segment ends before.
+    fn read(&self, segment: u64, offset: u64, into: &mut [u8]) -> io::Result<()>;
+
+    /// Makes a segment of `bytes` bytes: `header`, then zeroes. It is durable, name included, when this returns.
+    fn create(&self, segment: u64, header: &[u8], bytes: u64) -> io::Result<()>;
+
+    /// Turns the released segment `from` into `segment`, with a new header and stale bytes after it, if it has `bytes`
+    /// bytes and nobody reads it; otherwise removes it and creates one.
+    fn recycle(&self, from: u64, segment: u64, header: &[u8], bytes: u64) -> io::Result<()>;
+
+    /// Removes a segment.
+    fn remove(&self, segment: u64) -> io::Result<()>;
+
+    /// The write path. Called on the writer's thread, once; `buffers` are those that most writes will come from.
+    fn open_io(&self, buffers: &[Arc<PageBuffer>], depth: u32, wake: PipeReader) -> io::Result<Box<dyn LogIo>>;
+
+    /// Whether writes pass by the page cache.
+    fn direct(&self) -> bool;
+}
+
+/// Ends a blocking [`LogIo::wait`] from another thread.
+pub struct Waker(PipeWriter);
+
+impl Waker {
+    /// A waker and the end of the pipe that `wait` watches.
+    pub fn new() -> io::Result<(Self, PipeReader)> {
+        let (reader, writer) = io::pipe()?;
+        Ok((Self(writer), reader))
+    }
+
+    /// Wakes. Called at most once per sleep, so the pipe never fills.
+    pub fn wake(&self) {
+        // The reader is gone only when the writer's thread has ended; then there is nobody to wake.
+        let _ = (&self.0).write_all(&[1]);
+    }
+}
+
+pub(crate) fn fault(operation: &'static str, error: &io::Error) -> LogFault {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => LogFault::DiskFull,
+        _ => LogFault::Io { operation, os: error.raw_os_error() },
+    }
+}
