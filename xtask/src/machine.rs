@@ -38,15 +38,15 @@ impl Machine {
         let memory = field(&file("/proc/meminfo"), "MemTotal").unwrap_or_default();
         let kibibytes = memory.split_whitespace().next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
         let git = |arguments: &[&str]| output_of(Command::new("git").current_dir(&workspace.root).args(arguments));
-        let commit = git(&["rev-parse", "--short=10", "HEAD"]).unwrap_or_else(unknown);
-        let clean = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|changes| changes.is_empty());
+        let commit = git(&["rev-parse", "--short=10", "HEAD"]);
+        let dirty = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|changes| !changes.is_empty());
         Self {
             cpu: field(&file("/proc/cpuinfo"), "model name").unwrap_or_else(unknown),
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             memory_mib: kibibytes / 1024,
             kernel: file("/proc/sys/kernel/osrelease").trim().to_owned(),
             rustc: output_of(Command::new("rustc").arg("--version")).unwrap_or_else(unknown),
-            commit: if clean { commit } else { format!("{commit}-dirty") },
+            commit: commit.map_or_else(unknown, |commit| if dirty { commit + "-dirty" } else { commit }),
             time: utc(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())),
         }
     }

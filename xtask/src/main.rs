@@ -21,6 +21,7 @@ mod test_stages;
 mod workspace;
 
 use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
 use arguments::Arguments;
@@ -38,6 +39,7 @@ Commands:
   torture          the same tests with many more seeds and cases (hours)
   bench devnet     sweep the offered rate and write a table under benches/results/
   bench crates     run the criterion benches of every crate
+  cargo <args>     plain cargo with the settings that all of these share, such as `cargo xtask cargo test -p stele-storage`
   setup            install what the distribution lacks and compile RocksDB once for this user
   licences         check licences, sources, bans and duplicates against deny.toml
   clean-cache      delete this user's shared build directory
@@ -66,9 +68,15 @@ fn dispatch(mut words: Vec<OsString>) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::from(2));
     }
     let command = words.remove(0);
-    // `devnet` belongs to `stele`: even `--help` passes through.
+    // `devnet` belongs to `stele`: even `--help` passes through; so it does to cargo.
     if command == "devnet" {
         return devnet::run(&Workspace::locate()?, &words).map(|()| ExitCode::SUCCESS);
+    }
+    if command == "cargo" {
+        let workspace = Workspace::locate()?;
+        setup::run(&workspace)?;
+        let error = workspace.cargo().args(words).exec();
+        return Err(Failure::io("starting cargo", &error));
     }
     let mut arguments = Arguments::parse(words)?;
     let command = command.to_string_lossy().into_owned();
