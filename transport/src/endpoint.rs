@@ -46,7 +46,9 @@ pub(crate) fn open(
     let mut config = match reset_secret {
         Some(secret) => {
             let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &secret);
-            quinn::EndpointConfig::new(Arc::new(key))
+            let mut config = quinn::EndpointConfig::new(Arc::new(key));
+            config.cid_generator(|| Box::new(PlainIds));
+            config
         }
         None => quinn::EndpointConfig::default(),
     };
@@ -73,6 +75,26 @@ pub(crate) async fn close(endpoint: &quinn::Endpoint) {
     endpoint.close(crate::error::code::SHUTDOWN, b"shutdown");
     // The connections have been told to go; whether the farewell arrives is not worth more waiting.
     let _ = tokio::time::timeout(Duration::from_millis(500), endpoint.wait_idle()).await;
+}
+
+/// Random connection ids without quinn's check of origin, whose key lasts as long as a process: a packet of a connection
+/// of an earlier run has to get past it to be answered with a stateless reset.
+struct PlainIds;
+
+impl quinn::ConnectionIdGenerator for PlainIds {
+    fn generate_cid(&mut self) -> quinn::ConnectionId {
+        let mut id = [0; 8];
+        aws_lc_rs::rand::fill(&mut id).expect("the system's random source works");
+        quinn::ConnectionId::new(&id)
+    }
+
+    fn cid_len(&self) -> usize {
+        8
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// Keeps segmentation offload within the 64 KiB that the kernel takes in one call, whatever the datagram size. Without

@@ -275,7 +275,7 @@ impl Mesh {
         Ok(self.0.endpoint.local_addr()?)
     }
 
-    /// Takes leave of every peer and releases the port. What is still queued is dropped.
+    /// Takes leave of every peer. What is still queued is dropped. The port is free once the last clone is dropped too.
     pub async fn shutdown(&self) {
         self.0.closing.send_replace(true);
         endpoint::close(&self.0.endpoint).await;

@@ -127,7 +127,7 @@ impl ClientServer {
         Ok(self.0.endpoint.local_addr()?)
     }
 
-    /// Ends every session and releases the port.
+    /// Ends every session. The port is free once the last clone is dropped too.
     pub async fn shutdown(&self) {
         endpoint::close(&self.0.endpoint).await;
     }
@@ -199,6 +199,7 @@ async fn serve(shared: &Shared, connection: quinn::Connection, mut send: quinn::
 
     let written = |frames, bytes| shared.counters.sent(Class::Payload, frames, bytes);
     let ended = tokio::select! {
+        biased;
         ended = read(shared, id, recv) => ended,
         ended = stream::write_frames(&session.queue, &mut send, written) => ended,
     };

@@ -31,6 +31,7 @@ pub(crate) async fn run(
     }
     let fault = loop {
         tokio::select! {
+            biased;
             stream = connection.accept_uni() => match stream {
                 Ok(stream) => { tasks.spawn(read(shared.clone(), peer.address.index, stream, seen.clone())); }
                 Err(error) => break LinkFault::from(&error),

@@ -51,14 +51,14 @@ pub(crate) async fn ask(shared: &Shared, peer: &Peer, body: Bytes, limit: Durati
 }
 
 async fn exchange(connection: quinn::Connection, body: Bytes, answer_bytes_max: usize) -> Result<Bytes, RequestError> {
-    let (mut send, mut recv) = connection.open_bi().await.map_err(|_| RequestError::Down)?;
-    match send.write_chunk(body).await {
+    let (send, mut recv) = connection.open_bi().await.map_err(|_| RequestError::Down)?;
+    let mut send = WholeOrReset::new(send);
+    match send.stream.write_chunk(body).await {
         Ok(()) => {}
         Err(quinn::WriteError::Stopped(_)) => return Err(RequestError::Declined),
         Err(_) => return Err(RequestError::Down),
     }
-    // Fails only on a stream that is over already, which reading shows.
-    let _ = send.finish();
+    send.finish();
     match recv.read_to_end(answer_bytes_max).await {
         Ok(answer) => Ok(answer.into()),
         Err(quinn::ReadToEndError::TooLong) => Err(RequestError::AnswerTooLarge),
@@ -71,9 +71,10 @@ async fn exchange(connection: quinn::Connection, body: Bytes, answer_bytes_max: 
 pub(crate) async fn serve(
     shared: Arc<Shared>,
     peer: u16,
-    mut send: quinn::SendStream,
+    send: quinn::SendStream,
     mut recv: quinn::RecvStream,
 ) -> Result<(), LinkFault> {
+    let mut send = WholeOrReset::new(send);
     let body = timeout(shared.limits.frame_stall, recv.read_to_end(shared.limits.request_bytes_max as usize));
     let body = match body.await.map_err(|_| Violation::FrameStalled)? {
         Ok(body) => Bytes::from(body),
@@ -85,20 +86,46 @@ pub(crate) async fn serve(
     let (answer, answered) = oneshot::channel();
     let reply = Reply { answer, answer_bytes_max: shared.limits.answer_bytes_max };
     shared.events.deliver(MeshEvent::Request { peer, body, reply }).await;
-    let withdrawn = send.stopped();
+    let withdrawn = send.stream.stopped();
     let answer = tokio::select! {
+        biased;
         answer = answered => answer,
         _ = withdrawn => return Ok(()),
     };
-    match answer {
-        Ok(bytes) => {
-            if send.write_chunk(bytes).await.is_ok() && send.finish().is_ok() {
-                let _ = send.stopped().await;
-            }
-        }
-        Err(_) => {
-            let _ = send.reset(code::DECLINED);
-        }
+    if let Ok(bytes) = answer
+        && send.stream.write_chunk(bytes).await.is_ok()
+    {
+        send.finish();
+        // Held until the peer has it all, so that the number of answers under way stays bounded.
+        let _ = send.stream.stopped().await;
     }
     Ok(())
+}
+
+/// A stream whose end means "this is all of it". QUIC ends a dropped stream in good order, so that a cancelled writer's
+/// half would pass for a whole; here it is reset instead.
+struct WholeOrReset {
+    stream: quinn::SendStream,
+    whole: bool,
+}
+
+impl WholeOrReset {
+    fn new(stream: quinn::SendStream) -> Self {
+        Self { stream, whole: false }
+    }
+
+    fn finish(&mut self) {
+        // Fails only on a stream that is over already, which the other half shows.
+        let _ = self.stream.finish();
+        self.whole = true;
+    }
+}
+
+impl Drop for WholeOrReset {
+    fn drop(&mut self) {
+        if !self.whole {
+            // Fails only on a stream that is over already.
+            let _ = self.stream.reset(code::DECLINED);
+        }
+    }
 }

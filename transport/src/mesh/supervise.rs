@@ -72,6 +72,7 @@ pub(crate) async fn await_dials(shared: Arc<Shared>, peer: Arc<Peer>, mut accept
     while let Some(connection) = next.take() {
         let mut living = std::pin::pin!(live(&shared, &peer, connection.clone(), None));
         tokio::select! {
+            biased;
             _ = &mut living => {}
             newer = accepted.recv() => {
                 connection.close(code::REPLACED, b"replaced");
