@@ -7,9 +7,9 @@ use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::{IsIdentity, VartimeMultiscalarMul};
 use std::iter::once;
 
+/// The arithmetic on curve25519-dalek.
 pub(super) struct Portable;
 
-/// The arithmetic on curve25519-dalek.
 fn decode_all(encodings: &[[u8; 32]]) -> Vec<Option<EdwardsPoint>> {
     encodings.iter().map(|encoding| CompressedEdwardsY(*encoding).decompress()).collect()
 }
@@ -20,6 +20,7 @@ impl Group for Portable {
 
     const NAME: &'static str = "cpu";
     const ALONE_MAX: usize = 3;
+    const ALONE_DECODES: bool = true;
 
     fn decode_keys(&self, encodings: &[[u8; 32]]) -> Vec<Option<EdwardsPoint>> {
         decode_all(encodings)

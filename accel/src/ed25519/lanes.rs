@@ -1,0 +1,136 @@
+//! The group in eight lanes of AVX-512 IFMA: decoding eight points at once, and sums in eight windows at once.
+//!
+//! A decoded key comes with its multiple by 2^126, so that a scalar modulo L falls into two of 126 bits: every term of
+//! the equation then has a scalar of at most 128 bits, and the sum has half as many windows.
+//!
+//! Safe to use only through [`Lanes::detect`], which asks the CPU. Single checks go to the reference verifier.
+#![allow(unsafe_code)]
+
+mod field;
+mod field_constants;
+mod msm;
+mod point;
+
+use self::point::{Niels, decode, double_times, identity_lanes, to_niels, to_niels_scaled};
+use super::{Entry, Group};
+use curve25519_dalek::constants::ED25519_BASEPOINT_COMPRESSED;
+use curve25519_dalek::scalar::Scalar;
+
+/// Bits of the low part of a split scalar. L < 2^126 · 2^126.1, so both parts are in the range of signed digits.
+const SPLIT_BITS: u32 = 126;
+
+/// A decoded key.
+#[derive(Clone)]
+pub(super) struct Key {
+    point: Niels,
+    /// 2^[`SPLIT_BITS`] times the point.
+    high: Niels,
+}
+
+/// Proof that the CPU has the instructions, and the base point in the form of a key.
+pub(super) struct Lanes {
+    base: Key,
+}
+
+impl Lanes {
+    /// `None` where the CPU lacks an instruction set.
+    pub(super) fn detect() -> Option<Self> {
+        let present = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512ifma");
+        if !present {
+            return None;
+        }
+        // SAFETY: all target features of the function have just been detected.
+        let base = unsafe { decode_keys(&[ED25519_BASEPOINT_COMPRESSED.to_bytes()]) }.pop().flatten();
+        Some(Self { base: base.expect("the base point is on the curve") })
+    }
+}
+
+impl Group for Lanes {
+    type Key = Key;
+    type Point = Niels;
+
+    const NAME: &'static str = "cpu-avx512";
+    const ALONE_MAX: usize = 1;
+    const ALONE_DECODES: bool = false;
+
+    fn decode_keys(&self, encodings: &[[u8; 32]]) -> Vec<Option<Key>> {
+        // SAFETY: a `Lanes` exists only where all target features of the function were detected.
+        unsafe { decode_keys(encodings) }
+    }
+
+    fn decode_points(&self, encodings: &[[u8; 32]]) -> Vec<Option<Niels>> {
+        // SAFETY: a `Lanes` exists only where all target features of the function were detected.
+        unsafe { decode_points(encodings) }
+    }
+
+    fn sum_vanishes(&self, points: &[(i128, &Niels)], keys: &[(Scalar, &Key)], b: &Scalar) -> bool {
+        let mut terms = Vec::with_capacity(points.len() + 2 * keys.len() + 2);
+        terms.extend_from_slice(points);
+        for (scalar, key) in keys.iter().copied().chain([(-b, &self.base)]) {
+            let (low, high) = split(&scalar);
+            terms.push((low, &key.point));
+            terms.push((high, &key.high));
+        }
+        // SAFETY: a `Lanes` exists only where all target features of the function were detected.
+        unsafe { sum_vanishes(&terms) }
+    }
+
+    fn holds_alone(&self, entry: &Entry<'_>, _: &Key, _: &Niels, _: &Scalar, _: &Scalar) -> bool {
+        entry.holds()
+    }
+}
+
+/// The low [`SPLIT_BITS`] bits, and the rest.
+fn split(scalar: &Scalar) -> (i128, i128) {
+    let (halves, _) = scalar.as_bytes().as_chunks::<16>();
+    let [low, high] = [u128::from_le_bytes(halves[0]), u128::from_le_bytes(halves[1])];
+    let mask = (1 << SPLIT_BITS) - 1;
+    ((low & mask).cast_signed(), (high << (128 - SPLIT_BITS) | low >> SPLIT_BITS).cast_signed())
+}
+
+/// The groups of eight, the last one filled up with the neutral element.
+fn eights(encodings: &[[u8; 32]]) -> impl Iterator<Item = ([[u8; 32]; 8], usize)> + '_ {
+    let mut neutral = [0; 32];
+    neutral[0] = 1;
+    encodings.chunks(8).map(move |part| {
+        let mut eight = [neutral; 8];
+        eight[..part.len()].copy_from_slice(part);
+        (eight, part.len())
+    })
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+fn decode_points(encodings: &[[u8; 32]]) -> Vec<Option<Niels>> {
+    let mut points = Vec::with_capacity(encodings.len());
+    for (eight, used) in eights(encodings) {
+        let (decoded, on_curve) = decode(&eight);
+        let niels = to_niels(&decoded.x, &decoded.y).into_iter().enumerate().take(used);
+        points.extend(niels.map(|(lane, point)| (on_curve >> lane & 1 == 1).then_some(point)));
+    }
+    points
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+fn decode_keys(encodings: &[[u8; 32]]) -> Vec<Option<Key>> {
+    let mut keys = Vec::with_capacity(encodings.len());
+    for (eight, used) in eights(encodings) {
+        let (decoded, on_curve) = decode(&eight);
+        let points = to_niels(&decoded.x, &decoded.y);
+        let highs = to_niels_scaled(&double_times(&decoded, SPLIT_BITS));
+        let both = points.into_iter().zip(highs).enumerate().take(used);
+        keys.extend(both.map(|(lane, (point, high))| (on_curve >> lane & 1 == 1).then_some(Key { point, high })));
+    }
+    keys
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+fn sum_vanishes(terms: &[msm::Term<'_>]) -> bool {
+    identity_lanes(&double_times(&msm::sum(terms), 3)) & 1 == 1
+}
+
+#[cfg(test)]
+mod tests;

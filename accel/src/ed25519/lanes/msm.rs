@@ -1,0 +1,153 @@
+//! Σ v·P for many points, each with a signed 128-bit scalar: Pippenger's buckets, eight windows at a time.
+//!
+//! A lane is a window. All lanes add the same point, each to the bucket of its own digit, so no two lanes ever meet in a
+//! bucket. A bucket row (one lane's point) is contiguous in memory; eight rows are transposed into lanes and back.
+//!
+//! With 8-bit windows a scalar has 16 digits, two passes of eight lanes; with 4-bit windows 32 digits, four passes. For n
+//! points that is 2 n additions of eight lanes and 512 to sum the buckets, or 4 n and 64.
+
+use super::field::Fe8;
+use super::point::{Niels, Point8, add_niels, add_points, double_times, identity, permute};
+use core::arch::x86_64::*;
+
+/// A scalar in `-2^127 .. Z_END` (see `coefficients`), and the point that it multiplies.
+pub(super) type Term<'a> = (i128, &'a Niels);
+
+/// With this many terms 8-bit windows take fewer additions than 4-bit ones: 2 n + 512 against 4 n + 64.
+const WIDE_MIN: usize = 224;
+
+/// One lane's point, 20 limbs and 4 unused words: three cache lines.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Row([u64; 24]);
+
+const IDENTITY_ROW: Row = {
+    let mut row = [0; 24];
+    (row[5], row[10]) = (1, 1);
+    Row(row)
+};
+
+/// Lane 0 holds the sum.
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+pub(super) fn sum(terms: &[Term<'_>]) -> Point8 {
+    if terms.len() >= WIDE_MIN { sum_in_windows::<8>(terms) } else { sum_in_windows::<4>(terms) }
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+fn sum_in_windows<const BITS: u32>(terms: &[Term<'_>]) -> Point8 {
+    let half = 1_usize << (BITS - 1);
+    // Adding Σ half·2^(BITS·i) makes every digit non-negative: it is taken off again digit by digit.
+    let centre = u128::MAX / ((1 << BITS) - 1) * half as u128;
+    let biased: Vec<u128> = terms.iter().map(|(v, _)| v.cast_unsigned().wrapping_add(centre)).collect();
+    // Bucket of magnitude m in rows 8 m to 8 m + 7; magnitude 0 is where zero digits go, never read.
+    let mut rows = vec![IDENTITY_ROW; 8 * (half + 1)];
+    let passes = 128 / (8 * BITS);
+    let mut total = identity();
+    for pass in (0..passes).rev() {
+        if pass + 1 < passes {
+            rows.fill(IDENTITY_ROW);
+        }
+        for ((_, point), scalar) in terms.iter().zip(&biased) {
+            let digits = (scalar >> (8 * BITS * pass)) as u64;
+            let (mut indices, mut negative): ([usize; 8], __mmask8) = ([0; 8], 0);
+            for lane in 0..8 {
+                let digit = (digits >> (BITS as usize * lane)) as usize & (2 * half - 1);
+                indices[lane] = 8 * digit.abs_diff(half) + lane;
+                negative |= u8::from(digit < half) << lane;
+            }
+            let bucket = load(&rows, &indices);
+            store(&mut rows, &indices, &add_niels(&bucket, point, negative));
+        }
+        let sums = weighted_sum(&rows, half);
+        total = add_points(&double_times(&total, 8 * BITS), &sums);
+    }
+    add_lanes(&total, BITS)
+}
+
+/// Σ m · bucket(m) in each lane.
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+fn weighted_sum(rows: &[Row], half: usize) -> Point8 {
+    let of = |magnitude: usize| core::array::from_fn(|lane| 8 * magnitude + lane);
+    let mut running = load(rows, &of(half));
+    let mut total = running;
+    for magnitude in (1..half).rev() {
+        running = add_points(&running, &load(rows, &of(magnitude)));
+        total = add_points(&total, &running);
+    }
+    total
+}
+
+/// Σ 2^(bits·lane) · p(lane), in lane 0.
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+fn add_lanes(p: &Point8, bits: u32) -> Point8 {
+    let mut p = *p;
+    for step in 0..3 {
+        let distance = 1_i64 << step;
+        let from = _mm512_add_epi64(_mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0), _mm512_set1_epi64(distance));
+        let higher = double_times(&permute(&p, from), bits << step);
+        p = add_points(&p, &higher);
+    }
+    p
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+fn load(rows: &[Row], indices: &[usize; 8]) -> Point8 {
+    let block = |part: usize| {
+        transpose(indices.map(|index| {
+            let words: &[u64; 24] = &rows[index].0;
+            // SAFETY: part is below 3, so the 64 bytes from word 8·part lie in the row of 192 bytes, which is 64-aligned.
+            unsafe { _mm512_load_si512(words.as_ptr().add(8 * part).cast()) }
+        }))
+    };
+    let [x0, x1, x2, x3, x4, y0, y1, y2] = block(0);
+    let [y3, y4, z0, z1, z2, z3, z4, t0] = block(1);
+    let [t1, t2, t3, t4, ..] = block(2);
+    Point8 {
+        x: Fe8([x0, x1, x2, x3, x4]),
+        y: Fe8([y0, y1, y2, y3, y4]),
+        z: Fe8([z0, z1, z2, z3, z4]),
+        t: Fe8([t0, t1, t2, t3, t4]),
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+fn store(rows: &mut [Row], indices: &[usize; 8], p: &Point8) {
+    let (Fe8([x0, x1, x2, x3, x4]), Fe8([y0, y1, y2, y3, y4])) = (p.x, p.y);
+    let (Fe8([z0, z1, z2, z3, z4]), Fe8([t0, t1, t2, t3, t4])) = (p.z, p.t);
+    let zero = _mm512_setzero_si512();
+    let blocks = [
+        transpose([x0, x1, x2, x3, x4, y0, y1, y2]),
+        transpose([y3, y4, z0, z1, z2, z3, z4, t0]),
+        transpose([t1, t2, t3, t4, zero, zero, zero, zero]),
+    ];
+    for (lane, index) in indices.iter().enumerate() {
+        let words: &mut [u64; 24] = &mut rows[*index].0;
+        for (part, block) in blocks.iter().enumerate() {
+            // SAFETY: part is below 3, so the 64 bytes from word 8·part lie in the row of 192 bytes, which is 64-aligned.
+            unsafe { _mm512_store_si512(words.as_mut_ptr().add(8 * part).cast(), block[lane]) }
+        }
+    }
+}
+
+/// Rows to columns, 8 × 8 words. Its own inverse.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+fn transpose(r: [__m512i; 8]) -> [__m512i; 8] {
+    let even = [0, 2, 4, 6].map(|i| _mm512_unpacklo_epi64(r[i], r[i + 1]));
+    let odd = [0, 2, 4, 6].map(|i| _mm512_unpackhi_epi64(r[i], r[i + 1]));
+    let quarter = |pairs: [__m512i; 4]| {
+        let low = [_mm512_shuffle_i64x2::<0x88>(pairs[0], pairs[1]), _mm512_shuffle_i64x2::<0x88>(pairs[2], pairs[3])];
+        let high = [_mm512_shuffle_i64x2::<0xdd>(pairs[0], pairs[1]), _mm512_shuffle_i64x2::<0xdd>(pairs[2], pairs[3])];
+        // Columns 0, 2, 4, 6 of the even pairs, or 1, 3, 5, 7 of the odd ones.
+        [
+            _mm512_shuffle_i64x2::<0x88>(low[0], low[1]),
+            _mm512_shuffle_i64x2::<0x88>(high[0], high[1]),
+            _mm512_shuffle_i64x2::<0xdd>(low[0], low[1]),
+            _mm512_shuffle_i64x2::<0xdd>(high[0], high[1]),
+        ]
+    };
+    let ([c0, c2, c4, c6], [c1, c3, c5, c7]) = (quarter(even), quarter(odd));
+    [c0, c1, c2, c3, c4, c5, c6, c7]
+}
