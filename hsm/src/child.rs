@@ -1,0 +1,105 @@
+//! A signer process as a node's child: started, waited for, and ended with the node.
+
+use crate::client::SignerClient;
+use crate::error::{Fault, SignError, StoreError};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// Pause between two looks at whether the child listens.
+const POLL: Duration = Duration::from_millis(5);
+/// Longest wait for a child to end after it was asked to, before it is killed.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why a signer process did not come up.
+#[derive(Debug, Error)]
+pub enum SpawnError {
+    /// The command could not be run.
+    #[error("cannot run the signer: {0}")]
+    NotRun(#[source] std::io::Error),
+    /// It stopped, and its exit status says why; it wrote to which thing this applies on its standard error.
+    #[error("the signer did not start: {0}")]
+    Start(StoreError),
+    /// It stopped with an exit status that says nothing.
+    #[error("the signer did not start: {0}")]
+    Died(std::process::ExitStatus),
+    /// It does not listen in time.
+    #[error("the signer does not listen after {0:?}")]
+    Silent(Duration),
+    /// It listens, and answers wrongly.
+    #[error(transparent)]
+    Answer(SignError),
+}
+
+/// A running signer process. It ends when this is dropped, and also when the process that holds this dies, since its
+/// standard input closes then (see [`crate::process::Lifetime::Parent`]).
+pub struct SignerChild {
+    child: Child,
+}
+
+impl SignerChild {
+    /// Runs the command, which must start a signer of [`crate::process::Lifetime::Parent`] that listens on `socket`,
+    /// and connects. For SoftHSM2 the command carries [`crate::softhsm::CONF_VARIABLE`] in its environment.
+    ///
+    /// # Errors
+    /// [`SpawnError`]; nothing is left running.
+    pub fn spawn(command: &mut Command, socket: &Path, within: Duration) -> Result<(Self, SignerClient), SpawnError> {
+        let start = Instant::now();
+        let child = command.stdin(Stdio::piped()).spawn().map_err(SpawnError::NotRun)?;
+        let mut signer = Self { child };
+        loop {
+            match SignerClient::connect(socket) {
+                Ok(client) => return Ok((signer, client)),
+                Err(SignError::Fault(Fault::SignerUnreachable)) => {}
+                Err(error) => return Err(SpawnError::Answer(error)),
+            }
+            if let Some(status) = signer.child.try_wait().map_err(SpawnError::NotRun)? {
+                let reason = status.code().and_then(StoreError::from_exit_status);
+                return Err(reason.map_or(SpawnError::Died(status), SpawnError::Start));
+            }
+            if start.elapsed() > within {
+                return Err(SpawnError::Silent(within));
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// The process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it still runs.
+    ///
+    /// # Errors
+    /// Those of the system call.
+    pub fn is_running(&mut self) -> std::io::Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
+    /// Ends it at once, as a crash does.
+    ///
+    /// # Errors
+    /// Those of the system call.
+    pub fn kill(&mut self) -> std::io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(drop)
+    }
+}
+
+impl Drop for SignerChild {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            match self.child.try_wait() {
+                Ok(None) => std::thread::sleep(POLL),
+                Ok(Some(_)) | Err(_) => return,
+            }
+        }
+        tracing::warn!("the signer does not end by itself and is killed");
+        // Best effort: it is our child and has not been waited for, so this can only fail if it just ended.
+        let _ = self.kill();
+    }
+}

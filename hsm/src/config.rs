@@ -1,0 +1,86 @@
+//! The signer's configuration, as an operator writes it. Holds paths and labels, never a secret.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use types::{AuthorityIndex, ChainId, Epoch};
+
+/// All that a signer process is told. Unknown keys are refused.
+///
+/// ```
+/// let text = r#"
+///     chain = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+///     author = 0
+///     epoch = 0
+///     guard = "/var/lib/stele/guard"
+///     socket = "/run/stele/signer.sock"
+///     [store.keystore]
+///     path = "/var/lib/stele/keys.stele"
+///     passphrase_file = "/etc/stele/passphrase"
+/// "#;
+/// let config: hsm::SignerConfig = toml::from_str(text).unwrap();
+/// assert!(matches!(config.store, hsm::StoreConfig::Keystore(_)));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignerConfig {
+    /// The one ledger that is signed for.
+    pub chain: ChainId,
+    /// The validator's place in the committee.
+    pub author: AuthorityIndex,
+    /// The one epoch that is signed in.
+    pub epoch: Epoch,
+    /// The guard file; made once by [`crate::provision::guard`], never by the signer.
+    pub guard: PathBuf,
+    /// Where to listen; at most 107 bytes long.
+    pub socket: PathBuf,
+    /// Where the keys are.
+    pub store: StoreConfig,
+}
+
+/// Where the keys are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreConfig {
+    /// In a token behind a PKCS#11 module.
+    Pkcs11(Pkcs11Config),
+    /// In an encrypted file.
+    Keystore(KeystoreConfig),
+}
+
+/// Keys in a token. SoftHSM2 finds its tokens through `SOFTHSM2_CONF`, which the signer process gets in its environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pkcs11Config {
+    /// The module, a shared library.
+    pub module: PathBuf,
+    /// Label of the token.
+    pub token_label: String,
+    /// File with the user PIN, readable by its owner alone.
+    pub pin_file: PathBuf,
+    /// Label of the consensus key.
+    #[serde(default = "consensus_label")]
+    pub consensus_label: String,
+    /// Label of the transport key.
+    #[serde(default = "transport_label")]
+    pub transport_label: String,
+}
+
+/// Keys in an encrypted file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeystoreConfig {
+    /// The keystore.
+    pub path: PathBuf,
+    /// File with the passphrase, readable by its owner alone.
+    pub passphrase_file: PathBuf,
+}
+
+/// Label of the consensus key where none is given: `stele-consensus`.
+pub fn consensus_label() -> String {
+    "stele-consensus".to_owned()
+}
+
+/// Label of the transport key where none is given: `stele-transport`.
+pub fn transport_label() -> String {
+    "stele-transport".to_owned()
+}

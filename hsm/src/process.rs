@@ -1,0 +1,92 @@
+//! The signer process: hardens itself, opens keys and guard, listens, and ends cleanly.
+
+mod signals;
+
+use crate::config::SignerConfig;
+use crate::error::{Fault, StartError};
+use crate::server;
+use crate::service::Service;
+use rustix::fs::Mode;
+use rustix::mm::MlockAllFlags;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
+use std::io::Read;
+use std::sync::Arc;
+
+/// When the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// At SIGTERM, SIGINT or SIGHUP: for a service manager or a terminal.
+    Service,
+    /// At SIGTERM, or when standard input closes, which it does when the process that holds its other end dies. Ctrl-C
+    /// at a terminal reaches the whole process group and is left to that process.
+    Parent,
+}
+
+/// Runs a signer until its end. To be called before any thread is started; the process is of no other use.
+///
+/// # Errors
+/// [`StartError`], see [`crate::StoreError::exit_status`] for what the process should exit with.
+pub fn run(config: &SignerConfig, lifetime: Lifetime) -> Result<(), StartError> {
+    let ending = signals::Ending::block(lifetime).map_err(|error| Fault::Io.about(format_args!("signals ({error})")))?;
+    harden();
+    let service = Arc::new(Service::open(config)?);
+    lock_memory();
+    let listener = server::listen(&config.socket)?;
+    let keys = service.public_keys();
+    tracing::info!(socket = %config.socket.display(), author = %config.author, consensus = %keys.consensus, "signer ready");
+    let serving = Arc::clone(&service);
+    spawn("signer-accept", move || {
+        if let Err(error) = server::serve(&serving, &listener) {
+            tracing::error!(%error, "signer stops: it cannot accept connections");
+            signals::end_self();
+        }
+    })?;
+    if lifetime == Lifetime::Parent {
+        spawn("signer-parent", || {
+            let mut stdin = std::io::stdin().lock();
+            let mut sink = [0; 64];
+            while !matches!(stdin.read(&mut sink), Ok(0) | Err(_)) {}
+            signals::end_self();
+        })?;
+    }
+    ending.wait();
+    service.stop();
+    // Best effort: a stale socket is removed at the next start.
+    let _ = std::fs::remove_file(&config.socket);
+    tracing::info!(stats = ?service.stats(), "signer ends");
+    Ok(())
+}
+
+/// No core dumps, no debugger of the same user, no new privileges, files for the owner alone.
+fn harden() {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let steps = [
+        ("core dumps", rustix::process::setrlimit(Resource::Core, none)),
+        ("debuggers", rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)),
+        ("new privileges", rustix::thread::set_no_new_privs(true)),
+    ];
+    for (what, outcome) in steps {
+        if let Err(error) = outcome {
+            tracing::warn!(%error, "{what} are not switched off");
+        }
+    }
+}
+
+/// Keeps keys and PIN out of the swap, as far as the limit on locked memory goes. Pages count when they are touched.
+fn lock_memory() {
+    let unlimited = rustix::process::getrlimit(Resource::Memlock).current.is_none()
+        || rustix::process::geteuid().is_root();
+    // With a limit, locking what is to come would make later allocations fail, and with them a signature.
+    let future = if unlimited { MlockAllFlags::FUTURE } else { MlockAllFlags::empty() };
+    if let Err(error) = rustix::mm::mlockall(MlockAllFlags::CURRENT | MlockAllFlags::ONFAULT | future) {
+        tracing::warn!(%error, "memory is not locked: raise the limit (LimitMEMLOCK) or switch swap off");
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(body);
+    thread.map(drop).map_err(|error| Fault::Io.about(format_args!("thread ({error})")))
+}
+
+const TERMINATE: Signal = Signal::TERM;

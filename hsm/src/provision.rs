@@ -1,0 +1,33 @@
+//! Makes what a signer needs before it starts: two keys, and an empty guard file. Done once, never by the signer.
+
+use crate::config::{SignerConfig, StoreConfig};
+use crate::error::StartError;
+use crate::guard::{Guard, Identity};
+use crate::signer::PublicKeys;
+use crate::{keystore, pkcs11};
+use std::path::Path;
+
+/// Makes the two keys in the store and returns their public halves; existing keys are never touched.
+///
+/// In a token they are SENSITIVE and not EXTRACTABLE. A token with the label is used where there is one; otherwise a
+/// free slot is initialised with the SO PIN in `so_pin_file` and the user PIN of the configuration. A process can load
+/// one PKCS#11 module once, so for a token this runs in a process of its own.
+///
+/// # Errors
+/// [`StartError`] names the path or label and the reason.
+pub fn generate(store: &StoreConfig, so_pin_file: Option<&Path>) -> Result<PublicKeys, StartError> {
+    match store {
+        StoreConfig::Pkcs11(config) => pkcs11::generate(config, so_pin_file),
+        StoreConfig::Keystore(config) => keystore::generate(config, keystore::Cost::default()),
+    }
+}
+
+/// Makes the guard file of a validator that has never signed for this chain. Restoring a validator that has is the
+/// business of whoever knows its last round.
+///
+/// # Errors
+/// [`crate::ConfigError::KeyExists`] where there is a file; faults of the disk.
+pub fn guard(config: &SignerConfig, keys: &PublicKeys) -> Result<(), StartError> {
+    let identity = Identity { chain: config.chain, author: config.author, key: keys.consensus.clone() };
+    Guard::create(&config.guard, &identity)
+}

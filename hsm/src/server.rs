@@ -1,0 +1,126 @@
+//! The signer's socket: who may connect, one thread a connection, frames in and out.
+
+use crate::error::{ConfigError, Fault, StartError};
+use crate::protocol::{Request, Response, read_frame, write_frame};
+use crate::service::Service;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Most connections at a time; further ones are closed at once. A node needs two.
+pub const CONNECTIONS_MAX: usize = 8;
+/// Longest time for the rest of a frame after its first byte, and for an answer to be taken.
+const FRAME_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Listens at `path`, where a socket that nobody listens on any more may lie. Call only while holding the guard's lock:
+/// it proves that no other signer of this validator lives.
+///
+/// # Errors
+/// [`ConfigError::SocketUnusable`] where the path is too long, or holds something else; faults of the disk.
+pub fn listen(path: &Path) -> Result<UnixListener, StartError> {
+    let unusable = || ConfigError::SocketUnusable.about(path.display());
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.file_type().is_socket() => return Err(unusable()),
+        Ok(_) => std::fs::remove_file(path).map_err(|_| unusable())?,
+        Err(_) => {}
+    }
+    let io = |error: io::Error| match error.kind() {
+        ErrorKind::InvalidInput | ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::AddrInUse => unusable(),
+        _ => Fault::Io.about(format_args!("{} ({error})", path.display())),
+    };
+    let listener = UnixListener::bind(path).map_err(io)?;
+    let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(path, owner_only).map_err(io)?;
+    Ok(listener)
+}
+
+/// Answers requests until accepting fails; connections that stand then are served on.
+///
+/// # Errors
+/// Those of accept, other than running out of descriptors for a moment.
+pub fn serve(service: &Arc<Service>, listener: &UnixListener) -> io::Result<()> {
+    let connections = Arc::new(AtomicUsize::new(0));
+    loop {
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if !is_same_user(&stream) {
+            tracing::error!("connection of another user refused");
+            continue;
+        }
+        let place = Place::take(&connections);
+        if place.number > CONNECTIONS_MAX {
+            tracing::error!("connection refused: {CONNECTIONS_MAX} are open");
+            continue;
+        }
+        let service = Arc::clone(service);
+        let connection = move || {
+            let _place = place;
+            if let Err(error) = converse(&service, stream) {
+                tracing::warn!(%error, "connection closed");
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("signer-connection".to_owned()).spawn(connection) {
+            tracing::error!(%error, "connection refused");
+        }
+    }
+}
+
+/// One of the connections that are counted; dropped with its thread, even where the thread panics.
+struct Place {
+    count: Arc<AtomicUsize>,
+    number: usize,
+}
+
+impl Place {
+    fn take(count: &Arc<AtomicUsize>) -> Self {
+        Self { number: count.fetch_add(1, Ordering::Relaxed) + 1, count: Arc::clone(count) }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn is_same_user(stream: &UnixStream) -> bool {
+    rustix::net::sockopt::socket_peercred(stream).is_ok_and(|peer| peer.uid == rustix::process::geteuid())
+}
+
+fn converse(service: &Service, mut stream: UnixStream) -> io::Result<()> {
+    stream.set_read_timeout(Some(FRAME_TIMEOUT))?;
+    stream.set_write_timeout(Some(FRAME_TIMEOUT))?;
+    while let Some(length) = read_length(&mut stream)? {
+        match read_frame::<Request>(&mut stream, length) {
+            Ok(request) => write_frame(&mut stream, &service.answer(&request))?,
+            Err(error) => {
+                // Best effort: whoever sends such a thing may not wait for an answer.
+                let _ = write_frame(&mut stream, &Response::Fault(Fault::Protocol));
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Waits for a frame for as long as it takes, but not for one that was begun. `None` where the peer closed in between.
+fn read_length(stream: &mut UnixStream) -> io::Result<Option<[u8; 4]>> {
+    let mut length = [0; 4];
+    let begun = loop {
+        match stream.read(&mut length) {
+            Ok(0) => return Ok(None),
+            Ok(count) => break count,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error),
+        }
+    };
+    stream.read_exact(&mut length[begun..])?;
+    Ok(Some(length))
+}

@@ -1,0 +1,146 @@
+//! The signer's decisions: checks a request against the configuration, asks the guard, signs, checks the signature.
+//! Knows nothing of sockets or processes.
+
+use crate::config::SignerConfig;
+use crate::error::{Fault, SignError, StartError};
+use crate::guard::{Approval, Guard, Identity};
+use crate::handshake;
+use crate::protocol::{Request, Response};
+use crate::refusal::Refusal;
+use crate::signer::{Keys, PublicKeys, Signer};
+use crate::stats::{Recorder, Stats};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use types::block::votes_digest;
+use types::{AuthorityIndex, ChainId, Epoch, HeaderVote, RoundStatement, Signature};
+
+/// Guard and consensus key: one statement at a time.
+struct Rounds {
+    guard: Guard,
+    key: Box<dyn Signer>,
+}
+
+/// A running signer. The two keys have a lock each, so that peers who connect do not hold up a round.
+pub struct Service {
+    chain: ChainId,
+    author: AuthorityIndex,
+    epoch: Epoch,
+    keys: PublicKeys,
+    module: String,
+    rounds: Mutex<Rounds>,
+    transport: Mutex<Box<dyn Signer>>,
+    recorder: Mutex<Recorder>,
+}
+
+impl Service {
+    /// Opens and tests the keys, and opens and locks the guard file.
+    ///
+    /// # Errors
+    /// [`StartError`] names the path or label and the reason.
+    pub fn open(config: &SignerConfig) -> Result<Self, StartError> {
+        let keys = Keys::open(&config.store)?;
+        let public = keys.public();
+        let identity = Identity { chain: config.chain, author: config.author, key: public.consensus.clone() };
+        let guard = Guard::open(&config.guard, &identity)?;
+        Ok(Self {
+            chain: config.chain,
+            author: config.author,
+            epoch: config.epoch,
+            keys: public,
+            module: keys.consensus.module().to_owned(),
+            rounds: Mutex::new(Rounds { guard, key: keys.consensus }),
+            transport: Mutex::new(keys.transport),
+            recorder: Mutex::new(Recorder::new()),
+        })
+    }
+
+    /// Answers one request.
+    pub fn answer(&self, request: &Request) -> Response {
+        let signature = match request {
+            Request::SignRound { statement, votes } => self.sign_round(statement, votes),
+            Request::SignHandshake { transcript } => self.sign_handshake(transcript),
+            Request::PublicKeys => return Response::PublicKeys(self.keys.clone()),
+            Request::Stats => return Response::Stats(self.stats()),
+        };
+        signature.map_or_else(|error| self.failed(error), Response::Signature)
+    }
+
+    /// Figures since the start.
+    pub fn stats(&self) -> Stats {
+        lock(&self.recorder).stats(&self.module)
+    }
+
+    /// The two public keys.
+    pub fn public_keys(&self) -> &PublicKeys {
+        &self.keys
+    }
+
+    /// Waits for the statement in the works, if any, and lets no other begin, ever.
+    pub(crate) fn stop(&self) {
+        std::mem::forget(lock(&self.rounds));
+    }
+
+    fn sign_round(&self, statement: &RoundStatement, votes: &[HeaderVote]) -> Result<Signature, SignError> {
+        let start = Instant::now();
+        self.check(statement, votes)?;
+        let mut rounds = lock(&self.rounds);
+        let Rounds { guard, key } = &mut *rounds;
+        let approval = guard.approve(statement, votes)?;
+        let guarded = start.elapsed();
+        if let Approval::Known(Some(signature)) = approval {
+            return Ok(signature);
+        }
+        let message = statement.message();
+        let signature = key.sign(message.as_bytes())?;
+        // A wrong answer of the token must not be remembered as this round's signature.
+        key.public_key().verify(&message, &signature).map_err(|_| Fault::WrongSignature)?;
+        guard.signed(statement, &signature);
+        drop(rounds);
+        lock(&self.recorder).signed(start.elapsed(), guarded);
+        Ok(signature)
+    }
+
+    fn check(&self, statement: &RoundStatement, votes: &[HeaderVote]) -> Result<(), Refusal> {
+        if statement.chain != self.chain {
+            return Err(Refusal::WrongChain { ours: self.chain, asked: statement.chain });
+        }
+        if statement.epoch != self.epoch {
+            return Err(Refusal::WrongEpoch { ours: self.epoch, asked: statement.epoch });
+        }
+        if statement.author != self.author {
+            return Err(Refusal::WrongAuthor);
+        }
+        let given = votes_digest(votes);
+        if statement.votes_digest != given {
+            return Err(Refusal::WrongVotes { named: statement.votes_digest, given });
+        }
+        Ok(())
+    }
+
+    fn sign_handshake(&self, transcript: &[u8]) -> Result<Signature, SignError> {
+        handshake::check(transcript)?;
+        let signature = lock(&self.transport).sign(transcript)?;
+        lock(&self.recorder).handshakes += 1;
+        Ok(signature)
+    }
+
+    fn failed(&self, error: SignError) -> Response {
+        let mut recorder = lock(&self.recorder);
+        match &error {
+            SignError::Refused(refusal) => {
+                recorder.refused += 1;
+                tracing::error!(%refusal, "refused to sign");
+            }
+            SignError::Fault(_) | SignError::Config(_) => {
+                recorder.faults += 1;
+                tracing::error!(%error, "did not sign");
+            }
+        }
+        error.into()
+    }
+}
+
+/// A thread that panicked left the state as the guard's file has it, since memory changes last.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
