@@ -1,0 +1,184 @@
+//! What a core asks of its driver, to be carried out in the order given.
+
+use crate::checkpoint::Checkpoint;
+use crate::validity::InvalidHeader;
+use std::sync::Arc;
+use thiserror::Error;
+use types::{AuthorityIndex, BlockHeader, BlockRef, CommitRecord, Evidence, Height, Round};
+
+/// An order to the driver.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Make the own block of `round`: add timestamp, payload and votes, make it durable, sign it, answer
+    /// [`Input::Proposed`](crate::Input). At most one is outstanding.
+    Propose {
+        /// Its round.
+        round: Round,
+        /// Its ancestors, in order.
+        ancestors: Vec<BlockRef>,
+        /// Proofs to carry.
+        misbehaviour: Vec<Evidence>,
+    },
+    /// Send an own block to everybody: a new one, the last one after a restart, or the last one again in a stall.
+    Broadcast {
+        /// The block.
+        header: Arc<BlockHeader>,
+    },
+    /// Send history that a peer is not known to have, lowest round first (CONSENSUS.md §2.9.2).
+    Push {
+        /// The peer.
+        to: AuthorityIndex,
+        /// The headers.
+        headers: Vec<Arc<BlockHeader>>,
+    },
+    /// A block entered the DAG; its ancestors did before. Own blocks too. The driver logs header and payload.
+    Accepted {
+        /// The block.
+        header: Arc<BlockHeader>,
+    },
+    /// A commit, in order of height.
+    Commit {
+        /// The record.
+        record: CommitRecord,
+        /// Headers of its blocks, in its order.
+        headers: Vec<Arc<BlockHeader>>,
+        /// State of consensus behind it, to be stored atomically with the state of execution.
+        checkpoint: Checkpoint,
+    },
+    /// An own block with transactions can no longer be committed; they are to be proposed again.
+    Dropped {
+        /// The block.
+        block: BlockRef,
+    },
+    /// Ask a peer for headers and what lies between them and `frontier`
+    /// ([`Core::headers_above`](crate::Core::headers_above) answers).
+    RequestHeaders {
+        /// The peer.
+        from: AuthorityIndex,
+        /// What is missing; at most [`REQUEST_REFS_MAX`](crate::REQUEST_REFS_MAX).
+        refs: Vec<BlockRef>,
+        /// For each author, the highest round accepted here.
+        frontier: Vec<Round>,
+    },
+    /// Ask a peer for payloads.
+    RequestPayload {
+        /// The peer.
+        from: AuthorityIndex,
+        /// Whose payloads are missing.
+        blocks: Vec<BlockRef>,
+    },
+    /// Peers are so far ahead that their history may be gone: start commit sync. Said again every half second.
+    Lagging {
+        /// A round that at least one honest validator has reached.
+        seen: Round,
+        /// The last round decided here.
+        decided: Round,
+        /// The last height committed here.
+        height: Height,
+    },
+    /// An adopted commit did not fit; nothing was changed.
+    AdoptRefused {
+        /// Its height.
+        height: Height,
+        /// Why.
+        reason: AdoptError,
+    },
+    /// A peer broke the protocol.
+    Misbehaviour {
+        /// Who: the author for what he signed, the sender for what he sent.
+        peer: AuthorityIndex,
+        /// What.
+        what: Misbehaviour,
+    },
+    /// More than f validators are faulty: two leaders of one slot are committed. Output has stopped for good; reads go
+    /// on, evidence is to be dumped.
+    Halted {
+        /// One leader.
+        first: BlockRef,
+        /// The other.
+        second: BlockRef,
+    },
+}
+
+/// What a peer did wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Misbehaviour {
+    /// Sent a header that no honest validator makes or passes on.
+    #[error("invalid header {block}: {reason}")]
+    InvalidHeader {
+        /// The header.
+        block: BlockRef,
+        /// What is wrong with it.
+        reason: InvalidHeader,
+    },
+    /// Signed two blocks for one round.
+    #[error("equivocation of validator {}", .0.culprit())]
+    Equivocation(Box<Evidence>),
+    /// Sent more blocks than can be held back for their missing history.
+    #[error("flood of blocks without history, {block} among them")]
+    Flood {
+        /// A block that was not kept.
+        block: BlockRef,
+    },
+}
+
+/// Why a commit was not adopted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum AdoptError {
+    /// It is not the next one.
+    #[error("height {expected} is next")]
+    Height {
+        /// What comes next.
+        expected: Height,
+    },
+    /// It does not continue the chain of commits here.
+    #[error("it does not continue the last commit")]
+    Previous,
+    /// A header is neither given nor in the DAG.
+    #[error("the header of {0} is missing")]
+    MissingHeader(BlockRef),
+    /// Its leader is not above the last one, or not among its blocks.
+    #[error("its leader does not follow the last one")]
+    Leader,
+    /// A block's round is not between the garbage collection round and the leader's, or its author is unknown.
+    #[error("{0} cannot be part of it")]
+    Block(BlockRef),
+    /// The core has halted.
+    #[error("output has stopped")]
+    Halted,
+}
+
+/// Where a core stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Round that it is in.
+    pub round: Round,
+    /// Round of the last own block.
+    pub last_own_round: Round,
+    /// Last height committed.
+    pub last_commit_height: Height,
+    /// Round of the last committed leader.
+    pub last_leader_round: Round,
+    /// Last round decided, committed or skipped.
+    pub last_decided_round: Round,
+    /// Rounds up to this one can no longer be committed.
+    pub gc_round: Round,
+    /// Highest round with an accepted block.
+    pub highest_round: Round,
+    /// Blocks held back for their history or payload.
+    pub suspended: usize,
+    /// Blocks in the DAG.
+    pub dag_blocks: usize,
+    /// Headers being asked for.
+    pub missing_headers: usize,
+    /// Payloads being asked for or awaited.
+    pub missing_payloads: usize,
+    /// Payload notices held for headers that have not come.
+    pub early_payloads: usize,
+    /// Who is left out of leadership.
+    pub excluded: Vec<AuthorityIndex>,
+    /// How long a leader is waited for, in milliseconds.
+    pub leader_timeout_ms: u64,
+    /// Whether output has stopped for good.
+    pub halted: bool,
+}

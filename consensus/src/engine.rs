@@ -1,0 +1,144 @@
+//! [`Core`]: one validator's consensus, told facts with [`Core::step`] and giving orders as [`Effect`]s.
+//!
+//! Owns every piece of protocol state and the order in which rules run: accept what came, decide and commit, move the
+//! round, propose, ask for what is missing. Deliberately absent: clock, randomness, threads, files, sockets, hash maps
+//! and floats; signatures, payload bytes and execution.
+
+mod acceptance;
+mod committing;
+mod proposing;
+mod serving;
+
+use crate::ancestors::OwnHistory;
+use crate::committer::Committer;
+use crate::config::{Config, Thresholds};
+use crate::dag::Dag;
+use crate::effect::{Effect, Status};
+use crate::input::Input;
+use crate::linearizer::Tip;
+use crate::pacemaker::Pacemaker;
+use crate::schedule::LeaderSchedule;
+use crate::suspended::Suspended;
+use crate::synchronizer::Synchronizer;
+use crate::validity::Validity;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use types::{BlockHeader, Evidence, Round};
+
+/// One validator's consensus.
+///
+/// The driver's loop: call [`Core::step`] with each fact and carry out the effects in order; sleep until
+/// [`Core::next_timer`] or the next fact; on the timer step with [`Input::Tick`]. `now_ms` comes from a monotonic clock.
+#[derive(Debug)]
+pub struct Core {
+    pub(crate) config: Config,
+    pub(crate) thresholds: Thresholds,
+    pub(crate) validity: Validity,
+    pub(crate) dag: Dag,
+    pub(crate) suspended: Suspended,
+    pub(crate) synchronizer: Synchronizer,
+    pub(crate) pacemaker: Pacemaker,
+    pub(crate) schedule: LeaderSchedule,
+    pub(crate) committer: Committer,
+    pub(crate) tip: Tip,
+    pub(crate) own: OwnHistory,
+    /// The last own block, to be sent again.
+    pub(crate) last_own: Option<Arc<BlockHeader>>,
+    /// A proposal that was asked for and has not come.
+    pub(crate) outstanding: Option<Round>,
+    /// Proofs to carry in the next own block.
+    pub(crate) evidence: VecDeque<Evidence>,
+    /// Whose equivocation was reported.
+    pub(crate) reported: Vec<bool>,
+    /// Highest round that each author signed for, accepted or not.
+    pub(crate) seen: Vec<Round>,
+    pub(crate) lagging_said_ms: Option<u64>,
+    /// When the own block may be made or a leader is given up, as far as time decides it.
+    pub(crate) wake_ms: Option<u64>,
+    pub(crate) halted: bool,
+}
+
+impl Core {
+    /// A validator at the start of a chain.
+    pub fn new(config: Config, now_ms: u64) -> Self {
+        let thresholds = Thresholds::of(&config.committee);
+        let validity = Validity::new(&config);
+        let (size, committee) = (config.committee.size(), config.committee.clone());
+        Self {
+            thresholds,
+            dag: Dag::new(committee.clone(), Round(0)),
+            suspended: Suspended::new(size, config.parameters.gc_depth_rounds),
+            synchronizer: Synchronizer::new(config.me, size, &config.pacing),
+            pacemaker: Pacemaker::new(&config, now_ms),
+            schedule: LeaderSchedule::new(&config),
+            committer: Committer::new(committee, thresholds, Round(0)),
+            tip: Tip::genesis(validity.genesis()[0], config.genesis_timestamp),
+            own: OwnHistory::new(config.me, validity.genesis()),
+            last_own: None,
+            outstanding: None,
+            evidence: VecDeque::new(),
+            reported: vec![false; size],
+            seen: vec![Round(0); size],
+            lagging_said_ms: None,
+            wake_ms: Some(now_ms),
+            halted: false,
+            validity,
+            config,
+        }
+    }
+
+    /// Takes in one fact. Effects are appended in the order in which they are to be carried out.
+    pub fn step(&mut self, now_ms: u64, input: Input, effects: &mut Vec<Effect>) {
+        match input {
+            Input::Header { header, from } => self.on_header(header, from, now_ms, effects),
+            Input::PayloadReady { block } => self.on_payload(&block, effects),
+            Input::Proposed { header } => self.on_proposed(header, now_ms, effects),
+            Input::Pending { local } => self.pacemaker.set_pending(local),
+            Input::Adopt { record, headers } => self.on_adopt(record, headers, effects),
+            Input::PeerUp { peer } => self.on_peer_up(peer, effects),
+            Input::PeerDown { peer } => self.synchronizer.set_up(peer, false),
+            Input::Rtt { peer, one_way_us } => {
+                self.pacemaker.measured(&self.config.committee, self.config.me, peer, one_way_us);
+            }
+            Input::Tick => {}
+        }
+        self.drive(now_ms, effects);
+    }
+
+    /// When to step with [`Input::Tick`] if nothing else comes before.
+    pub fn next_timer(&self) -> Option<u64> {
+        let resend = self.last_own.as_ref().map(|_| self.pacemaker.resend_at());
+        self.wake_ms.into_iter().chain(self.synchronizer.next_due()).chain(resend).min()
+    }
+
+    /// Where it stands.
+    pub fn status(&self) -> Status {
+        let (missing_headers, missing_payloads) = self.synchronizer.len();
+        Status {
+            round: self.pacemaker.round(),
+            last_own_round: self.own.last().round,
+            last_commit_height: self.tip.height,
+            last_leader_round: self.tip.leader.round,
+            last_decided_round: self.committer.last_decided(),
+            gc_round: self.dag.gc_round(),
+            highest_round: self.dag.highest_round(),
+            suspended: self.suspended.len(),
+            dag_blocks: self.dag.len(),
+            missing_headers,
+            missing_payloads,
+            early_payloads: self.suspended.early_len(),
+            excluded: self.schedule.excluded().to_vec(),
+            leader_timeout_ms: self.pacemaker.leader_timeout_ms(),
+            halted: self.halted,
+        }
+    }
+
+    /// Runs the rules until nothing moves.
+    pub(crate) fn drive(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        self.commit_decided(effects);
+        self.move_round(now_ms);
+        self.propose(now_ms, effects);
+        self.ask_for_missing(now_ms, effects);
+        self.resend(now_ms, effects);
+    }
+}

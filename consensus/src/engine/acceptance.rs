@@ -1,0 +1,187 @@
+//! From a header that arrived to a block in the DAG (CONSENSUS.md §2.3).
+
+use crate::effect::{Effect, Misbehaviour};
+use crate::engine::Core;
+use std::sync::Arc;
+use types::{AuthorityIndex, BlockHeader, BlockRef, Evidence, Round};
+
+/// Blocks of one author and round that are kept without being asked for by another block.
+const TWINS_MAX: usize = 2;
+/// Proofs that wait for an own block.
+const EVIDENCE_QUEUE_MAX: usize = 64;
+/// Pause between two [`Effect::Lagging`].
+const LAGGING_MS: u64 = 500;
+
+impl Core {
+    pub(crate) fn on_header(
+        &mut self,
+        header: Arc<BlockHeader>,
+        from: AuthorityIndex,
+        now_ms: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let block = header.block_ref();
+        if let Err(reason) = self.validity.check(&header) {
+            effects.push(Effect::Misbehaviour { peer: from, what: Misbehaviour::InvalidHeader { block, reason } });
+            return;
+        }
+        let from_member = self.config.committee.authority(from).is_some();
+        let seen = &mut self.seen[block.author.index()];
+        *seen = (*seen).max(block.round);
+        if block.round <= self.dag.gc_round() {
+            return;
+        }
+        if let Some(place) = self.dag.find(&block) {
+            if from_member {
+                self.dag.note_known(place, from, false);
+            }
+            return;
+        }
+        if self.suspended.header(&block).is_some() {
+            return;
+        }
+        if block.round > self.horizon() {
+            self.note_lag(now_ms, effects);
+            return;
+        }
+        let twins = self.report_equivocation(&header, effects);
+        if twins >= TWINS_MAX && !self.suspended.is_wanted(&block) {
+            effects.push(Effect::Misbehaviour { peer: from, what: Misbehaviour::Flood { block } });
+            return;
+        }
+        self.synchronizer.have_header(&block);
+        self.receive(header, from, now_ms, effects);
+        if from_member
+            && from != block.author
+            && let Some(place) = self.dag.find(&block)
+        {
+            self.dag.note_known(place, from, false);
+        }
+    }
+
+    pub(crate) fn on_payload(&mut self, block: &BlockRef, effects: &mut Vec<Effect>) {
+        let expected = !self.dag.is_settled(block) && block.round <= self.horizon();
+        self.synchronizer.have_payload(block);
+        if let Some(header) = self.suspended.payload_ready(block, expected) {
+            self.accept(header, effects);
+        }
+    }
+
+    /// Puts a complete block and all that waited for it into the DAG.
+    pub(crate) fn accept(&mut self, header: Arc<BlockHeader>, effects: &mut Vec<Effect>) {
+        self.accept_all(vec![header], effects);
+    }
+
+    /// As [`Core::accept`], for several.
+    pub(crate) fn accept_all(&mut self, mut ready: Vec<Arc<BlockHeader>>, effects: &mut Vec<Effect>) {
+        while let Some(header) = ready.pop() {
+            let block = header.block_ref();
+            if self.dag.is_settled(&block) {
+                continue;
+            }
+            self.enter_dag(header.clone());
+            effects.push(Effect::Accepted { header });
+            self.suspended.release(&block, &mut ready);
+        }
+    }
+
+    /// The one place where a block enters the DAG.
+    pub(crate) fn enter_dag(&mut self, header: Arc<BlockHeader>) {
+        let block = header.block_ref();
+        let place = self.dag.insert(header);
+        self.dag.note_known(place, block.author, true);
+        self.committer.touch(block.round);
+        self.synchronizer.have_header(&block);
+        self.synchronizer.have_payload(&block);
+        let seen = &mut self.seen[block.author.index()];
+        *seen = (*seen).max(block.round);
+    }
+
+    /// Accepts a new valid block, or holds it back and has what it lacks asked for.
+    pub(crate) fn receive(
+        &mut self,
+        header: Arc<BlockHeader>,
+        from: AuthorityIndex,
+        now_ms: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let block = header.block_ref();
+        let missing: Vec<BlockRef> =
+            header.ancestors().iter().filter(|ancestor| !self.dag.is_settled(ancestor)).copied().collect();
+        let has_payload = header.body().payload.is_empty() || self.suspended.take_early(&block);
+        if missing.is_empty() && has_payload {
+            self.accept(header, effects);
+            return;
+        }
+        if let Some(dropped) = self.suspended.insert(header, &missing, has_payload) {
+            let block = dropped.block_ref();
+            self.synchronizer.have_payload(&block);
+            if self.suspended.is_wanted(&block) {
+                self.synchronizer.want_header(block, from, now_ms + LAGGING_MS);
+            }
+            effects.push(Effect::Misbehaviour { peer: from, what: Misbehaviour::Flood { block } });
+        }
+        for ancestor in missing {
+            if self.suspended.header(&ancestor).is_none() {
+                self.synchronizer.want_header(ancestor, from, now_ms);
+            }
+        }
+        if !has_payload {
+            let pushed = self.synchronizer.is_up(block.author);
+            let patience = if pushed { u64::from(self.config.pacing.payload_patience_ms) } else { 0 };
+            self.synchronizer.want_payload(block, from, now_ms + patience);
+        }
+        self.note_lag(now_ms, effects);
+    }
+
+    /// The highest round of which blocks are taken in.
+    fn horizon(&self) -> Round {
+        let reached = self.dag.highest_round().max(self.pacemaker.round());
+        Round(reached.0.saturating_add(self.config.parameters.gc_depth_rounds))
+    }
+
+    /// Looks for another block of the same author and round; returns how many there are.
+    fn report_equivocation(&mut self, header: &Arc<BlockHeader>, effects: &mut Vec<Effect>) -> usize {
+        let (round, author) = (header.round(), header.author());
+        let accepted = self.dag.entries(round, author).iter().map(|entry| &entry.header);
+        let mut others = accepted.chain(self.suspended.twins(round, author));
+        let Some(other) = others.next() else { return 0 };
+        let (other, count) = (other.clone(), 1 + others.count());
+        if !std::mem::replace(&mut self.reported[author.index()], true) {
+            let signed = |header: &BlockHeader| (*header.statement(), header.signature().clone());
+            let (first, second) = if other.digest() < header.digest() {
+                (signed(&other), signed(header))
+            } else {
+                (signed(header), signed(&other))
+            };
+            let evidence = Evidence::Equivocation { first, second };
+            if self.evidence.len() < EVIDENCE_QUEUE_MAX {
+                self.evidence.push_back(evidence.clone());
+            }
+            let what = Misbehaviour::Equivocation(Box::new(evidence));
+            effects.push(Effect::Misbehaviour { peer: author, what });
+        }
+        count
+    }
+
+    /// Says that others are far ahead, if stake above f has signed for rounds that header sync may not reach.
+    fn note_lag(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        if self.lagging_said_ms.is_some_and(|said| now_ms < said + LAGGING_MS) {
+            return;
+        }
+        let mut seen: Vec<(Round, u64)> =
+            self.config.committee.indices().map(|a| (self.seen[a.index()], self.config.committee.stake(a).0)).collect();
+        seen.sort_unstable();
+        let mut stake = 0;
+        let honest = seen.into_iter().rev().find(|(_, weight)| {
+            stake += weight;
+            stake >= self.thresholds.validity.0
+        });
+        let seen = honest.map_or(Round(0), |(round, _)| round);
+        let decided = self.committer.last_decided();
+        if seen.0 > decided.0 + self.config.parameters.gc_depth_rounds / 2 {
+            self.lagging_said_ms = Some(now_ms);
+            effects.push(Effect::Lagging { seen, decided, height: self.tip.height });
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Giving peers what they lack, and asking them for what is missing here (CONSENSUS.md §2.9).
+
+use crate::effect::Effect;
+use crate::engine::Core;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use types::{AuthorityIndex, BlockHeader, BlockRef, Round};
+
+/// Rounds below an own block that are looked through for history to push.
+const PUSH_ROUNDS: u64 = 10;
+/// Most headers pushed to one peer with one own block.
+const PUSH_HEADERS_MAX: usize = 128;
+
+impl Core {
+    /// The header of an accepted or waiting block. Blocks below the garbage collection round are in the log only.
+    pub fn header(&self, block: &BlockRef) -> Option<&Arc<BlockHeader>> {
+        self.dag.header(block).or_else(|| self.suspended.header(block))
+    }
+
+    /// The answer to a request: the asked blocks and their history above the asker's `frontier` (a round for each
+    /// author), lowest round first, at most `count_max` of them.
+    pub fn headers_above(&self, refs: &[BlockRef], frontier: &[Round], count_max: usize) -> Vec<Arc<BlockHeader>> {
+        let mut found: BTreeMap<BlockRef, Arc<BlockHeader>> = BTreeMap::new();
+        let mut stack: Vec<BlockRef> = refs.to_vec();
+        // The walk goes down, so what it finds last is what the asker needs first; it is bounded apart from the answer.
+        let walk_max = count_max.saturating_mul(4);
+        while let Some(block) = stack.pop() {
+            if found.len() >= walk_max || found.contains_key(&block) {
+                continue;
+            }
+            let Some(header) = self.header(&block) else { continue };
+            let above = |ancestor: &&BlockRef| {
+                frontier.get(ancestor.author.index()).is_none_or(|round| ancestor.round > *round)
+            };
+            stack.extend(header.ancestors().iter().filter(above));
+            found.insert(block, header.clone());
+        }
+        found.into_values().take(count_max).collect()
+    }
+
+    pub(crate) fn on_peer_up(&mut self, peer: AuthorityIndex, effects: &mut Vec<Effect>) {
+        self.synchronizer.set_up(peer, true);
+        if let Some(header) = &self.last_own
+            && peer != self.config.me
+        {
+            effects.push(Effect::Push { to: peer, headers: vec![header.clone()] });
+        }
+    }
+
+    /// Pushes what the peers' own blocks show that they lacked: headers at least two rounds below the own block of
+    /// `round`. A header one round below is still on its way from its author; pushing it too would send every header n
+    /// times, and a peer that lacks it asks at once.
+    pub(crate) fn push_history(&mut self, round: Round, effects: &mut Vec<Effect>) {
+        let me = self.config.me;
+        let mut pushes: Vec<Vec<Arc<BlockHeader>>> = vec![Vec::new(); self.config.committee.size()];
+        let first = round.saturating_sub(PUSH_ROUNDS).max(self.dag.gc_round().next());
+        for below in first.0..round.0.saturating_sub(1) {
+            for author in self.config.committee.indices() {
+                for twin in 0..self.dag.entries(Round(below), author).len() {
+                    self.push_block(crate::dag::Place { round: Round(below), author, twin }, me, &mut pushes);
+                }
+            }
+        }
+        for (peer, headers) in self.config.committee.indices().zip(pushes) {
+            if !headers.is_empty() {
+                effects.push(Effect::Push { to: peer, headers });
+            }
+        }
+    }
+
+    fn push_block(&mut self, place: crate::dag::Place, me: AuthorityIndex, pushes: &mut [Vec<Arc<BlockHeader>>]) {
+        let entry = self.dag.entry(place);
+        if !entry.mine || place.author == me {
+            return;
+        }
+        let mut known = entry.known;
+        for peer in self.config.committee.indices() {
+            let queue = &mut pushes[peer.index()];
+            let wanted = peer != me && self.synchronizer.is_up(peer) && queue.len() < PUSH_HEADERS_MAX;
+            if wanted && known.insert(peer) {
+                queue.push(entry.header.clone());
+            }
+        }
+        self.dag.entry_mut(place).known = known;
+    }
+
+    pub(crate) fn ask_for_missing(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        if self.synchronizer.take_overflow() {
+            let again: Vec<(BlockRef, AuthorityIndex)> =
+                self.suspended.missing().map(|(block, child)| (*block, child.author)).collect();
+            again.into_iter().for_each(|(block, peer)| self.synchronizer.want_header(block, peer, now_ms));
+        }
+        let suspended = &self.suspended;
+        let (headers, payloads) =
+            self.synchronizer.poll(now_ms, &self.pacemaker, |block| suspended.askers(block).take(8).collect());
+        for (from, refs) in headers {
+            effects.push(Effect::RequestHeaders { from, refs, frontier: self.dag.frontier().to_vec() });
+        }
+        for (from, blocks) in payloads {
+            effects.push(Effect::RequestPayload { from, blocks });
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What a core can be told. Facts only: nothing here asks for anything.
+
+use std::sync::Arc;
+use types::{AuthorityIndex, BlockHeader, BlockRef, CommitRecord};
+
+/// A fact from the driver.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A header arrived. The driver has verified its signature and those of its evidence, and holds it back while its
+    /// timestamp is more than 500 ms ahead of the wall clock; every other check of CONSENSUS.md §2.2 is the core's.
+    Header {
+        /// The header.
+        header: Arc<BlockHeader>,
+        /// The peer that sent it, not always its author.
+        from: AuthorityIndex,
+    },
+    /// The payload of a block is here and matches its header's descriptor. Never needed for an empty payload; may come
+    /// before the header. A driver that holds a payload when [`Effect::RequestPayload`](crate::Effect) asks for it
+    /// answers with this again.
+    PayloadReady {
+        /// The block.
+        block: BlockRef,
+    },
+    /// The own block asked for by [`Effect::Propose`](crate::Effect) is durable and signed.
+    Proposed {
+        /// The block's header.
+        header: Arc<BlockHeader>,
+    },
+    /// Whether transactions, or votes for headers with transactions in them, wait here for a block.
+    Pending {
+        /// Whether something waits.
+        local: bool,
+    },
+    /// A commit that the driver fetched and checked against a certificate. Applied exactly like an own decision, in
+    /// order of height; payloads are known to the driver.
+    Adopt {
+        /// The commit.
+        record: CommitRecord,
+        /// Headers of its blocks; those in the DAG may be left out.
+        headers: Vec<Arc<BlockHeader>>,
+    },
+    /// A link to a peer is up.
+    PeerUp {
+        /// The peer.
+        peer: AuthorityIndex,
+    },
+    /// A link to a peer is down.
+    PeerDown {
+        /// The peer.
+        peer: AuthorityIndex,
+    },
+    /// A measurement for a peer: half its round trip plus its reported sync and signing time.
+    Rtt {
+        /// The peer.
+        peer: AuthorityIndex,
+        /// In microseconds.
+        one_way_us: u64,
+    },
+    /// Time passed; due when [`Core::next_timer`](crate::Core::next_timer) is reached, harmless at any time.
+    Tick,
+}

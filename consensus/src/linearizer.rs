@@ -1,0 +1,103 @@
+//! From a committed leader to a commit record (CONSENSUS.md §2.8, §0.10): a function of the committed prefix and the
+//! leader's history alone.
+//!
+//! The garbage collection round is the DAG's, which moves with each commit to that commit's leader round less
+//! `gc_depth`, so the next commit collects with a committed value. A second block of one author and round is walked
+//! through but never output, whether the first was output by this commit or an earlier one; walking through it again
+//! finds nothing new, so recovery need not remember it.
+
+use crate::dag::{Dag, Place};
+use std::sync::Arc;
+use types::{BlockHeader, BlockRef, CommitRecord, Committee, Digest, Hasher, Height, Round, TimestampMs};
+
+/// The last commit, as the next one needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tip {
+    pub height: Height,
+    pub commit: Digest,
+    pub leader: BlockRef,
+    pub timestamp: TimestampMs,
+}
+
+/// Makes the next commit record and marks its blocks in the DAG. Headers come in the record's order.
+pub(crate) fn linearize(
+    dag: &mut Dag,
+    committee: &Committee,
+    tip: &Tip,
+    genesis_timestamp: TimestampMs,
+    leader: BlockRef,
+) -> (CommitRecord, Vec<Arc<BlockHeader>>) {
+    let timestamp = median_parent_time(dag, committee, &leader).unwrap_or(genesis_timestamp).max(tip.timestamp);
+    let mut collected = collect(dag, &leader);
+    collected.sort_unstable();
+    let (mut blocks, mut headers) = (Vec::with_capacity(collected.len()), Vec::with_capacity(collected.len()));
+    for (round, _, place) in collected {
+        if dag.is_output(round, place.author) {
+            continue;
+        }
+        dag.commit(place, true);
+        let header = dag.entry(place).header.clone();
+        blocks.push(header.block_ref());
+        headers.push(header);
+    }
+    let record = CommitRecord { height: tip.height.next(), previous: tip.commit, leader, blocks, timestamp };
+    (record, headers)
+}
+
+/// The leader's history that no commit took, with the keys of its order; marks it as taken.
+fn collect(dag: &mut Dag, leader: &BlockRef) -> Vec<(Round, Digest, Place)> {
+    let mut collected = Vec::new();
+    let mut take = |dag: &mut Dag, block: &BlockRef| -> Option<Arc<BlockHeader>> {
+        if block.round <= dag.gc_round() {
+            return None;
+        }
+        // An accepted block has all its history above the garbage collection round in the DAG, and adopted ones are
+        // committed, so the walk never comes below them.
+        let place = dag.find(block).expect("the history of an accepted block is complete");
+        if dag.entry(place).committed {
+            return None;
+        }
+        dag.commit(place, false);
+        let key = Hasher::new("stele/order/1").with_encoded(&leader.digest).with_encoded(&block.digest).finish();
+        collected.push((block.round, key, place));
+        Some(dag.entry(place).header.clone())
+    };
+    let mut stack: Vec<Arc<BlockHeader>> = take(dag, leader).into_iter().collect();
+    while let Some(header) = stack.pop() {
+        stack.extend(header.ancestors().iter().filter_map(|ancestor| take(dag, ancestor)));
+    }
+    collected
+}
+
+/// The stake-weighted median of the timestamps of the leader's parents in the round below: the lowest that at least
+/// half of their stake does not exceed. `None` where they are genesis blocks.
+fn median_parent_time(dag: &Dag, committee: &Committee, leader: &BlockRef) -> Option<TimestampMs> {
+    let place = dag.find(leader)?;
+    let mut times: Vec<(TimestampMs, u64)> = Vec::new();
+    for ancestor in dag.entry(place).header.ancestors() {
+        if ancestor.round.next() == leader.round
+            && let Some(header) = dag.header(ancestor)
+        {
+            times.push((header.body().timestamp, committee.stake(ancestor.author).0));
+        }
+    }
+    times.sort_unstable();
+    let total: u64 = times.iter().map(|(_, stake)| stake).sum();
+    let mut below = 0;
+    times.into_iter().find_map(|(time, stake)| {
+        below += stake;
+        (below * 2 >= total).then_some(time)
+    })
+}
+
+impl Tip {
+    /// Before the first commit.
+    pub fn genesis(genesis: BlockRef, timestamp: TimestampMs) -> Self {
+        Self { height: Height(0), commit: Digest::ZERO, leader: genesis, timestamp }
+    }
+
+    /// Behind a commit.
+    pub fn of(record: &CommitRecord) -> Self {
+        Self { height: record.height, commit: record.digest(), leader: record.leader, timestamp: record.timestamp }
+    }
+}

@@ -1,0 +1,197 @@
+//! Who leads a round, and who has lost that right: CONSENSUS.md §2.7 with the values of §0.9.
+//!
+//! A pure function of the chain, the committee and the committed prefix. The leader of a round is a choice weighted by
+//! stake among the eligible: with E their stake, the first 16 bytes of H(chain ‖ epoch ‖ round), little endian, modulo
+//! E, fall into the interval of one of them, in order of index.
+//!
+//! A block of round r + 1 that has the committed leader of round r among its ancestors scores that leader's stake for
+//! its author, in the commit that orders it. Every `schedule_interval_commits` commits the scores of the last
+//! `schedule_window_commits` are added up, and authors who scored less than three quarters of the best lose their
+//! right, lowest first, while their stake together stays ≤ f. Without that margin an honest committee would reshuffle
+//! its leaders at every recomputation for a vote or two.
+
+use crate::config::Config;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use types::committee::COMMITTEE_MAX;
+use types::{
+    AuthorityIndex, BlockHeader, BlockRef, ChainId, CommitRecord, Committee, Decode, DecodeError, Encode, Hasher,
+    Reader, Round,
+};
+
+/// A vote scores while its leader is among the last this many committed ones.
+const SCORED_LEADERS: usize = 16;
+/// Longest window that genesis allows.
+const WINDOW_MAX: usize = 10_000;
+
+/// What the schedule remembers of the committed prefix.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScheduleState {
+    /// For each commit of the window, oldest first: the score of each author in it.
+    scores: VecDeque<Arc<[u64]>>,
+    /// The last committed leaders, oldest first.
+    leaders: VecDeque<BlockRef>,
+    /// Who may not lead, in order.
+    excluded: Vec<AuthorityIndex>,
+    /// Commits since the last recomputation.
+    since_recompute: u64,
+}
+
+impl Encode for ScheduleState {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let count = |items: usize| u32::try_from(items).expect("windows are far shorter than 2^32");
+        count(self.scores.len()).encode(out);
+        for scores in &self.scores {
+            count(scores.len()).encode(out);
+            scores.iter().for_each(|score| score.encode(out));
+        }
+        count(self.leaders.len()).encode(out);
+        self.leaders.iter().for_each(|leader| leader.encode(out));
+        types::codec::put_list(out, &self.excluded);
+        self.since_recompute.encode(out);
+    }
+}
+
+impl Decode for ScheduleState {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let commits = reader.length("scored commits", WINDOW_MAX)?;
+        let mut scores = VecDeque::new();
+        for _ in 0..commits {
+            scores.push_back(reader.list::<u64>("scores", COMMITTEE_MAX)?.into());
+        }
+        Ok(Self {
+            scores,
+            leaders: reader.list("leaders", SCORED_LEADERS)?.into(),
+            excluded: reader.list("excluded", COMMITTEE_MAX)?,
+            since_recompute: u64::decode(reader)?,
+        })
+    }
+}
+
+/// The leader of every round, as the committed prefix has it.
+#[derive(Clone, Debug)]
+pub struct LeaderSchedule {
+    chain: ChainId,
+    committee: Arc<Committee>,
+    interval: u64,
+    window: usize,
+    state: ScheduleState,
+    /// Stake of those who may lead.
+    eligible: u64,
+}
+
+impl LeaderSchedule {
+    /// Before the first commit: everybody may lead.
+    pub fn new(config: &Config) -> Self {
+        let committee = config.committee.clone();
+        Self {
+            chain: config.chain,
+            interval: config.parameters.schedule_interval_commits,
+            window: usize::try_from(config.parameters.schedule_window_commits).unwrap_or(WINDOW_MAX),
+            state: ScheduleState::default(),
+            eligible: committee.total_stake().0,
+            committee,
+        }
+    }
+
+    /// Behind a checkpoint. `None` if the state is not of this committee and these parameters.
+    pub fn restore(config: &Config, state: ScheduleState) -> Option<Self> {
+        let mut schedule = Self::new(config);
+        let size = schedule.committee.size();
+        let fits = state.scores.iter().all(|scores| scores.len() == size)
+            && state.scores.len() <= schedule.window
+            && state.excluded.iter().all(|author| author.index() < size)
+            && state.excluded.is_sorted();
+        let excluded: u64 = state.excluded.iter().map(|author| schedule.committee.stake(*author).0).sum();
+        if !fits || excluded > schedule.committee.faulty_max().0 {
+            return None;
+        }
+        schedule.eligible -= excluded;
+        schedule.state = state;
+        Some(schedule)
+    }
+
+    /// The leader of a round under the present table.
+    pub fn leader(&self, round: Round) -> AuthorityIndex {
+        let digest = Hasher::new("stele/leader/1")
+            .with_encoded(&self.chain)
+            .with_encoded(&self.committee.epoch())
+            .with_encoded(&round)
+            .finish();
+        let (low, _) = digest.as_bytes().split_first_chunk::<16>().expect("a digest has 32 bytes");
+        let mut point = (u128::from_le_bytes(*low) % u128::from(self.eligible)) as u64;
+        for author in self.committee.indices() {
+            if self.state.excluded.contains(&author) {
+                continue;
+            }
+            let stake = self.committee.stake(author).0;
+            if point < stake {
+                return author;
+            }
+            point -= stake;
+        }
+        unreachable!("the point lies below the stake of those who may lead")
+    }
+
+    /// Takes in the next commit with the headers of its blocks; whether the table changed.
+    pub fn apply(&mut self, record: &CommitRecord, headers: &[Arc<BlockHeader>]) -> bool {
+        let mut scores = vec![0u64; self.committee.size()];
+        for header in headers {
+            let leaders = &self.state.leaders;
+            let voted = leaders.binary_search_by(|leader| leader.round.next().cmp(&header.round()));
+            let Ok(position) = voted else { continue };
+            if header.ancestors().contains(&leaders[position]) {
+                scores[header.author().index()] += self.committee.stake(leaders[position].author).0;
+            }
+        }
+        let state = &mut self.state;
+        state.scores.push_back(scores.into());
+        state.leaders.push_back(record.leader);
+        if state.scores.len() > self.window {
+            state.scores.pop_front();
+        }
+        if state.leaders.len() > SCORED_LEADERS {
+            state.leaders.pop_front();
+        }
+        state.since_recompute += 1;
+        if state.since_recompute < self.interval {
+            return false;
+        }
+        state.since_recompute = 0;
+        self.recompute()
+    }
+
+    /// Who may not lead, in order.
+    pub fn excluded(&self) -> &[AuthorityIndex] {
+        &self.state.excluded
+    }
+
+    /// What a checkpoint holds.
+    pub fn state(&self) -> &ScheduleState {
+        &self.state
+    }
+
+    fn recompute(&mut self) -> bool {
+        let sum = |author: AuthorityIndex| -> u128 {
+            self.state.scores.iter().map(|scores| u128::from(scores[author.index()])).sum()
+        };
+        let mut ranking: Vec<(u128, AuthorityIndex)> =
+            self.committee.indices().map(|author| (sum(author), author)).collect();
+        ranking.sort_unstable();
+        let best = ranking.last().map_or(0, |(score, _)| *score);
+        let (mut excluded, mut stake) = (Vec::new(), 0);
+        for (score, author) in ranking {
+            let with = stake + self.committee.stake(author).0;
+            if score * 4 >= best * 3 || with > self.committee.faulty_max().0 {
+                break;
+            }
+            excluded.push(author);
+            stake = with;
+        }
+        excluded.sort_unstable();
+        let changed = excluded != self.state.excluded;
+        self.state.excluded = excluded;
+        self.eligible = self.committee.total_stake().0 - stake;
+        changed
+    }
+}

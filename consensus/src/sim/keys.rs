@@ -1,0 +1,101 @@
+//! Committees and blocks for simulations.
+
+use crate::config::{Config, Pacing};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use types::{
+    AlgId, Authority, AuthorityIndex, BlockBody, BlockHeader, BlockRef, ChainId, Committee, Digest, Epoch, Evidence,
+    HeaderVote, Parameters, Payload, PayloadDescriptor, PublicKey, Round, Signature, Stake, TimestampMs,
+};
+
+/// A simulated committee.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    chain: ChainId,
+    committee: Arc<Committee>,
+    /// Consensus parameters that [`Keys::config`] hands out.
+    pub parameters: Parameters,
+    /// Pacing that [`Keys::config`] hands out.
+    pub pacing: Pacing,
+    signature: Signature,
+    payload: PayloadDescriptor,
+    empty: PayloadDescriptor,
+}
+
+impl Keys {
+    /// `size` validators of equal stake.
+    pub fn generate(size: u16) -> Self {
+        Self::with_stakes(&vec![1; usize::from(size)])
+    }
+
+    /// A validator for each stake.
+    pub fn with_stakes(stakes: &[u64]) -> Self {
+        let address: SocketAddr = ([127, 0, 0, 1], 1).into();
+        let key = |index: usize, kind: u8| {
+            let mut bytes = [kind; 32];
+            bytes[..8].copy_from_slice(&(index as u64).to_le_bytes());
+            PublicKey::from_parts(AlgId::Ed25519, &bytes).expect("an Ed25519 key has 32 bytes")
+        };
+        let authority = |(index, stake): (usize, &u64)| Authority {
+            name: format!("validator-{index}"),
+            consensus_key: key(index, 1),
+            transport_key: key(index, 2),
+            stake: Stake(*stake),
+            peer_address: address,
+            client_address: address,
+            rpc_address: address,
+        };
+        let authorities = stakes.iter().enumerate().map(authority).collect();
+        Self {
+            chain: ChainId(Digest::sha256(b"a simulated ledger")),
+            committee: Arc::new(Committee::new(Epoch(1), authorities).expect("stakes and keys are in order")),
+            parameters: Parameters::default(),
+            pacing: Pacing::default(),
+            signature: Signature::from_parts(AlgId::Ed25519, &[0; 64]).expect("an Ed25519 signature has 64 bytes"),
+            payload: Payload::build([b"a simulated transaction"]).descriptor(),
+            empty: PayloadDescriptor::empty(),
+        }
+    }
+
+    /// The committee.
+    pub fn committee(&self) -> &Arc<Committee> {
+        &self.committee
+    }
+
+    /// The configuration of one validator.
+    pub fn config(&self, me: AuthorityIndex) -> Config {
+        Config {
+            chain: self.chain,
+            committee: self.committee.clone(),
+            me,
+            parameters: self.parameters.clone(),
+            genesis_timestamp: TimestampMs(0),
+            pacing: self.pacing,
+        }
+    }
+
+    /// The block that a validator makes for a proposal. `nonce` ≠ 0 makes it carry a payload and a vote, so that two
+    /// nonces make two blocks.
+    pub fn block(
+        &self,
+        config: &Config,
+        round: Round,
+        ancestors: Vec<BlockRef>,
+        misbehaviour: Vec<Evidence>,
+        timestamp_ms: u64,
+        nonce: u64,
+    ) -> Arc<BlockHeader> {
+        let body = BlockBody {
+            ancestors,
+            timestamp: TimestampMs(timestamp_ms),
+            payload: if nonce == 0 { self.empty } else { self.payload },
+            lane_roots: Vec::new(),
+            misbehaviour,
+        };
+        let vote = |nonce: u64| HeaderVote { height: types::Height(nonce), header: Digest::ZERO };
+        let votes: Vec<HeaderVote> = (nonce != 0).then(|| vote(nonce)).into_iter().collect();
+        let epoch = config.committee.epoch();
+        let statement = BlockHeader::statement_for(config.chain, epoch, round, config.me, &body, &votes);
+        Arc::new(BlockHeader::new(statement, body, votes, self.signature.clone()))
+    }
+}
