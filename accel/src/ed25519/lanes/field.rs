@@ -7,6 +7,35 @@
 use super::field_constants::{SQRT_M1, TWO_P};
 use core::arch::x86_64::*;
 
+/// An array of five, element by element. Closures in `map` or `from_fn` would not be compiled for the instruction set.
+macro_rules! five {
+    (|$i:ident| $element:expr) => {
+        [
+            {
+                let $i = 0;
+                $element
+            },
+            {
+                let $i = 1;
+                $element
+            },
+            {
+                let $i = 2;
+                $element
+            },
+            {
+                let $i = 3;
+                $element
+            },
+            {
+                let $i = 4;
+                $element
+            },
+        ]
+    };
+}
+pub(super) use five;
+
 const MASK_51: i64 = (1 << 51) - 1;
 
 /// Eight field elements.
@@ -19,7 +48,7 @@ pub(super) type Limbs = [u64; 5];
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 pub(super) fn splat(limbs: &Limbs) -> Fe8 {
-    Fe8(limbs.map(|limb| _mm512_set1_epi64(limb.cast_signed())))
+    Fe8(five!(|i| _mm512_set1_epi64(limbs[i].cast_signed())))
 }
 
 /// From limbs below 2^52, limb by limb and lane by lane.
@@ -49,7 +78,7 @@ pub(super) fn to_lanes(a: Fe8) -> [[u64; 8]; 5] {
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 fn carry(z: [__m512i; 5]) -> Fe8 {
     let mask = _mm512_set1_epi64(MASK_51);
-    let c = z.map(|limb| _mm512_srli_epi64::<51>(limb));
+    let c = five!(|i| _mm512_srli_epi64::<51>(z[i]));
     let around = _mm512_mullo_epi64(c[4], _mm512_set1_epi64(19));
     Fe8([
         _mm512_add_epi64(_mm512_and_si512(z[0], mask), around),
@@ -63,7 +92,7 @@ fn carry(z: [__m512i; 5]) -> Fe8 {
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 pub(super) fn add(a: &Fe8, b: &Fe8) -> Fe8 {
-    carry(core::array::from_fn(|i| _mm512_add_epi64(a.0[i], b.0[i])))
+    carry(five!(|i| _mm512_add_epi64(a.0[i], b.0[i])))
 }
 
 #[inline]
@@ -71,7 +100,7 @@ pub(super) fn add(a: &Fe8, b: &Fe8) -> Fe8 {
 pub(super) fn sub(a: &Fe8, b: &Fe8) -> Fe8 {
     let two_p = splat(&TWO_P);
     // Each limb of 2p exceeds a tight limb, so nothing wraps.
-    carry(core::array::from_fn(|i| _mm512_sub_epi64(_mm512_add_epi64(a.0[i], two_p.0[i]), b.0[i])))
+    carry(five!(|i| _mm512_sub_epi64(_mm512_add_epi64(a.0[i], two_p.0[i]), b.0[i])))
 }
 
 #[inline]
@@ -86,13 +115,12 @@ pub(super) fn neg(a: &Fe8) -> Fe8 {
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 fn fold(lo: &[__m512i; 9], hi: &[__m512i; 9]) -> Fe8 {
     let nineteen = _mm512_set1_epi64(19);
-    let double = |a: __m512i| _mm512_add_epi64(a, a);
-    let column = |i: usize| match i {
-        0 => lo[0],
-        9 => double(hi[8]),
-        _ => _mm512_add_epi64(lo[i], double(hi[i - 1])),
-    };
-    carry(core::array::from_fn(|i| _mm512_add_epi64(column(i), _mm512_mullo_epi64(column(i + 5), nineteen))))
+    let mut columns = [_mm512_setzero_si512(); 10];
+    columns[..9].copy_from_slice(lo);
+    for (column, hi) in columns[1..].iter_mut().zip(hi) {
+        *column = _mm512_add_epi64(*column, _mm512_add_epi64(*hi, *hi));
+    }
+    carry(five!(|i| _mm512_add_epi64(columns[i], _mm512_mullo_epi64(columns[i + 5], nineteen))))
 }
 
 #[inline]
@@ -136,7 +164,7 @@ pub(super) fn square(a: &Fe8) -> Fe8 {
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 pub(super) fn select(mask: __mmask8, a: &Fe8, b: &Fe8) -> Fe8 {
-    Fe8(core::array::from_fn(|i| _mm512_mask_blend_epi64(mask, a.0[i], b.0[i])))
+    Fe8(five!(|i| _mm512_mask_blend_epi64(mask, a.0[i], b.0[i])))
 }
 
 /// The one representative below p, limbs below 2^51.

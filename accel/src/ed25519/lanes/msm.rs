@@ -67,14 +67,17 @@ fn sum_in_windows<const BITS: u32>(terms: &[Term<'_>]) -> Point8 {
 /// Σ m · bucket(m) in each lane.
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 fn weighted_sum(rows: &[Row], half: usize) -> Point8 {
-    let of = |magnitude: usize| core::array::from_fn(|lane| 8 * magnitude + lane);
-    let mut running = load(rows, &of(half));
+    let mut running = load(rows, &rows_of(half));
     let mut total = running;
     for magnitude in (1..half).rev() {
-        running = add_points(&running, &load(rows, &of(magnitude)));
+        running = add_points(&running, &load(rows, &rows_of(magnitude)));
         total = add_points(&total, &running);
     }
     total
+}
+
+fn rows_of(magnitude: usize) -> [usize; 8] {
+    core::array::from_fn(|lane| 8 * magnitude + lane)
 }
 
 /// Σ 2^(bits·lane) · p(lane), in lane 0.
@@ -93,16 +96,18 @@ fn add_lanes(p: &Point8, bits: u32) -> Point8 {
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 fn load(rows: &[Row], indices: &[usize; 8]) -> Point8 {
-    let block = |part: usize| {
-        transpose(indices.map(|index| {
-            let words: &[u64; 24] = &rows[index].0;
+    let zero = _mm512_setzero_si512();
+    let mut blocks = [[zero; 8]; 3];
+    for lane in 0..8 {
+        let words: &[u64; 24] = &rows[indices[lane]].0;
+        for (part, block) in blocks.iter_mut().enumerate() {
             // SAFETY: part is below 3, so the 64 bytes from word 8·part lie in the row of 192 bytes, which is 64-aligned.
-            unsafe { _mm512_load_si512(words.as_ptr().add(8 * part).cast()) }
-        }))
-    };
-    let [x0, x1, x2, x3, x4, y0, y1, y2] = block(0);
-    let [y3, y4, z0, z1, z2, z3, z4, t0] = block(1);
-    let [t1, t2, t3, t4, ..] = block(2);
+            block[lane] = unsafe { _mm512_load_si512(words.as_ptr().add(8 * part).cast()) };
+        }
+    }
+    let [x0, x1, x2, x3, x4, y0, y1, y2] = transpose(&blocks[0]);
+    let [y3, y4, z0, z1, z2, z3, z4, t0] = transpose(&blocks[1]);
+    let [t1, t2, t3, t4, ..] = transpose(&blocks[2]);
     Point8 {
         x: Fe8([x0, x1, x2, x3, x4]),
         y: Fe8([y0, y1, y2, y3, y4]),
@@ -118,9 +123,9 @@ fn store(rows: &mut [Row], indices: &[usize; 8], p: &Point8) {
     let (Fe8([z0, z1, z2, z3, z4]), Fe8([t0, t1, t2, t3, t4])) = (p.z, p.t);
     let zero = _mm512_setzero_si512();
     let blocks = [
-        transpose([x0, x1, x2, x3, x4, y0, y1, y2]),
-        transpose([y3, y4, z0, z1, z2, z3, z4, t0]),
-        transpose([t1, t2, t3, t4, zero, zero, zero, zero]),
+        transpose(&[x0, x1, x2, x3, x4, y0, y1, y2]),
+        transpose(&[y3, y4, z0, z1, z2, z3, z4, t0]),
+        transpose(&[t1, t2, t3, t4, zero, zero, zero, zero]),
     ];
     for (lane, index) in indices.iter().enumerate() {
         let words: &mut [u64; 24] = &mut rows[*index].0;
@@ -134,20 +139,32 @@ fn store(rows: &mut [Row], indices: &[usize; 8], p: &Point8) {
 /// Rows to columns, 8 × 8 words. Its own inverse.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn transpose(r: [__m512i; 8]) -> [__m512i; 8] {
-    let even = [0, 2, 4, 6].map(|i| _mm512_unpacklo_epi64(r[i], r[i + 1]));
-    let odd = [0, 2, 4, 6].map(|i| _mm512_unpackhi_epi64(r[i], r[i + 1]));
-    let quarter = |pairs: [__m512i; 4]| {
-        let low = [_mm512_shuffle_i64x2::<0x88>(pairs[0], pairs[1]), _mm512_shuffle_i64x2::<0x88>(pairs[2], pairs[3])];
-        let high = [_mm512_shuffle_i64x2::<0xdd>(pairs[0], pairs[1]), _mm512_shuffle_i64x2::<0xdd>(pairs[2], pairs[3])];
-        // Columns 0, 2, 4, 6 of the even pairs, or 1, 3, 5, 7 of the odd ones.
-        [
-            _mm512_shuffle_i64x2::<0x88>(low[0], low[1]),
-            _mm512_shuffle_i64x2::<0x88>(high[0], high[1]),
-            _mm512_shuffle_i64x2::<0xdd>(low[0], low[1]),
-            _mm512_shuffle_i64x2::<0xdd>(high[0], high[1]),
-        ]
-    };
-    let ([c0, c2, c4, c6], [c1, c3, c5, c7]) = (quarter(even), quarter(odd));
+fn transpose(r: &[__m512i; 8]) -> [__m512i; 8] {
+    let [c0, c2, c4, c6] = quarter(
+        _mm512_unpacklo_epi64(r[0], r[1]),
+        _mm512_unpacklo_epi64(r[2], r[3]),
+        _mm512_unpacklo_epi64(r[4], r[5]),
+        _mm512_unpacklo_epi64(r[6], r[7]),
+    );
+    let [c1, c3, c5, c7] = quarter(
+        _mm512_unpackhi_epi64(r[0], r[1]),
+        _mm512_unpackhi_epi64(r[2], r[3]),
+        _mm512_unpackhi_epi64(r[4], r[5]),
+        _mm512_unpackhi_epi64(r[6], r[7]),
+    );
     [c0, c1, c2, c3, c4, c5, c6, c7]
+}
+
+/// Columns 0, 2, 4, 6 from pairs of rows whose words at even places stand side by side; 1, 3, 5, 7 from the odd ones.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+fn quarter(p: __m512i, q: __m512i, r: __m512i, s: __m512i) -> [__m512i; 4] {
+    let low = [_mm512_shuffle_i64x2::<0x88>(p, q), _mm512_shuffle_i64x2::<0x88>(r, s)];
+    let high = [_mm512_shuffle_i64x2::<0xdd>(p, q), _mm512_shuffle_i64x2::<0xdd>(r, s)];
+    [
+        _mm512_shuffle_i64x2::<0x88>(low[0], low[1]),
+        _mm512_shuffle_i64x2::<0x88>(high[0], high[1]),
+        _mm512_shuffle_i64x2::<0xdd>(low[0], low[1]),
+        _mm512_shuffle_i64x2::<0xdd>(high[0], high[1]),
+    ]
 }

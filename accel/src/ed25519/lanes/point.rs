@@ -3,7 +3,7 @@
 //! Extended coordinates (X : Y : Z : T), x = X/Z, y = Y/Z, T = XY/Z (Hisil, Wong, Carter, Dawson 2008, a = −1).
 
 use super::field::{
-    Fe8, Limbs, add, from_lanes, invert, mul, neg, odd_lanes, select, splat, sqrt_ratio, square, sub, to_lanes,
+    Fe8, Limbs, add, five, from_lanes, invert, mul, neg, odd_lanes, select, splat, sqrt_ratio, square, sub, to_lanes,
     zero_lanes,
 };
 use super::field_constants::{D, D2, ONE, ZERO};
@@ -83,8 +83,12 @@ pub(super) fn double_times(p: &Point8, times: u32) -> Point8 {
 /// Lane i of the result is lane `from[i]` of `p`.
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 pub(super) fn permute(p: &Point8, from: __m512i) -> Point8 {
-    let move_lanes = |a: &Fe8| Fe8(a.0.map(|limb| _mm512_permutexvar_epi64(from, limb)));
-    Point8 { x: move_lanes(&p.x), y: move_lanes(&p.y), z: move_lanes(&p.z), t: move_lanes(&p.t) }
+    Point8 {
+        x: Fe8(five!(|i| _mm512_permutexvar_epi64(from, p.x.0[i]))),
+        y: Fe8(five!(|i| _mm512_permutexvar_epi64(from, p.y.0[i]))),
+        z: Fe8(five!(|i| _mm512_permutexvar_epi64(from, p.z.0[i]))),
+        t: Fe8(five!(|i| _mm512_permutexvar_epi64(from, p.t.0[i]))),
+    }
 }
 
 /// The lanes whose point is the neutral element.
