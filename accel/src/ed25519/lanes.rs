@@ -10,6 +10,7 @@ mod field;
 mod field_constants;
 mod msm;
 mod point;
+mod sha512;
 
 use self::point::{Niels, decode, double_times, identity_lanes, to_niels, to_niels_scaled};
 use super::{Entry, Group};
@@ -67,6 +68,11 @@ impl Group for Lanes {
         unsafe { decode_points(encodings) }
     }
 
+    fn challenges(&self, entries: &[Entry<'_>]) -> Vec<Scalar> {
+        // SAFETY: a `Lanes` exists only where all target features of the function were detected.
+        unsafe { challenges(entries) }
+    }
+
     fn sum_vanishes(&self, points: &[(i128, &Niels)], keys: &[(Scalar, &Key)], b: &Scalar) -> bool {
         let mut terms = Vec::with_capacity(points.len() + 2 * keys.len() + 2);
         terms.extend_from_slice(points);
@@ -92,39 +98,68 @@ fn split(scalar: &Scalar) -> (i128, i128) {
     ((low & mask).cast_signed(), (high << (128 - SPLIT_BITS) | low >> SPLIT_BITS).cast_signed())
 }
 
-/// The groups of eight, the last one filled up with the neutral element.
-fn eights(encodings: &[[u8; 32]]) -> impl Iterator<Item = ([[u8; 32]; 8], usize)> + '_ {
+/// Groups of twice eight, the last one filled up with the neutral element, and how many of each are real.
+fn groups(encodings: &[[u8; 32]]) -> impl Iterator<Item = ([[[u8; 32]; 8]; 2], usize)> + '_ {
     let mut neutral = [0; 32];
     neutral[0] = 1;
-    encodings.chunks(8).map(move |part| {
-        let mut eight = [neutral; 8];
-        eight[..part.len()].copy_from_slice(part);
-        (eight, part.len())
+    encodings.chunks(16).map(move |part| {
+        let mut group = [[neutral; 8]; 2];
+        group.as_flattened_mut()[..part.len()].copy_from_slice(part);
+        (group, part.len())
     })
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 fn decode_points(encodings: &[[u8; 32]]) -> Vec<Option<Niels>> {
-    let mut points = Vec::with_capacity(encodings.len());
-    for (eight, used) in eights(encodings) {
-        let (decoded, on_curve) = decode(&eight);
-        let niels = to_niels(&decoded.x, &decoded.y).into_iter().enumerate().take(used);
-        points.extend(niels.map(|(lane, point)| (on_curve >> lane & 1 == 1).then_some(point)));
+    let mut points = Vec::with_capacity(encodings.len() + 15);
+    for (group, used) in groups(encodings) {
+        let before = points.len();
+        for (decoded, on_curve) in decode(&group) {
+            for (lane, point) in to_niels(&decoded.x, &decoded.y).into_iter().enumerate() {
+                points.push((on_curve >> lane & 1 == 1).then_some(point));
+            }
+        }
+        points.truncate(before + used);
     }
     points
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 fn decode_keys(encodings: &[[u8; 32]]) -> Vec<Option<Key>> {
-    let mut keys = Vec::with_capacity(encodings.len());
-    for (eight, used) in eights(encodings) {
-        let (decoded, on_curve) = decode(&eight);
-        let points = to_niels(&decoded.x, &decoded.y);
-        let highs = to_niels_scaled(&double_times(&decoded, SPLIT_BITS));
-        let both = points.into_iter().zip(highs).enumerate().take(used);
-        keys.extend(both.map(|(lane, (point, high))| (on_curve >> lane & 1 == 1).then_some(Key { point, high })));
+    let mut keys = Vec::with_capacity(encodings.len() + 15);
+    for (group, used) in groups(encodings) {
+        let before = keys.len();
+        for (half, (decoded, on_curve)) in decode(&group).into_iter().enumerate() {
+            if half * 8 >= used {
+                break;
+            }
+            let points = to_niels(&decoded.x, &decoded.y);
+            let highs = to_niels_scaled(&double_times(&decoded, SPLIT_BITS));
+            for (lane, (point, high)) in points.into_iter().zip(highs).enumerate() {
+                keys.push((on_curve >> lane & 1 == 1).then_some(Key { point, high }));
+            }
+        }
+        keys.truncate(before + used);
     }
     keys
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+fn challenges(entries: &[Entry<'_>]) -> Vec<Scalar> {
+    let mut challenges = Vec::with_capacity(entries.len());
+    for part in entries.chunks(8) {
+        if part.iter().any(|entry| 64 + entry.message.len() > sha512::INPUT_MAX) {
+            challenges.extend(part.iter().map(Entry::k));
+            continue;
+        }
+        let mut blocks = [[0; 128]; 8];
+        for (block, entry) in blocks.iter_mut().zip(part) {
+            *block = sha512::block([entry.r(), entry.key, entry.message]);
+        }
+        let digests = sha512::digests(&blocks);
+        challenges.extend(digests.iter().take(part.len()).map(Scalar::from_bytes_mod_order_wide));
+    }
+    challenges
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]

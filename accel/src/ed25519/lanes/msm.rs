@@ -139,7 +139,7 @@ fn store(rows: &mut [Row], indices: &[usize; 8], p: &Point8) {
 /// Rows to columns, 8 × 8 words. Its own inverse.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn transpose(r: &[__m512i; 8]) -> [__m512i; 8] {
+pub(super) fn transpose(r: &[__m512i; 8]) -> [__m512i; 8] {
     let [c0, c2, c4, c6] = quarter(
         _mm512_unpacklo_epi64(r[0], r[1]),
         _mm512_unpacklo_epi64(r[2], r[3]),

@@ -97,15 +97,37 @@ pub(super) fn identity_lanes(p: &Point8) -> __mmask8 {
     zero_lanes(&p.x) & zero_lanes(&sub(&p.y, &p.z))
 }
 
-/// Decodes with the rules of ZIP-215: any y of 255 bits, and a sign for x = 0. The second value is the lanes that are on
-/// the curve; the others hold nonsense.
+/// Decodes N times eight encodings with the rules of ZIP-215: any y of 255 bits, and a sign for x = 0. The second value is
+/// the lanes that are on the curve; the others hold nonsense.
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-pub(super) fn decode(encodings: &[[u8; 32]; 8]) -> (Point8, __mmask8) {
+pub(super) fn decode<const N: usize>(encodings: &[[[u8; 32]; 8]; N]) -> [(Point8, __mmask8); N] {
+    let one = splat(&ONE);
+    let (mut ys, mut us, mut vs, mut signs) = ([one; N], [one; N], [one; N], [0; N]);
+    for i in 0..N {
+        (ys[i], signs[i]) = parse(&encodings[i]);
+        let yy = square(&ys[i]);
+        us[i] = sub(&yy, &one);
+        // −1 is a square and d is not, so v = d y² + 1 is never zero.
+        vs[i] = add(&mul(&yy, &splat(&D)), &one);
+    }
+    let roots = sqrt_ratio(&us, &vs);
+    let mut decoded = [(identity(), 0); N];
+    for i in 0..N {
+        let (root, on_curve) = roots[i];
+        let x = select(odd_lanes(&root) ^ signs[i], &root, &neg(&root));
+        decoded[i] = (Point8 { x, y: ys[i], z: one, t: mul(&x, &ys[i]) }, on_curve);
+    }
+    decoded
+}
+
+/// The 255 bits of y, and the lanes where the sign bit is set.
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+fn parse(encodings: &[[u8; 32]; 8]) -> (Fe8, __mmask8) {
     let mut limbs = [[0; 8]; 5];
     let mut signs: __mmask8 = 0;
     for (lane, encoding) in encodings.iter().enumerate() {
         let (words, _) = encoding.as_chunks::<8>();
-        let w: [u64; 4] = core::array::from_fn(|i| u64::from_le_bytes(words[i]));
+        let w = [0, 1, 2, 3].map(|i: usize| u64::from_le_bytes(words[i]));
         let mask = (1 << 51) - 1;
         limbs[0][lane] = w[0] & mask;
         limbs[1][lane] = (w[0] >> 51 | w[1] << 13) & mask;
@@ -114,12 +136,7 @@ pub(super) fn decode(encodings: &[[u8; 32]; 8]) -> (Point8, __mmask8) {
         limbs[4][lane] = (w[3] >> 12) & mask;
         signs |= u8::from(w[3] >> 63 == 1) << lane;
     }
-    let (y, one) = (from_lanes(&limbs), splat(&ONE));
-    let yy = square(&y);
-    // −1 is a square and d is not, so v = d y² + 1 is never zero.
-    let (root, on_curve) = sqrt_ratio(&sub(&yy, &one), &add(&mul(&yy, &splat(&D)), &one));
-    let x = select(odd_lanes(&root) ^ signs, &root, &neg(&root));
-    (Point8 { x, y, z: one, t: mul(&x, &y) }, on_curve)
+    (from_lanes(&limbs), signs)
 }
 
 /// The eight points, affine and ready to be added.
