@@ -39,7 +39,7 @@ impl Effects {
 
 /// All shards, and workers for them.
 pub(crate) struct Engine {
-    shards: Vec<Box<Shard>>,
+    shards: Vec<Shard>,
     pool: Option<Pool>,
     /// Fewest operations that are worth waking the workers for.
     parallel_min: usize,
@@ -47,7 +47,7 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(shards: Vec<Box<Shard>>, parallel_min: usize, reader: Arc<dyn StateReader>) -> Self {
+    pub(crate) fn new(shards: Vec<Shard>, parallel_min: usize, reader: Arc<dyn StateReader>) -> Self {
         // Without threads everything runs in line: slower, and with the same result.
         let pool = if shards.len() > 1 { Pool::start(shards.len(), &reader).ok() } else { None };
         Self { shards, pool, parallel_min, reader }

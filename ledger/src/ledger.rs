@@ -248,7 +248,7 @@ impl Ledger {
         let share = |total: usize| total.div_ceil(usize::from(shards.get()));
         let (accounts, expansions) = (share(options.cached_accounts), share(options.cached_expansions));
         let table_key = TableKey::new(options.table_seed);
-        let shard = |_| Box::new(Shard::new(accounts, expansions, header.height, table_key));
+        let shard = |_| Shard::new(accounts, expansions, header.height, table_key);
         let live_ids_max = genesis.parameters.live_ids_max;
         Ok(Self {
             chain: header.chain,

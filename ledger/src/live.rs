@@ -141,7 +141,7 @@ impl LiveSet {
     /// Takes in the bucket of a height; `false` where one of its ids was live already.
     pub(crate) fn insert(&mut self, bucket: &LiveBucket, digest: Digest) -> bool {
         let prefixes: Box<[Prefix]> = bucket.ids.iter().map(prefix_of).collect();
-        let fresh = prefixes.iter().fold(true, |fresh, prefix| self.ids.insert(*prefix) && fresh);
+        let fresh = prefixes.iter().filter(|prefix| self.ids.insert(**prefix)).count() == prefixes.len();
         self.buckets.insert((bucket.max_valid_until, bucket.height), Kept { digest, prefixes }).is_none() && fresh
     }
 

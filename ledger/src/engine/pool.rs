@@ -15,22 +15,24 @@ use types::Height;
 struct Job {
     sequence: u64,
     height: Height,
-    shard: Box<Shard>,
+    shard: Shard,
     operations: Arc<Vec<Operation>>,
 }
 
-/// A worker's answer.
-enum Done {
-    /// The shard comes back.
-    Finished { index: usize, shard: Box<Shard>, part: Result<Part, StateFault> },
-    /// The worker is lost, and its shard with it.
-    Panicked,
+/// A worker's answer: its shard comes back.
+struct Done {
+    index: usize,
+    shard: Shard,
+    part: Result<Part, StateFault>,
 }
+
+/// A worker is lost, and its shard with it.
+struct Panicked;
 
 /// The workers of an engine.
 pub(super) struct Pool {
     jobs: Vec<Sender<Job>>,
-    done: Receiver<Done>,
+    done: Receiver<Result<Done, Panicked>>,
     threads: Vec<JoinHandle<()>>,
     sequence: u64,
 }
@@ -51,7 +53,7 @@ impl Pool {
     }
 
     /// Hands out a commit.
-    pub(super) fn start_commit(&mut self, shards: Vec<Box<Shard>>, operations: Vec<Operation>, height: Height) {
+    pub(super) fn start_commit(&mut self, shards: Vec<Shard>, operations: Vec<Operation>, height: Height) {
         self.sequence += 1;
         let operations = Arc::new(operations);
         for (jobs, shard) in self.jobs.iter().zip(shards) {
@@ -64,12 +66,12 @@ impl Pool {
     ///
     /// # Panics
     /// Where a worker panicked: that is our own bug, and its shard is lost.
-    pub(super) fn finish_commit(&mut self) -> (Vec<Box<Shard>>, Result<Vec<Part>, StateFault>) {
+    pub(super) fn finish_commit(&mut self) -> (Vec<Shard>, Result<Vec<Part>, StateFault>) {
         let mut returned: Vec<_> = self.jobs.iter().map(|_| None).collect();
         for _ in 0..self.jobs.len() {
             match self.done.recv() {
-                Ok(Done::Finished { index, shard, part }) => returned[index] = Some((shard, part)),
-                Ok(Done::Panicked) | Err(_) => panic!("a shard worker panicked"),
+                Ok(Ok(Done { index, shard, part })) => returned[index] = Some((shard, part)),
+                Ok(Err(Panicked)) | Err(_) => panic!("a shard worker panicked"),
             }
         }
         let (mut shards, mut parts, mut fault) = (Vec::new(), Vec::new(), None);
@@ -102,7 +104,7 @@ struct Worker {
     index: usize,
     mesh: Mesh,
     reader: Arc<dyn StateReader>,
-    answers: Sender<Done>,
+    answers: Sender<Result<Done, Panicked>>,
 }
 
 impl Worker {
@@ -113,7 +115,7 @@ impl Worker {
             let part = share(&mut shard, &operations, height, watch.mesh, &*self.reader);
             std::mem::forget(watch);
             // Nobody waits for the answer where the ledger is being dropped.
-            let _ = self.answers.send(Done::Finished { index: self.index, shard, part });
+            let _ = self.answers.send(Ok(Done { index: self.index, shard, part }));
         }
     }
 }
@@ -121,13 +123,13 @@ impl Worker {
 /// Tells the others when the worker unwinds.
 struct Watch<'a> {
     mesh: &'a mut Mesh,
-    answers: &'a Sender<Done>,
+    answers: &'a Sender<Result<Done, Panicked>>,
 }
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
         self.mesh.abandon();
-        let _ = self.answers.send(Done::Panicked);
+        let _ = self.answers.send(Err(Panicked));
     }
 }
 

@@ -1,0 +1,43 @@
+//! Pinned digests. A change here is a change of the ledger's rules or encodings: old ledgers would no longer replay.
+
+use crate::workload::{Mix, genesis, key};
+use ledger::{Ledger, LedgerOptions, MemoryState};
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use types::{Allocation, Parameters};
+
+#[test]
+fn the_header_of_a_fixed_genesis_is_pinned() {
+    let accounts = (0..3u32)
+        .map(|seed| Allocation { address: key(seed).public_key().address(), balance: 10 + u64::from(seed) })
+        .collect();
+    let genesis = genesis(accounts, Parameters::default());
+    let state = Arc::new(MemoryState::default());
+    let (ledger, start) = Ledger::genesis(&genesis, NonZeroU16::MIN, state, LedgerOptions::default()).unwrap();
+    assert_eq!(start.header_digest, ledger.header_digest());
+    assert_eq!(
+        start.header.state_digest.to_string(),
+        "sha256:43313b6e5ed04fde4c13a256499c671d1f47c272f04e926a50e1db34e36ba2a0"
+    );
+    assert_eq!(
+        start.header_digest.to_string(),
+        "sha256:2087ed1ce1b537997ed6ed35f630a68964faf5ed481bc75b94ddca81f2bd0a8d"
+    );
+}
+
+#[test]
+fn the_headers_of_a_fixed_workload_are_pinned() {
+    let mix = Mix { seed: 2, commits: 20, size: 100, accounts: 40, hot: 4, cross: 50, odd: 50, live_ids_max: 300 };
+    let workload = mix.build();
+    let state = Arc::new(MemoryState::default());
+    let (mut ledger, start) =
+        Ledger::genesis(&workload.genesis, NonZeroU16::MIN, state.clone(), LedgerOptions::default()).unwrap();
+    state.apply(&start.accounts);
+    for input in workload.commits {
+        ledger.execute(input).unwrap();
+    }
+    assert_eq!(
+        ledger.header_digest().to_string(),
+        "sha256:5d2e3c3a01877ef6216a0e7db9fb48665f59dcda1195d80b3f5aaf5b381e70f8"
+    );
+}

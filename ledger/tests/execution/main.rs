@@ -1,0 +1,10 @@
+//! Execution against an oracle, over random workloads, numbers of shards, cache sizes and restarts.
+#![allow(clippy::unwrap_used)]
+
+mod conformance;
+mod faults;
+mod oracle;
+mod rejects;
+mod restart;
+mod shards;
+mod workload;

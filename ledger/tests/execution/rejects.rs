@@ -1,0 +1,216 @@
+//! One scenario for each way in which a transaction is refused.
+
+use crate::workload::{block, commit, genesis, key, malformed, ordered};
+use bytes::Bytes;
+use ledger::{Ledger, LedgerOptions, MemoryState, OrderedTransaction, Undecodable};
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use types::*;
+
+const TIME: u64 = 1_000_100;
+
+struct Scene {
+    chain: ChainId,
+    ledger: Ledger,
+    height: u64,
+}
+
+impl Scene {
+    fn new(balances: &[u64], parameters: Parameters) -> Self {
+        let allocation = |(seed, balance): (usize, &u64)| Allocation {
+            address: key(seed as u32).public_key().address(),
+            balance: *balance,
+        };
+        let genesis = genesis(balances.iter().enumerate().map(allocation).collect(), parameters);
+        let state = Arc::new(MemoryState::default());
+        let (ledger, start) =
+            Ledger::genesis(&genesis, NonZeroU16::new(2).unwrap(), state.clone(), LedgerOptions::default()).unwrap();
+        state.apply(&start.accounts);
+        Self { chain: genesis.chain_id(), ledger, height: 0 }
+    }
+
+    fn transfer(&self, from: u32, to: u32, amount: u64, valid_until: u64, nonce: u64) -> Transaction {
+        let to = key(to).public_key().address();
+        let body = TransactionBody::Transfer { to, amount, memo: Bytes::new() };
+        Transaction::sign(&self.chain, &key(from), valid_until, nonce, body).unwrap()
+    }
+
+    fn run(&mut self, time: u64, transactions: Vec<OrderedTransaction>) -> Vec<Outcome> {
+        self.height += 1;
+        let executed = self.ledger.execute(commit(self.height, time, transactions)).unwrap();
+        executed.receipts.iter().map(|receipt| receipt.outcome).collect()
+    }
+}
+
+fn rejected(reject: Reject) -> Vec<Outcome> {
+    vec![Outcome::Rejected(reject)]
+}
+
+#[test]
+fn bytes_that_are_no_transaction_stand_in_the_receipts_under_their_sha256() {
+    let mut scene = Scene::new(&[100], Parameters::default());
+    let executed = scene.ledger.execute(commit(1, TIME, vec![malformed(5), malformed(5)])).unwrap();
+    let expected = Receipt {
+        transaction: TransactionId(Digest::sha256(&5u64.to_le_bytes())),
+        outcome: Outcome::Rejected(Reject::Malformed),
+    };
+    assert_eq!(executed.receipts, [expected; 2]);
+    assert_eq!(executed.live.added, None);
+    assert_eq!((executed.faulty.len(), executed.faulty[0].reject), (1, Reject::Malformed));
+}
+
+#[test]
+fn a_transaction_of_another_ledger_is_its_authors_fault() {
+    let mut scene = Scene::new(&[100], Parameters::default());
+    let other = ChainId(Digest::sha256(b"another ledger"));
+    let body = TransactionBody::Certify { document: Digest::sha256(b"d"), memo: Bytes::new() };
+    let foreign = Transaction::sign(&other, &key(0), TIME, 0, body).unwrap();
+    let error = Transaction::parse(&scene.chain, foreign.raw().clone()).unwrap_err();
+    let transaction = Err(Undecodable::new(foreign.raw(), error));
+    let entry = OrderedTransaction { transaction, signature_valid: false, block: block(3), index: 8 };
+    let executed = scene.ledger.execute(commit(1, TIME, vec![entry])).unwrap();
+    assert_eq!(executed.receipts[0].outcome, Outcome::Rejected(Reject::WrongChain));
+    assert_eq!((executed.faulty[0].author(), executed.faulty[0].index), (AuthorityIndex(3), 8));
+}
+
+#[test]
+fn a_transaction_over_the_size_limit_is_refused() {
+    let mut scene = Scene::new(&[100], Parameters { transaction_bytes_max: 256, ..Parameters::default() });
+    let sized = |scene: &Scene, size: usize| {
+        let memo = vec![0; size - Transaction::TRANSFER_OVERHEAD].into();
+        let body = TransactionBody::Transfer { to: key(1).public_key().address(), amount: 1, memo };
+        Transaction::sign(&scene.chain, &key(0), TIME, 0, body).unwrap()
+    };
+    let (fits, over) = (sized(&scene, 256), sized(&scene, 257));
+    assert_eq!((fits.raw().len(), over.raw().len()), (256, 257));
+    let outcomes = scene.run(TIME, vec![ordered(over), ordered(fits)]);
+    assert_eq!(outcomes, [Outcome::Rejected(Reject::TooLarge), Outcome::Applied]);
+}
+
+#[test]
+fn an_algorithm_that_genesis_does_not_name_is_refused() {
+    let allowed = genesis(vec![], Parameters::default());
+    let mut none = allowed.clone();
+    none.signature_algorithms.clear();
+    let state = Arc::new(MemoryState::default());
+    let (mut ledger, _) = Ledger::genesis(&none, NonZeroU16::MIN, state, LedgerOptions::default()).unwrap();
+    let body = TransactionBody::Certify { document: Digest::sha256(b"d"), memo: Bytes::new() };
+    let transaction = Transaction::sign(&none.chain_id(), &key(0), TIME, 0, body).unwrap();
+    assert_eq!(ledger.screen().check(&transaction, TimestampMs(TIME)), Err(Reject::AlgorithmNotAllowed));
+    let executed = ledger.execute(commit(1, TIME, vec![ordered(transaction)])).unwrap();
+    assert_eq!(executed.receipts[0].outcome, Outcome::Rejected(Reject::AlgorithmNotAllowed));
+}
+
+#[test]
+fn the_window_is_closed_at_both_ends() {
+    let mut scene = Scene::new(&[100], Parameters { validity_window_ms: 1_000, ..Parameters::default() });
+    let at = |scene: &Scene, valid_until| ordered(scene.transfer(0, 1, 1, valid_until, 0));
+    let entries = [TIME - 1, TIME, TIME + 1_000, TIME + 1_001].map(|valid_until| at(&scene, valid_until));
+    let expected = [
+        Outcome::Rejected(Reject::Expired),
+        Outcome::Applied,
+        Outcome::Applied,
+        Outcome::Rejected(Reject::ValidUntilTooFar),
+    ];
+    assert_eq!(scene.run(TIME, entries.to_vec()), expected);
+}
+
+#[test]
+fn an_id_is_taken_once_by_the_first_validly_signed_entry() {
+    let mut scene = Scene::new(&[100], Parameters::default());
+    let transfer = ordered(scene.transfer(0, 1, 1, TIME + 10, 0));
+    let unsigned = OrderedTransaction { signature_valid: false, ..transfer.clone() };
+    let outcomes = scene.run(TIME, vec![unsigned, transfer.clone(), transfer.clone()]);
+    let expected = [Outcome::Rejected(Reject::BadSignature), Outcome::Applied, Outcome::Rejected(Reject::Duplicate)];
+    assert_eq!(outcomes, expected);
+    assert_eq!(scene.run(TIME + 10, vec![transfer.clone()]), rejected(Reject::Duplicate));
+    assert_eq!(scene.ledger.screen().live_ids(), 1);
+    assert_eq!(scene.run(TIME + 11, vec![transfer]), rejected(Reject::Expired));
+    assert_eq!(scene.ledger.screen().live_ids(), 0);
+}
+
+#[test]
+fn a_transaction_that_was_refused_for_its_effect_has_used_up_its_id() {
+    let mut scene = Scene::new(&[100], Parameters::default());
+    let too_much = ordered(scene.transfer(1, 0, 50, TIME + 10, 0));
+    assert_eq!(scene.run(TIME, vec![too_much.clone()]), rejected(Reject::UnknownSender));
+    let fund = ordered(scene.transfer(0, 1, 50, TIME + 10, 0));
+    let expected = [Outcome::Applied, Outcome::Rejected(Reject::Duplicate)];
+    assert_eq!(scene.run(TIME, vec![fund, too_much]), expected);
+}
+
+#[test]
+fn ids_over_the_limit_are_refused_until_others_run_out() {
+    let mut scene = Scene::new(&[100], Parameters { live_ids_max: 2, ..Parameters::default() });
+    let entry = |scene: &Scene, nonce, valid_until| ordered(scene.transfer(0, 1, 1, valid_until, nonce));
+    let first: Vec<_> = (0..3).map(|nonce| entry(&scene, nonce, TIME + 10)).collect();
+    let third = first[2].clone();
+    let expected = [Outcome::Applied, Outcome::Applied, Outcome::Rejected(Reject::TooManyLiveIds)];
+    assert_eq!(scene.run(TIME, first), expected);
+    let fresh = scene.transfer(0, 1, 1, TIME + 20, 9);
+    assert_eq!(scene.ledger.screen().check(&fresh, TimestampMs(TIME)), Err(Reject::TooManyLiveIds));
+    assert_eq!(scene.run(TIME + 10, vec![third]), rejected(Reject::TooManyLiveIds));
+    assert_eq!(scene.run(TIME + 11, vec![ordered(fresh)]), [Outcome::Applied]);
+}
+
+#[test]
+fn transfers_that_cannot_be_paid_received_or_meant_change_nothing() {
+    // Genesis checks that the supply fits; this one is not checked, so that the overflow can be reached at all.
+    let mut scene = Scene::new(&[100, u64::MAX], Parameters::default());
+    let before = scene.ledger.tip().1.state_digest;
+    let cases = [
+        (scene.transfer(0, 2, 101, TIME, 0), Reject::Overdraft),
+        (scene.transfer(0, 1, 1, TIME, 1), Reject::BalanceOverflow),
+        (scene.transfer(0, 0, 1, TIME, 2), Reject::SelfTransfer),
+        (scene.transfer(0, 2, 0, TIME, 3), Reject::ZeroAmount),
+        (scene.transfer(3, 0, 1, TIME, 4), Reject::UnknownSender),
+    ];
+    for (transaction, reject) in cases {
+        assert_eq!(scene.run(TIME, vec![ordered(transaction)]), rejected(reject));
+    }
+    // All ids have run out one moment later, and then nothing is left of it all in the state.
+    scene.run(TIME + 1, vec![]);
+    assert_eq!(scene.ledger.tip().1.state_digest, before);
+}
+
+#[test]
+fn an_unknown_destination_is_created_and_can_pay_in_the_same_commit() {
+    let mut scene = Scene::new(&[100], Parameters::default());
+    let entries = vec![ordered(scene.transfer(0, 1, 100, TIME, 0)), ordered(scene.transfer(1, 2, 40, TIME, 0))];
+    let executed = scene.ledger.execute(commit(1, TIME, entries)).unwrap();
+    let mut balances: Vec<_> = executed.accounts.iter().map(|(_, account)| account.balance).collect();
+    balances.sort_unstable();
+    assert_eq!(balances, [0, 40, 60]);
+}
+
+#[test]
+fn a_certificate_needs_an_account_and_names_its_document() {
+    let mut scene = Scene::new(&[0], Parameters::default());
+    let document = Digest::sha256(b"a deed");
+    let certify = |scene: &Scene, seed| {
+        let body = TransactionBody::Certify { document, memo: Bytes::new() };
+        Transaction::sign(&scene.chain, &key(seed), TIME, 0, body).unwrap()
+    };
+    let (known, unknown) = (certify(&scene, 0), certify(&scene, 1));
+    let executed = scene.ledger.execute(commit(1, TIME, vec![ordered(unknown), ordered(known.clone())])).unwrap();
+    let outcomes: Vec<_> = executed.receipts.iter().map(|receipt| receipt.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Rejected(Reject::UnknownSender), Outcome::Applied]);
+    assert_eq!(executed.certified, [(document, known.id())]);
+    assert_eq!(executed.accounts, []);
+}
+
+#[test]
+fn the_screen_says_what_execution_would_say() {
+    let mut scene = Scene::new(&[100], Parameters { validity_window_ms: 1_000, ..Parameters::default() });
+    let screen = scene.ledger.screen();
+    let now = TimestampMs(TIME);
+    let good = scene.transfer(0, 1, 1, TIME + 10, 0);
+    assert_eq!(screen.check(&good, now), Ok(()));
+    assert_eq!(screen.check(&scene.transfer(0, 1, 1, TIME - 1, 0), now), Err(Reject::Expired));
+    assert_eq!(screen.check(&scene.transfer(0, 1, 1, TIME + 1_001, 0), now), Err(Reject::ValidUntilTooFar));
+    assert_eq!(screen.check(&scene.transfer(0, 1, 0, TIME, 0), now), Err(Reject::ZeroAmount));
+    assert_eq!(screen.check(&scene.transfer(0, 0, 1, TIME, 0), now), Err(Reject::SelfTransfer));
+    assert!(!screen.is_live(&good.id()));
+    scene.run(TIME, vec![ordered(good.clone())]);
+    assert_eq!(screen.check(&good, now), Err(Reject::Duplicate));
+}
