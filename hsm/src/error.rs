@@ -2,8 +2,8 @@
 //! waits for a human. Reasons are codes with a short text, so that they cross the socket and become exit statuses.
 
 use crate::refusal::Refusal;
-use types::codec::{Decode, DecodeError, Encode, Reader};
 use thiserror::Error;
+use types::codec::{Decode, DecodeError, Encode, Reader};
 
 macro_rules! codes {
     ($(#[$doc:meta])* $name:ident, $field:literal, exit $exit:literal {

@@ -45,14 +45,18 @@ pub struct Limits {
     pub file_bytes: usize,
 }
 
+const ROUNDS: usize = 1024;
+const HEIGHTS: usize = 4096;
+const FILE_BYTES: usize = 4 << 20;
+
+// A file that holds nothing but the window, at most 160 bytes a round and 48 a height, is less than half full.
+const _: () = assert!(ROUNDS * 160 + HEIGHTS * 48 < FILE_BYTES / 2);
+
 impl Default for Limits {
     fn default() -> Self {
-        Self { rounds: 1024, heights: 4096, file_bytes: 4 << 20 }
+        Self { rounds: ROUNDS, heights: HEIGHTS, file_bytes: FILE_BYTES }
     }
 }
-
-// The window, written anew, must leave room to go on: at most 130 bytes a round and 41 a height (with chunk overhead).
-const _: () = assert!(1024 * 160 + 4096 * 48 < (4 << 20) / 2);
 
 /// How a request may be answered.
 #[derive(Clone, Debug, PartialEq, Eq)]

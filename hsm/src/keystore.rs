@@ -49,7 +49,8 @@ impl Signer for SoftSigner {
 pub fn open(config: &KeystoreConfig) -> Result<Keys, StartError> {
     let passphrase = Secret::read_file(&config.passphrase_file)?;
     let file = read(&config.path)?;
-    let [consensus, transport] = format::decrypt(&file, &passphrase).map_err(|error| error.about(config.path.display()))?;
+    let [consensus, transport] =
+        format::decrypt(&file, &passphrase).map_err(|error| error.about(config.path.display()))?;
     Ok(Keys { consensus: SoftSigner::boxed(consensus), transport: SoftSigner::boxed(transport) })
 }
 

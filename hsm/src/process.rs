@@ -27,7 +27,8 @@ pub enum Lifetime {
 /// # Errors
 /// [`StartError`], see [`crate::StoreError::exit_status`] for what the process should exit with.
 pub fn run(config: &SignerConfig, lifetime: Lifetime) -> Result<(), StartError> {
-    let ending = signals::Ending::block(lifetime).map_err(|error| Fault::Io.about(format_args!("signals ({error})")))?;
+    let ending =
+        signals::Ending::block(lifetime).map_err(|error| Fault::Io.about(format_args!("signals ({error})")))?;
     harden();
     let service = Arc::new(Service::open(config)?);
     lock_memory();
@@ -75,8 +76,8 @@ fn harden() {
 
 /// Keeps keys and PIN out of the swap, as far as the limit on locked memory goes. Pages count when they are touched.
 fn lock_memory() {
-    let unlimited = rustix::process::getrlimit(Resource::Memlock).current.is_none()
-        || rustix::process::geteuid().is_root();
+    let unlimited =
+        rustix::process::getrlimit(Resource::Memlock).current.is_none() || rustix::process::geteuid().is_root();
     // With a limit, locking what is to come would make later allocations fail, and with them a signature.
     let future = if unlimited { MlockAllFlags::FUTURE } else { MlockAllFlags::empty() };
     if let Err(error) = rustix::mm::mlockall(MlockAllFlags::CURRENT | MlockAllFlags::ONFAULT | future) {

@@ -61,10 +61,9 @@ impl Encode for Request {
 impl Decode for Request {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(match u8::decode(reader)? {
-            1 => Self::SignRound {
-                statement: RoundStatement::decode(reader)?,
-                votes: reader.list("votes", VOTES_MAX)?,
-            },
+            1 => {
+                Self::SignRound { statement: RoundStatement::decode(reader)?, votes: reader.list("votes", VOTES_MAX)? }
+            }
             2 => Self::SignHandshake { transcript: reader.bytes("transcript", handshake::CONTENT_MAX)?.to_vec() },
             3 => Self::PublicKeys,
             4 => Self::Stats,
@@ -166,7 +165,9 @@ pub(crate) fn read_frame<T: Decode>(stream: &mut impl Read, length: [u8; 4]) -> 
     stream.read_exact(&mut frame)?;
     match frame.split_first() {
         Some((&VERSION, body)) => T::from_bytes(body).map_err(invalid),
-        Some((&version, _)) => Err(invalid(DecodeError::UnknownTag { field: "protocol version", value: version.into() })),
+        Some((&version, _)) => {
+            Err(invalid(DecodeError::UnknownTag { field: "protocol version", value: version.into() }))
+        }
         None => Err(invalid(DecodeError::Truncated { needed: 1, left: 0 })),
     }
 }

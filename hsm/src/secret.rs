@@ -101,10 +101,15 @@ mod tests {
             let error = Secret::read_file(&bad).expect_err("no file");
             assert_eq!(error.cause, ConfigError::SecretUnreadable.into());
         }
-        for (name, content, expected) in [("empty", &b"\n"[..], None), ("long", &[b'a'; 2000], None), ("ok", b"12\r\n", Some(b"12"))] {
+        for (name, content, expected) in
+            [("empty", &b"\n"[..], None), ("long", &[b'a'; 2000], None), ("ok", b"12\r\n", Some(b"12"))]
+        {
             let path = dir.path().join(name);
             atomic_file::create(&path, content).expect("new file");
-            assert_eq!(Secret::read_file(&path).ok().map(|secret| secret.expose().to_vec()), expected.map(|text| text.to_vec()));
+            assert_eq!(
+                Secret::read_file(&path).ok().map(|secret| secret.expose().to_vec()),
+                expected.map(|text| text.to_vec())
+            );
         }
     }
 }

@@ -29,7 +29,9 @@ pub fn listen(path: &Path) -> Result<UnixListener, StartError> {
         Err(_) => {}
     }
     let io = |error: io::Error| match error.kind() {
-        ErrorKind::InvalidInput | ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::AddrInUse => unusable(),
+        ErrorKind::InvalidInput | ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::AddrInUse => {
+            unusable()
+        }
         _ => Fault::Io.about(format_args!("{} ({error})", path.display())),
     };
     let listener = UnixListener::bind(path).map_err(io)?;
@@ -117,7 +119,8 @@ fn read_length(stream: &mut UnixStream) -> io::Result<Option<[u8; 4]>> {
         match stream.read(&mut length) {
             Ok(0) => return Ok(None),
             Ok(count) => break count,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {}
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {}
             Err(error) => return Err(error),
         }
     };

@@ -80,10 +80,7 @@ impl Keys {
 
     /// The public halves.
     pub fn public(&self) -> PublicKeys {
-        PublicKeys {
-            consensus: self.consensus.public_key().clone(),
-            transport: self.transport.public_key().clone(),
-        }
+        PublicKeys { consensus: self.consensus.public_key().clone(), transport: self.transport.public_key().clone() }
     }
 }
 

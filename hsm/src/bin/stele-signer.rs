@@ -23,7 +23,9 @@ fn main() -> ExitCode {
         ["run", config] => read(config).and_then(|config| process::run(&config, Lifetime::Service)),
         ["child", config] => read(config).and_then(|config| process::run(&config, Lifetime::Parent)),
         ["generate", store] => read(store).and_then(|store| generate(&store, None)),
-        ["generate", store, so_pin_file] => read(store).and_then(|store| generate(&store, Some(Path::new(so_pin_file)))),
+        ["generate", store, so_pin_file] => {
+            read(store).and_then(|store| generate(&store, Some(Path::new(so_pin_file))))
+        }
         ["guard", config, keys] => {
             read::<SignerConfig>(config).and_then(|config| provision::guard(&config, &read(keys)?))
         }
@@ -48,7 +50,8 @@ fn generate(store: &StoreConfig, so_pin_file: Option<&Path>) -> Result<(), Start
 }
 
 fn read<T: DeserializeOwned>(path: &str) -> Result<T, StartError> {
-    let unreadable = |reason: &dyn std::fmt::Display| ConfigError::ConfigUnreadable.about(format_args!("{path} ({reason})"));
+    let unreadable =
+        |reason: &dyn std::fmt::Display| ConfigError::ConfigUnreadable.about(format_args!("{path} ({reason})"));
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(&error))?;
     toml::from_str(&text).map_err(|error| unreadable(&error.message()))
 }

@@ -89,8 +89,7 @@ impl Journal {
         self.failed = true;
         self.buffer.clear();
         let crc = record.write(self.link, &mut self.buffer);
-        let written =
-            self.file.write_all_at(&self.buffer, self.offset as u64).and_then(|()| self.file.sync_data());
+        let written = self.file.write_all_at(&self.buffer, self.offset as u64).and_then(|()| self.file.sync_data());
         if let Err(error) = written {
             tracing::error!(path = %self.path.display(), %error, "guard file not written; nothing is signed until a restart");
             return Err(Fault::GuardWrite);
@@ -204,7 +203,9 @@ fn is_torn_or_empty(content: &[u8], offset: usize) -> bool {
         })
         .any(|sector| sector.iter().all(|byte| *byte == 0))
     };
-    let length = tail.get(4..8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes) as usize;
-    let whole = written.ends_with(END) || (written.starts_with(MAGIC) && written.len() >= length);
+    // Behind its first eight bytes a record's length is known, and one cut short is shorter.
+    let length = written.get(4..8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes) as usize;
+    let reaches_its_end = written.starts_with(MAGIC) && written.len() > 8 && written.len() >= length;
+    let whole = written.ends_with(END) || reaches_its_end;
     !whole || sector_missing()
 }

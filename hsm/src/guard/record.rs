@@ -183,10 +183,7 @@ impl Decode for Record {
                     tag => return Err(DecodeError::UnknownTag { field: "option", value: tag.into() }),
                 },
             }),
-            2 => Ok(Self::Votes {
-                forgotten: Option::decode(reader)?,
-                votes: reader.list("votes", CHUNK_VOTES_MAX)?,
-            }),
+            2 => Ok(Self::Votes { forgotten: Option::decode(reader)?, votes: reader.list("votes", CHUNK_VOTES_MAX)? }),
             tag => Err(DecodeError::UnknownTag { field: "guard record", value: tag.into() }),
         }
     }

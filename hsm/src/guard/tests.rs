@@ -1,0 +1,335 @@
+//! The guard against crashes at every byte, against damage, and against a naive model that never forgets.
+
+use super::record::{HEADER_LEN, RECORD_MAX};
+use super::*;
+use crate::error::StoreError;
+use crate::refusal::Refusal;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use tempfile::TempDir;
+use types::block::votes_digest;
+use types::{Digest, Epoch, Height, Round, SecretKey};
+
+const SMALL: Limits = Limits { rounds: 4, heights: 6, file_bytes: HEADER_LEN + RECORD_MAX + 1024 };
+
+struct Bench {
+    _dir: TempDir,
+    path: PathBuf,
+    identity: Identity,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let identity =
+            Identity { chain: ChainId(Digest::sha256(b"chain")), author: AuthorityIndex(2), key: key().public_key() };
+        let path = dir.path().join("guard");
+        Guard::create_with(&path, &identity, SMALL).expect("new file");
+        Self { _dir: dir, path, identity }
+    }
+
+    fn open(&self) -> Guard {
+        Guard::open_with(&self.path, &self.identity, SMALL).expect("intact file")
+    }
+
+    fn failure(&self) -> StoreError {
+        Guard::open_with(&self.path, &self.identity, SMALL).err().expect("does not open").cause
+    }
+
+    fn content(&self) -> Vec<u8> {
+        std::fs::read(&self.path).expect("own file")
+    }
+
+    fn write(&self, content: &[u8]) {
+        std::fs::write(&self.path, content).expect("own file");
+    }
+}
+
+fn key() -> SecretKey {
+    SecretKey::ed25519_from_seed([7; 32])
+}
+
+fn vote(height: u64, variant: u8) -> HeaderVote {
+    HeaderVote { height: Height(height), header: Digest::sha256(&[variant]) }
+}
+
+fn statement(epoch: u64, round: u64, variant: u8, votes: &[HeaderVote]) -> RoundStatement {
+    RoundStatement {
+        chain: ChainId(Digest::sha256(b"chain")),
+        epoch: Epoch(epoch),
+        round: Round(round),
+        author: AuthorityIndex(2),
+        body_digest: Digest::sha256(&[variant]),
+        votes_digest: votes_digest(votes),
+    }
+}
+
+/// Approves and signs.
+fn sign(guard: &mut Guard, round: u64, variant: u8, votes: &[HeaderVote]) -> Result<Approval, SignError> {
+    let statement = statement(0, round, variant, votes);
+    let approval = guard.approve(&statement, votes)?;
+    guard.signed(&statement, &key().sign(&statement.message()));
+    Ok(approval)
+}
+
+/// A file before and after one more record, which has votes enough to span sectors.
+fn before_and_after() -> (Bench, Vec<u8>, Vec<u8>) {
+    let bench = Bench::new();
+    let mut guard = bench.open();
+    assert_eq!(sign(&mut guard, 1, 1, &[vote(1, 1)]), Ok(Approval::Fresh));
+    let before = bench.content();
+    let votes: Vec<_> = (2..=40).map(|height| vote(height, 1)).collect();
+    assert_eq!(sign(&mut guard, 2, 1, &votes), Ok(Approval::Fresh));
+    let after = bench.content();
+    drop(guard);
+    (bench, before, after)
+}
+
+/// Whether the second of two records is there. The first must be, in any case.
+fn second_is_known(bench: &Bench) -> bool {
+    let mut guard = bench.open();
+    let first = statement(0, 1, 2, &[]);
+    let refusal = guard.approve(&first, &[]).expect_err("another statement for a signed round");
+    assert!(matches!(refusal, SignError::Refused(Refusal::SecondStatement { .. } | Refusal::BelowMark { .. })));
+    let second = guard.mark().expect("at least one record").round == Round(2);
+    // Either way the guard goes on: with another statement for a round that was never approved, and after it.
+    assert_eq!(sign(&mut guard, 2, 2, &[]).is_ok(), !second);
+    assert_eq!(sign(&mut guard, 3, 1, &[]), Ok(Approval::Fresh));
+    drop(guard);
+    assert_eq!(bench.open().mark().map(|mark| mark.round), Some(Round(3)));
+    second
+}
+
+#[test]
+fn a_write_cut_at_any_byte_leaves_the_old_or_the_new_state() {
+    let (bench, before, after) = before_and_after();
+    let start = before.iter().rposition(|byte| *byte != 0).expect("a record") + 1;
+    let end = after.iter().rposition(|byte| *byte != 0).expect("a record") + 1;
+    for cut in start..=end {
+        let zeros_behind = [&after[..cut], &before[cut..]].concat();
+        for content in [&zeros_behind[..], &after[..cut]] {
+            bench.write(content);
+            assert_eq!(second_is_known(&bench), cut == end, "cut at {cut} of {start}..{end}");
+        }
+    }
+}
+
+#[test]
+fn a_write_of_which_any_sectors_are_missing_leaves_the_old_state() {
+    let (bench, before, after) = before_and_after();
+    let changed: Vec<usize> =
+        (0..after.len() / 512).filter(|n| before[n * 512..][..512] != after[n * 512..][..512]).collect();
+    assert!(changed.len() >= 3, "the record spans sectors");
+    for written in 0..1u32 << changed.len() {
+        let mut content = before.clone();
+        for (bit, n) in changed.iter().enumerate().filter(|(bit, _)| written >> bit & 1 == 1) {
+            let _ = bit;
+            content[n * 512..][..512].copy_from_slice(&after[n * 512..][..512]);
+        }
+        bench.write(&content);
+        assert_eq!(second_is_known(&bench), written + 1 == 1 << changed.len(), "sectors {written:b}");
+    }
+}
+
+#[test]
+fn no_altered_byte_makes_the_guard_forget() {
+    let (bench, _, after) = before_and_after();
+    let end = after.iter().rposition(|byte| *byte != 0).expect("a record") + 1;
+    for at in 0..end {
+        for bit in 0..8 {
+            let mut content = after.clone();
+            content[at] ^= 1 << bit;
+            bench.write(&content);
+            assert_eq!(bench.failure(), ConfigError::GuardDamaged.into(), "bit {bit} of byte {at}");
+        }
+    }
+}
+
+#[test]
+fn a_file_of_another_identity_missing_or_empty_does_not_open() {
+    let bench = Bench::new();
+    for other in [
+        Identity { chain: ChainId(Digest::sha256(b"other")), ..bench.identity.clone() },
+        Identity { author: AuthorityIndex(3), ..bench.identity.clone() },
+        Identity { key: SecretKey::ed25519_from_seed([8; 32]).public_key(), ..bench.identity.clone() },
+    ] {
+        let error = Guard::open_with(&bench.path, &other, SMALL).err().expect("another's file");
+        assert_eq!(error.cause, ConfigError::GuardForeign.into());
+    }
+    for length in [0, 1, HEADER_LEN - 1] {
+        bench.write(&bench.content()[..length.min(bench.content().len())]);
+        assert_eq!(bench.failure(), ConfigError::GuardDamaged.into());
+    }
+    std::fs::remove_file(&bench.path).expect("own file");
+    assert_eq!(bench.failure(), ConfigError::GuardMissing.into());
+    assert!(!bench.path.exists(), "a missing file is never made by opening it");
+}
+
+#[test]
+fn an_existing_file_is_never_made_anew() {
+    let bench = Bench::new();
+    assert_eq!(sign(&mut bench.open(), 5, 1, &[]), Ok(Approval::Fresh));
+    let error = Guard::create_with(&bench.path, &bench.identity, SMALL).expect_err("exists");
+    assert_eq!(error.cause, ConfigError::KeyExists.into());
+    assert_eq!(bench.open().mark().map(|mark| mark.round), Some(Round(5)));
+}
+
+#[test]
+fn a_second_guard_on_one_file_is_refused_even_after_compactions() {
+    let bench = Bench::new();
+    let mut guard = bench.open();
+    for round in 1..100 {
+        assert_eq!(sign(&mut guard, round, 1, &[]), Ok(Approval::Fresh));
+        assert_eq!(bench.failure(), ConfigError::GuardLocked.into());
+    }
+    drop(guard);
+    assert_eq!(bench.open().mark().map(|mark| mark.round), Some(Round(99)));
+}
+
+#[test]
+fn a_compaction_that_fails_signs_nothing_and_is_tried_again() {
+    let bench = Bench::new();
+    let mut guard = bench.open();
+    let obstacle = crate::atomic_file::in_the_making(&bench.path);
+    std::fs::create_dir(&obstacle).expect("own directory");
+    let mut round = 0;
+    let error = loop {
+        round += 1;
+        if let Err(error) = sign(&mut guard, round, 1, &[]) {
+            break error;
+        }
+    };
+    assert_eq!(error, Fault::GuardCompaction.into());
+    std::fs::remove_dir(&obstacle).expect("own directory");
+    assert_eq!(sign(&mut guard, round, 2, &[]), Ok(Approval::Fresh), "the failed round was never approved");
+    drop(guard);
+    assert_eq!(bench.open().mark().map(|mark| mark.round), Some(Round(round)));
+}
+
+#[test]
+fn an_identical_request_gets_its_signature_again_also_after_a_restart() {
+    let bench = Bench::new();
+    let mut guard = bench.open();
+    let votes = [vote(1, 1), vote(2, 1)];
+    assert_eq!(sign(&mut guard, 1, 1, &votes), Ok(Approval::Fresh));
+    let signature = key().sign(&statement(0, 1, 1, &votes).message());
+    assert_eq!(sign(&mut guard, 1, 1, &votes), Ok(Approval::Known(Some(signature.clone()))));
+    assert_eq!(sign(&mut guard, 2, 1, &votes), Ok(Approval::Fresh), "the same votes again are no second header");
+    drop(guard);
+    let mut guard = bench.open();
+    assert_eq!(sign(&mut guard, 1, 1, &votes), Ok(Approval::Known(Some(signature))), "written with the next record");
+    assert_eq!(sign(&mut guard, 2, 1, &votes), Ok(Approval::Known(None)), "the last one is signed again");
+}
+
+#[test]
+fn refusals_carry_both_digests() {
+    let bench = Bench::new();
+    let mut guard = bench.open();
+    let slot = |round| Slot { epoch: Epoch(0), round: Round(round) };
+    let digest = |round, variant, votes: &[HeaderVote]| statement(0, round, variant, votes).digest();
+    assert_eq!(sign(&mut guard, 5, 1, &[vote(7, 1)]), Ok(Approval::Fresh));
+    assert_eq!(
+        sign(&mut guard, 5, 2, &[]),
+        Err(Refusal::SecondStatement {
+            slot: slot(5),
+            approved: digest(5, 1, &[vote(7, 1)]),
+            asked: digest(5, 2, &[])
+        }
+        .into())
+    );
+    assert_eq!(
+        sign(&mut guard, 4, 2, &[]),
+        Err(Refusal::BelowMark {
+            slot: slot(4),
+            mark: slot(5),
+            approved: digest(5, 1, &[vote(7, 1)]),
+            asked: digest(4, 2, &[])
+        }
+        .into())
+    );
+    let (voted, asked) = (Digest::sha256(&[1]), Digest::sha256(&[2]));
+    let second = Err(Refusal::SecondHeader { height: Height(7), voted, asked }.into());
+    assert_eq!(sign(&mut guard, 6, 1, &[vote(7, 2)]), second);
+    let within = Err(Refusal::SecondHeader { height: Height(8), voted, asked }.into());
+    assert_eq!(sign(&mut guard, 6, 1, &[vote(8, 1), vote(8, 2)]), within);
+    let many: Vec<_> = (8..20).map(|height| vote(height, 1)).collect();
+    assert_eq!(sign(&mut guard, 6, 1, &many), Ok(Approval::Fresh));
+    let forgotten = Err(Refusal::ForgottenHeight { height: Height(7), floor: Height(13) }.into());
+    assert_eq!(sign(&mut guard, 7, 1, &[vote(7, 1)]), forgotten);
+}
+
+/// One step of the property test.
+#[derive(Clone, Debug)]
+enum Step {
+    Ask {
+        epoch: u64,
+        round: u64,
+        variant: u8,
+        votes: Vec<(u64, u8)>,
+    },
+    /// The process dies and a new one opens the file.
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let votes = prop::collection::vec((0..24u64, 0..2u8), 0..4);
+    prop_oneof![
+        12 => (0..2u64, 0..60u64, 0..2u8, votes)
+            .prop_map(|(epoch, round, variant, votes)| Step::Ask { epoch, round, variant, votes }),
+        1 => Just(Step::Restart),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_two_digests_for_a_round_or_a_height_whatever_is_asked(steps in prop::collection::vec(step(), 1..200)) {
+        let bench = Bench::new();
+        let mut guard = bench.open();
+        let (mut rounds, mut heights) = (BTreeMap::new(), BTreeMap::new());
+        for step in steps {
+            let Step::Ask { epoch, round, variant, votes } = step else {
+                drop(guard);
+                guard = bench.open();
+                continue;
+            };
+            let votes: Vec<_> = votes.into_iter().map(|(height, variant)| vote(height, variant)).collect();
+            let statement = statement(epoch, round, variant, &votes);
+            let slot = (epoch, round);
+            match guard.approve(&statement, &votes) {
+                Ok(approval) => {
+                    prop_assert_eq!(rounds.contains_key(&slot), matches!(approval, Approval::Known(_)));
+                    prop_assert_eq!(*rounds.entry(slot).or_insert(statement.digest()), statement.digest());
+                    for vote in &votes {
+                        prop_assert_eq!(*heights.entry(vote.height).or_insert(vote.header), vote.header);
+                    }
+                    guard.signed(&statement, &key().sign(&statement.message()));
+                }
+                Err(SignError::Refused(_)) => {
+                    // A statement above all, whose votes are new and agree, is never refused.
+                    let above = rounds.last_key_value().is_none_or(|(last, _)| slot > *last);
+                    let new = votes.iter().all(|vote| heights.last_key_value().is_none_or(|(last, _)| vote.height > *last));
+                    let agree = votes.iter().all(|a| votes.iter().all(|b| a.height != b.height || a.header == b.header));
+                    prop_assert!(!(above && new && agree));
+                }
+                Err(other) => prop_assert!(false, "{other}"),
+            }
+            let mark = guard.mark().map(|mark| (mark.epoch.0, mark.round.0));
+            prop_assert_eq!(mark, rounds.last_key_value().map(|(slot, _)| *slot));
+        }
+    }
+
+    #[test]
+    fn random_bytes_never_panic(content in prop::collection::vec(any::<u8>(), 0..2048)) {
+        let _ = record::parse_header(&content);
+        let _ = record::Record::parse(&content);
+        let bench = Bench::new();
+        let mut file = bench.content();
+        file.truncate(HEADER_LEN);
+        file.extend_from_slice(&content);
+        bench.write(&file);
+        let _ = Guard::open_with(&bench.path, &bench.identity, SMALL);
+    }
+}

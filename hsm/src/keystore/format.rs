@@ -87,8 +87,7 @@ impl Decode for Header {
         expect(reader.take(8)? == MAGIC)?;
         expect(u16::decode(reader)? == VERSION)?;
         expect(u8::decode(reader)? == ARGON2ID)?;
-        let cost =
-            Cost { memory_kib: u32::decode(reader)?, passes: u32::decode(reader)?, lanes: u32::decode(reader)? };
+        let cost = Cost { memory_kib: u32::decode(reader)?, passes: u32::decode(reader)?, lanes: u32::decode(reader)? };
         // Someone who can write the file could otherwise make the signer take all memory or time.
         expect((8..=1 << 20).contains(&cost.memory_kib))?;
         expect((1..=64).contains(&cost.passes) && (1..=16).contains(&cost.lanes))?;

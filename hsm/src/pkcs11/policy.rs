@@ -28,7 +28,12 @@ pub(super) fn reaction(error: &Error) -> Reaction {
             _,
         ) => Reaction::NewSession,
         Error::Pkcs11(
-            Rv::PinIncorrect | Rv::PinInvalid | Rv::PinLenRange | Rv::PinExpired | Rv::PinLocked | Rv::UserPinNotInitialized,
+            Rv::PinIncorrect
+            | Rv::PinInvalid
+            | Rv::PinLenRange
+            | Rv::PinExpired
+            | Rv::PinLocked
+            | Rv::UserPinNotInitialized,
             _,
         ) => Reaction::Latch,
         _ => Reaction::Rest,
@@ -95,7 +100,8 @@ mod tests {
     fn a_lost_session_is_retried_and_a_broken_device_is_not() {
         assert_eq!(reaction(&error(RvError::SessionHandleInvalid)), Reaction::NewSession);
         assert_eq!(reaction(&error(RvError::UserNotLoggedIn)), Reaction::NewSession);
-        for code in [RvError::DeviceError, RvError::DeviceRemoved, RvError::GeneralError, RvError::UnknownErrorCode(7)] {
+        for code in [RvError::DeviceError, RvError::DeviceRemoved, RvError::GeneralError, RvError::UnknownErrorCode(7)]
+        {
             assert_eq!(reaction(&error(code)), Reaction::Rest);
             assert!(matches!(short(&error(code)), StoreError::Fault(_)));
         }

@@ -1,0 +1,13 @@
+//! The signer as a real process, over its socket: SoftHSM2 and the keystore, wrong set-ups, kills, and bad input.
+//! Each validator has its own directory and token, so that tests run side by side.
+
+#[path = "signer/bad_input.rs"]
+mod bad_input;
+#[path = "signer/fixture.rs"]
+mod fixture;
+#[path = "signer/restart.rs"]
+mod restart;
+#[path = "signer/signing.rs"]
+mod signing;
+#[path = "signer/wrong_setup.rs"]
+mod wrong_setup;

@@ -1,0 +1,124 @@
+//! A validator's signer in a temporary directory.
+
+use hsm::child::SpawnError;
+use hsm::config::{KeystoreConfig, Pkcs11Config, consensus_label, transport_label};
+use hsm::{PublicKeys, SignerChild, SignerClient, SignerConfig, StoreConfig, provision, secret, softhsm};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+use types::block::votes_digest;
+use types::{AuthorityIndex, ChainId, Digest, Epoch, HeaderVote, Round, RoundStatement};
+
+const WITHIN: Duration = Duration::from_secs(60);
+
+pub struct Validator {
+    pub dir: TempDir,
+    pub config: SignerConfig,
+    pub keys: PublicKeys,
+}
+
+impl Validator {
+    pub fn with_keystore() -> Self {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let passphrase_file = dir.path().join("passphrase");
+        secret::create_random(&passphrase_file).expect("new file");
+        let store = StoreConfig::Keystore(KeystoreConfig { path: dir.path().join("keys"), passphrase_file });
+        Self::new(dir, store)
+    }
+
+    pub fn with_softhsm() -> Self {
+        let module = softhsm::find_module().expect("SoftHSM2 is not installed: apt-get install softhsm2");
+        let dir = tempfile::tempdir().expect("temporary directory");
+        softhsm::write_conf(dir.path()).expect("own directory");
+        let (pin_file, so_pin_file) = (dir.path().join("pin"), dir.path().join("so-pin"));
+        secret::create_random(&pin_file).expect("new file");
+        secret::create_random(&so_pin_file).expect("new file");
+        let store = StoreConfig::Pkcs11(Pkcs11Config {
+            module,
+            token_label: "stele-test".to_owned(),
+            pin_file,
+            consensus_label: consensus_label(),
+            transport_label: transport_label(),
+        });
+        Self::new(dir, store)
+    }
+
+    fn new(dir: TempDir, store: StoreConfig) -> Self {
+        let config = SignerConfig {
+            chain: ChainId(Digest::sha256(b"chain")),
+            author: AuthorityIndex(1),
+            epoch: Epoch(0),
+            guard: dir.path().join("guard"),
+            socket: dir.path().join("signer.sock"),
+            store,
+        };
+        let output = generate(dir.path(), &config.store);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let keys: PublicKeys = toml::from_str(std::str::from_utf8(&output.stdout).expect("text")).expect("public keys");
+        provision::guard(&config, &keys).expect("new guard");
+        Self { dir, config, keys }
+    }
+
+    /// The command of the signer process.
+    pub fn command(&self) -> Command {
+        let path = self.dir.path().join("signer.toml");
+        std::fs::write(&path, toml::to_string(&self.config).expect("serialisable")).expect("own directory");
+        let mut command = signer(self.dir.path());
+        command.arg("child").arg(path).stderr(Stdio::null());
+        command
+    }
+
+    pub fn try_start(&self) -> Result<(SignerChild, SignerClient), SpawnError> {
+        SignerChild::spawn(&mut self.command(), &self.config.socket, WITHIN)
+    }
+
+    pub fn start(&self) -> (SignerChild, SignerClient) {
+        self.try_start().expect("a signer that is set up rightly")
+    }
+
+    pub fn pkcs11(&mut self) -> &mut Pkcs11Config {
+        match &mut self.config.store {
+            StoreConfig::Pkcs11(config) => config,
+            StoreConfig::Keystore(_) => panic!("a keystore validator"),
+        }
+    }
+
+    /// A statement of this validator; `variant` tells bodies apart.
+    pub fn statement(&self, round: u64, variant: u8, votes: &[HeaderVote]) -> RoundStatement {
+        RoundStatement {
+            chain: self.config.chain,
+            epoch: self.config.epoch,
+            round: Round(round),
+            author: self.config.author,
+            body_digest: Digest::sha256(&[variant]),
+            votes_digest: votes_digest(votes),
+        }
+    }
+}
+
+/// Runs the generation of both keys; the SO PIN is used where there is one.
+pub fn generate(dir: &Path, store: &StoreConfig) -> Output {
+    let path = dir.join("store.toml");
+    std::fs::write(&path, toml::to_string(store).expect("serialisable")).expect("own directory");
+    let so_pin: Option<PathBuf> = Some(dir.join("so-pin")).filter(|path| path.exists());
+    signer(dir).arg("generate").arg(path).args(so_pin).output().expect("the signer runs")
+}
+
+/// A file that its owner alone can read.
+pub fn write_secret(path: &Path, secret: &str) {
+    std::fs::write(path, secret).expect("own directory");
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).expect("own file");
+}
+
+fn signer(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stele-signer"));
+    command.env(softhsm::CONF_VARIABLE, dir.join("softhsm2.conf"));
+    command
+}
+
+/// The content of a TLS 1.3 CertificateVerify.
+pub fn certificate_verify() -> Vec<u8> {
+    [&[0x20; 64][..], b"TLS 1.3, server CertificateVerify", &[0], &[9; 48]].concat()
+}

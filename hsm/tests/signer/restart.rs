@@ -1,0 +1,73 @@
+//! Deaths of the signer and of its parent.
+
+use crate::fixture::Validator;
+use hsm::{Fault, Refusal, SignError};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use types::{Digest, HeaderVote, Height};
+
+fn remembers_after_a_kill(validator: &Validator) {
+    let votes = [HeaderVote { height: Height(3), header: Digest::sha256(b"header") }];
+    let signed = validator.statement(7, 1, &votes);
+    let (mut child, client) = validator.start();
+    let signature = client.sign_round(&signed, &votes).expect("a new round");
+    child.kill().expect("our child");
+
+    let (_child, again) = validator.start();
+    assert_eq!(client.sign_round(&signed, &votes), Ok(signature.clone()), "the old handle reconnects");
+    assert_eq!(again.sign_round(&signed, &votes), Ok(signature));
+    let other = validator.statement(7, 2, &votes);
+    match again.sign_round(&other, &votes) {
+        Err(SignError::Refused(Refusal::SecondStatement { approved, asked, .. })) => {
+            assert_eq!((approved, asked), (signed.digest(), other.digest()));
+        }
+        answer => panic!("{answer:?}"),
+    }
+    let lower = again.sign_round(&validator.statement(6, 1, &[]), &[]);
+    assert!(matches!(lower, Err(SignError::Refused(Refusal::BelowMark { .. }))), "{lower:?}");
+    let second = [HeaderVote { height: Height(3), header: Digest::sha256(b"another") }];
+    let second = again.sign_round(&validator.statement(8, 1, &second), &second);
+    assert!(matches!(second, Err(SignError::Refused(Refusal::SecondHeader { .. }))), "{second:?}");
+    assert_eq!(again.stats().expect("figures").refused, 3);
+}
+
+#[test]
+fn a_killed_softhsm_signer_remembers_what_it_signed() {
+    remembers_after_a_kill(&Validator::with_softhsm());
+}
+
+#[test]
+fn a_killed_keystore_signer_remembers_what_it_signed() {
+    remembers_after_a_kill(&Validator::with_keystore());
+}
+
+#[test]
+fn a_dead_signer_is_told_as_such() {
+    let validator = Validator::with_keystore();
+    let (child, client) = validator.start();
+    drop(child);
+    assert!(!validator.config.socket.exists(), "a clean end removes the socket");
+    let answer = client.sign_round(&validator.statement(1, 1, &[]), &[]);
+    assert_eq!(answer, Err(SignError::Fault(Fault::SignerUnreachable)));
+}
+
+#[test]
+fn the_signer_ends_cleanly_when_its_parent_is_gone_or_at_sigterm() {
+    let validator = Validator::with_keystore();
+    for by_signal in [false, true] {
+        let mut child = validator.command().stdin(Stdio::piped()).spawn().expect("the signer runs");
+        let start = Instant::now();
+        while !validator.config.socket.exists() {
+            assert!(start.elapsed() < Duration::from_secs(60), "the signer does not come up");
+            std::thread::yield_now();
+        }
+        if by_signal {
+            let pid = rustix::process::Pid::from_child(&child);
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("our child");
+        } else {
+            drop(child.stdin.take());
+        }
+        assert!(child.wait().expect("our child").success());
+        assert!(!validator.config.socket.exists());
+    }
+}
