@@ -32,7 +32,7 @@ async fn pair(datagram_bytes_max: Option<u16>) -> [(Mesh, MeshEvents); 2] {
         let (sink, mut events) = event_channel(EventLimits::default());
         let mut config = MeshConfig::new(index, addresses[usize::from(index)], roster.clone());
         if let Some(bytes) = datagram_bytes_max {
-            config.limits.datagram_bytes_max = bytes;
+            config.limits.datagrams.loopback_bytes_max = bytes;
         }
         let mesh = Mesh::start(config, identity(index), sink).await.expect("the port was free");
         (mesh, async move {
@@ -86,7 +86,7 @@ fn throughput(c: &mut Criterion) {
     let mut group = c.benchmark_group("mesh");
     group.sample_size(10).throughput(Throughput::Bytes(STRIDE as u64));
     for (name, class, length) in [("payload_128KiB", Class::Payload, 128 << 10), ("header_512B", Class::Header, 512)] {
-        for datagram in [Some(1452), None, Some(16_000), Some(65_000)] {
+        for datagram in [Some(1452), Some(6500), Some(16_000), None] {
             let [(a, _a_events), (_b, mut b_events)] = runtime.block_on(pair(datagram));
             let frame = Bytes::from(vec![7; length]);
             let (mut moved, cpu, wall) = (0, cpu_seconds(), Instant::now());
@@ -116,5 +116,32 @@ fn throughput(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, throughput);
+/// A frame there and one back, on an otherwise idle link.
+fn round_trip(c: &mut Criterion) {
+    let runtime = Runtime::new().expect("threads can be started");
+    let [(a, mut a_events), (b, mut b_events)] = runtime.block_on(pair(None));
+    runtime.block_on(transfer(&a, &mut b_events, Class::Payload, &Bytes::from(vec![7; 128 << 10])));
+    let _echo = runtime.spawn(async move {
+        while let Some(event) = b_events.recv().await {
+            if let MeshEvent::Frame { class, bytes, .. } = event {
+                b.send(0, class, bytes).expect("the link is idle");
+            }
+        }
+    });
+    let mut group = c.benchmark_group("mesh_round_trip");
+    for length in [512, 128 << 10] {
+        let frame = Bytes::from(vec![7; length]);
+        group.bench_function(format!("{length}B"), |bencher| {
+            bencher.iter(|| {
+                runtime.block_on(async {
+                    a.send(1, Class::Header, frame.clone()).expect("the link is idle");
+                    a_events.recv().await
+                })
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, throughput, round_trip);
 criterion_main!(benches);

@@ -6,15 +6,16 @@
 mod link;
 mod server;
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 pub use self::link::{ClientLink, ConnectError};
 pub use self::server::ClientServer;
+use crate::endpoint::{self, Paths};
 use crate::error::LinkFault;
 use crate::lane::{self, LaneReceiver, LaneSender};
-use crate::limits::{ClientLimits, EventLimits};
+use crate::limits::{ClientLimits, Congestion, EventLimits};
 
 /// The first bytes of a session's stream from the client: protocol and version.
 const PREFACE: [u8; 4] = *b"STC\x01";
@@ -81,24 +82,21 @@ impl ClientEvents {
     }
 }
 
+/// The first congestion window between a node and its clients (RFC 9002 §7.2: ten datagrams).
+const INITIAL_WINDOW_BYTES: u32 = 14_720;
+
 /// The same for both ends, but that the client pings and that only it may open a stream.
-fn transport_config(limits: &ClientLimits, server: bool) -> quinn::TransportConfig {
-    let mut config = quinn::TransportConfig::default();
+fn transport_configs(limits: &ClientLimits, server: bool) -> Paths<Arc<quinn::TransportConfig>> {
     let idle = quinn::IdleTimeout::try_from(limits.idle_timeout).expect("checked to be under an hour");
     let window = quinn::VarInt::from_u32(limits.stream_window_bytes);
-    let mut discovery = quinn::MtuDiscoveryConfig::default();
-    discovery.upper_bound(limits.datagram_bytes_max);
-    config
-        .max_concurrent_uni_streams(quinn::VarInt::from_u32(0))
-        .max_concurrent_bidi_streams(quinn::VarInt::from_u32(u32::from(server)))
-        .stream_receive_window(window)
-        .receive_window(window)
-        .send_window(u64::from(limits.stream_window_bytes))
-        .max_idle_timeout(Some(idle))
-        .keep_alive_interval((!server).then_some(limits.idle_timeout / 4))
-        .initial_rtt(Duration::from_millis(100))
-        .mtu_discovery_config(Some(discovery))
-        .datagram_receive_buffer_size(None)
-        .crypto_buffer_size(16 * 1024);
-    config
+    endpoint::transport_configs(limits.datagrams, Congestion::Cubic, INITIAL_WINDOW_BYTES, |config| {
+        config
+            .max_concurrent_uni_streams(quinn::VarInt::from_u32(0))
+            .max_concurrent_bidi_streams(quinn::VarInt::from_u32(u32::from(server)))
+            .stream_receive_window(window)
+            .receive_window(window)
+            .send_window(u64::from(limits.stream_window_bytes))
+            .max_idle_timeout(Some(idle))
+            .keep_alive_interval((!server).then_some(limits.idle_timeout / 4));
+    })
 }

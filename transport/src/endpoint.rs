@@ -14,6 +14,7 @@ use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, Runtime, TokioRuntime, UdpPoller};
 
 use crate::error::TransportError;
+use crate::limits::{Congestion, DatagramLimits};
 use crate::sockopt;
 
 /// What datagrams travel over.
@@ -35,14 +36,69 @@ impl fmt::Debug for Wire {
     }
 }
 
+/// What a connection is given, by where it leads.
+#[derive(Debug, Clone)]
+pub(crate) struct Paths<T> {
+    pub(crate) network: T,
+    pub(crate) loopback: T,
+}
+
+impl<T> Paths<T> {
+    pub(crate) fn to(&self, address: SocketAddr) -> &T {
+        if address.ip().to_canonical().is_loopback() { &self.loopback } else { &self.network }
+    }
+
+    pub(crate) fn map<U>(&self, make: impl Fn(&T) -> U) -> Paths<U> {
+        Paths { network: make(&self.network), loopback: make(&self.loopback) }
+    }
+}
+
+/// What both endpoints and all paths have in common, and the largest datagrams and first windows of each path.
+pub(crate) fn transport_configs(
+    datagrams: DatagramLimits,
+    congestion: Congestion,
+    initial_window_bytes: u32,
+    set: impl Fn(&mut quinn::TransportConfig),
+) -> Paths<Arc<quinn::TransportConfig>> {
+    let bytes = Paths { network: datagrams.network_bytes_max, loopback: datagrams.loopback_bytes_max };
+    bytes.map(|bytes| {
+        let mut discovery = quinn::MtuDiscoveryConfig::default();
+        discovery.upper_bound(*bytes);
+        // A probe counts as under way, so that a window smaller than a probe would stop everything else.
+        let window = u64::from(initial_window_bytes).max(4 * u64::from(*bytes));
+        let factory: Arc<dyn quinn::congestion::ControllerFactory + Send + Sync> = match congestion {
+            Congestion::Cubic => {
+                let mut cubic = quinn::congestion::CubicConfig::default();
+                cubic.initial_window(window);
+                Arc::new(cubic)
+            }
+            Congestion::Bbr => {
+                let mut bbr = quinn::congestion::BbrConfig::default();
+                bbr.initial_window(window);
+                Arc::new(bbr)
+            }
+        };
+        let mut config = quinn::TransportConfig::default();
+        config
+            .initial_rtt(Duration::from_millis(100))
+            .mtu_discovery_config(Some(discovery))
+            .datagram_receive_buffer_size(None)
+            .crypto_buffer_size(16 * 1024)
+            .congestion_controller_factory(factory);
+        set(&mut config);
+        Arc::new(config)
+    })
+}
+
 /// Binds and starts an endpoint. `reset_secret` keeps stateless reset tokens valid across restarts.
 pub(crate) fn open(
     wire: Wire,
     server: Option<quinn::ServerConfig>,
     reset_secret: Option<[u8; 32]>,
-    datagram_bytes_max: u16,
+    datagrams: DatagramLimits,
     udp_buffer_bytes: u32,
 ) -> Result<quinn::Endpoint, TransportError> {
+    let datagram_bytes_max = datagrams.largest();
     let mut config = match reset_secret {
         Some(secret) => {
             let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &secret);
@@ -52,9 +108,7 @@ pub(crate) fn open(
         }
         None => quinn::EndpointConfig::default(),
     };
-    config
-        .max_udp_payload_size(datagram_bytes_max)
-        .map_err(|_| TransportError::Limit { name: "datagram_bytes_max" })?;
+    config.max_udp_payload_size(datagram_bytes_max).map_err(|_| TransportError::Limit { name: "datagrams" })?;
     let socket: Arc<dyn AsyncUdpSocket> = match wire {
         Wire::Abstract(socket, seed) => {
             config.rng_seed(Some(seed));
@@ -97,8 +151,9 @@ impl quinn::ConnectionIdGenerator for PlainIds {
     }
 }
 
-/// Keeps segmentation offload within the 64 KiB that the kernel takes in one call, whatever the datagram size. Without
-/// it, ten datagrams of 8,900 bytes are refused by the kernel and look to QUIC like a path that swallows large packets.
+/// Hands a burst of datagrams to the kernel in calls of at most 64 KiB, which is what segmentation offload takes.
+/// Without it, ten datagrams of 8,900 bytes are refused by the kernel, and to QUIC that looks like a path that swallows
+/// large packets.
 #[derive(Debug)]
 struct SegmentedSocket {
     inner: Arc<dyn AsyncUdpSocket>,
@@ -114,7 +169,21 @@ impl AsyncUdpSocket for SegmentedSocket {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.inner.try_send(transmit)
+        let Some(segment) = transmit.segment_size.filter(|_| transmit.contents.len() > UDP_BYTES_MAX) else {
+            return self.inner.try_send(transmit);
+        };
+        // Should a later part not fit the socket's buffer now, the whole burst is tried again: the peer then drops the
+        // repeated packets by their numbers.
+        for part in transmit.contents.chunks((UDP_BYTES_MAX / segment).max(1) * segment) {
+            self.inner.try_send(&Transmit {
+                destination: transmit.destination,
+                ecn: transmit.ecn,
+                contents: part,
+                segment_size: (part.len() > segment).then_some(segment),
+                src_ip: transmit.src_ip,
+            })?;
+        }
+        Ok(())
     }
 
     fn poll_recv(
@@ -131,7 +200,7 @@ impl AsyncUdpSocket for SegmentedSocket {
     }
 
     fn max_transmit_segments(&self) -> usize {
-        (UDP_BYTES_MAX / usize::from(self.datagram_bytes_max)).clamp(1, self.inner.max_transmit_segments())
+        self.inner.max_transmit_segments()
     }
 
     fn max_receive_segments(&self) -> usize {

@@ -174,6 +174,9 @@ pub enum LinkFault {
     /// The address cannot be dialled from this socket.
     #[error("the address cannot be dialled")]
     BadAddress,
+    /// A task of this side failed; the link starts over.
+    #[error("internal failure of this side")]
+    Internal,
     /// Another transport error; the QUIC error code.
     #[error("transport error {0:#x}")]
     Quic(u64),

@@ -9,7 +9,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 pub const PREFIX_BYTES: usize = 4;
 /// A frame up to this long is copied out of the packet it came in: as a slice it would keep the whole receive buffer
 /// (up to 64 KiB) alive for as long as it is stored.
-const COPY_MAX: usize = 4096;
+const COPY_MAX: usize = 16 * 1024;
 /// A frame up to this long is copied into the batch it is sent with. QUIC walks its list of unacknowledged segments for
 /// each packet, so that many tiny segments cost more than the copy.
 const INLINE_MAX: usize = 8192;

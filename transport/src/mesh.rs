@@ -23,7 +23,7 @@ pub use self::events::{EventSink, MeshEvent, MeshEvents, event_channel};
 use self::peer::Peer;
 pub use self::request::Reply;
 use crate::admission::Admission;
-use crate::endpoint::{self, Wire};
+use crate::endpoint::{self, Paths, Wire};
 use crate::error::{LinkFault, RequestError, SendError, TransportError};
 use crate::identity::{self, IdentityKey, Trust};
 use crate::limits::{ClassLimits, Congestion, MeshLimits};
@@ -146,6 +146,7 @@ struct Shared {
     me: u16,
     limits: MeshLimits,
     endpoint: quinn::Endpoint,
+    servers: Paths<Arc<quinn::ServerConfig>>,
     /// Ascending by index.
     peers: Vec<Arc<Peer>>,
     counters: Counters,
@@ -177,19 +178,23 @@ impl Mesh {
         config.limits.check()?;
         let roster = roster(&config)?;
         let keys: Arc<[[u8; 32]]> = roster.iter().map(|p| p.key).collect();
-        let quic = Arc::new(transport_config(&config.limits, config.congestion));
+        let quic = transport_configs(&config.limits, config.congestion);
         let mut server = quinn::ServerConfig::with_crypto(identity::server_tls(&identity, Some(keys))?);
         server
-            .transport_config(quic.clone())
             .migration(false)
             .max_incoming(config.limits.admission.in_progress as usize * 2)
             .incoming_buffer_size(64 * 1024)
             .incoming_buffer_size_total(4 * 1024 * 1024);
+        let servers = quic.map(|quic| {
+            let mut server = server.clone();
+            server.transport_config(quic.clone());
+            Arc::new(server)
+        });
         let endpoint = endpoint::open(
             wire,
             Some(server),
             config.reset_secret,
-            config.limits.datagram_bytes_max,
+            config.limits.datagrams,
             config.limits.udp_buffer_bytes,
         )?;
         let mut incoming = Vec::new();
@@ -204,6 +209,7 @@ impl Mesh {
             admission: Admission::new(config.limits.admission),
             limits: config.limits,
             endpoint,
+            servers,
             peers,
             counters: Counters::default(),
             events,
@@ -215,7 +221,7 @@ impl Mesh {
             if shared.me < peer.address.index {
                 let tls = identity::client_tls(Some(&identity), Trust::Pinned(Arc::new([peer.address.key])))?;
                 let mut client = quinn::ClientConfig::new(tls);
-                client.transport_config(quic.clone());
+                client.transport_config(quic.to(peer.address.addr).clone());
                 tasks.spawn(supervise::dial(shared.clone(), peer, client));
             } else {
                 tasks.spawn(supervise::await_dials(shared.clone(), peer, incoming));
@@ -325,35 +331,16 @@ fn roster(config: &MeshConfig) -> Result<Vec<PeerAddress>, TransportError> {
     Ok(roster)
 }
 
-fn transport_config(limits: &MeshLimits, congestion: Congestion) -> quinn::TransportConfig {
-    let mut config = quinn::TransportConfig::default();
+fn transport_configs(limits: &MeshLimits, congestion: Congestion) -> Paths<Arc<quinn::TransportConfig>> {
     let idle = quinn::IdleTimeout::try_from(limits.idle_timeout).expect("checked to be under an hour");
-    let initial_window = u64::from(limits.initial_window_bytes);
-    let mut discovery = quinn::MtuDiscoveryConfig::default();
-    discovery.upper_bound(limits.datagram_bytes_max);
-    config
-        .max_concurrent_uni_streams(quinn::VarInt::from_u32(Class::ALL.len() as u32))
-        .max_concurrent_bidi_streams(quinn::VarInt::from_u32(limits.requests_in_flight))
-        .stream_receive_window(quinn::VarInt::from_u32(limits.stream_window_bytes))
-        .receive_window(quinn::VarInt::from_u32(limits.receive_window_bytes()))
-        .send_window(u64::from(limits.receive_window_bytes()))
-        .max_idle_timeout(Some(idle))
-        .keep_alive_interval(Some(limits.keep_alive))
-        .initial_rtt(Duration::from_millis(100))
-        .mtu_discovery_config(Some(discovery))
-        .datagram_receive_buffer_size(None)
-        .crypto_buffer_size(16 * 1024);
-    match congestion {
-        Congestion::Cubic => {
-            let mut cubic = quinn::congestion::CubicConfig::default();
-            cubic.initial_window(initial_window);
-            config.congestion_controller_factory(Arc::new(cubic));
-        }
-        Congestion::Bbr => {
-            let mut bbr = quinn::congestion::BbrConfig::default();
-            bbr.initial_window(initial_window);
-            config.congestion_controller_factory(Arc::new(bbr));
-        }
-    }
-    config
+    endpoint::transport_configs(limits.datagrams, congestion, limits.initial_window_bytes, |config| {
+        config
+            .max_concurrent_uni_streams(quinn::VarInt::from_u32(Class::ALL.len() as u32))
+            .max_concurrent_bidi_streams(quinn::VarInt::from_u32(limits.requests_in_flight))
+            .stream_receive_window(quinn::VarInt::from_u32(limits.stream_window_bytes))
+            .receive_window(quinn::VarInt::from_u32(limits.receive_window_bytes()))
+            .send_window(u64::from(limits.receive_window_bytes()))
+            .max_idle_timeout(Some(idle))
+            .keep_alive_interval(Some(limits.keep_alive));
+    })
 }

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::clients::{PREFACE, transport_config};
+use crate::clients::{PREFACE, transport_configs};
 use crate::endpoint::{self, Wire};
 use crate::error::{LinkFault, SendError, TransportError, code};
 use crate::identity::{self, Trust};
@@ -73,8 +73,8 @@ impl ClientLink {
         limits.check()?;
         let trust = server_key.map_or(Trust::Any, |key| Trust::Pinned(Arc::new([key])));
         let mut config = quinn::ClientConfig::new(identity::client_tls(None, trust)?);
-        config.transport_config(Arc::new(transport_config(&limits, false)));
-        let endpoint = endpoint::open(wire, None, None, limits.datagram_bytes_max, limits.udp_buffer_bytes)?;
+        config.transport_config(transport_configs(&limits, false).to(addr).clone());
+        let endpoint = endpoint::open(wire, None, None, limits.datagrams, limits.udp_buffer_bytes)?;
         let failed = |fault| ConnectError::Link { addr, fault };
         let opening = async {
             let connecting = endpoint.connect_with(config, addr, "node.stele").map_err(|_| LinkFault::BadAddress)?;

@@ -1,7 +1,7 @@
 //! The node's side: accepts sessions, reads their frames, writes answers, drops the slow.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -10,8 +10,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use crate::admission::{Admission, Verdict};
-use crate::clients::{ClientEvent, ClientSink, PREFACE, SessionId, transport_config};
-use crate::endpoint::{self, Wire};
+use crate::clients::{ClientEvent, ClientSink, PREFACE, SessionId, transport_configs};
+use crate::endpoint::{self, Paths, Wire};
 use crate::error::{LinkFault, SendError, TransportError, Violation, code};
 use crate::identity::{self, IdentityKey};
 use crate::limits::ClientLimits;
@@ -27,6 +27,7 @@ pub struct ClientServer(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     endpoint: quinn::Endpoint,
+    servers: Paths<Arc<quinn::ServerConfig>>,
     limits: ClientLimits,
     counters: Counters,
     admission: Admission,
@@ -66,14 +67,19 @@ impl ClientServer {
         limits.check()?;
         let mut server = quinn::ServerConfig::with_crypto(identity::server_tls(&identity, None)?);
         server
-            .transport_config(Arc::new(transport_config(&limits, true)))
             .migration(true)
             .max_incoming(limits.admission.in_progress as usize * 2)
             .incoming_buffer_size(16 * 1024)
             .incoming_buffer_size_total(8 * 1024 * 1024);
-        let endpoint = endpoint::open(wire, Some(server), None, limits.datagram_bytes_max, limits.udp_buffer_bytes)?;
+        let servers = transport_configs(&limits, true).map(|quic| {
+            let mut server = server.clone();
+            server.transport_config(quic.clone());
+            Arc::new(server)
+        });
+        let endpoint = endpoint::open(wire, Some(server), None, limits.datagrams, limits.udp_buffer_bytes)?;
         let shared = Arc::new(Shared {
             endpoint,
+            servers,
             admission: Admission::new(limits.admission),
             vacancies: Arc::new(Semaphore::new(limits.sessions as usize)),
             limits,
@@ -134,6 +140,12 @@ impl ClientServer {
 }
 
 impl Shared {
+    /// Counted anew for each handshake, which costs far more itself.
+    fn has_room_for(&self, address: IpAddr) -> bool {
+        let from_there = |s: &&Arc<Session>| s.connection.remote_address().ip() == address;
+        self.sessions().values().filter(from_there).count() < self.limits.sessions_per_address as usize
+    }
+
     fn sessions(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Session>>> {
         self.sessions.lock().expect("no code panics while it holds this lock")
     }
@@ -144,7 +156,9 @@ async fn accept(shared: Arc<Shared>) {
         let proven = incoming.remote_address_validated();
         match shared.admission.judge(incoming.remote_address().ip(), proven, Instant::now()) {
             Verdict::Admit(permit) => {
-                let Ok(place) = shared.vacancies.clone().try_acquire_owned() else {
+                let place = shared.vacancies.clone().try_acquire_owned().ok();
+                let address = incoming.remote_address().ip();
+                let Some(place) = place.filter(|_| shared.has_room_for(address)) else {
                     shared.counters.refused(Refusal::Busy);
                     incoming.refuse();
                     continue;
@@ -177,7 +191,9 @@ async fn open(
     shared: &Shared,
     incoming: quinn::Incoming,
 ) -> Result<(quinn::Connection, quinn::SendStream, quinn::RecvStream), LinkFault> {
-    let connection = incoming.accept().map_err(|e| LinkFault::from(&e))?.await.map_err(|e| LinkFault::from(&e))?;
+    let config = shared.servers.to(incoming.remote_address()).clone();
+    let connecting = incoming.accept_with(config).map_err(|e| LinkFault::from(&e))?;
+    let connection = connecting.await.map_err(|e| LinkFault::from(&e))?;
     let (send, mut recv) = connection.accept_bi().await.map_err(|e| LinkFault::from(&e))?;
     let preface = stream::read_preface(&mut recv, shared.limits.frame_stall).await?;
     if preface != PREFACE {

@@ -32,6 +32,13 @@ pub(crate) async fn run(
     let fault = loop {
         tokio::select! {
             biased;
+            // First, so that a peer that keeps opening streams cannot put off the verdict on an earlier one.
+            Some(done) = tasks.join_next() => match done {
+                Ok(Ok(())) => {}
+                Ok(Err(fault)) => break fault,
+                // A task that panicked is our bug; the link starts over.
+                Err(_) => break LinkFault::Internal,
+            },
             stream = connection.accept_uni() => match stream {
                 Ok(stream) => { tasks.spawn(read(shared.clone(), peer.address.index, stream, seen.clone())); }
                 Err(error) => break LinkFault::from(&error),
@@ -41,11 +48,6 @@ pub(crate) async fn run(
                     tasks.spawn(request::serve(shared.clone(), peer.address.index, send, recv));
                 }
                 Err(error) => break LinkFault::from(&error),
-            },
-            Some(done) = tasks.join_next() => match done {
-                Ok(Ok(())) => {}
-                Ok(Err(fault)) => break fault,
-                Err(_) => break LinkFault::Quic(1),
             },
         }
     };

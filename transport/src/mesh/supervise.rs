@@ -148,7 +148,11 @@ async fn admit(shared: &Shared, incoming: quinn::Incoming) -> Result<(), Refusal
         tracing::warn!(%address, %fault, "transport.accept: handshake refused");
         Refusal::from(fault)
     };
-    let connection = incoming.accept().map_err(|e| refused(&e))?.await.map_err(|e| refused(&e))?;
+    let connection = incoming
+        .accept_with(shared.servers.to(address).clone())
+        .map_err(|e| refused(&e))?
+        .await
+        .map_err(|e| refused(&e))?;
     let key = identity::remote_key(&connection);
     let Some(peer) = shared.peers.iter().find(|p| Some(p.address.key) == key) else {
         // The verifier lets no other key through.

@@ -159,7 +159,8 @@ fn a_server_with_another_key_is_not_talked_to() {
 fn sessions_beyond_the_limit_are_refused_and_a_leaver_makes_room() {
     simulate(async {
         let net = Net::new(1, Weather::CALM);
-        let (server, mut events) = server(&net, ClientLimits { sessions: 1, ..limits() }, EventLimits::default()).await;
+        let one = ClientLimits { sessions: 1, ..limits() };
+        let (server, mut events) = server(&net, one, EventLimits::default()).await;
         let first = client(&net, 1, limits()).await.unwrap();
         let session = opened(&mut events).await;
         let ConnectError::Link { fault, .. } = client(&net, 2, limits()).await.unwrap_err() else {
@@ -171,5 +172,19 @@ fn sessions_beyond_the_limit_are_refused_and_a_leaver_makes_room() {
         assert!(first.recv().await.is_none());
         assert!(matches!(events.recv().await, Some(ClientEvent::Closed { .. })));
         assert!(client(&net, 3, limits()).await.is_ok());
+    });
+}
+
+#[test]
+fn one_address_cannot_take_every_place() {
+    simulate(async {
+        let net = Net::new(1, Weather::CALM);
+        let bounded = ClientLimits { sessions_per_address: 1, ..limits() };
+        let (_server, mut events) = server(&net, bounded, EventLimits::default()).await;
+        let _first = client(&net, 1, limits()).await.unwrap();
+        opened(&mut events).await;
+        let wire = Wire::Abstract(net.socket(SocketAddr::from(([10, 0, 1, 1], 2))), [9; 32]);
+        assert!(ClientLink::connect_on(wire, address(0), None, limits()).await.is_err());
+        assert!(client(&net, 2, limits()).await.is_ok());
     });
 }

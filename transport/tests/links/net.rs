@@ -200,4 +200,8 @@ impl AsyncUdpSocket for Socket {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.me)
     }
+
+    fn may_fragment(&self) -> bool {
+        false
+    }
 }
