@@ -37,6 +37,7 @@ use curve25519_dalek::scalar::Scalar;
 use sha2::{Digest as _, Sha512};
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use types::{AlgId, PublicKey, Signature};
 
 /// One signature to check, over a message of any length.
@@ -75,9 +76,9 @@ impl Entry<'_> {
 /// Arithmetic on the curve, as the batch equation needs it.
 trait Group: Send + Sync + 'static {
     /// A decoded key.
-    type Key: Clone + Send;
+    type Key: Send + Sync;
     /// A decoded R.
-    type Point: Clone + Send;
+    type Point: Send;
 
     /// Its name in statistics.
     const NAME: &'static str;
@@ -89,8 +90,8 @@ trait Group: Send + Sync + 'static {
     /// Decodes keys; `None` where an encoding is of no point.
     fn decode_keys(&self, encodings: &[[u8; 32]]) -> Vec<Option<Self::Key>>;
 
-    /// Decodes Rs; `None` where an encoding is of no point.
-    fn decode_points(&self, encodings: &[[u8; 32]]) -> Vec<Option<Self::Point>>;
+    /// Appends decoded Rs; `None` where an encoding is of no point.
+    fn decode_points(&self, encodings: &[[u8; 32]], points: &mut Vec<Option<Self::Point>>);
 
     /// k of each entry.
     fn challenges(&self, entries: &[Entry<'_>]) -> Vec<Scalar> {
@@ -98,7 +99,12 @@ trait Group: Send + Sync + 'static {
     }
 
     /// Whether `[8](Σ z·R + Σ a·A − b·B) = O`.
-    fn sum_vanishes(&self, points: &[(i128, &Self::Point)], keys: &[(Scalar, &Self::Key)], b: &Scalar) -> bool;
+    fn sum_vanishes<'a>(
+        &'a self,
+        points: impl ExactSizeIterator<Item = (i128, &'a Self::Point)>,
+        keys: impl ExactSizeIterator<Item = (Scalar, &'a Self::Key)>,
+        b: &Scalar,
+    ) -> bool;
 
     /// Whether `[8](s·B − k·A − R) = O`.
     fn holds_alone(&self, entry: &Entry<'_>, key: &Self::Key, point: &Self::Point, k: &Scalar, s: &Scalar) -> bool;
@@ -132,7 +138,8 @@ impl Ed25519 {
 
     fn with_group(group: impl Group, key_cache_entries: usize) -> Result<Self, getrandom::Error> {
         let coefficients = Coefficients::from_system()?;
-        Ok(Self { inner: Box::new(OnGroup { group, keys: KeyCache::new(key_cache_entries), coefficients }) })
+        let keys = KeyCache::new(key_cache_entries);
+        Ok(Self { inner: Box::new(OnGroup { group, keys, coefficients, idle: Mutex::new(Vec::new()) }) })
     }
 
     /// Name of the arithmetic.
@@ -164,15 +171,24 @@ struct OnGroup<G: Group> {
     group: G,
     keys: KeyCache<G::Key>,
     coefficients: Coefficients,
+    /// Memory of earlier batches, one for each thread that ever ran at once: fresh pages would cost a tenth of the work.
+    idle: Mutex<Vec<Memory<G>>>,
+}
+
+/// The large arrays of a batch.
+struct Memory<G: Group> {
+    points: Vec<Option<G::Point>>,
+    terms: Vec<Term>,
 }
 
 /// A signature whose parts all decoded.
-struct Term<G: Group> {
+struct Term {
     /// Position in the entries.
     index: usize,
     /// Position among the distinct keys.
     key: usize,
-    point: G::Point,
+    /// Position among the points.
+    point: usize,
     k: Scalar,
     s: Scalar,
     z: i128,
@@ -193,27 +209,36 @@ impl<G: Group> Chunks for OnGroup<G> {
             entries.iter().zip(verdicts).for_each(|(entry, valid)| *valid = entry.holds());
             return;
         }
-        let (keys, mut terms) = self.decode(entries);
-        let mut resolution =
-            Resolution { group: &self.group, entries, keys: &keys, slots: vec![], budget: 3 * terms.len() };
+        let mut memory = self.idle().pop().unwrap_or_else(|| Memory { points: Vec::new(), terms: Vec::new() });
+        self.verify_within(&mut memory, entries, path, verdicts);
+        self.idle().push(memory);
+    }
+}
+
+impl<G: Group> OnGroup<G> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Memory<G>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn verify_within(&self, memory: &mut Memory<G>, entries: &[Entry<'_>], path: Path, verdicts: &mut [bool]) {
+        let keys = self.decode(memory, entries);
+        let Memory { points, terms } = memory;
+        let (group, slots, budget) = (&self.group, vec![usize::MAX; keys.len()], 3 * terms.len());
+        let mut resolution = Resolution { group, entries, keys: &keys, points, slots, budget };
         if path == Path::Singly || terms.len() <= G::ALONE_MAX {
-            resolution.alone(&terms, verdicts);
+            resolution.alone(terms, verdicts);
             return;
         }
         self.coefficients.draw(terms.len(), |position, z| {
             let term = &mut terms[position];
             let magnitude = Scalar::from(z.unsigned_abs());
-            let scalar = if z < 0 { -magnitude } else { magnitude };
-            (term.z, term.zk) = (z, scalar * term.k);
+            (term.z, term.zk) = (z, if z < 0 { -magnitude } else { magnitude } * term.k);
         });
-        resolution.slots = vec![usize::MAX; keys.len()];
-        resolution.together(&terms, 0..terms.len(), false, verdicts);
+        resolution.together(terms, 0..terms.len(), false, verdicts);
     }
-}
 
-impl<G: Group> OnGroup<G> {
-    /// The distinct keys, and the entries whose s, A and R are all in order. The others are invalid as they are.
-    fn decode(&self, entries: &[Entry<'_>]) -> (Vec<Option<G::Key>>, Vec<Term<G>>) {
+    /// The distinct keys; and in memory the entries whose s, A and R are all in order. The others are invalid as they are.
+    fn decode(&self, memory: &mut Memory<G>, entries: &[Entry<'_>]) -> Vec<Option<Arc<G::Key>>> {
         let mut positions: HashMap<&[u8; 32], usize> = HashMap::with_capacity(entries.len());
         let mut distinct = Vec::with_capacity(entries.len());
         let mut candidates = Vec::with_capacity(entries.len());
@@ -230,13 +255,16 @@ impl<G: Group> OnGroup<G> {
         candidates.retain(|(_, key, _)| keys[*key].is_some());
         let chosen: Vec<Entry<'_>> = candidates.iter().map(|(index, ..)| entries[*index]).collect();
         let encodings: Vec<[u8; 32]> = chosen.iter().map(|entry| *entry.r()).collect();
-        let points = self.group.decode_points(&encodings);
+        memory.points.clear();
+        self.group.decode_points(&encodings, &mut memory.points);
         let challenges = self.group.challenges(&chosen);
-        let mut terms = Vec::with_capacity(candidates.len());
-        for (((index, key, s), point), k) in candidates.into_iter().zip(points).zip(challenges) {
-            terms.extend(point.map(|point| Term { index, key, point, k, s, z: 0, zk: Scalar::ZERO }));
+        memory.terms.clear();
+        for (point, ((index, key, s), k)) in candidates.into_iter().zip(challenges).enumerate() {
+            if memory.points[point].is_some() {
+                memory.terms.push(Term { index, key, point, k, s, z: 0, zk: Scalar::ZERO });
+            }
         }
-        (keys, terms)
+        keys
     }
 }
 
@@ -244,7 +272,8 @@ impl<G: Group> OnGroup<G> {
 struct Resolution<'a, G: Group> {
     group: &'a G,
     entries: &'a [Entry<'a>],
-    keys: &'a [Option<G::Key>],
+    keys: &'a [Option<Arc<G::Key>>],
+    points: &'a [Option<G::Point>],
     /// For each distinct key its place in the equation that is being put together, or `usize::MAX`.
     slots: Vec<usize>,
     /// Terms that may still go into equations.
@@ -253,7 +282,7 @@ struct Resolution<'a, G: Group> {
 
 impl<G: Group> Resolution<'_, G> {
     /// Verdicts of `range`. Where it is `known_to_fail`, the equation need not be tried. True if all are valid.
-    fn together(&mut self, terms: &[Term<G>], range: Range<usize>, known_to_fail: bool, verdicts: &mut [bool]) -> bool {
+    fn together(&mut self, terms: &[Term], range: Range<usize>, known_to_fail: bool, verdicts: &mut [bool]) -> bool {
         let part = &terms[range.clone()];
         if part.len() <= G::ALONE_MAX || self.budget < part.len() {
             return self.alone(part, verdicts);
@@ -273,34 +302,41 @@ impl<G: Group> Resolution<'_, G> {
         false
     }
 
-    fn alone(&self, terms: &[Term<G>], verdicts: &mut [bool]) -> bool {
+    fn alone(&self, terms: &[Term], verdicts: &mut [bool]) -> bool {
         let mut all_valid = true;
         for term in terms {
-            let key = self.keys[term.key].as_ref().expect("a term's key decoded");
-            let valid = self.group.holds_alone(&self.entries[term.index], key, &term.point, &term.k, &term.s);
+            let (key, point) = (self.key(term.key), self.point(term));
+            let valid = self.group.holds_alone(&self.entries[term.index], key, point, &term.k, &term.s);
             verdicts[term.index] = valid;
             all_valid &= valid;
         }
         all_valid
     }
 
-    fn sum_vanishes(&mut self, terms: &[Term<G>]) -> bool {
-        let mut keys: Vec<(Scalar, &G::Key)> = Vec::with_capacity(terms.len());
-        let mut touched = Vec::with_capacity(terms.len());
+    fn sum_vanishes(&mut self, terms: &[Term]) -> bool {
+        let mut keys: Vec<(Scalar, usize)> = Vec::with_capacity(terms.len());
         let mut b = WeightedSum::default();
         for term in terms {
             b.add(term.z, &term.s);
             let slot = &mut self.slots[term.key];
             if *slot == usize::MAX {
                 *slot = keys.len();
-                touched.push(term.key);
-                keys.push((term.zk, self.keys[term.key].as_ref().expect("a term's key decoded")));
+                keys.push((term.zk, term.key));
             } else {
                 keys[*slot].0 += term.zk;
             }
         }
-        touched.into_iter().for_each(|key| self.slots[key] = usize::MAX);
-        let points: Vec<(i128, &G::Point)> = terms.iter().map(|term| (term.z, &term.point)).collect();
-        self.group.sum_vanishes(&points, &keys, &b.finish())
+        keys.iter().for_each(|(_, key)| self.slots[*key] = usize::MAX);
+        let points = terms.iter().map(|term| (term.z, self.point(term)));
+        let keys = keys.iter().map(|(scalar, key)| (*scalar, self.key(*key)));
+        self.group.sum_vanishes(points, keys, &b.finish())
+    }
+
+    fn key(&self, position: usize) -> &G::Key {
+        self.keys[position].as_ref().expect("a term's key decoded")
+    }
+
+    fn point(&self, term: &Term) -> &G::Point {
+        self.points[term.point].as_ref().expect("a term's point decoded")
     }
 }

@@ -5,11 +5,11 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 const SHARDS: usize = 16;
 
-type Generation<K> = HashMap<[u8; 32], Option<K>>;
+type Generation<K> = HashMap<[u8; 32], Option<Arc<K>>>;
 
 struct Shard<K> {
     young: Generation<K>,
@@ -25,7 +25,7 @@ pub(super) struct KeyCache<K> {
     misses: AtomicU64,
 }
 
-impl<K: Clone> KeyCache<K> {
+impl<K> KeyCache<K> {
     /// For about `entries` keys (and at least one a shard and generation).
     pub(super) fn new(entries: usize) -> Self {
         Self {
@@ -46,9 +46,9 @@ impl<K: Clone> KeyCache<K> {
         &self,
         encodings: &[&[u8; 32]],
         decode: impl FnOnce(&[[u8; 32]]) -> Vec<Option<K>>,
-    ) -> Vec<Option<K>> {
+    ) -> Vec<Option<Arc<K>>> {
         let mut missing = Vec::new();
-        let mut keys: Vec<Option<K>> = Vec::with_capacity(encodings.len());
+        let mut keys: Vec<Option<Arc<K>>> = Vec::with_capacity(encodings.len());
         for (position, encoding) in encodings.iter().enumerate() {
             let known = self.get(encoding);
             if known.is_none() {
@@ -61,6 +61,7 @@ impl<K: Clone> KeyCache<K> {
         if !missing.is_empty() {
             let wanted: Vec<[u8; 32]> = missing.iter().map(|position| *encodings[*position]).collect();
             for (position, key) in missing.into_iter().zip(decode(&wanted)) {
+                let key = key.map(Arc::new);
                 self.insert(encodings[position], key.clone());
                 keys[position] = key;
             }
@@ -75,7 +76,7 @@ impl<K: Clone> KeyCache<K> {
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self, encoding: &[u8; 32]) -> Option<Option<K>> {
+    fn get(&self, encoding: &[u8; 32]) -> Option<Option<Arc<K>>> {
         let mut shard = self.shard(encoding);
         if let Some(key) = shard.young.get(encoding) {
             return Some(key.clone());
@@ -85,11 +86,11 @@ impl<K: Clone> KeyCache<K> {
         Some(key)
     }
 
-    fn insert(&self, encoding: &[u8; 32], key: Option<K>) {
+    fn insert(&self, encoding: &[u8; 32], key: Option<Arc<K>>) {
         self.put(&mut self.shard(encoding), encoding, key);
     }
 
-    fn put(&self, shard: &mut Shard<K>, encoding: &[u8; 32], key: Option<K>) {
+    fn put(&self, shard: &mut Shard<K>, encoding: &[u8; 32], key: Option<Arc<K>>) {
         if shard.young.len() >= self.generation_max {
             shard.old = std::mem::take(&mut shard.young);
         }
@@ -113,7 +114,7 @@ mod tests {
             *decoded += encodings.len();
             encodings.iter().map(|_| number.is_multiple_of(2).then_some(number)).collect()
         });
-        keys[0]
+        keys[0].as_deref().copied()
     }
 
     #[test]

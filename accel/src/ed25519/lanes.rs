@@ -55,7 +55,7 @@ impl Group for Lanes {
     type Point = Niels;
 
     const NAME: &'static str = "cpu-avx512";
-    const ALONE_MAX: usize = 1;
+    const ALONE_MAX: usize = 2;
     const ALONE_DECODES: bool = false;
 
     fn decode_keys(&self, encodings: &[[u8; 32]]) -> Vec<Option<Key>> {
@@ -63,9 +63,9 @@ impl Group for Lanes {
         unsafe { decode_keys(encodings) }
     }
 
-    fn decode_points(&self, encodings: &[[u8; 32]]) -> Vec<Option<Niels>> {
+    fn decode_points(&self, encodings: &[[u8; 32]], points: &mut Vec<Option<Niels>>) {
         // SAFETY: a `Lanes` exists only where all target features of the function were detected.
-        unsafe { decode_points(encodings) }
+        unsafe { decode_points(encodings, points) }
     }
 
     fn challenges(&self, entries: &[Entry<'_>]) -> Vec<Scalar> {
@@ -73,10 +73,16 @@ impl Group for Lanes {
         unsafe { challenges(entries) }
     }
 
-    fn sum_vanishes(&self, points: &[(i128, &Niels)], keys: &[(Scalar, &Key)], b: &Scalar) -> bool {
+    fn sum_vanishes<'a>(
+        &'a self,
+        points: impl ExactSizeIterator<Item = (i128, &'a Niels)>,
+        keys: impl ExactSizeIterator<Item = (Scalar, &'a Key)>,
+        b: &Scalar,
+    ) -> bool {
+        let base = (-b, &self.base);
         let mut terms = Vec::with_capacity(points.len() + 2 * keys.len() + 2);
-        terms.extend_from_slice(points);
-        for (scalar, key) in keys.iter().copied().chain([(-b, &self.base)]) {
+        terms.extend(points);
+        for (scalar, key) in keys.chain([base]) {
             let (low, high) = split(&scalar);
             terms.push((low, &key.point));
             terms.push((high, &key.high));
@@ -110,8 +116,7 @@ fn groups(encodings: &[[u8; 32]]) -> impl Iterator<Item = ([[[u8; 32]; 8]; 2], u
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn decode_points(encodings: &[[u8; 32]]) -> Vec<Option<Niels>> {
-    let mut points = Vec::with_capacity(encodings.len() + 15);
+fn decode_points(encodings: &[[u8; 32]], points: &mut Vec<Option<Niels>>) {
     for (group, used) in groups(encodings) {
         let before = points.len();
         for (decoded, on_curve) in decode(&group) {
@@ -121,7 +126,6 @@ fn decode_points(encodings: &[[u8; 32]]) -> Vec<Option<Niels>> {
         }
         points.truncate(before + used);
     }
-    points
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]

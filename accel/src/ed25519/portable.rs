@@ -10,8 +10,8 @@ use std::iter::once;
 /// The arithmetic on curve25519-dalek.
 pub(super) struct Portable;
 
-fn decode_all(encodings: &[[u8; 32]]) -> Vec<Option<EdwardsPoint>> {
-    encodings.iter().map(|encoding| CompressedEdwardsY(*encoding).decompress()).collect()
+fn decode(encoding: &[u8; 32]) -> Option<EdwardsPoint> {
+    CompressedEdwardsY(*encoding).decompress()
 }
 
 impl Group for Portable {
@@ -23,21 +23,25 @@ impl Group for Portable {
     const ALONE_DECODES: bool = true;
 
     fn decode_keys(&self, encodings: &[[u8; 32]]) -> Vec<Option<EdwardsPoint>> {
-        decode_all(encodings)
+        encodings.iter().map(decode).collect()
     }
 
-    fn decode_points(&self, encodings: &[[u8; 32]]) -> Vec<Option<EdwardsPoint>> {
-        decode_all(encodings)
+    fn decode_points(&self, encodings: &[[u8; 32]], points: &mut Vec<Option<EdwardsPoint>>) {
+        points.extend(encodings.iter().map(decode));
     }
 
-    fn sum_vanishes(&self, points: &[(i128, &EdwardsPoint)], keys: &[(Scalar, &EdwardsPoint)], b: &Scalar) -> bool {
+    fn sum_vanishes<'a>(
+        &'a self,
+        points: impl ExactSizeIterator<Item = (i128, &'a EdwardsPoint)>,
+        keys: impl ExactSizeIterator<Item = (Scalar, &'a EdwardsPoint)>,
+        b: &Scalar,
+    ) -> bool {
         // A negative z goes to the point, so that the scalar keeps its 128 bits and the upper windows stay empty.
-        let signed = points.iter().map(|(z, point)| if *z < 0 { -**point } else { **point });
-        let magnitudes = points.iter().map(|(z, _)| Scalar::from(z.unsigned_abs()));
-        let sum = EdwardsPoint::vartime_multiscalar_mul(
-            once(-b).chain(keys.iter().map(|(a, _)| *a)).chain(magnitudes),
-            once(ED25519_BASEPOINT_POINT).chain(keys.iter().map(|(_, key)| **key)).chain(signed),
-        );
+        let magnitude = |z: i128| Scalar::from(z.unsigned_abs());
+        let signed = points.map(|(z, point)| (magnitude(z), if z < 0 { -point } else { *point }));
+        let terms = once((-b, ED25519_BASEPOINT_POINT)).chain(keys.map(|(a, key)| (a, *key))).chain(signed);
+        let (scalars, points): (Vec<Scalar>, Vec<EdwardsPoint>) = terms.unzip();
+        let sum = EdwardsPoint::vartime_multiscalar_mul(scalars, points);
         sum.mul_by_cofactor().is_identity()
     }
 

@@ -9,6 +9,7 @@
 use super::field::Fe8;
 use super::point::{Niels, Point8, add_niels, add_points, double_times, identity, permute};
 use core::arch::x86_64::*;
+use std::cell::Cell;
 
 /// A scalar in `-2^127 .. Z_END` (see `coefficients`), and the point that it multiplies.
 pub(super) type Term<'a> = (i128, &'a Niels);
@@ -27,38 +28,47 @@ const IDENTITY_ROW: Row = {
     Row(row)
 };
 
+thread_local! {
+    /// The buckets: bucket of magnitude m in rows 8 m to 8 m + 7; magnitude 0 is where zero digits go, never read.
+    /// Kept between sums, because fresh pages would cost a tenth of the work.
+    static ROWS: Cell<Vec<Row>> = const { Cell::new(Vec::new()) };
+}
+
 /// Lane 0 holds the sum.
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 pub(super) fn sum(terms: &[Term<'_>]) -> Point8 {
-    if terms.len() >= WIDE_MIN { sum_in_windows::<8>(terms) } else { sum_in_windows::<4>(terms) }
+    let mut rows = ROWS.take();
+    let sum = if terms.len() >= WIDE_MIN {
+        sum_in_windows::<8>(terms, &mut rows)
+    } else {
+        sum_in_windows::<4>(terms, &mut rows)
+    };
+    ROWS.set(rows);
+    sum
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn sum_in_windows<const BITS: u32>(terms: &[Term<'_>]) -> Point8 {
+fn sum_in_windows<const BITS: u32>(terms: &[Term<'_>], rows: &mut Vec<Row>) -> Point8 {
     let half = 1_usize << (BITS - 1);
     // Adding Σ half·2^(BITS·i) makes every digit non-negative: it is taken off again digit by digit.
     let centre = u128::MAX / ((1 << BITS) - 1) * half as u128;
-    let biased: Vec<u128> = terms.iter().map(|(v, _)| v.cast_unsigned().wrapping_add(centre)).collect();
-    // Bucket of magnitude m in rows 8 m to 8 m + 7; magnitude 0 is where zero digits go, never read.
-    let mut rows = vec![IDENTITY_ROW; 8 * (half + 1)];
     let passes = 128 / (8 * BITS);
     let mut total = identity();
     for pass in (0..passes).rev() {
-        if pass + 1 < passes {
-            rows.fill(IDENTITY_ROW);
-        }
-        for ((_, point), scalar) in terms.iter().zip(&biased) {
-            let digits = (scalar >> (8 * BITS * pass)) as u64;
+        rows.clear();
+        rows.resize(8 * (half + 1), IDENTITY_ROW);
+        for (v, point) in terms {
+            let digits = (v.cast_unsigned().wrapping_add(centre) >> (8 * BITS * pass)) as u64;
             let (mut indices, mut negative): ([usize; 8], __mmask8) = ([0; 8], 0);
-            for lane in 0..8 {
+            for (lane, index) in indices.iter_mut().enumerate() {
                 let digit = (digits >> (BITS as usize * lane)) as usize & (2 * half - 1);
-                indices[lane] = 8 * digit.abs_diff(half) + lane;
+                *index = 8 * digit.abs_diff(half) + lane;
                 negative |= u8::from(digit < half) << lane;
             }
-            let bucket = load(&rows, &indices);
-            store(&mut rows, &indices, &add_niels(&bucket, point, negative));
+            let bucket = load(rows, &indices);
+            store(rows, &indices, &add_niels(&bucket, point, negative));
         }
-        let sums = weighted_sum(&rows, half);
+        let sums = weighted_sum(rows, half);
         total = add_points(&double_times(&total, 8 * BITS), &sums);
     }
     add_lanes(&total, BITS)
