@@ -1,0 +1,248 @@
+//! `stele devnet`: a network of validators on this machine, as separate processes, under an open-loop load, and a report.
+//!
+//! Owns the order of events: files, keys, processes, readiness, load, report, stop. Whatever happens (an error, Ctrl-C,
+//! a kill of this process), no process is left behind; no file either, unless `--keep` or `--data` asks for it.
+//! Deliberately absent: anything that a node does differently here than elsewhere.
+
+mod accounts;
+mod load;
+mod measure;
+mod network;
+mod process;
+mod report;
+mod screen;
+mod site;
+mod traffic;
+mod usage;
+
+use clap::{Args, ValueEnum};
+use miette::{Diagnostic, IntoDiagnostic, WrapErr};
+use network::Network;
+use site::Site;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use types::Transaction;
+
+/// Load before the window of measurement, so that caches are warm and batches have their size.
+const WARM_UP: Duration = Duration::from_secs(3);
+/// Longest wait for answers after the window.
+const TAIL: Duration = Duration::from_secs(20);
+
+/// Run a network of validators on this machine under load, and print a report.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  stele devnet                                  four validators, 10,000 transfers a second for 20 seconds
+  stele devnet --rate max --seconds 30          as much as the network takes
+  stele devnet --keep                           leave it running afterwards, and print how to use it
+  stele devnet --seconds 0 --keep               no load at all
+  stele devnet --signer soft --json out.json    keys in encrypted files; the report also as JSON")]
+pub struct DevnetArgs {
+    /// Validators, each a process with its signer process.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    validators: u16,
+    /// Seconds of measured load, after three of warm-up; 0 for no load.
+    #[arg(long, default_value_t = 20)]
+    seconds: u32,
+    /// Transactions offered a second, or `max`: as many as are not answered with "busy".
+    #[arg(long, default_value = "10000", value_name = "TPS|max")]
+    rate: Rate,
+    /// Bytes of an encoded, signed transaction; what is left over its fields is an incompressible memo.
+    #[arg(long, default_value_t = 512, value_name = "BYTES")]
+    payload: u32,
+    /// Execution threads of each validator.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    shards: u16,
+    /// Where the validators' keys are.
+    #[arg(long, value_enum, default_value_t = SignerKind::Softhsm)]
+    signer: SignerKind,
+    /// Directory for the network's files: new or empty, and kept. Default: a new one among the temporary files.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Leave the network running after the report until Ctrl-C, and its files in place after that.
+    #[arg(long)]
+    keep: bool,
+    /// Write the report as one JSON object.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// How fast transactions are offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rate {
+    /// This many a second.
+    PerSecond(u32),
+    /// As many as the network takes.
+    Max,
+}
+
+impl FromStr for Rate {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str = "expected a number of transactions a second from 1 to 1000000, or `max`";
+        match text {
+            "max" => Ok(Self::Max),
+            _ => match text.replace(['_', ','], "").parse() {
+                Ok(rate @ 1..=1_000_000) => Ok(Self::PerSecond(rate)),
+                _ => Err(EXPECTED),
+            },
+        }
+    }
+}
+
+/// Where the validators' keys are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SignerKind {
+    /// In a SoftHSM2 token for each validator, behind PKCS#11.
+    Softhsm,
+    /// In an encrypted file for each validator.
+    Soft,
+}
+
+impl SignerKind {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Softhsm => "softhsm",
+            Self::Soft => "soft",
+        }
+    }
+}
+
+#[derive(Debug, Error, Diagnostic)]
+enum DevnetError {
+    #[error(
+        "--payload {given} is too small: a signed transfer takes {} bytes without a memo",
+        Transaction::TRANSFER_OVERHEAD
+    )]
+    #[diagnostic(help("give --payload {} or more", Transaction::TRANSFER_OVERHEAD))]
+    PayloadTooSmall { given: u32 },
+    #[error("--payload {given} is too large: a ledger allows transactions of {PAYLOAD_MAX} bytes at most")]
+    PayloadTooLarge { given: u32 },
+    #[error("interrupted before the report")]
+    #[diagnostic(help("every process was stopped"))]
+    Interrupted,
+    #[error("the validators disagree on the ledger header at height {height}")]
+    #[diagnostic(help(
+        "this must never happen; run again with --data DIR and keep the directory for an investigation"
+    ))]
+    HeadersDisagree { height: u64 },
+    #[error("the ledger headers could not be read from every node")]
+    #[diagnostic(help("see the log of each node in the data directory; run again with --data DIR to keep it"))]
+    HeadersUnread,
+    #[error("nothing was committed in the window")]
+    #[diagnostic(help("see the log of each node in the data directory; run again with --data DIR to keep it"))]
+    NothingCommitted,
+    #[error("{count} of the processes died during the run")]
+    #[diagnostic(help("see the logs; run again with --data DIR to keep them"))]
+    ProcessesDied { count: usize },
+}
+
+/// Largest transaction that a genesis may allow.
+const PAYLOAD_MAX: u32 = 64 << 10;
+
+/// Runs `stele devnet` to its end.
+///
+/// # Errors
+/// Whatever kept it from a report, or a report that shows a fault; in words for the terminal.
+pub async fn run(args: DevnetArgs) -> miette::Result<()> {
+    if (args.payload as usize) < Transaction::TRANSFER_OVERHEAD {
+        return Err(DevnetError::PayloadTooSmall { given: args.payload }.into());
+    }
+    if args.payload > PAYLOAD_MAX {
+        return Err(DevnetError::PayloadTooLarge { given: args.payload }.into());
+    }
+    let mut interrupt = Interrupt::new()?;
+    let site = Site::create(args.data.as_deref(), args.keep)?;
+    let mut network = Network::new(&site);
+    let driven = tokio::select! {
+        driven = drive(&args, &site, &mut network) => driven,
+        () = interrupt.wait() => Err(DevnetError::Interrupted.into()),
+    };
+    if driven.is_ok() && args.keep {
+        screen::usage(&network, &site);
+        interrupt.wait().await;
+    }
+    network.stop().await;
+    if driven.is_err() && site.kept() {
+        println!("the files are in {}", site.path().display());
+    }
+    site.remove();
+    driven
+}
+
+async fn drive(args: &DevnetArgs, site: &Site, network: &mut Network) -> miette::Result<()> {
+    let total = Duration::from_secs(args.seconds.into()) + WARM_UP;
+    println!("{} validators, {} signer, files in {}", args.validators, args.signer.label(), site.path().display());
+    let accounts = accounts::Accounts::new(accounts::COUNT);
+    network.prepare(args, &accounts).await?;
+    // Signing ahead and starting up share the cores; what is measured starts after both.
+    let presigner = (args.seconds > 0).then(|| {
+        let order =
+            traffic::Order { chain: network.chain(), payload: args.payload as usize, rate: args.rate, duration: total };
+        traffic::Presigner::start(accounts, order)
+    });
+    network.start().await?;
+    let Some(presigner) = presigner else { return Ok(()) };
+    screen::presigning(&presigner).await;
+
+    let measured = load::run(network, presigner, args).await?;
+    let report = report::Report::gather(args, network, measured).await;
+    report.print();
+    if let Some(path) = &args.json {
+        let text = serde_json::to_string_pretty(&report).into_diagnostic()?;
+        std::fs::write(path, text + "\n")
+            .into_diagnostic()
+            .wrap_err_with(|| format!("cannot write {}", path.display()))?;
+    }
+    let died = network.died();
+    match report.common_height {
+        _ if died > 0 => Err(DevnetError::ProcessesDied { count: died }.into()),
+        Some(height) if report.all_answered && !report.headers_agree => {
+            Err(DevnetError::HeadersDisagree { height }.into())
+        }
+        _ if !report.headers_agree => Err(DevnetError::HeadersUnread.into()),
+        _ if report.committed == 0 => Err(DevnetError::NothingCommitted.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Ctrl-C, or a polite request from elsewhere.
+struct Interrupt {
+    signals: [tokio::signal::unix::Signal; 3],
+}
+
+impl Interrupt {
+    fn new() -> miette::Result<Self> {
+        let listen = |kind| signal(kind).into_diagnostic();
+        let signals =
+            [listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?];
+        Ok(Self { signals })
+    }
+
+    async fn wait(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.signals;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_numbers_or_max() {
+        assert_eq!("max".parse(), Ok(Rate::Max));
+        assert_eq!("20000".parse(), Ok(Rate::PerSecond(20_000)));
+        assert_eq!("20_000".parse(), Ok(Rate::PerSecond(20_000)));
+        for wrong in ["0", "", "fast", "-1", "1000001"] {
+            assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The accounts of a devnet: thousands of keys that anyone can compute. For this purpose only.
+
+use types::{Address, Allocation, Hasher, SecretKey};
+
+/// How many.
+pub const COUNT: usize = 4096;
+/// What each has at the start; the sum stays far below 2^64.
+const BALANCE: u64 = 1_000_000_000_000;
+
+/// Keys and addresses, in order.
+pub struct Accounts {
+    keys: Vec<SecretKey>,
+    addresses: Vec<Address>,
+}
+
+impl Accounts {
+    /// The first `count` accounts.
+    pub fn new(count: usize) -> Self {
+        let keys: Vec<_> = (0..count as u64).map(key).collect();
+        let addresses = keys.iter().map(|key| key.public_key().address()).collect();
+        Self { keys, addresses }
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The key of an account.
+    pub fn key(&self, index: usize) -> &SecretKey {
+        &self.keys[index]
+    }
+
+    /// The address of an account.
+    pub fn address(&self, index: usize) -> Address {
+        self.addresses[index]
+    }
+
+    /// All of them, with their balance, for genesis.
+    pub fn allocations(&self) -> Vec<Allocation> {
+        self.addresses.iter().map(|&address| Allocation { address, balance: BALANCE }).collect()
+    }
+}
+
+fn key(index: u64) -> SecretKey {
+    SecretKey::ed25519_from_seed(*Hasher::new("stele/devnet/account").with_encoded(&index).finish().as_bytes())
+}
