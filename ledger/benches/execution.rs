@@ -1,5 +1,5 @@
-//! Cost of execution: microseconds a transfer by size of commit, number of shards and cached expansions; and of the
-//! parts that it is made of.
+//! Cost of execution: microseconds a transfer by size of commit and number of shards; and of the parts that it is made
+//! of.
 //!
 //! `cargo bench -p stele-ledger --profile dev`; every transfer names two of 10,000 accounts at random.
 #![allow(missing_docs)]
@@ -118,10 +118,6 @@ fn execution(criterion: &mut Criterion) {
         }
         let in_line = LedgerOptions { parallel_min: usize::MAX, ..LedgerOptions::default() };
         measure("4-shards-in-line".into(), size, 4, in_line);
-        for cached_expansions in [0, 1 << 14] {
-            let options = LedgerOptions { cached_expansions, ..LedgerOptions::default() };
-            measure(format!("1-shard-{cached_expansions}-expansions"), size, 1, options);
-        }
     }
     group.finish();
 

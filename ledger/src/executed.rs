@@ -43,8 +43,6 @@ pub struct Work {
     pub accounts_changed: u64,
     /// Elements that were expanded for the state digest, 2 KiB each.
     pub expansions: u64,
-    /// Elements whose expansion was still at hand.
-    pub expansions_saved: u64,
     /// Values that shards sent each other.
     pub values_sent: u64,
 }
@@ -55,7 +53,6 @@ impl std::ops::AddAssign for Work {
         self.accounts_read += other.accounts_read;
         self.accounts_changed += other.accounts_changed;
         self.expansions += other.expansions;
-        self.expansions_saved += other.expansions_saved;
         self.values_sent += other.values_sent;
     }
 }

@@ -29,8 +29,6 @@ pub struct LedgerOptions {
     /// Accounts kept in memory, over all shards; about 150 bytes each. Accounts that storage may not hold yet are kept
     /// beyond this. Default 262,144.
     pub cached_accounts: usize,
-    /// Expansions of account elements kept in memory, over all shards; 2 KiB each. Default 8,192.
-    pub cached_expansions: usize,
     /// Fewest operations of a commit that are worth waking the shard workers for. Default 512.
     pub parallel_min: usize,
     /// Keys the lookup tables, so that clients cannot make addresses collide in them. Any number that they do not know.
@@ -39,7 +37,7 @@ pub struct LedgerOptions {
 
 impl Default for LedgerOptions {
     fn default() -> Self {
-        Self { cached_accounts: 1 << 18, cached_expansions: 8_192, parallel_min: 512, table_seed: 0 }
+        Self { cached_accounts: 1 << 18, parallel_min: 512, table_seed: 0 }
     }
 }
 
@@ -245,10 +243,9 @@ impl Ledger {
     ) -> Result<Self, GenesisError> {
         let committee = genesis.committee()?;
         let shards = shards.min(NonZeroU16::new(SHARDS_MAX).expect("SHARDS_MAX is not zero"));
-        let share = |total: usize| total.div_ceil(usize::from(shards.get()));
-        let (accounts, expansions) = (share(options.cached_accounts), share(options.cached_expansions));
+        let accounts = options.cached_accounts.div_ceil(usize::from(shards.get()));
         let table_key = TableKey::new(options.table_seed);
-        let shard = |_| Shard::new(accounts, expansions, header.height, table_key);
+        let shard = |_| Shard::new(accounts, header.height, table_key);
         let live_ids_max = genesis.parameters.live_ids_max;
         Ok(Self {
             chain: header.chain,

@@ -3,7 +3,9 @@
 //!
 //! The hash of a set is the lane-wise sum of its elements' expansions, so a change costs the element that goes and the
 //! element that comes, shards sum in any order, and the number of shards cannot be seen. An element is at most 64 bytes,
-//! one BLAKE3 block, so that its expansion is exactly 32 compressions, which BLAKE3 does 16 at a time under AVX-512.
+//! one BLAKE3 block, so that its expansion is exactly 32 compressions of the same block.
+
+mod lanes;
 
 use crate::account::Account;
 use std::fmt;
@@ -51,11 +53,7 @@ impl Expansion {
     }
 
     fn fill(&mut self, element: &[u8]) {
-        blake3::Hasher::new_keyed(KEY).update(element).finalize_xof().fill(&mut self.0);
-    }
-
-    fn lanes(&self) -> &[[u8; 2]] {
-        self.0.as_chunks().0
+        lanes::expand(element, &mut self.0);
     }
 }
 
@@ -78,23 +76,17 @@ impl Default for LtHash {
 impl LtHash {
     /// Puts an element in.
     pub fn add(&mut self, element: &Expansion) {
-        for (lane, bytes) in self.0.iter_mut().zip(element.lanes()) {
-            *lane = lane.wrapping_add(u16::from_le_bytes(*bytes));
-        }
+        lanes::change(&mut self.0, None, Some(&element.0));
     }
 
     /// Takes an element out.
     pub fn remove(&mut self, element: &Expansion) {
-        for (lane, bytes) in self.0.iter_mut().zip(element.lanes()) {
-            *lane = lane.wrapping_sub(u16::from_le_bytes(*bytes));
-        }
+        lanes::change(&mut self.0, Some(&element.0), None);
     }
 
     /// Puts one element in another's place, in one pass.
     pub fn replace(&mut self, old: &Expansion, new: &Expansion) {
-        for ((lane, old), new) in self.0.iter_mut().zip(old.lanes()).zip(new.lanes()) {
-            *lane = lane.wrapping_sub(u16::from_le_bytes(*old)).wrapping_add(u16::from_le_bytes(*new));
-        }
+        lanes::change(&mut self.0, Some(&old.0), Some(&new.0));
     }
 
     /// Adds the sum of another set or change.
@@ -102,11 +94,6 @@ impl LtHash {
         for (lane, other) in self.0.iter_mut().zip(other.0.iter()) {
             *lane = lane.wrapping_add(*other);
         }
-    }
-
-    /// Back to the sum over nothing.
-    pub fn clear(&mut self) {
-        self.0.fill(0);
     }
 
     /// The digest that stands in a ledger header.

@@ -2,8 +2,8 @@
 //! that they leave. Owned by one thread at a time; it knows nothing of other shards.
 //!
 //! Cost of a commit in a shard: one table lookup for each key that a transaction declares, one batched read for those
-//! that are not cached, and for each account whose value changed two expansions of 2 KiB (the old and the new element),
-//! or one where the expansion of the old is still at hand.
+//! that are not cached, and for each account whose value changed two expansions of 2 KiB, of the old and of the new
+//! element. Keeping the old expansions in memory was tried: reading 2 KiB from a cold cache costs what making them does.
 
 use crate::account::Account;
 use crate::executed::Work;
@@ -16,8 +16,6 @@ use types::{Address, Height};
 
 /// Slots that the key space is divided into; a shard holds a contiguous range of them (CONSENSUS.md §4.1).
 pub const SLOTS: u16 = 4096;
-/// No entry, no place.
-const NONE: u32 = u32::MAX;
 
 /// The slot of an account: 12 bits of its address, which is the digest of its key.
 pub fn slot_of(address: &Address) -> u16 {
@@ -41,8 +39,6 @@ struct Entry {
     /// The commit that touched it last, by [`Shard::stamp`], and its place in the working values of that commit.
     stamp: u64,
     order: u32,
-    /// Place of the current value's expansion.
-    expansion: u32,
     /// Touched since the hand of the clock last passed.
     recent: bool,
 }
@@ -76,13 +72,11 @@ pub(crate) struct Shard {
     working: Vec<Working>,
     /// Places in `working` of accounts that are not cached.
     missing: Vec<u32>,
-    expansions: Expansions,
 }
 
 impl Shard {
-    /// A shard with an empty cache for `capacity` accounts and `expansions` expansions, over storage that holds every
-    /// height up to `persisted`.
-    pub(crate) fn new(capacity: usize, expansions: usize, persisted: Height, key: TableKey) -> Self {
+    /// A shard with an empty cache for `capacity` accounts, over storage that holds every height up to `persisted`.
+    pub(crate) fn new(capacity: usize, persisted: Height, key: TableKey) -> Self {
         Self {
             table: HashMap::with_hasher(key),
             entries: Vec::new(),
@@ -92,7 +86,6 @@ impl Shard {
             stamp: 0,
             working: Vec::new(),
             missing: Vec::new(),
-            expansions: Expansions { places: Vec::new(), owners: Vec::new(), next: 0, max: expansions },
         }
     }
 
@@ -115,9 +108,8 @@ impl Shard {
         let Some(index) = self.table.get(address).copied() else {
             let index = self.entries.len() as u32;
             self.table.insert(*address, index);
-            let (stamp, expansion) = (self.stamp, NONE);
-            let entry =
-                Entry { address: *address, account: None, written: Height(0), stamp, order, expansion, recent: true };
+            let (account, written, stamp) = (None, Height(0), self.stamp);
+            let entry = Entry { address: *address, account, written, stamp, order, recent: true };
             self.entries.push(entry);
             self.missing.push(order);
             self.working.push(Working { entry: index, before: None, now: None });
@@ -168,28 +160,21 @@ impl Shard {
     /// Ends a commit that goes through: the working values become the cached ones.
     pub(crate) fn settle(&mut self, height: Height) -> NetChange {
         let mut change = NetChange::default();
-        let mut scratch = Expansion::zeroed();
+        let (mut old, mut new) = (Expansion::zeroed(), Expansion::zeroed());
         for working in &self.working {
             let (Some(now), true) = (working.now, working.now != working.before) else { continue };
             let entry = &mut self.entries[working.entry as usize];
             (entry.account, entry.written) = (Some(now), height);
             let address = entry.address;
-            if entry.expansion != NONE {
-                change.work.expansions_saved += 1;
-                change.state.remove(&self.expansions.places[entry.expansion as usize]);
-            } else if let Some(before) = &working.before {
+            new.account(&address, &now);
+            if let Some(before) = &working.before {
+                old.account(&address, before);
+                change.state.replace(&old, &new);
+                change.work.expansions += 2;
+            } else {
+                change.state.add(&new);
                 change.work.expansions += 1;
-                scratch.account(&address, before);
-                change.state.remove(&scratch);
             }
-            let place = match entry.expansion {
-                NONE => self.expansions.claim(working.entry, &mut self.entries),
-                place => place,
-            };
-            let target = if place == NONE { &mut scratch } else { &mut self.expansions.places[place as usize] };
-            change.work.expansions += 1;
-            target.account(&address, &now);
-            change.state.add(target);
             change.accounts.push((address, now));
         }
         change.work.accounts_named = self.working.len() as u64;
@@ -202,17 +187,12 @@ impl Shard {
     pub(crate) fn abandon(&mut self) {
         for working in &self.working {
             let entry = &mut self.entries[working.entry as usize];
-            if entry.account != working.before {
-                entry.account = working.before;
-                let place = std::mem::replace(&mut entry.expansion, NONE);
-                self.expansions.owned_by(place, NONE);
-            }
+            entry.account = working.before;
         }
         // Entries that were made for this commit are the last ones, because entries are only removed before a commit.
         let made = self.missing.len();
         for entry in self.entries.drain(self.entries.len() - made..) {
             self.table.remove(&entry.address);
-            self.expansions.owned_by(entry.expansion, NONE);
         }
         self.missing.clear();
         self.working.clear();
@@ -243,48 +223,8 @@ impl Shard {
     fn remove(&mut self, index: usize) {
         let removed = self.entries.swap_remove(index);
         self.table.remove(&removed.address);
-        self.expansions.owned_by(removed.expansion, NONE);
         if let Some(moved) = self.entries.get(index) {
             *self.table.get_mut(&moved.address).expect("every entry is in the table") = index as u32;
-            self.expansions.owned_by(moved.expansion, index as u32);
-        }
-    }
-}
-
-/// Expansions of current values, replaced in the order in which they came.
-#[derive(Debug)]
-struct Expansions {
-    places: Vec<Expansion>,
-    owners: Vec<u32>,
-    next: usize,
-    max: usize,
-}
-
-impl Expansions {
-    /// A place for the expansion of an entry, taken from the one that has held its own longest.
-    fn claim(&mut self, entry: u32, entries: &mut [Entry]) -> u32 {
-        if self.places.len() < self.max {
-            self.places.push(Expansion::zeroed());
-            self.owners.push(NONE);
-        } else if self.max == 0 {
-            return NONE;
-        }
-        if self.next == self.max {
-            self.next = 0;
-        }
-        let place = self.next;
-        self.next += 1;
-        if let Some(owner) = entries.get_mut(self.owners[place] as usize) {
-            owner.expansion = NONE;
-        }
-        self.owners[place] = entry;
-        entries[entry as usize].expansion = place as u32;
-        place as u32
-    }
-
-    fn owned_by(&mut self, place: u32, entry: u32) {
-        if let Some(owner) = self.owners.get_mut(place as usize) {
-            *owner = entry;
         }
     }
 }

@@ -41,7 +41,7 @@ fn workload() -> Workload {
 }
 
 fn options(parallel_min: usize) -> LedgerOptions {
-    LedgerOptions { cached_accounts: 16, cached_expansions: 24, parallel_min, table_seed: 0 }
+    LedgerOptions { cached_accounts: 16, parallel_min, table_seed: 0 }
 }
 
 #[test]
