@@ -59,7 +59,8 @@ fn write_copy(copy: &Path, content: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-fn sync_directory_of(path: &Path) -> io::Result<()> {
+/// Makes the name of a file durable.
+pub(crate) fn sync_directory_of(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }

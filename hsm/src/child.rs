@@ -1,7 +1,7 @@
 //! A signer process as a node's child: started, waited for, and ended with the node.
 
 use crate::client::SignerClient;
-use crate::error::{Fault, SignError, StoreError};
+use crate::error::{ConfigError, Fault, SignError, StoreError};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use thiserror::Error;
 
 /// Pause between two looks at whether the child listens.
 const POLL: Duration = Duration::from_millis(5);
-/// Longest wait for a child to end after it was asked to, before it is killed.
+/// Longest wait for a signer to end that was asked to.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why a signer process did not come up.
@@ -42,16 +42,30 @@ impl SignerChild {
     /// Runs the command, which must start a signer of [`crate::process::Lifetime::Parent`] that listens on `socket`,
     /// and connects. For SoftHSM2 the command carries [`crate::softhsm::CONF_VARIABLE`] in its environment.
     ///
+    /// The signer of a node that was killed takes a moment to end, and holds the guard file until then: that is waited
+    /// for, and its socket is never taken for the new one's.
+    ///
     /// # Errors
     /// [`SpawnError`]; nothing is left running.
     pub fn spawn(command: &mut Command, socket: &Path, within: Duration) -> Result<(Self, SignerClient), SpawnError> {
+        const LOCKED: StoreError = StoreError::Config(ConfigError::GuardLocked);
+        let start = Instant::now();
+        loop {
+            match Self::spawn_once(command, socket, within) {
+                Err(SpawnError::Start(LOCKED)) if start.elapsed() < PATIENCE => std::thread::sleep(POLL),
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn spawn_once(command: &mut Command, socket: &Path, within: Duration) -> Result<(Self, SignerClient), SpawnError> {
         let start = Instant::now();
         let child = command.stdin(Stdio::piped()).spawn().map_err(SpawnError::NotRun)?;
         let mut signer = Self { child };
         loop {
             match SignerClient::connect(socket) {
-                Ok(client) => return Ok((signer, client)),
-                Err(SignError::Fault(Fault::SignerUnreachable)) => {}
+                Ok(client) if client.signer_id() == Some(signer.id()) => return Ok((signer, client)),
+                Ok(_) | Err(SignError::Fault(Fault::SignerUnreachable)) => {}
                 Err(error) => return Err(SpawnError::Answer(error)),
             }
             if let Some(status) = signer.child.try_wait().map_err(SpawnError::NotRun)? {

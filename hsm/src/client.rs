@@ -51,6 +51,13 @@ impl SignerClient {
         Self::connect_with(&self.path, self.timeout)
     }
 
+    /// The process that listens, as the kernel says; `None` while there is no connection.
+    pub(crate) fn signer_id(&self) -> Option<u32> {
+        let place = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        let peer = rustix::net::sockopt::socket_peercred(place.as_ref()?).ok()?;
+        u32::try_from(peer.pid.as_raw_nonzero().get()).ok()
+    }
+
     /// The public keys, as the signer said when it was connected to.
     pub fn public_keys(&self) -> &PublicKeys {
         &self.keys

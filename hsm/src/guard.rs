@@ -9,14 +9,19 @@
 //! A guard file protects against crashes, not against its own replacement by an older copy: that needs a fence outside
 //! of the machine's disk.
 
+mod disk;
 mod journal;
+#[cfg(test)]
+mod power_loss;
 mod record;
 #[cfg(test)]
 mod tests;
 mod window;
 
-use crate::error::{ConfigError, Fault, SignError, StartError};
+use crate::atomic_file;
+use crate::error::{ConfigError, Fault, SignError, StartError, StoreError};
 use crate::refusal::Slot;
+use disk::{Disk, LockedFile};
 use journal::Journal;
 use record::Record;
 use std::path::Path;
@@ -95,16 +100,22 @@ impl Guard {
     }
 
     fn create_with(path: &Path, identity: &Identity, limits: Limits) -> Result<(), StartError> {
-        journal::create(path, identity, limits.file_bytes)
+        atomic_file::create(path, &journal::empty(identity, limits.file_bytes))
+            .map_err(|error| atomic_file::start_error(&error, path))
     }
 
     fn open_with(path: &Path, identity: &Identity, limits: Limits) -> Result<Self, StartError> {
-        let (journal, records) = Journal::open(path, identity, limits.file_bytes)?;
+        let (file, content) = LockedFile::open(path)?;
+        Self::on_disk(Box::new(file), &content, identity, limits).map_err(|cause| cause.about(path.display()))
+    }
+
+    fn on_disk(disk: Box<dyn Disk>, content: &[u8], identity: &Identity, limits: Limits) -> Result<Self, StoreError> {
+        let (journal, records) = Journal::open(disk, content, identity, limits.file_bytes)?;
         let mut window = Window::new(limits);
         for record in records {
             // A record that contradicts an earlier one was not written by this code.
             if !window.replay(record) {
-                return Err(ConfigError::GuardDamaged.about(path.display()));
+                return Err(ConfigError::GuardDamaged.into());
             }
         }
         Ok(Self { window, journal, limits, unwritten: None })

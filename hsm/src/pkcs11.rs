@@ -70,7 +70,11 @@ impl TokenKey {
             Some(open) => open,
             None => {
                 let session = self.token.session()?;
-                let handle = find_private(&session, &self.label)?;
+                // It was there at the start, so the token is another one now, or gone.
+                let handle = find_private(&session, &self.label).map_err(|error| match error {
+                    StoreError::Config(_) => Fault::TokenGone.into(),
+                    fault => fault,
+                })?;
                 (session, handle)
             }
         };

@@ -5,25 +5,15 @@
 //! may have been signed on, and the file does not open.
 
 use super::Identity;
+use super::disk::{Disk, ExchangeError};
 use super::record::{END, HEADER_LEN, Link, MAGIC, RECORD_MAX, Record, header, parse_header};
-use crate::atomic_file;
-use crate::error::{ConfigError, Fault, StartError};
-use rustix::fs::FlockOperation;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use crate::error::{ConfigError, Fault, StoreError};
 
 /// What a disk writes at once: within a sector there is all of a write or nothing of it.
 const SECTOR: usize = 512;
-/// Longest file that is read.
-const FILE_MAX: u64 = 64 << 20;
 
 pub(super) struct Journal {
-    path: PathBuf,
-    file: File,
-    /// Held, never renamed and never removed, so that the exchange of the file beside it opens no gap.
-    _lock: File,
+    disk: Box<dyn Disk>,
     identity: Identity,
     link: Link,
     offset: usize,
@@ -33,37 +23,28 @@ pub(super) struct Journal {
     failed: bool,
 }
 
-/// Makes a new file without records.
-pub(super) fn create(path: &Path, identity: &Identity, capacity: usize) -> Result<(), StartError> {
+/// The content of a new file without records.
+pub(super) fn empty(identity: &Identity, capacity: usize) -> Vec<u8> {
     let (mut content, _) = header(identity);
     content.resize(capacity.max(HEADER_LEN), 0);
-    atomic_file::create(path, &content).map_err(|error| atomic_file::start_error(&error, path))
+    content
 }
 
 impl Journal {
-    /// Locks, reads and repairs the file; returns its records in order.
-    pub(super) fn open(path: &Path, identity: &Identity, capacity: usize) -> Result<(Self, Vec<Record>), StartError> {
-        let io = |error: io::Error| Fault::Io.about(format_args!("{} ({error})", path.display()));
-        let lock = lock(path)?;
-        let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => ConfigError::GuardMissing.about(path.display()),
-            _ => io(error),
-        })?;
-        let mut content = Vec::new();
-        (&file).take(FILE_MAX + 1).read_to_end(&mut content).map_err(io)?;
-        let damaged = || ConfigError::GuardDamaged.about(path.display());
-        if content.len() as u64 > FILE_MAX {
-            return Err(damaged());
-        }
-        let (found, crc) = parse_header(&content).ok_or_else(damaged)?;
+    /// Reads and repairs the content of the disk; returns its records in order.
+    pub(super) fn open(
+        disk: Box<dyn Disk>,
+        content: &[u8],
+        identity: &Identity,
+        capacity: usize,
+    ) -> Result<(Self, Vec<Record>), StoreError> {
+        let (found, crc) = parse_header(content).ok_or(ConfigError::GuardDamaged)?;
         if found != *identity {
-            return Err(ConfigError::GuardForeign.about(path.display()));
+            return Err(ConfigError::GuardForeign.into());
         }
-        let (records, link, offset) = read(&content, crc).ok_or_else(damaged)?;
+        let (records, link, offset) = read(content, crc).ok_or(ConfigError::GuardDamaged)?;
         let mut journal = Self {
-            path: path.to_owned(),
-            file,
-            _lock: lock,
+            disk,
             identity: identity.clone(),
             link,
             offset,
@@ -71,7 +52,10 @@ impl Journal {
             buffer: Vec::with_capacity(RECORD_MAX),
             failed: false,
         };
-        journal.wipe_tail(&content).map_err(io)?;
+        journal.settle(content).map_err(|error| {
+            tracing::error!(%error, "guard file not repaired");
+            Fault::GuardWrite
+        })?;
         Ok((journal, records))
     }
 
@@ -89,9 +73,9 @@ impl Journal {
         self.failed = true;
         self.buffer.clear();
         let crc = record.write(self.link, &mut self.buffer);
-        let written = self.file.write_all_at(&self.buffer, self.offset as u64).and_then(|()| self.file.sync_data());
+        let written = self.disk.write(&self.buffer, self.offset).and_then(|()| self.disk.sync());
         if let Err(error) = written {
-            tracing::error!(path = %self.path.display(), %error, "guard file not written; nothing is signed until a restart");
+            tracing::error!(%error, "guard file not written; nothing is signed until a restart");
             return Err(Fault::GuardWrite);
         }
         self.failed = false;
@@ -114,50 +98,28 @@ impl Journal {
         let offset = content.len();
         content.resize(capacity.max(offset + RECORD_MAX), 0);
         let capacity = content.len();
-        match atomic_file::replace(&self.path, &content) {
-            Ok(file) => {
-                (self.file, self.link, self.offset, self.capacity) = (file, link, offset, capacity);
+        match self.disk.exchange(&content) {
+            Ok(()) => {
+                (self.link, self.offset, self.capacity) = (link, offset, capacity);
                 Ok(())
             }
             Err(error) => {
-                // Whether the new file has taken the name is unknown where the directory's sync failed, and then a
-                // record appended to the old one would be lost.
-                self.failed = !self.still_in_place();
-                tracing::error!(path = %self.path.display(), %error, "guard file not compacted");
+                let (ExchangeError::Undone(cause) | ExchangeError::Unknown(cause)) = &error;
+                tracing::error!(%cause, "guard file not compacted");
+                self.failed = matches!(error, ExchangeError::Unknown(_));
                 Err(Fault::GuardCompaction)
             }
         }
     }
 
-    fn still_in_place(&self) -> bool {
-        use std::os::unix::fs::MetadataExt;
-        match (self.file.metadata(), std::fs::metadata(&self.path)) {
-            (Ok(ours), Ok(there)) => ours.ino() == there.ino() && ours.dev() == there.dev(),
-            _ => false,
-        }
-    }
-
-    /// Zeros everything behind the last record and writes the file to its full length.
-    fn wipe_tail(&mut self, content: &[u8]) -> io::Result<()> {
+    /// Zeros everything behind the last record, writes the file to its full length, and syncs: what a process that died
+    /// had written but not synced is read here, and may be signed on from here on.
+    fn settle(&mut self, content: &[u8]) -> std::io::Result<()> {
         let clean = content.len() == self.capacity && content[self.offset..].iter().all(|byte| *byte == 0);
         if !clean {
-            self.file.write_all_at(&vec![0; self.capacity - self.offset], self.offset as u64)?;
-            self.file.sync_all()?;
+            self.disk.write(&vec![0; self.capacity - self.offset], self.offset)?;
         }
-        Ok(())
-    }
-}
-
-fn lock(path: &Path) -> Result<File, StartError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let io = |error: io::Error| Fault::Io.about(format_args!("{} ({error})", Path::new(&name).display()));
-    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).to_owned();
-    let file = options.open(&name).map_err(io)?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(ConfigError::GuardLocked.about(path.display())),
-        Err(error) => Err(io(error.into())),
+        self.disk.sync()
     }
 }
 

@@ -42,6 +42,38 @@ fn a_killed_keystore_signer_remembers_what_it_signed() {
 }
 
 #[test]
+fn a_signer_that_still_ends_is_waited_for_and_not_taken_for_its_successor() {
+    let validator = Validator::with_keystore();
+    let (old, _client) = validator.start();
+    let ending = std::thread::spawn(move || drop(old));
+    let (new, client) = validator.start();
+    ending.join().expect("no panic");
+    assert!(client.sign_round(&validator.statement(1, 1, &[]), &[]).is_ok());
+    drop(new);
+}
+
+#[test]
+fn a_token_that_vanishes_is_a_fault_and_its_round_is_signed_when_it_is_back() {
+    let validator = Validator::with_softhsm();
+    let (child, client) = validator.start();
+    assert!(client.sign_round(&validator.statement(1, 1, &[]), &[]).is_ok());
+    let (tokens, elsewhere) = (validator.dir.path().join("tokens"), validator.dir.path().join("elsewhere"));
+    std::fs::rename(&tokens, &elsewhere).expect("own directory");
+    let statement = validator.statement(2, 1, &[]);
+    for _ in 0..3 {
+        let answer = client.sign_round(&statement, &[]);
+        assert!(matches!(answer, Err(SignError::Fault(_))), "{answer:?}");
+    }
+    assert_eq!(client.stats().expect("the process lives").faults, 3);
+    std::fs::rename(&elsewhere, &tokens).expect("own directory");
+    drop(child);
+    let (_child, client) = validator.start();
+    assert!(client.sign_round(&statement, &[]).is_ok());
+    let other = client.sign_round(&validator.statement(2, 2, &[]), &[]);
+    assert!(matches!(other, Err(SignError::Refused(Refusal::SecondStatement { .. }))), "{other:?}");
+}
+
+#[test]
 fn a_dead_signer_is_told_as_such() {
     let validator = Validator::with_keystore();
     let (child, client) = validator.start();
