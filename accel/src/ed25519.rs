@@ -74,7 +74,7 @@ impl Entry<'_> {
 }
 
 /// Arithmetic on the curve, as the batch equation needs it.
-trait Group: Send + Sync + 'static {
+trait Group: Sized + Send + Sync + 'static {
     /// A decoded key.
     type Key: Send + Sync;
     /// A decoded R.
@@ -84,8 +84,8 @@ trait Group: Send + Sync + 'static {
     const NAME: &'static str;
     /// The largest group that is cheaper one by one.
     const ALONE_MAX: usize;
-    /// Whether single checks use decoded keys and points. If not, they go to the reference verifier as they are.
-    const ALONE_DECODES: bool;
+    /// Whether the reference verifier is faster for one signature.
+    const ONE_BY_REFERENCE: bool;
 
     /// Decodes keys; `None` where an encoding is of no point.
     fn decode_keys(&self, encodings: &[[u8; 32]]) -> Vec<Option<Self::Key>>;
@@ -106,8 +106,16 @@ trait Group: Send + Sync + 'static {
         b: &Scalar,
     ) -> bool;
 
-    /// Whether `[8](s·B − k·A − R) = O`.
-    fn holds_alone(&self, entry: &Entry<'_>, key: &Self::Key, point: &Self::Point, k: &Scalar, s: &Scalar) -> bool;
+    /// For each whether `[8](s·B − k·A − R) = O`.
+    fn hold_alone(&self, parts: &[Parts<'_, Self>]) -> Vec<bool>;
+}
+
+/// A signature in its decoded parts.
+struct Parts<'a, G: Group> {
+    key: &'a G::Key,
+    point: &'a G::Point,
+    k: Scalar,
+    s: Scalar,
 }
 
 /// A verifier of Ed25519 signatures with its cache of decoded keys. Shared by threads.
@@ -205,7 +213,7 @@ impl<G: Group> Chunks for OnGroup<G> {
     }
 
     fn verify(&self, entries: &[Entry<'_>], path: Path, verdicts: &mut [bool]) {
-        if !G::ALONE_DECODES && (path == Path::Singly || entries.len() <= G::ALONE_MAX) {
+        if G::ONE_BY_REFERENCE && entries.len() == 1 {
             entries.iter().zip(verdicts).for_each(|(entry, valid)| *valid = entry.holds());
             return;
         }
@@ -224,7 +232,7 @@ impl<G: Group> OnGroup<G> {
         let keys = self.decode(memory, entries);
         let Memory { points, terms } = memory;
         let (group, slots, budget) = (&self.group, vec![usize::MAX; keys.len()], 3 * terms.len());
-        let mut resolution = Resolution { group, entries, keys: &keys, points, slots, budget };
+        let mut resolution = Resolution { group, keys: &keys, points, slots, budget };
         if path == Path::Singly || terms.len() <= G::ALONE_MAX {
             resolution.alone(terms, verdicts);
             return;
@@ -271,7 +279,6 @@ impl<G: Group> OnGroup<G> {
 /// How a group of terms becomes exact single verdicts.
 struct Resolution<'a, G: Group> {
     group: &'a G,
-    entries: &'a [Entry<'a>],
     keys: &'a [Option<Arc<G::Key>>],
     points: &'a [Option<G::Point>],
     /// For each distinct key its place in the equation that is being put together, or `usize::MAX`.
@@ -303,10 +310,10 @@ impl<G: Group> Resolution<'_, G> {
     }
 
     fn alone(&self, terms: &[Term], verdicts: &mut [bool]) -> bool {
+        let parts = |term: &Term| Parts { key: self.key(term.key), point: self.point(term), k: term.k, s: term.s };
+        let parts: Vec<Parts<'_, G>> = terms.iter().map(parts).collect();
         let mut all_valid = true;
-        for term in terms {
-            let (key, point) = (self.key(term.key), self.point(term));
-            let valid = self.group.holds_alone(&self.entries[term.index], key, point, &term.k, &term.s);
+        for (term, valid) in terms.iter().zip(self.group.hold_alone(&parts)) {
             verdicts[term.index] = valid;
             all_valid &= valid;
         }

@@ -3,18 +3,20 @@
 //! A decoded key comes with its multiple by 2^126, so that a scalar modulo L falls into two of 126 bits: every term of
 //! the equation then has a scalar of at most 128 bits, and the sum has half as many windows.
 //!
-//! Safe to use only through [`Lanes::detect`], which asks the CPU. Single checks go to the reference verifier.
+//! Single checks go eight at a time. Safe to use only through [`Lanes::detect`], which asks the CPU.
 #![allow(unsafe_code)]
 
+mod alone;
 mod field;
 mod field_constants;
 mod msm;
 mod point;
 mod sha512;
 
+use self::alone::{FixedTable, Lane};
 use self::point::{Niels, decode, double_times, identity_lanes, to_niels, to_niels_scaled};
-use super::{Entry, Group};
-use curve25519_dalek::constants::ED25519_BASEPOINT_COMPRESSED;
+use super::{Entry, Group, Parts};
+use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
 use curve25519_dalek::scalar::Scalar;
 
 /// Bits of the low part of a split scalar. L < 2^126 · 2^126.1, so both parts are in the range of signed digits.
@@ -31,6 +33,8 @@ pub(super) struct Key {
 /// Proof that the CPU has the instructions, and the base point in the form of a key.
 pub(super) struct Lanes {
     base: Key,
+    base_multiples: FixedTable,
+    base_high_multiples: FixedTable,
 }
 
 impl Lanes {
@@ -45,9 +49,19 @@ impl Lanes {
             return None;
         }
         // SAFETY: all target features of the function have just been detected.
-        let base = unsafe { decode_keys(&[ED25519_BASEPOINT_COMPRESSED.to_bytes()]) }.pop().flatten();
-        Some(Self { base: base.expect("the base point is on the curve") })
+        let keys = unsafe { decode_keys(&core::array::from_fn::<_, 8, _>(multiple_of_base)) };
+        let keys: Vec<Key> = keys.into_iter().flatten().collect();
+        let keys: &[Key; 8] = keys.as_slice().try_into().expect("multiples of the base point are on the curve");
+        Some(Self {
+            base: keys[0].clone(),
+            base_multiples: FixedTable::new(&keys.each_ref().map(|key| key.point.clone())),
+            base_high_multiples: FixedTable::new(&keys.each_ref().map(|key| key.high.clone())),
+        })
     }
+}
+
+fn multiple_of_base(position: usize) -> [u8; 32] {
+    (ED25519_BASEPOINT_POINT * Scalar::from(position as u64 + 1)).compress().to_bytes()
 }
 
 impl Group for Lanes {
@@ -55,8 +69,8 @@ impl Group for Lanes {
     type Point = Niels;
 
     const NAME: &'static str = "cpu-avx512";
-    const ALONE_MAX: usize = 2;
-    const ALONE_DECODES: bool = false;
+    const ALONE_MAX: usize = 8;
+    const ONE_BY_REFERENCE: bool = true;
 
     fn decode_keys(&self, encodings: &[[u8; 32]]) -> Vec<Option<Key>> {
         // SAFETY: a `Lanes` exists only where all target features of the function were detected.
@@ -91,8 +105,16 @@ impl Group for Lanes {
         unsafe { sum_vanishes(&terms) }
     }
 
-    fn holds_alone(&self, entry: &Entry<'_>, _: &Key, _: &Niels, _: &Scalar, _: &Scalar) -> bool {
-        entry.holds()
+    fn hold_alone(&self, parts: &[Parts<'_, Self>]) -> Vec<bool> {
+        let mut verdicts = Vec::with_capacity(parts.len());
+        for eight in parts.chunks(8) {
+            let lanes: Vec<Lane<'_>> =
+                eight.iter().map(|part| Lane { key: part.key, point: part.point, k: part.k, s: part.s }).collect();
+            // SAFETY: a `Lanes` exists only where all target features of the function were detected.
+            let hold = unsafe { alone::hold(&lanes, &self.base_multiples, &self.base_high_multiples) };
+            verdicts.extend((0..eight.len()).map(|lane| hold >> lane & 1 == 1));
+        }
+        verdicts
     }
 }
 

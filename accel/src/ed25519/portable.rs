@@ -1,6 +1,6 @@
 //! The group on curve25519-dalek, which picks its own backend (serial, AVX2, AVX-512 IFMA) at run time.
 
-use super::{Entry, Group};
+use super::{Group, Parts};
 use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;
@@ -20,7 +20,7 @@ impl Group for Portable {
 
     const NAME: &'static str = "cpu";
     const ALONE_MAX: usize = 3;
-    const ALONE_DECODES: bool = true;
+    const ONE_BY_REFERENCE: bool = false;
 
     fn decode_keys(&self, encodings: &[[u8; 32]]) -> Vec<Option<EdwardsPoint>> {
         encodings.iter().map(decode).collect()
@@ -45,8 +45,11 @@ impl Group for Portable {
         sum.mul_by_cofactor().is_identity()
     }
 
-    fn holds_alone(&self, _: &Entry<'_>, key: &EdwardsPoint, point: &EdwardsPoint, k: &Scalar, s: &Scalar) -> bool {
-        let difference = EdwardsPoint::vartime_double_scalar_mul_basepoint(k, &-key, s) - point;
-        difference.mul_by_cofactor().is_identity()
+    fn hold_alone(&self, parts: &[Parts<'_, Self>]) -> Vec<bool> {
+        let holds = |part: &Parts<'_, Self>| {
+            let point = EdwardsPoint::vartime_double_scalar_mul_basepoint(&part.k, &-part.key, &part.s);
+            (point - part.point).mul_by_cofactor().is_identity()
+        };
+        parts.iter().map(holds).collect()
     }
 }
