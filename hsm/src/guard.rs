@@ -15,6 +15,8 @@ mod journal;
 mod power_loss;
 mod record;
 #[cfg(test)]
+mod simulated;
+#[cfg(test)]
 mod tests;
 mod window;
 

@@ -1,6 +1,7 @@
 //! The guard against crashes at every byte, against damage, and against a naive model that never forgets.
 
 use super::record::{HEADER_LEN, RECORD_MAX};
+use super::simulated::SimulatedDisk;
 use super::*;
 use crate::error::StoreError;
 use crate::refusal::Refusal;
@@ -37,29 +38,17 @@ impl Bench {
         Guard::open_with(&self.path, &self.identity, SMALL).err().expect("does not open").cause
     }
 
+    /// Opens content that is in memory.
+    fn open_in(&self, disk: &SimulatedDisk) -> Result<Guard, StoreError> {
+        Guard::on_disk(Box::new(disk.clone()), &disk.content(), &self.identity, SMALL)
+    }
+
     fn content(&self) -> Vec<u8> {
         std::fs::read(&self.path).expect("own file")
     }
 
     fn write(&self, content: &[u8]) {
         std::fs::write(&self.path, content).expect("own file");
-    }
-}
-
-/// For content that is only read.
-struct Nowhere;
-
-impl disk::Disk for Nowhere {
-    fn write(&mut self, _: &[u8], _: usize) -> std::io::Result<()> {
-        Ok(())
-    }
-
-    fn sync(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-
-    fn exchange(&mut self, _: &[u8]) -> Result<(), disk::ExchangeError> {
-        Ok(())
     }
 }
 
@@ -104,8 +93,9 @@ fn before_and_after() -> (Bench, Vec<u8>, Vec<u8>) {
 }
 
 /// Whether the second of two records is there. The first must be, in any case.
-fn second_is_known(bench: &Bench) -> bool {
-    let mut guard = bench.open();
+fn second_is_known(bench: &Bench, content: &[u8]) -> bool {
+    let disk = SimulatedDisk::new(content, 0);
+    let mut guard = bench.open_in(&disk).expect("no damage");
     let first = statement(0, 1, 2, &[]);
     let refusal = guard.approve(&first, &[]).expect_err("another statement for a signed round");
     assert!(matches!(refusal, SignError::Refused(Refusal::SecondStatement { .. } | Refusal::BelowMark { .. })));
@@ -113,8 +103,8 @@ fn second_is_known(bench: &Bench) -> bool {
     // Either way the guard goes on: with another statement for a round that was never approved, and after it.
     assert_eq!(sign(&mut guard, 2, 2, &[]).is_ok(), !second);
     assert_eq!(sign(&mut guard, 3, 1, &[]), Ok(Approval::Fresh));
-    drop(guard);
-    assert_eq!(bench.open().mark().map(|mark| mark.round), Some(Round(3)));
+    let again = bench.open_in(&disk).expect("no damage");
+    assert_eq!(again.mark().map(|mark| mark.round), Some(Round(3)));
     second
 }
 
@@ -126,8 +116,7 @@ fn a_write_cut_at_any_byte_leaves_the_old_or_the_new_state() {
     for cut in start..=end {
         let zeros_behind = [&after[..cut], &before[cut..]].concat();
         for content in [&zeros_behind[..], &after[..cut]] {
-            bench.write(content);
-            assert_eq!(second_is_known(&bench), cut == end, "cut at {cut} of {start}..{end}");
+            assert_eq!(second_is_known(&bench, content), cut == end, "cut at {cut} of {start}..{end}");
         }
     }
 }
@@ -143,8 +132,7 @@ fn a_write_of_which_any_sectors_are_missing_leaves_the_old_state() {
         for (_, n) in changed.iter().enumerate().filter(|(bit, _)| written >> bit & 1 == 1) {
             content[n * 512..][..512].copy_from_slice(&after[n * 512..][..512]);
         }
-        bench.write(&content);
-        assert_eq!(second_is_known(&bench), written + 1 == 1 << changed.len(), "sectors {written:b}");
+        assert_eq!(second_is_known(&bench, &content), written + 1 == 1 << changed.len(), "sectors {written:b}");
     }
 }
 
@@ -156,7 +144,7 @@ fn no_altered_byte_makes_the_guard_forget() {
         for bit in 0..8 {
             let mut content = after.clone();
             content[at] ^= 1 << bit;
-            let opened = Guard::on_disk(Box::new(Nowhere), &content, &bench.identity, SMALL);
+            let opened = bench.open_in(&SimulatedDisk::new(&content, 0));
             let cause = opened.err().unwrap_or_else(|| panic!("bit {bit} of byte {at} is not noticed"));
             assert_eq!(cause, ConfigError::GuardDamaged.into());
         }
@@ -304,12 +292,12 @@ proptest! {
     #[test]
     fn no_two_digests_for_a_round_or_a_height_whatever_is_asked(steps in prop::collection::vec(step(), 1..200)) {
         let bench = Bench::new();
-        let mut guard = bench.open();
+        let disk = SimulatedDisk::new(&bench.content(), 0);
+        let mut guard = bench.open_in(&disk).expect("a new file");
         let (mut rounds, mut heights) = (BTreeMap::new(), BTreeMap::new());
         for step in steps {
             let Step::Ask { epoch, round, variant, votes } = step else {
-                drop(guard);
-                guard = bench.open();
+                guard = bench.open_in(&disk).expect("no damage");
                 continue;
             };
             let votes: Vec<_> = votes.into_iter().map(|(height, variant)| vote(height, variant)).collect();
@@ -346,7 +334,6 @@ proptest! {
         let mut file = bench.content();
         file.truncate(HEADER_LEN);
         file.extend_from_slice(&content);
-        bench.write(&file);
-        let _ = Guard::open_with(&bench.path, &bench.identity, SMALL);
+        let _ = bench.open_in(&SimulatedDisk::new(&file, 0));
     }
 }
