@@ -1,1 +1,38 @@
-fn main() {}
+//! The binary `stele`: a ledger node, its signer, and the tools around them. Each subcommand is a file of [`command`].
+
+mod command;
+mod config;
+mod devnet;
+mod execution;
+mod identity;
+mod ingress;
+mod metrics;
+mod node;
+mod pool;
+mod records;
+mod replica;
+mod rpc;
+mod status;
+mod tables;
+mod topology;
+mod wire;
+
+use clap::Parser;
+use command::Command;
+
+/// A permissioned ledger node for physical machines.
+#[derive(Debug, Parser)]
+#[command(
+    name = "stele",
+    version,
+    after_help = "Start here:\n  stele devnet                    four validators under load, then a report\n  stele devnet --keep             leave them running and print how to use them\n  stele tx transfer --help        send a transaction"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn main() -> miette::Result<()> {
+    let cli = Cli::parse();
+    cli.command.run()
+}

@@ -1,0 +1,53 @@
+//! The command line: one variant and one file for each subcommand.
+
+mod genesis;
+mod key;
+mod node;
+mod signer;
+mod tx;
+
+use clap::Subcommand;
+use miette::IntoDiagnostic;
+
+/// What `stele` can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a validator.
+    Node(node::NodeArgs),
+    /// Run the signer process of a validator, or create its keys.
+    Signer(signer::SignerArgs),
+    /// Run a network of validators on this machine under load, and print a report.
+    Devnet(crate::devnet::DevnetArgs),
+    /// Make or check a genesis.
+    Genesis(genesis::GenesisArgs),
+    /// Make or show an account key.
+    Key(key::KeyArgs),
+    /// Send transactions and read the ledger.
+    Tx(tx::TxArgs),
+}
+
+impl Command {
+    /// Runs to the end.
+    pub fn run(self) -> miette::Result<()> {
+        match self {
+            Self::Node(args) => node::run(args),
+            Self::Signer(args) => signer::run(args),
+            Self::Devnet(args) => runtime()?.block_on(crate::devnet::run(args)),
+            Self::Genesis(args) => genesis::run(args),
+            Self::Key(args) => key::run(args),
+            Self::Tx(args) => runtime()?.block_on(tx::run(args)),
+        }
+    }
+}
+
+fn runtime() -> miette::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().into_diagnostic()
+}
+
+/// Structured logs on standard error: text for a terminal, JSON lines otherwise; `STELE_LOG` filters (default `info`).
+fn start_logging() {
+    use std::io::IsTerminal;
+    let filter = tracing_subscriber::EnvFilter::try_from_env("STELE_LOG").unwrap_or_else(|_| "info".into());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() { builder.init() } else { builder.json().init() }
+}

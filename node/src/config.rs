@@ -1,0 +1,317 @@
+//! `node.toml`: the few things that are a node's own matter. What must agree with others stands in genesis.
+//!
+//! Raw [`Config`] → checked [`Plan`], once, at start. Paths in the file are relative to the file.
+
+use miette::{Diagnostic, NamedSource, SourceSpan};
+use serde::Deserialize;
+use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use thiserror::Error;
+use types::{AuthorityIndex, ChainId, Committee, Genesis, GenesisError};
+
+/// The file as it is written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Path of `genesis.toml`.
+    pub genesis: PathBuf,
+    /// Name of the validator that this node is, as in genesis.
+    pub validator: String,
+    /// Directory of log and state. Default: the directory of this file.
+    #[serde(default = "here")]
+    pub data_dir: PathBuf,
+    /// Threads of execution; each owns a part of the accounts. Default 1, range 1 to 64.
+    #[serde(default = "one")]
+    pub shards: NonZeroU16,
+    /// The signer process.
+    pub signer: SignerSection,
+    /// Signature verification.
+    #[serde(default)]
+    pub verify: VerifySection,
+    /// Timing of own blocks.
+    #[serde(default)]
+    pub pacing: PacingSection,
+    /// The log.
+    #[serde(default)]
+    pub log: LogSection,
+    /// The pool of waiting transactions.
+    #[serde(default)]
+    pub pool: PoolSection,
+    /// Links to other validators.
+    #[serde(default)]
+    pub transport: TransportSection,
+}
+
+fn here() -> PathBuf {
+    PathBuf::from(".")
+}
+
+fn one() -> NonZeroU16 {
+    NonZeroU16::MIN
+}
+
+/// The signer process.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignerSection {
+    /// Path of its Unix socket.
+    pub socket: PathBuf,
+}
+
+/// Signature verification.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VerifySection {
+    /// Threads. Default 1, range 1 to 256.
+    pub threads: u16,
+    /// Signatures at which a batch closes. Default 1,024, range 1 to 65,536.
+    pub batch_items_max: u32,
+    /// How long an idle engine waits for more, in microseconds. Default 1,000, range 0 to 100,000.
+    pub linger_us: u32,
+    /// Signatures that may wait. Default 65,536, range 1,024 to 16,777,216.
+    pub queue_items_max: u32,
+    /// Decoded public keys that are kept, about 200 bytes each. Default 65,536, range 0 to 16,777,216.
+    pub key_cache_entries: u32,
+}
+
+impl Default for VerifySection {
+    fn default() -> Self {
+        Self { threads: 1, batch_items_max: 1024, linger_us: 1_000, queue_items_max: 65_536, key_cache_entries: 65_536 }
+    }
+}
+
+/// Timing of own blocks.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PacingSection {
+    /// Shortest time between two own blocks under load, in milliseconds. Default 5, range 0 to 1,000.
+    pub round_delay_ms_min: u32,
+    /// Time between two own blocks while nothing waits anywhere, in milliseconds. Default 250, range 10 to 500.
+    pub idle_delay_ms: u32,
+    /// Shortest time to wait for a leader, in milliseconds. Default 100, range 10 to 10,000.
+    pub leader_timeout_ms_min: u32,
+}
+
+impl Default for PacingSection {
+    fn default() -> Self {
+        Self { round_delay_ms_min: 5, idle_delay_ms: 250, leader_timeout_ms_min: 100 }
+    }
+}
+
+/// How the log writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogBackend {
+    /// io_uring where the kernel offers it.
+    Auto,
+    /// io_uring, or refuse to start.
+    IoUring,
+    /// A plain thread with `pwrite` and `fdatasync`.
+    Threaded,
+}
+
+/// The log.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogSection {
+    /// `auto`, `io-uring` or `threaded`. Default `auto`.
+    pub backend: LogBackend,
+    /// Bytes of a segment. Default 256 MiB, range 1 MiB to 4 GiB.
+    pub segment_bytes: u64,
+    /// Bytes of log after which the state is flushed, which bounds what a restart replays. Default 64 MiB.
+    pub flush_bytes: u64,
+}
+
+impl Default for LogSection {
+    fn default() -> Self {
+        Self { backend: LogBackend::Auto, segment_bytes: 256 << 20, flush_bytes: 64 << 20 }
+    }
+}
+
+/// The pool of waiting transactions.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PoolSection {
+    /// Transactions that may wait. Default 32,768, range 1 to 16,777,216.
+    pub transactions_max: u32,
+    /// Bytes that may wait. Default 64 MiB.
+    pub bytes_max: u64,
+}
+
+impl Default for PoolSection {
+    fn default() -> Self {
+        Self { transactions_max: 32_768, bytes_max: 64 << 20 }
+    }
+}
+
+/// Congestion control of validators' links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CongestionControl {
+    /// RFC 9438. Collapses at 0.1 % random loss, as TCP does.
+    Cubic,
+    /// Experimental in quinn; holds its rate under random loss.
+    Bbr,
+}
+
+/// Links to other validators.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TransportSection {
+    /// `cubic` or `bbr`. Default `cubic`.
+    pub congestion: CongestionControl,
+    /// Threads of the network runtime. Default 2, range 1 to 64.
+    pub threads: u16,
+}
+
+impl Default for TransportSection {
+    fn default() -> Self {
+        Self { congestion: CongestionControl::Cubic, threads: 2 }
+    }
+}
+
+/// Why a node cannot start from its configuration.
+#[derive(Debug, Error, Diagnostic)]
+pub enum ConfigError {
+    /// The file is not there or not readable.
+    #[error("cannot read {path}")]
+    #[diagnostic(help("give the path of a node.toml with --config; `stele devnet --keep` leaves examples behind"))]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Not TOML, an unknown key, or a wrong type.
+    #[error("{path}: {message}")]
+    Invalid {
+        /// Which file.
+        path: String,
+        /// What the parser says.
+        message: String,
+        /// The text.
+        #[source_code]
+        source_code: NamedSource<String>,
+        /// Where.
+        #[label("here")]
+        span: Option<SourceSpan>,
+    },
+    /// A number outside its range.
+    #[error("{key} = {value} is outside {min} to {max}")]
+    #[diagnostic(help("correct the key in node.toml, or leave it out for its default"))]
+    OutOfRange {
+        /// Which key.
+        key: &'static str,
+        /// Its value.
+        value: u64,
+        /// Smallest allowed.
+        min: u64,
+        /// Largest allowed.
+        max: u64,
+    },
+    /// The genesis is not usable.
+    #[error("{path}: the genesis is not usable")]
+    Genesis {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: GenesisError,
+    },
+    /// The validator is not in the genesis.
+    #[error("genesis has no validator named `{name}`")]
+    #[diagnostic(help("it has: {known}"))]
+    UnknownValidator {
+        /// What node.toml says.
+        name: String,
+        /// What genesis says.
+        known: String,
+    },
+}
+
+/// A checked configuration: everything a node needs to start.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The genesis.
+    pub genesis: Arc<Genesis>,
+    /// Its digest.
+    pub chain: ChainId,
+    /// Its committee.
+    pub committee: Arc<Committee>,
+    /// Which validator this node is.
+    pub me: AuthorityIndex,
+    /// Directory of log and state.
+    pub data_dir: PathBuf,
+    /// Path of the signer's socket.
+    pub signer_socket: PathBuf,
+    /// The rest of the file, in range.
+    pub config: Config,
+}
+
+impl Plan {
+    /// Reads and checks a `node.toml` and the genesis that it names.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = read(path)?;
+        let config: Config = toml::from_str(&text).map_err(|error| ConfigError::Invalid {
+            path: path.display().to_string(),
+            message: error.message().to_owned(),
+            span: error.span().map(SourceSpan::from),
+            source_code: NamedSource::new(path.display().to_string(), text.clone()),
+        })?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        let genesis_path = base.join(&config.genesis);
+        let genesis = Genesis::from_toml(&read(&genesis_path)?)
+            .map_err(|source| ConfigError::Genesis { path: genesis_path.clone(), source })?;
+        let committee =
+            genesis.committee().map_err(|source| ConfigError::Genesis { path: genesis_path.clone(), source })?;
+        let position = genesis.validators.iter().position(|validator| validator.name == config.validator);
+        let me = position.ok_or_else(|| ConfigError::UnknownValidator {
+            name: config.validator.clone(),
+            known: genesis.validators.iter().map(|known| known.name.as_str()).collect::<Vec<_>>().join(", "),
+        })?;
+        config.check()?;
+        Ok(Self {
+            chain: genesis.chain_id(),
+            committee: Arc::new(committee),
+            me: AuthorityIndex(me as u16),
+            data_dir: base.join(&config.data_dir),
+            signer_socket: base.join(&config.signer.socket),
+            genesis: Arc::new(genesis),
+            config,
+        })
+    }
+
+    /// What log and state are marked with, so that those of another ledger or node are refused.
+    pub fn identity(&self) -> [u8; 32] {
+        let marked = types::Hasher::new("stele/data-directory/1").with_encoded(&self.chain).with_encoded(&self.me);
+        *marked.finish().as_bytes()
+    }
+}
+
+impl Config {
+    fn check(&self) -> Result<(), ConfigError> {
+        let range = |key, value: u64, min: u64, max: u64| {
+            if (min..=max).contains(&value) { Ok(()) } else { Err(ConfigError::OutOfRange { key, value, min, max }) }
+        };
+        range("shards", self.shards.get().into(), 1, 64)?;
+        range("verify.threads", self.verify.threads.into(), 1, 256)?;
+        range("verify.batch_items_max", self.verify.batch_items_max.into(), 1, 1 << 16)?;
+        range("verify.linger_us", self.verify.linger_us.into(), 0, 100_000)?;
+        range("verify.queue_items_max", self.verify.queue_items_max.into(), 1 << 10, 1 << 24)?;
+        range("verify.key_cache_entries", self.verify.key_cache_entries.into(), 0, 1 << 24)?;
+        range("pacing.round_delay_ms_min", self.pacing.round_delay_ms_min.into(), 0, 1_000)?;
+        range("pacing.idle_delay_ms", self.pacing.idle_delay_ms.into(), 10, 500)?;
+        range("pacing.leader_timeout_ms_min", self.pacing.leader_timeout_ms_min.into(), 10, 10_000)?;
+        range("log.segment_bytes", self.log.segment_bytes, 1 << 20, 4 << 30)?;
+        range("log.flush_bytes", self.log.flush_bytes, 1 << 20, 64 << 30)?;
+        range("pool.transactions_max", self.pool.transactions_max.into(), 1, 1 << 24)?;
+        range("pool.bytes_max", self.pool.bytes_max, 1 << 16, 64 << 30)?;
+        range("transport.threads", self.transport.threads.into(), 1, 64)
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })
+}

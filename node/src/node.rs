@@ -1,0 +1,251 @@
+//! Puts a node together, runs it, and takes it apart again. The one file that knows every part.
+
+use crate::config::Plan;
+use crate::execution::{Applier, Execution, Order, Receipts};
+use crate::identity::SignerIdentity;
+use crate::ingress::{self, Admission};
+use crate::pool::Pool;
+use crate::replica::certificates::Certificates;
+use crate::replica::driver::Replica;
+use crate::replica::event::{Answer, Fact, Failure};
+use crate::replica::intake::{self, Checker};
+use crate::replica::outbox::Outbox;
+use crate::replica::proposer::Proposer;
+use crate::replica::recovery::{self, Recovery};
+use crate::replica::serve::Archive;
+use crate::replica::signer_desk;
+use crate::rpc;
+use crate::status::{State, Status};
+use crate::tables::Tables;
+use crate::topology::{EXECUTION_EVENTS, HEIGHT_NOTICES, REPLICA_EVENTS};
+use accel::{Verifier, VerifierConfig};
+use crossbeam_channel::{Sender, bounded, unbounded};
+use hsm::SignerClient;
+use ledger::LedgerOptions;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use storage::log::Log;
+use tokio::sync::broadcast;
+use transport::{ClientLimits, ClientServer, Congestion, EventLimits, Mesh, MeshConfig, PeerAddress, client_event_channel, event_channel};
+use types::Height;
+
+mod error;
+pub use error::NodeError;
+
+/// What the RPC and the metrics read.
+pub struct Context {
+    /// The configuration.
+    pub plan: Plan,
+    /// Admission of transactions.
+    pub admission: Arc<Admission>,
+    /// The state database.
+    pub tables: Tables,
+    /// Old blocks.
+    pub archive: Archive,
+    /// The log.
+    pub log: Arc<Log>,
+    /// Signature verification.
+    pub verifier: Arc<Verifier>,
+    /// Links to peers.
+    pub mesh: Mesh,
+    /// The clients' endpoint.
+    pub clients: ClientServer,
+    /// The signer process.
+    pub signer: SignerClient,
+    /// Counters and gauges.
+    pub status: Arc<Status>,
+    /// Tells of each executed height.
+    pub heights: broadcast::Sender<Height>,
+}
+
+/// Asks a running node to stop. Cheap to clone.
+#[derive(Clone)]
+pub struct Stopper(Sender<Fact>);
+
+impl Stopper {
+    /// Stops after what is being done.
+    pub fn stop(&self) {
+        drop(self.0.send(Fact::Stop));
+    }
+}
+
+/// Runs a node on the calling thread until it is stopped or cannot go on. `ready` gets the means to stop it.
+pub fn run(plan: Plan, network: &tokio::runtime::Runtime, ready: impl FnOnce(Stopper)) -> Result<(), NodeError> {
+    let started = Instant::now();
+    let status = Arc::new(Status::new());
+    let (config, genesis) = (&plan.config, Arc::clone(&plan.genesis));
+    let signer = Arc::new(SignerClient::connect(&plan.signer_socket).map_err(NodeError::Signer)?);
+    // A handshake, and whoever asks for statistics, never wait behind a round statement: each has a connection of its own.
+    let identity = SignerIdentity::new(signer.another().map_err(NodeError::Signer)?, &plan)?;
+    let signer_stats = signer.another().map_err(NodeError::Signer)?;
+
+    let verifier = Arc::new(Verifier::start(VerifierConfig {
+        threads: config.verify.threads.into(),
+        batch_items_max: config.verify.batch_items_max as usize,
+        linger_us: config.verify.linger_us,
+        queue_items_max: config.verify.queue_items_max as usize,
+        key_cache_entries: config.verify.key_cache_entries as usize,
+    })?);
+    let found = recovery::recover(&plan, started)?;
+    let Recovery { log, tables, ledger, applied, core, effects, blocks, segments, replayed, unsigned, voted, tip, .. } = found;
+    let log = Arc::new(log);
+    let screen = ledger.screen();
+
+    let pool = Arc::new(Pool::new(config.pool.transactions_max as usize, config.pool.bytes_max as usize));
+    let (facts, fact_queue) = bounded(REPLICA_EVENTS);
+    let (answers, answer_queue) = unbounded::<Answer>();
+    let (orders, order_queue) = bounded(EXECUTION_EVENTS);
+    let (heights, _) = broadcast::channel(HEIGHT_NOTICES);
+    ready(Stopper(facts.clone()));
+
+    let me = plan.committee.authority(plan.me).expect("the plan was checked against the committee");
+    let (client_sink, client_events) = client_event_channel(EventLimits::default());
+    let clients = network
+        .block_on(ClientServer::start(me.client_address, identity.clone(), ClientLimits::default(), client_sink))
+        .map_err(|source| NodeError::Transport { what: "the clients' port", address: me.client_address, source })?;
+    let (mesh_sink, mesh_events) = event_channel(EventLimits::default());
+    let mesh = network
+        .block_on(Mesh::start(mesh_config(&plan), identity, mesh_sink))
+        .map_err(|source| NodeError::Transport { what: "the validators' port", address: me.peer_address, source })?;
+
+    let receipts = Receipts::new(clients.clone(), Arc::clone(&status));
+    let archive = Archive::new(plan.chain, Arc::clone(&log), tables.clone());
+    let admission = Arc::new(Admission {
+        chain: plan.chain,
+        me: plan.me,
+        screen,
+        pool: Arc::clone(&pool),
+        verifier: Arc::clone(&verifier),
+        replica: facts.clone(),
+        status: Arc::clone(&status),
+    });
+    let log_bytes = {
+        let log = Arc::clone(&log);
+        Arc::new(move || log.stats().bytes)
+    };
+    let header = ledger.tip().1.clone();
+    status.applied(&header, header.digest(), applied.committed, applied.rejected);
+    let applier = Applier::new(
+        ledger,
+        tables.clone(),
+        Arc::clone(&pool),
+        receipts.clone(),
+        heights.clone(),
+        Arc::clone(&status),
+        (applied.committed, applied.rejected),
+        config.log.flush_bytes,
+        log_bytes,
+    )?;
+    let execution = Execution {
+        log: Arc::clone(&log),
+        applier,
+        replica: answers.clone(),
+        orders: orders.clone(),
+        status: Arc::clone(&status),
+    };
+    let execution = std::thread::Builder::new().name("execution".into()).spawn(move || execution.run(&order_queue))?;
+    let stopping = Arc::new(AtomicBool::new(false));
+    let (proposals, desk) = signer_desk::start(Arc::clone(&signer), answers, Arc::clone(&stopping))?;
+    if let Some(unsigned) = unsigned {
+        // No round is ever burned: the identical statement is asked for again.
+        drop(proposals.send(unsigned));
+    }
+    let checker =
+        Checker { chain: plan.chain, committee: Arc::clone(&plan.committee), parameters: genesis.parameters.clone() };
+    {
+        let (checker, network, facts) = (checker.clone(), network.handle().clone(), facts.clone());
+        let intake = move || intake::run(&checker, &network, mesh_events, &facts);
+        std::thread::Builder::new().name("intake".into()).spawn(intake)?;
+    }
+    network.spawn(ingress::run(Arc::clone(&admission), receipts.clone(), client_events));
+
+    let context = Arc::new(Context {
+        admission,
+        tables,
+        archive: archive.clone(),
+        log: Arc::clone(&log),
+        verifier: Arc::clone(&verifier),
+        mesh: mesh.clone(),
+        clients: clients.clone(),
+        signer: signer_stats,
+        status: Arc::clone(&status),
+        heights,
+        plan: plan.clone(),
+    });
+    let server = network.block_on(rpc::start(Arc::clone(&context), me.rpc_address))?;
+    tracing::info!(
+        chain = %plan.chain, validator = %me.name, height = header.height.0, peers = %me.peer_address,
+        clients = %me.client_address, rpc = %me.rpc_address, start_ms = started.elapsed().as_millis() as u64, "node started"
+    );
+
+    let mut proposer =
+        Proposer::new(plan.chain, plan.committee.epoch(), plan.me, genesis.parameters.clone(), Arc::clone(&pool));
+    found.owed.into_iter().for_each(|vote| proposer.vote(vote));
+    proposer.voted_up_to(voted);
+    let mut certificates = Certificates::new(Arc::clone(&plan.committee), found.certified);
+    for certificate in found.headers.iter().flat_map(|header| certificates.count(header)).collect::<Vec<_>>() {
+        certificates.certified_up_to(certificate.height());
+        drop(orders.send(Order::Certified(Box::new(certificate))));
+    }
+    let replica = Replica {
+        me: plan.me,
+        core,
+        effects,
+        blocks,
+        proposer,
+        certificates,
+        segments,
+        executed: std::iter::once((header.height, header.digest())).collect(),
+        tip,
+        replayed,
+        log: Arc::clone(&log),
+        archive,
+        checker,
+        outbox: Outbox::new(plan.me, mesh.clone(), network.handle().clone()),
+        execution: orders.clone(),
+        signer: proposals,
+        facts,
+        verifier,
+        pool,
+        receipts,
+        status: Arc::clone(&status),
+        started,
+    };
+    let outcome = replica.run(&fact_queue, &answer_queue);
+    status.set_state(State::Stopping);
+    stopping.store(true, Ordering::Relaxed);
+    drop(orders.send(Order::Stop));
+    drop(execution.join());
+    drop(desk.join());
+    network.block_on(async {
+        server.stop().await;
+        clients.shutdown().await;
+        mesh.shutdown().await;
+    });
+    log.close();
+    outcome.map_err(|failure| match failure {
+        Failure::Log(storage::log::LogFault::DiskFull) => NodeError::DiskFull(plan.data_dir.clone()),
+        failure => NodeError::Stopped(failure),
+    })
+}
+
+fn mesh_config(plan: &Plan) -> MeshConfig {
+    let peers = plan.committee.indices().zip(plan.committee.authorities()).map(|(index, authority)| PeerAddress {
+        index: index.0,
+        addr: authority.peer_address,
+        key: authority.transport_key.as_bytes().try_into().expect("the committee has Ed25519 transport keys"),
+    });
+    let me = plan.committee.authority(plan.me).expect("the plan was checked against the committee");
+    let mut config = MeshConfig::new(plan.me.0, me.peer_address, peers.collect());
+    config.congestion = match plan.config.transport.congestion {
+        crate::config::CongestionControl::Cubic => Congestion::Cubic,
+        crate::config::CongestionControl::Bbr => Congestion::Bbr,
+    };
+    config
+}
+
+/// Options of execution that follow from the plan.
+pub fn ledger_options() -> LedgerOptions {
+    LedgerOptions::default()
+}

@@ -1,0 +1,69 @@
+//! Why a node does not start, or stops by itself; for the operator, with what to do next.
+
+use crate::replica::event::Failure;
+use crate::replica::recovery::RecoveryError;
+use miette::Diagnostic;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use thiserror::Error;
+use transport::TransportError;
+
+/// See the module.
+#[derive(Debug, Error, Diagnostic)]
+pub enum NodeError {
+    /// The signer process does not answer.
+    #[error("the signer process does not answer")]
+    #[diagnostic(help("start it first: `stele signer run --config signer.toml`; its socket is named in node.toml under [signer]"))]
+    Signer(#[source] hsm::SignError),
+    /// The signer holds other keys than the genesis names for this validator.
+    #[error("the signer holds another {role} key than genesis names for this validator")]
+    #[diagnostic(help("signer: {held}\ngenesis: {named}\ncheck `validator` in node.toml and the keys in signer.toml"))]
+    WrongKey {
+        /// Which key.
+        role: &'static str,
+        /// What the signer holds.
+        held: String,
+        /// What genesis names.
+        named: String,
+    },
+    /// Verification could not be started.
+    #[error(transparent)]
+    Verifier(#[from] accel::StartError),
+    /// Log or state could not be read.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// A port could not be opened.
+    #[error("cannot open {what} at {address}")]
+    #[diagnostic(help("is another node running? Addresses come from the validator's entry in genesis.toml"))]
+    Transport {
+        /// Which port.
+        what: &'static str,
+        /// Its address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: TransportError,
+    },
+    /// The RPC's port could not be opened.
+    #[error("cannot open the RPC's port at {address}")]
+    #[diagnostic(help("is another node running? Addresses come from the validator's entry in genesis.toml"))]
+    Rpc {
+        /// Its address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A thread could not be started.
+    #[error("the operating system refused: {0}")]
+    System(#[from] std::io::Error),
+    /// No room.
+    #[error("the disk under {0} is full; the node has stopped, and nothing that was acknowledged is lost")]
+    #[diagnostic(help("make room and start the node again: it continues where it stopped"))]
+    DiskFull(PathBuf),
+    /// A stage failed.
+    #[error("the node has stopped: {0}")]
+    #[diagnostic(help("nothing that was acknowledged is lost; find the cause in the log above, then start the node again"))]
+    Stopped(#[source] Failure),
+}

@@ -1,0 +1,111 @@
+//! Everything that the replica reacts to: facts from outside, which wait in a bounded queue, and the answers of its own
+//! stages, which are few by construction and are taken first.
+
+use crate::replica::contents::Contents;
+use crate::wire::Request;
+use std::sync::Arc;
+use storage::log::LogFault;
+use transport::Reply;
+use types::{AuthorityIndex, BlockHeader, BlockRef, CommitRecord, Digest, Height, Payload};
+
+/// A payload that was read and hashed, not yet compared with its header.
+#[derive(Clone, Debug)]
+pub struct ReceivedPayload {
+    /// Which block it is said to belong to.
+    pub block: BlockRef,
+    /// The bytes.
+    pub payload: Payload,
+    /// What a header over these bytes would say.
+    pub descriptor: types::PayloadDescriptor,
+    /// Its transactions.
+    pub contents: Arc<Contents>,
+}
+
+/// A commit from a peer, checked against a certificate.
+#[derive(Clone, Debug)]
+pub struct CertifiedCommit {
+    /// The ordering.
+    pub record: CommitRecord,
+    /// Its blocks, in order; every payload matches its header.
+    pub blocks: Vec<(Arc<BlockHeader>, ReceivedPayload)>,
+}
+
+/// A fact from outside.
+pub enum Fact {
+    /// A header whose signature verified.
+    Header {
+        /// The header.
+        header: Arc<BlockHeader>,
+        /// Who sent it.
+        from: AuthorityIndex,
+    },
+    /// A payload, pushed by its author or asked for.
+    Payload {
+        /// The payload.
+        received: ReceivedPayload,
+        /// Who sent it.
+        from: AuthorityIndex,
+    },
+    /// A peer broke a rule that needs no history.
+    Misbehaviour {
+        /// Who.
+        peer: AuthorityIndex,
+        /// What.
+        what: &'static str,
+    },
+    /// A link is up.
+    PeerUp(AuthorityIndex),
+    /// A link is down.
+    PeerDown(AuthorityIndex),
+    /// A peer asks.
+    Request {
+        /// Who.
+        peer: AuthorityIndex,
+        /// What.
+        request: Request,
+        /// Where the answer goes.
+        reply: Reply,
+    },
+    /// Transactions wait in the pool.
+    Pooled,
+    /// Commits from a peer, in rising order.
+    Certified(Vec<CertifiedCommit>),
+    /// A round of catching up ended.
+    CatchUpEnded {
+        /// Whether it brought anything.
+        progress: bool,
+    },
+    /// Stop.
+    Stop,
+}
+
+/// An answer of an own stage.
+pub enum Answer {
+    /// The own block is signed.
+    Signed(Arc<BlockHeader>),
+    /// A height was executed and is durable.
+    Executed {
+        /// The height.
+        height: Height,
+        /// Digest of its ledger header.
+        header: Digest,
+        /// Transactions in it.
+        transactions: usize,
+    },
+    /// A stage cannot go on, and so neither can the node.
+    Failed(Failure),
+}
+
+/// Why a node stops by itself.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The log failed: nothing can be promised any more.
+    #[error("the log failed: {0}")]
+    Log(#[from] LogFault),
+    /// The signer refused a statement, or is set up wrongly.
+    #[error("the signer will not sign: {0}")]
+    Signer(String),
+    /// The state database failed.
+    #[error("the state failed: {0}")]
+    State(String),
+}

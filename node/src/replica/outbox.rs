@@ -1,0 +1,165 @@
+//! What the replica says to peers: broadcasts, pushes, answers, and questions whose answers come back as facts.
+//!
+//! Nothing here waits. A frame for a peer whose queue is full is dropped and counted by the transport; the peer will ask
+//! for what it misses.
+
+use crate::replica::blocks::Blocks;
+use crate::replica::event::Fact;
+use crate::replica::intake::Checker;
+use crate::replica::serve::Archive;
+use crate::topology::ANSWERS_IN_FLIGHT_MAX;
+use crate::wire::{self, HEADERS_MAX, HeaderFrame, PayloadFrame, Request};
+use bytes::Bytes;
+use consensus::Core;
+use crossbeam_channel::Sender;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use transport::{Class, Mesh, Reply};
+use types::{AuthorityIndex, BlockHeader, BlockRef, Payload, Round};
+
+/// How long a peer may take to answer a small question; the core asks others meanwhile.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Headers in one answer at most.
+const ANSWER_HEADERS_MAX: usize = 256;
+
+/// See the module.
+pub struct Outbox {
+    me: AuthorityIndex,
+    mesh: Mesh,
+    network: Handle,
+    answers: Arc<Semaphore>,
+    /// Turns with each catching up, so that no peer serves it all.
+    turn: usize,
+}
+
+impl Outbox {
+    /// Over a running mesh.
+    pub fn new(me: AuthorityIndex, mesh: Mesh, network: Handle) -> Self {
+        Self { me, mesh, network, answers: Arc::new(Semaphore::new(ANSWERS_IN_FLIGHT_MAX)), turn: 0 }
+    }
+
+    /// The mesh.
+    pub fn mesh(&self) -> Mesh {
+        self.mesh.clone()
+    }
+
+    /// Runs a task on the network's threads.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        drop(self.network.spawn(task));
+    }
+
+    /// An own block to everybody: the header first, and never behind payload bytes.
+    pub fn broadcast(&self, header: &BlockHeader, payload: Option<&Payload>) {
+        self.drop_full(self.mesh.broadcast(Class::Header, HeaderFrame::Own(header.raw().clone()).to_frame()));
+        if let Some(payload) = payload.filter(|payload| !payload.is_empty()) {
+            let frame = PayloadFrame { block: header.block_ref(), payload: payload.raw().clone() };
+            self.drop_full(self.mesh.broadcast(Class::Payload, frame.to_frame()));
+        }
+    }
+
+    fn drop_full<T>(&self, sent: Result<T, transport::SendError>) {
+        if let Err(error) = sent {
+            tracing::debug!(%error, "a frame was not sent");
+        }
+    }
+
+    /// History that a peer is not known to have.
+    pub fn push(&self, to: AuthorityIndex, headers: &[Arc<BlockHeader>]) {
+        for chunk in headers.chunks(HEADERS_MAX) {
+            let frame = HeaderFrame::Relayed(chunk.iter().map(|header| header.raw().clone()).collect());
+            self.drop_full(self.mesh.send(to.0, Class::Header, frame.to_frame()));
+        }
+    }
+
+    /// Answers a peer: from memory at once, from the log on a blocking thread.
+    pub fn answer(&self, core: &Core, blocks: &Blocks, archive: &Archive, peer: AuthorityIndex, request: Request, reply: Reply) {
+        let Ok(permit) = Arc::clone(&self.answers).try_acquire_owned() else {
+            return tracing::debug!(peer = peer.0, "too many questions at a time; one is not answered");
+        };
+        let archive = archive.clone();
+        match request {
+            Request::Headers { refs, frontier } => {
+                let known = core.headers_above(&refs, &frontier, ANSWER_HEADERS_MAX);
+                let missing: Vec<_> = refs.into_iter().filter(|wanted| core.header(wanted).is_none()).collect();
+                let known: Vec<Bytes> = known.iter().map(|header| header.raw().clone()).collect();
+                if missing.is_empty() {
+                    drop(reply.send(wire::headers_response(&known)));
+                } else {
+                    self.network.spawn_blocking(move || {
+                        let old = archive.headers(&missing).unwrap_or_default();
+                        drop(reply.send(wire::headers_response(&[known, old].concat())));
+                        drop(permit);
+                    });
+                }
+            }
+            Request::Payloads(refs) => {
+                let (mut found, mut missing) = (Vec::new(), Vec::new());
+                for block in refs {
+                    match blocks.entry(&block).and_then(|entry| Some((entry.payload.clone()?, entry.position))) {
+                        Some((payload, _)) => found.push(PayloadFrame { block, payload: payload.raw().clone() }),
+                        None => missing.push(block),
+                    }
+                }
+                self.network.spawn_blocking(move || {
+                    found.extend(archive.payloads(&missing).unwrap_or_default());
+                    drop(reply.send(wire::payloads_response(&found)));
+                    drop(permit);
+                });
+            }
+            Request::Commits { from } => {
+                self.network.spawn_blocking(move || {
+                    match archive.commits(from) {
+                        Ok(response) => drop(reply.send(response.to_body())),
+                        Err(error) => tracing::error!(%error, "commits could not be read for a peer"),
+                    }
+                    drop(permit);
+                });
+            }
+        }
+    }
+
+    /// Asks for headers; each that checks comes back as a fact.
+    pub fn fetch_headers(&self, from: AuthorityIndex, refs: Vec<BlockRef>, frontier: Vec<Round>, checker: Checker, facts: Sender<Fact>) {
+        let mesh = self.mesh.clone();
+        self.spawn(async move {
+            let body = Request::Headers { refs, frontier }.to_body();
+            let Ok(answer) = mesh.request(from.0, body, PATIENCE).await else { return };
+            let checked = wire::parse_headers_response(&answer)
+                .map_err(|_| "undecodable_headers")
+                .and_then(|headers| headers.into_iter().map(|raw| checker.header(raw)).collect::<Result<Vec<_>, _>>());
+            deliver(checked, from, &facts, |header| Fact::Header { header, from });
+        });
+    }
+
+    /// Asks for payloads; each that checks comes back as a fact.
+    pub fn fetch_payloads(&self, from: AuthorityIndex, blocks: Vec<BlockRef>, checker: Checker, facts: Sender<Fact>) {
+        let mesh = self.mesh.clone();
+        self.spawn(async move {
+            let wanted = blocks.clone();
+            let Ok(answer) = mesh.request(from.0, Request::Payloads(blocks).to_body(), PATIENCE).await else { return };
+            let checked = wire::parse_payloads_response(&answer).map_err(|_| "undecodable_payloads").and_then(|frames| {
+                let asked = frames.into_iter().filter(|frame| wanted.contains(&frame.block));
+                asked.map(|frame| checker.payload(frame)).collect::<Result<Vec<_>, _>>()
+            });
+            deliver(checked, from, &facts, |received| Fact::Payload { received, from });
+        });
+    }
+
+    /// Peers whose link is up, each time starting with another.
+    pub fn peers_in_turn(&mut self) -> Vec<AuthorityIndex> {
+        let mut up: Vec<_> = self.mesh.peers().iter().filter(|peer| peer.up && peer.index != self.me.0).map(|peer| AuthorityIndex(peer.index)).collect();
+        self.turn += 1;
+        let middle = self.turn.checked_rem(up.len()).unwrap_or(0);
+        up.rotate_left(middle);
+        up
+    }
+}
+
+fn deliver<T>(checked: Result<Vec<T>, &'static str>, peer: AuthorityIndex, facts: &Sender<Fact>, fact: impl Fn(T) -> Fact) {
+    match checked {
+        Ok(values) => values.into_iter().for_each(|value| drop(facts.try_send(fact(value)))),
+        Err(what) => drop(facts.try_send(Fact::Misbehaviour { peer, what })),
+    }
+}

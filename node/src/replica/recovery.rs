@@ -1,0 +1,301 @@
+//! From what log and state hold to a node that goes on where it stopped.
+//!
+//! The state says what was applied and from which segment the log has to be read; the log gives the blocks above garbage
+//! collection, the commits behind what was applied, and the proposal that may still lack its signature. Memory is that of
+//! the headers read: payloads stay on disk until a commit asks for them. Nothing is verified again that was verified
+//! before it was logged (CONSENSUS.md §0.7); checksums, digests and chains are.
+
+use crate::config::{LogBackend, Plan};
+use crate::node::ledger_options;
+use crate::records::{self, Proposal};
+use crate::replica::blocks::{Blocks, Entry};
+use crate::replica::segments::Segments;
+use crate::tables::{Applied, TableError, Tables};
+use consensus::{Config, Core, Effect, Pacing, RecoverError, Recovered};
+use ledger::{Executed, Ledger, ResumeError, StateFault};
+use miette::Diagnostic;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+use storage::log::{Backend, Log, LogError, LogOptions, Record, VisitError};
+use storage::state::{StateDb, StateError, StateOptions};
+use thiserror::Error;
+use types::{BlockHeader, ChainId, CommitRecord, Decode, DecodeError, Digest, GenesisError, HeaderVote, Height};
+
+/// Why log or state cannot be used.
+#[derive(Debug, Error, Diagnostic)]
+pub enum RecoveryError {
+    /// The log.
+    #[error("the log cannot be used")]
+    #[diagnostic(help("a directory of another ledger or node, or one that is in use, is never touched; a damaged segment can be fetched again from peers by starting with an empty data directory"))]
+    Log(#[source] LogError),
+    /// The state database.
+    #[error("the state database cannot be used")]
+    #[diagnostic(help("the state can be rebuilt: remove the `state` directory and keep the log"))]
+    State(#[source] StateError),
+    /// A row of the state database.
+    #[error("the state database cannot be read")]
+    #[diagnostic(help("the state can be rebuilt: remove the `state` directory and keep the log"))]
+    Table(#[from] TableError),
+    /// Genesis accounts.
+    #[error("genesis cannot be applied")]
+    Genesis(#[source] GenesisError),
+    /// State and genesis do not fit.
+    #[error("the state does not belong to this genesis")]
+    Ledger(#[source] ResumeError),
+    /// Reading state failed.
+    #[error(transparent)]
+    Fault(#[from] StateFault),
+    /// Log and state do not fit.
+    #[error("consensus cannot go on from this log")]
+    #[diagnostic(help("log and state must come from one node and be kept together"))]
+    Consensus(#[source] RecoverError),
+}
+
+/// A node that is ready to go on.
+pub struct Recovery {
+    /// The log.
+    pub log: Log,
+    /// The state database.
+    pub tables: Tables,
+    /// Execution after the last applied height.
+    pub ledger: Ledger,
+    /// What was applied.
+    pub applied: Applied,
+    /// The protocol.
+    pub core: Core,
+    /// What the core wants done first: commits that were not applied, the last own block to everybody.
+    pub effects: Vec<Effect>,
+    /// Blocks above garbage collection, by their place in the log.
+    pub blocks: Blocks,
+    /// Segments that are still needed.
+    pub segments: Segments,
+    /// Verdicts of commits above what was applied.
+    pub replayed: BTreeMap<Height, Vec<u8>>,
+    /// A proposal that was not signed.
+    pub unsigned: Option<Proposal>,
+    /// The last height for which an own block carries a vote.
+    pub voted: Height,
+    /// Votes for executed heights that no own block carries yet.
+    pub owed: Vec<HeaderVote>,
+    /// Height of the last certificate that is stored.
+    pub certified: Height,
+    /// Headers of recovered blocks, whose votes count.
+    pub headers: Vec<Arc<BlockHeader>>,
+    /// The last applied commit and its digest.
+    pub tip: (Height, Digest),
+}
+
+/// Opens log and state of a plan, or makes them.
+pub fn recover(plan: &Plan, started: Instant) -> Result<Recovery, RecoveryError> {
+    let state = StateDb::open(plan.data_dir.join("state"), plan.identity(), StateOptions::default());
+    let tables = Tables::new(Arc::new(state.map_err(RecoveryError::State)?));
+    let reader: Arc<Tables> = Arc::new(tables.clone());
+    let (genesis, shards) = (&plan.genesis, plan.config.shards);
+    let (ledger, applied) = match tables.applied()? {
+        Some(applied) => {
+            let live = tables.live_buckets()?;
+            let ledger = Ledger::resume(genesis, applied.ledger.clone(), live, shards, reader, ledger_options());
+            (ledger.map_err(RecoveryError::Ledger)?, applied)
+        }
+        None => {
+            let start = Ledger::genesis(genesis, shards, reader, ledger_options()).map_err(RecoveryError::Genesis)?;
+            let applied = write_genesis(&tables, &start.1)?;
+            (start.0, applied)
+        }
+    };
+    let mut found = Found::new(plan.chain, applied.replay_from);
+    let log = Log::open(log_options(plan), Some(applied.replay_from), &mut |record| Ok(found.take(record)?));
+    let log = log.map_err(RecoveryError::Log)?;
+
+    let height = ledger.tip().0;
+    let replayed = std::mem::take(&mut found.verdicts).split_off(&height.next());
+    let tip = (height, applied.consensus.as_ref().map_or(Digest::ZERO, |checkpoint| checkpoint.commit));
+    let mut effects = Vec::new();
+    let headers = found.headers.clone();
+    let unsigned = found.unsigned.take();
+    let recovered = Recovered {
+        checkpoint: applied.consensus.clone(),
+        headers: found.headers,
+        commits: found.commits,
+        last_own: found.last_own,
+        proposed_unsigned_round: unsigned.as_ref().map(|proposal| proposal.statement.round),
+    };
+    let now_ms = started.elapsed().as_millis() as u64;
+    let core = Core::recover(core_config(plan), recovered, now_ms, &mut effects).map_err(RecoveryError::Consensus)?;
+    let owed = owed_votes(&tables, found.voted, height)?;
+    let certified = tables.last_certified()?;
+    tracing::info!(
+        height = height.0,
+        replaying = replayed.len(),
+        blocks = headers.len(),
+        from_segment = applied.replay_from,
+        "recovered"
+    );
+    Ok(Recovery {
+        log,
+        tables,
+        ledger,
+        applied,
+        core,
+        effects,
+        blocks: found.blocks,
+        segments: found.segments,
+        replayed,
+        unsigned,
+        voted: found.voted.max(owed.last().map_or(Height(0), |vote| vote.height)),
+        owed,
+        certified,
+        headers,
+        tip,
+    })
+}
+
+fn write_genesis(tables: &Tables, executed: &Executed) -> Result<Applied, RecoveryError> {
+    let mut batch = tables.batch();
+    batch.height(&executed.header, None, &executed.receipts);
+    for (address, account) in &executed.accounts {
+        batch.account(address, account);
+    }
+    let ledger = executed.checkpoint.clone();
+    let applied = Applied { ledger, consensus: None, replay_from: 0, committed: 0, rejected: 0 };
+    batch.applied(&applied);
+    tables.commit(batch)?;
+    tables.flush()?;
+    Ok(applied)
+}
+
+/// Votes that a crash kept from being proposed: without them a height might never be certified.
+fn owed_votes(tables: &Tables, voted: Height, height: Height) -> Result<Vec<HeaderVote>, TableError> {
+    // A node whose log holds no votes has nothing to catch up on: others certified what it executed.
+    if voted == Height(0) {
+        return Ok(Vec::new());
+    }
+    let mut owed = Vec::new();
+    for height in (voted.0 + 1..=height.0).map(Height) {
+        if let Some(header) = tables.header(height)? {
+            owed.push(HeaderVote { height, header: header.digest() });
+        }
+    }
+    Ok(owed)
+}
+
+fn log_options(plan: &Plan) -> LogOptions {
+    let mut options = LogOptions::new(plan.data_dir.join("log"), plan.identity());
+    options.segment_bytes = plan.config.log.segment_bytes;
+    options.backend = match plan.config.log.backend {
+        LogBackend::Auto => Backend::Auto,
+        LogBackend::IoUring => Backend::IoUring,
+        LogBackend::Threaded => Backend::Threaded,
+    };
+    options
+}
+
+fn core_config(plan: &Plan) -> Config {
+    let pacing = &plan.config.pacing;
+    Config {
+        chain: plan.chain,
+        committee: Arc::clone(&plan.committee),
+        me: plan.me,
+        parameters: plan.genesis.parameters.clone(),
+        genesis_timestamp: plan.genesis.timestamp(),
+        pacing: Pacing {
+            round_delay_ms_min: pacing.round_delay_ms_min,
+            idle_delay_ms: pacing.idle_delay_ms,
+            leader_timeout_ms_min: pacing.leader_timeout_ms_min,
+            ..Pacing::default()
+        },
+    }
+}
+
+/// What the log holds, in the order of the log.
+struct Found {
+    chain: ChainId,
+    blocks: Blocks,
+    segments: Segments,
+    headers: Vec<Arc<BlockHeader>>,
+    commits: Vec<CommitRecord>,
+    verdicts: BTreeMap<Height, Vec<u8>>,
+    last_own: Option<Arc<BlockHeader>>,
+    unsigned: Option<Proposal>,
+    voted: Height,
+}
+
+/// A record that is not what its kind says.
+#[derive(Debug, Error)]
+#[error("the record at {position} (kind {kind}) does not decode: {source}")]
+struct BadRecord {
+    position: storage::log::LogPosition,
+    kind: u8,
+    source: DecodeError,
+}
+
+impl Found {
+    fn new(chain: ChainId, first: u64) -> Self {
+        Self {
+            chain,
+            blocks: Blocks::default(),
+            segments: Segments::new(first),
+            headers: Vec::new(),
+            commits: Vec::new(),
+            verdicts: BTreeMap::new(),
+            last_own: None,
+            unsigned: None,
+            voted: Height(0),
+        }
+    }
+
+    fn take(&mut self, record: Record) -> Result<(), VisitError> {
+        let Record { position, kind, payload } = record;
+        let bad = |source| BadRecord { position, kind, source };
+        match kind {
+            records::PROPOSAL => {
+                let (proposal, _) = Proposal::parse(&payload).map_err(bad)?;
+                self.note_votes(&proposal.votes);
+                self.segments.note(position.segment, proposal.statement.round);
+                let mut entry = Entry::bare(Arc::new(records::unsigned_header(&proposal)));
+                entry.position = Some(position);
+                self.blocks.put(proposal.statement.block_ref(), entry);
+                self.unsigned = Some(proposal);
+            }
+            records::SIGNED => {
+                // The header keeps its bytes alive: a copy frees those of the whole group.
+                let header = BlockHeader::parse(&self.chain, bytes::Bytes::copy_from_slice(&payload)).map_err(bad)?;
+                let header = Arc::new(header);
+                if let Some(entry) = self.blocks.entry_mut(&header.block_ref()) {
+                    entry.header = Arc::clone(&header);
+                    entry.signed = Some(position);
+                }
+                if self.unsigned.as_ref().is_some_and(|waiting| waiting.statement.round <= header.round()) {
+                    self.unsigned = None;
+                }
+                self.headers.push(Arc::clone(&header));
+                self.last_own = Some(header);
+            }
+            records::BLOCK => {
+                let (header, _) = records::parse_block(&self.chain, &payload).map_err(bad)?;
+                let raw = bytes::Bytes::copy_from_slice(header.raw());
+                let header = Arc::new(BlockHeader::parse(&self.chain, raw).map_err(bad)?);
+                self.segments.note(position.segment, header.round());
+                let mut entry = Entry::bare(Arc::clone(&header));
+                entry.position = Some(position);
+                self.blocks.put(header.block_ref(), entry);
+                self.headers.push(header);
+            }
+            records::COMMIT => {
+                let commit = records::Commit::from_bytes(&payload).map_err(bad)?;
+                self.verdicts.insert(commit.record.height, commit.verdicts);
+                self.commits.push(commit.record);
+            }
+            other => {
+                return Err(bad(DecodeError::UnknownTag { field: "record kind", value: other.into() }).into());
+            }
+        }
+        Ok(())
+    }
+
+    fn note_votes(&mut self, votes: &[HeaderVote]) {
+        self.voted = votes.iter().map(|vote| vote.height).fold(self.voted, Height::max);
+    }
+}
+

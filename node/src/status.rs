@@ -1,0 +1,260 @@
+//! What a node knows of itself, for the RPC, the metrics and the live screen. Written by the stages as they go, read by
+//! anyone; nothing here decides anything.
+
+use hdrhistogram::Histogram;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use storage::log::LogFault;
+use types::{AuthorityIndex, Digest, Height, LedgerHeader, Reject, Round};
+
+/// Longest certification time that is told apart: one minute.
+const CERTIFIED_US_MAX: u64 = 60_000_000;
+
+/// What a node is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// Reading the log, meeting peers.
+    #[default]
+    Starting,
+    /// Taking part.
+    Ready,
+    /// Fetching what it missed.
+    CatchingUp,
+    /// Its state contradicts a quorum, or more than f validators are faulty: no output, reads go on. With the reason.
+    Halted(String),
+    /// Finishing.
+    Stopping,
+}
+
+/// Where the ledger stands on this node.
+#[derive(Clone, Copy, Debug)]
+pub struct Tip {
+    /// Last executed height.
+    pub height: Height,
+    /// Digest of its header.
+    pub header: Digest,
+    /// Its BFT time in milliseconds.
+    pub time_ms: u64,
+    /// Transactions applied since genesis.
+    pub committed: u64,
+    /// Transactions with a rejected receipt since genesis.
+    pub rejected: u64,
+}
+
+/// Gauges of the protocol.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Gauges {
+    /// Round of consensus.
+    pub round: Round,
+    /// Round of the last own block.
+    pub own_round: Round,
+    /// Last ordered height.
+    pub ordered: Height,
+    /// Blocks in the DAG.
+    pub dag_blocks: usize,
+    /// Blocks that wait for history.
+    pub suspended: usize,
+    /// Blocks held by the replica.
+    pub blocks: usize,
+    /// Validators left out of leadership.
+    pub excluded: usize,
+    /// Transactions in the pool.
+    pub pool: usize,
+}
+
+/// See the module. The locks are held for single assignments.
+pub struct Status {
+    started: Instant,
+    state: Mutex<State>,
+    tip: Mutex<Option<Tip>>,
+    gauges: Mutex<Gauges>,
+    certified: AtomicU64,
+    certified_us: Mutex<Histogram<u64>>,
+    peers: Mutex<BTreeMap<AuthorityIndex, bool>>,
+    receipts: AtomicU64,
+    admitted: AtomicU64,
+    busy: AtomicU64,
+    refused: Mutex<BTreeMap<Reject, u64>>,
+    misbehaviour: Mutex<BTreeMap<(AuthorityIndex, &'static str), u64>>,
+    execution_queue: AtomicUsize,
+    log_fault: Mutex<Option<LogFault>>,
+}
+
+impl Status {
+    /// Of a node that starts now.
+    pub fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            state: Mutex::default(),
+            tip: Mutex::default(),
+            gauges: Mutex::default(),
+            certified: AtomicU64::new(0),
+            certified_us: Mutex::new(Histogram::new_with_max(CERTIFIED_US_MAX, 2).expect("two digits up to a minute")),
+            peers: Mutex::default(),
+            receipts: AtomicU64::new(0),
+            admitted: AtomicU64::new(0),
+            busy: AtomicU64::new(0),
+            refused: Mutex::default(),
+            misbehaviour: Mutex::default(),
+            execution_queue: AtomicUsize::new(0),
+            log_fault: Mutex::default(),
+        }
+    }
+
+    /// Changes the state. A halted node stays halted.
+    pub fn set_state(&self, state: State) {
+        let mut current = lock(&self.state);
+        if !matches!(*current, State::Halted(_)) && *current != state {
+            tracing::info!(?state, "state changed");
+            *current = state;
+        }
+    }
+
+    /// A commit was applied.
+    pub fn applied(&self, header: &LedgerHeader, digest: Digest, committed: u64, rejected: u64) {
+        let tip = Tip { height: header.height, header: digest, time_ms: header.timestamp.0, committed, rejected };
+        *lock(&self.tip) = Some(tip);
+    }
+
+    /// A certificate was assembled, this long after its height was ordered here.
+    pub fn certified(&self, height: Height, after: Duration) {
+        self.certified.fetch_max(height.0, Ordering::Relaxed);
+        lock(&self.certified_us).saturating_record(after.as_micros() as u64);
+    }
+
+    /// Gauges of the protocol.
+    pub fn protocol(&self, core: &consensus::Status, pool: usize, blocks: usize) {
+        *lock(&self.gauges) = Gauges {
+            round: core.round,
+            own_round: core.last_own_round,
+            ordered: core.last_commit_height,
+            dag_blocks: core.dag_blocks,
+            suspended: core.suspended,
+            excluded: core.excluded.len(),
+            blocks,
+            pool,
+        };
+    }
+
+    /// A link came up or went down.
+    pub fn peer(&self, peer: AuthorityIndex, up: bool) {
+        lock(&self.peers).insert(peer, up);
+    }
+
+    /// Receipts were sent to clients.
+    pub fn receipts_delivered(&self, count: u64) {
+        self.receipts.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Transactions went into the pool.
+    pub fn admitted(&self, count: u64) {
+        self.admitted.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Transactions were sent back because a queue was full.
+    pub fn busy(&self, count: u64) {
+        self.busy.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Transactions were refused at the door.
+    pub fn refused(&self, reject: Reject, count: u64) {
+        *lock(&self.refused).entry(reject).or_default() += count;
+    }
+
+    /// A peer broke a rule.
+    pub fn misbehaviour(&self, peer: AuthorityIndex, what: &'static str) {
+        let mut counts = lock(&self.misbehaviour);
+        let count = counts.entry((peer, what)).or_default();
+        *count += 1;
+        if count.is_power_of_two() {
+            tracing::warn!(peer = peer.0, what, count = *count, "a peer broke a rule");
+        }
+    }
+
+    /// Commits that wait for execution.
+    pub fn set_execution_queue(&self, commits: usize) {
+        self.execution_queue.store(commits, Ordering::Relaxed);
+    }
+
+    /// The log failed.
+    pub fn log_failed(&self, fault: LogFault) {
+        *lock(&self.log_fault) = Some(fault);
+    }
+
+    /// Time since the start.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// What the node is doing.
+    pub fn state(&self) -> State {
+        lock(&self.state).clone()
+    }
+
+    /// Where the ledger stands; none before the first height is known.
+    pub fn tip(&self) -> Option<Tip> {
+        *lock(&self.tip)
+    }
+
+    /// Gauges of the protocol.
+    pub fn gauges(&self) -> Gauges {
+        *lock(&self.gauges)
+    }
+
+    /// Highest certified height.
+    pub fn certified_height(&self) -> Height {
+        Height(self.certified.load(Ordering::Relaxed))
+    }
+
+    /// Time from ordering to certificate at a quantile, in milliseconds.
+    pub fn certified_ms(&self, quantile: f64) -> f64 {
+        lock(&self.certified_us).value_at_quantile(quantile) as f64 / 1e3
+    }
+
+    /// Peers whose link is up.
+    pub fn peers_up(&self) -> u32 {
+        lock(&self.peers).values().filter(|up| **up).count() as u32
+    }
+
+    /// Receipts sent to clients.
+    pub fn receipts(&self) -> u64 {
+        self.receipts.load(Ordering::Relaxed)
+    }
+
+    /// Transactions that went into the pool.
+    pub fn admitted_count(&self) -> u64 {
+        self.admitted.load(Ordering::Relaxed)
+    }
+
+    /// Transactions that were sent back because a queue was full.
+    pub fn busy_count(&self) -> u64 {
+        self.busy.load(Ordering::Relaxed)
+    }
+
+    /// Transactions refused at the door, by reason.
+    pub fn refusals(&self) -> BTreeMap<Reject, u64> {
+        lock(&self.refused).clone()
+    }
+
+    /// Broken rules, by peer and rule.
+    pub fn misbehaviours(&self) -> BTreeMap<(AuthorityIndex, &'static str), u64> {
+        lock(&self.misbehaviour).clone()
+    }
+
+    /// Commits that wait for execution.
+    pub fn execution_queue(&self) -> usize {
+        self.execution_queue.load(Ordering::Relaxed)
+    }
+
+    /// Why the log failed, if it did.
+    pub fn log_fault(&self) -> Option<LogFault> {
+        *lock(&self.log_fault)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every critical section is one assignment or one count: a panic elsewhere leaves the value whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

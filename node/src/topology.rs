@@ -1,0 +1,43 @@
+//! Every thread and every queue of a node in one table: who fills it, who drains it, how deep it is, and what happens
+//! when it is full. A limit that is not here belongs to the crate that owns the queue.
+//!
+//! ```text
+//! clients ──QUIC──▶ ingress ──▶ verifier ──▶ pool ─────────────┐
+//! peers ───QUIC──▶ intake ──────────────────────▶ replica ◀────┘
+//!                                                  │  ▲  ▲
+//!                     log ◀────────────────────────┤  │  └─ signer desk ──▶ signer process
+//!                                                  ▼  │
+//!                     verifier ──verdicts──▶ execution ──▶ state, receipts to clients
+//! ```
+//!
+//! | thread | name | owns |
+//! |---|---|---|
+//! | 1 | `replica` | the consensus core, the blocks above garbage collection, certificates in the making |
+//! | 1 | `execution` | the ledger, all writes to the state database |
+//! | 1 | `intake` | decoding and checking of peers' headers and payloads |
+//! | 1 | `signer-desk` | the one connection to the signer process for round statements |
+//! | 1 | `flush` | flushing the state database |
+//! | n | `net-*` | QUIC, RPC, metrics (tokio); `transport.threads` |
+//! | n | `accel-*` | signature verification; `verify.threads` |
+//! | 1 | `log-*` | the log's writer and its maker of spare segments |
+
+/// Peers' frames, from the network to `intake`. Full: the reader of that peer's stream waits, and QUIC's flow control
+/// makes the peer wait.
+pub const MESH_EVENTS: usize = 4096;
+/// Clients' frames, from the network to the ingress. Full: clients' streams wait.
+pub const CLIENT_EVENTS: usize = 1024;
+/// Everything that the replica reacts to. Full: `intake` waits; execution and the signer desk are few enough never to
+/// fill it.
+pub const REPLICA_EVENTS: usize = 16_384;
+/// Commits, verdicts and certificates, to execution. Full: the replica waits, and so stops proposing.
+pub const EXECUTION_EVENTS: usize = 16_384;
+/// Proposals to sign: consensus has at most one outstanding.
+pub const SIGNER_DESK: usize = 4;
+/// Commits that execution may lag behind the order before this node proposes no more transactions.
+pub const EXECUTION_LAG_MAX: u64 = 64;
+/// Payloads of one author that may wait for their header. Full: the oldest round goes.
+pub const ORPHAN_PAYLOADS_MAX: usize = 32;
+/// Requests of peers that are answered at a time. Full: the request's stream is reset.
+pub const ANSWERS_IN_FLIGHT_MAX: usize = 16;
+/// Heights that subscribers may lag behind. Full: they resume from the state database by their cursor.
+pub const HEIGHT_NOTICES: usize = 1024;
