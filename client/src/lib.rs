@@ -46,7 +46,7 @@ pub mod protocol;
 pub mod rpc;
 mod session;
 
-pub use account::{Account, BuildError, DEFAULT_VALIDITY, now_ms};
+pub use account::{Account, AccountKey, BuildError, DEFAULT_VALIDITY, KeyFault, now_ms};
 pub use proof::{ProofError, VerifiedReceipt, verify_header, verify_proof};
 pub use rpc::{Follow, RpcClient, RpcError};
 pub use session::{Client, ClientOptions, ConnectError, SubmitError, TRANSACTION_BYTES_MAX, Update, Updates};
