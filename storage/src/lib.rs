@@ -16,4 +16,5 @@
 //! ```
 
 pub mod log;
+pub mod sim;
 pub mod state;

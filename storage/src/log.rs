@@ -134,7 +134,6 @@ impl Log {
         options.check()?;
         let wait = Duration::from_millis(options.lock_wait_ms.into());
         let disk = FileDisk::open(&options.dir, options.backend, wait)?;
-        disk.settle(from.unwrap_or(0)).map_err(LogError::io("sync the log before reading it"))?;
         Self::open_on(Arc::new(disk), &options, from, visit)
     }
 
@@ -146,6 +145,7 @@ impl Log {
         visit: &mut dyn FnMut(Record) -> Result<(), VisitError>,
     ) -> Result<Self, LogError> {
         options.check()?;
+        disk.settle(from.unwrap_or(0)).map_err(LogError::io("sync the log before reading it"))?;
         let resume = Resume::new(disk.as_ref(), options, from, visit)?;
         let limits = Limits {
             segment_bytes: options.segment_bytes,

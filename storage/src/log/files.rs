@@ -123,14 +123,6 @@ impl FileDisk {
         let files = Files { dir: dir.to_owned(), direct, open: Mutex::default(), _lock: lock };
         Ok(Self { files: Arc::new(files), backend })
     }
-
-    /// Pushes to the disk what a process that died may have left in the page cache, so that what is read is durable.
-    pub fn settle(&self, from: u64) -> io::Result<()> {
-        for segment in self.segments()?.into_iter().filter(|segment| *segment >= from) {
-            self.files.segment(segment)?.sync_all()?;
-        }
-        self.files.sync_dir()
-    }
 }
 
 fn number(path: &Path) -> Option<u64> {
@@ -219,6 +211,13 @@ impl LogDisk for FileDisk {
         fs::rename(self.files.path(from), &new)?;
         self.files.write_header(&file, header)?;
         self.files.finish(&new, file, segment)
+    }
+
+    fn settle(&self, from: u64) -> io::Result<()> {
+        for segment in self.segments()?.into_iter().filter(|segment| *segment >= from) {
+            self.files.segment(segment)?.sync_all()?;
+        }
+        self.files.sync_dir()
     }
 
     fn remove(&self, segment: u64) -> io::Result<()> {

@@ -74,6 +74,10 @@ pub trait LogDisk: Send + Sync {
     /// bytes and nobody reads it; otherwise removes it and creates one.
     fn recycle(&self, from: u64, segment: u64, header: &[u8], bytes: u64) -> io::Result<()>;
 
+    /// Makes durable what a process that died may have left in caches, in segment `from` and later, so that what is
+    /// read after it survives a power cut.
+    fn settle(&self, from: u64) -> io::Result<()>;
+
     /// Removes a segment.
     fn remove(&self, segment: u64) -> io::Result<()>;
 

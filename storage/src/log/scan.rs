@@ -113,6 +113,7 @@ pub fn scan(
     }
     let mut chain = Chain { tag, oldest, last: None, records: 0, offset: PAGE as u64 };
     let mut incarnation = 0;
+    let mut blamed = None;
     loop {
         if let Some(header) = chain.step(&mut window, from, visit)? {
             incarnation = incarnation.max(header.incarnation);
@@ -131,6 +132,15 @@ pub fn scan(
             }
             None => {
                 chain.offset = offset;
+                // Where nothing was ever written, nothing can have rotted: then the group that ought to follow is the
+                // first of the next segment. Only the place in a report of corruption depends on this.
+                let untouched = match window.at(offset, PAGE)? {
+                    Some(page) => page.iter().all(|byte| *byte == 0),
+                    None => true,
+                };
+                if untouched {
+                    blamed = Some(LogPosition { segment: next.segment, offset: PAGE as u32 });
+                }
                 break;
             }
         }
@@ -139,7 +149,8 @@ pub fn scan(
     let (sequence, crc) = chain.last.map_or((0, 0), |last| (last.0.sequence, last.1));
     let behind = behind(disk, identity, tag, window, chain.offset, newest)?;
     if behind.durable_up_to > sequence || (chain.last.is_none() && (oldest > 0 || behind.durable_up_to > 0)) {
-        return Err(LogError::Corrupt { segment: end.segment, offset: end.offset });
+        let LogPosition { segment, offset } = blamed.unwrap_or(end);
+        return Err(LogError::Corrupt { segment, offset });
     }
     let segment_bytes = disk.length(end.segment).map_err(LogError::io("measure a segment"))?;
     let tail = Tail {

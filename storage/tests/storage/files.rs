@@ -1,0 +1,305 @@
+//! The log over real files, with both backends.
+
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+
+use storage::log::io::LogDisk;
+use storage::log::{Backend, Log, LogError, LogFault, LogOptions, LogPosition, Record};
+use storage::sim::{SimDisk, SimFault, SimRng};
+
+const IDENTITY: [u8; 32] = [1; 32];
+
+fn options(dir: &std::path::Path, backend: Backend) -> LogOptions {
+    let mut options = LogOptions::new(dir, IDENTITY);
+    options.backend = backend;
+    options.segment_bytes = 256 << 10;
+    options.group_bytes_max = 32 << 10;
+    options.queue_bytes_max = 128 << 10;
+    options.lock_wait_ms = 20;
+    options
+}
+
+fn open(options: &LogOptions, from: Option<u64>) -> (Log, Vec<Record>) {
+    let mut found = Vec::new();
+    let log = Log::open(options.clone(), from, &mut |record| {
+        found.push(record);
+        Ok(())
+    });
+    (log.unwrap(), found)
+}
+
+type Answers = Receiver<Result<LogPosition, LogFault>>;
+
+fn append(log: &Log, kind: u8, payload: &[u8]) -> (Result<LogPosition, LogFault>, Answers) {
+    let (sender, receiver) = channel();
+    (log.append(kind, &[payload], Box::new(move |result| sender.send(result).unwrap())), receiver)
+}
+
+/// Appends records of many sizes, some larger than a group; all are durable at the end.
+fn fill(log: &Log, seed: u64, count: usize) -> Vec<Record> {
+    let mut rng = SimRng::new(seed);
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let mut records = Vec::new();
+    for index in 0..count {
+        let length = match rng.below(20) {
+            0 => 100_000,
+            1..4 => rng.below(20_000),
+            _ => rng.below(900),
+        };
+        let payload: Vec<u8> = (0..length).map(|_| rng.next_u64() as u8).collect();
+        let kind = index as u8;
+        let position = if index % 3 == 0 {
+            log.append_quiet(kind, &[&payload[..payload.len() / 2], &payload[payload.len() / 2..]]).unwrap()
+        } else {
+            let order = Arc::clone(&order);
+            let done = move |result: Result<LogPosition, LogFault>| order.lock().unwrap().push(result.unwrap());
+            log.append(kind, &[&payload], Box::new(done)).unwrap()
+        };
+        records.push(Record { position, kind, payload: payload.into() });
+    }
+    let (position, answer) = append(log, 255, b"last");
+    assert_eq!(answer.recv().unwrap(), position);
+    records.push(Record { position: position.unwrap(), kind: 255, payload: b"last"[..].into() });
+    let order = order.lock().unwrap();
+    assert_eq!(order.len(), (0..count).filter(|index| index % 3 != 0).count());
+    assert!(order.is_sorted(), "callbacks run in the order of the log");
+    records
+}
+
+#[test]
+fn both_backends_write_the_same_log_and_read_each_others() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let backends = [Backend::IoUring, Backend::Threaded];
+    let mut written = Vec::new();
+    for (dir, backend) in dirs.iter().zip(backends) {
+        let (log, found) = open(&options(dir.path(), backend), None);
+        assert_eq!(found, []);
+        let records = fill(&log, 7, 400);
+        for record in &records {
+            assert_eq!(&log.read(record.position).unwrap(), record);
+        }
+        let stats = log.stats();
+        assert_eq!(stats.backend, if backend == Backend::IoUring { "io_uring" } else { "threaded" });
+        assert_eq!(stats.records, 401);
+        assert!(stats.groups > 0 && stats.syncs > 0 && stats.sync_max_us > 0 && stats.bytes > stats.payload_bytes);
+        written.push(records);
+    }
+    for (dir, (backend, mut records)) in dirs.iter().zip(backends.into_iter().rev().zip(written)) {
+        for round in 0..3 {
+            let (log, found) = open(&options(dir.path(), backend), None);
+            assert_eq!(found, records);
+            records.extend(fill(&log, round, 50));
+        }
+    }
+}
+
+#[test]
+fn records_of_many_threads_are_all_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(&options(dir.path(), Backend::Auto), None);
+    std::thread::scope(|scope| {
+        for thread in 0..4u8 {
+            let log = &log;
+            scope.spawn(move || {
+                for index in 0..500u32 {
+                    log.append_quiet(thread, &[&index.to_le_bytes(), &[0; 300]]).unwrap();
+                }
+            });
+        }
+    });
+    drop(log);
+    let (_, found) = open(&options(dir.path(), Backend::Auto), None);
+    assert_eq!(found.len(), 2000);
+    for thread in 0..4 {
+        let own = found.iter().filter(|record| record.kind == thread);
+        assert!(
+            own.map(|record| record.payload[..4].to_vec()).eq((0..500u32).map(|index| index.to_le_bytes().to_vec()))
+        );
+    }
+}
+
+#[test]
+fn a_record_of_a_mebibyte_and_more_fits() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = LogOptions::new(dir.path(), IDENTITY);
+    options.segment_bytes = 8 << 20;
+    let payload: Vec<u8> = (0..3_000_001u32).map(|index| index as u8).collect();
+    let (log, _) = open(&options, None);
+    let (position, answer) = append(&log, 1, &payload);
+    assert_eq!(answer.recv().unwrap(), position);
+    let (refused, answer) = append(&log, 1, &vec![0; 9 << 20]);
+    assert!(matches!(refused, Err(LogFault::TooLarge { .. })));
+    assert_eq!(answer.recv().unwrap(), refused);
+    append(&log, 1, b"still alive").1.recv().unwrap().unwrap();
+    drop(log);
+    let (log, found) = open(&options, None);
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[0].payload, payload);
+    assert_eq!(log.read(position.unwrap()).unwrap().payload, payload);
+}
+
+#[test]
+fn released_segments_are_reused_and_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path(), Backend::Auto);
+    let (log, _) = open(&options, None);
+    let mut last = Vec::new();
+    for round in 0..20 {
+        let records = fill(&log, round, 40);
+        let keep = records[0].position.segment;
+        assert_eq!(log.release_before(keep), keep);
+        if let Some(old) = last.first().filter(|old: &&Record| old.position.segment < keep) {
+            assert!(matches!(log.read(old.position), Err(LogError::Released(_))));
+        }
+        last = records;
+    }
+    assert!(log.release_before(u64::MAX) <= last.last().unwrap().position.segment);
+    drop(log);
+    let files = std::fs::read_dir(dir.path()).unwrap().count();
+    assert!(files < 12, "{files} files are left of more than 20 segments");
+    let (log, found) = open(&options, None);
+    assert_eq!(found.last(), last.last());
+    let keep = last.last().unwrap().position.segment;
+    drop(log);
+    let (_, tail) = open(&options, Some(keep));
+    assert!(tail.iter().all(|record| record.position.segment >= keep));
+    assert_eq!(tail.last(), last.last());
+}
+
+#[test]
+fn wrong_directories_are_refused_with_a_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let right = options(dir.path(), Backend::Auto);
+    let (log, _) = open(&right, None);
+    let attempt = |options: &LogOptions| Log::open(options.clone(), None, &mut |_| Ok(())).unwrap_err();
+    assert!(matches!(attempt(&right), LogError::InUse { .. }));
+    drop(log);
+    let other = LogOptions { identity: [2; 32], ..right.clone() };
+    assert!(
+        matches!(attempt(&other), LogError::OtherIdentity { expected, found, .. } if expected == [2; 32] && found == IDENTITY)
+    );
+    std::fs::write(dir.path().join("holiday.jpg"), b"x").unwrap();
+    assert!(matches!(attempt(&right), LogError::ForeignFile { .. }));
+    std::fs::remove_file(dir.path().join("holiday.jpg")).unwrap();
+    std::fs::write(dir.path().join(format!("{:020}.seg", 0)), b"short").unwrap();
+    assert!(matches!(attempt(&right), LogError::Corrupt { segment: 0, .. }));
+    let odd = LogOptions { segment_bytes: 1000, ..right };
+    assert!(matches!(attempt(&odd), LogError::Option { option: "segment_bytes" }));
+}
+
+#[test]
+fn the_segment_size_may_change_between_starts() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(dir.path(), Backend::Auto);
+    let mut records = Vec::new();
+    for segment_bytes in [256 << 10, 512 << 10, 1 << 20, 256 << 10] {
+        options.segment_bytes = segment_bytes;
+        let (log, found) = open(&options, None);
+        assert_eq!(found, records);
+        records.extend(fill(&log, segment_bytes, 60));
+    }
+}
+
+#[test]
+fn a_position_that_is_none_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(&options(dir.path(), Backend::Auto), None);
+    let records = fill(&log, 1, 30);
+    let mut position = records[3].position;
+    position.offset += 1;
+    assert!(matches!(log.read(position), Err(LogError::Corrupt { .. })));
+    position.segment += 1000;
+    assert!(matches!(log.read(position), Err(LogError::NoRecord(_))));
+}
+
+#[test]
+fn a_full_disk_stops_the_log_cleanly_and_room_starts_it_again() {
+    let disk = SimDisk::new(1);
+    let mut options = options(std::path::Path::new("unused"), Backend::Auto);
+    options.lock_wait_ms = 0;
+    disk.set_capacity(6 * options.segment_bytes);
+    let log = Log::open_on(Arc::new(disk.clone()), &options, None, &mut |_| Ok(())).unwrap();
+    let mut accepted = 0;
+    let fault = loop {
+        match log.append_quiet(1, &[&[7; 5000]]) {
+            Ok(_) => accepted += 1,
+            Err(fault) => break fault,
+        }
+    };
+    assert_eq!((fault, log.fault()), (LogFault::DiskFull, Some(LogFault::DiskFull)));
+    drop(log);
+    let mut found = 0;
+    let mut count = |_| {
+        found += 1;
+        Ok(())
+    };
+    disk.set_capacity(u64::MAX);
+    let log = Log::open_on(Arc::new(disk.crash()), &options, None, &mut count).unwrap();
+    assert_eq!(found, accepted, "what was accepted before the disk was full is there");
+    append(&log, 1, b"on it goes").1.recv().unwrap().unwrap();
+}
+
+#[test]
+fn a_full_disk_at_the_start_is_said_at_once() {
+    let disk = SimDisk::new(1);
+    let options = options(std::path::Path::new("unused"), Backend::Auto);
+    disk.set_capacity(options.segment_bytes);
+    let error = Log::open_on(Arc::new(disk), &options, None, &mut |_| Ok(())).unwrap_err();
+    assert!(matches!(error, LogError::DiskFull { .. }));
+}
+
+#[test]
+fn a_failed_sync_answers_everybody_and_is_not_tried_again() {
+    let disk = SimDisk::new(4);
+    let options = options(std::path::Path::new("unused"), Backend::Auto);
+    let log = Log::open_on(Arc::new(disk.clone()), &options, None, &mut |_| Ok(())).unwrap();
+    append(&log, 1, b"good").1.recv().unwrap().unwrap();
+    disk.fail_write(0, SimFault::Sync);
+    let (_, answer) = append(&log, 1, b"bad");
+    let fault = answer.recv().unwrap().unwrap_err();
+    assert!(matches!(fault, LogFault::Io { operation: "sync", .. }));
+    let (refused, answer) = append(&log, 1, b"late");
+    assert_eq!(refused, Err(fault));
+    assert_eq!(answer.recv().unwrap(), Err(fault));
+    drop(log);
+    let mut found = Vec::new();
+    let mut visit = |record: Record| {
+        found.push(record.payload);
+        Ok(())
+    };
+    Log::open_on(Arc::new(disk.crash()), &options, None, &mut visit).unwrap();
+    assert_eq!(found.first().map(|payload| &payload[..]), Some(&b"good"[..]));
+}
+
+#[test]
+fn a_power_cut_under_threads_loses_nothing_acknowledged() {
+    let mut disk = SimDisk::new(11);
+    let options = options(std::path::Path::new("unused"), Backend::Auto);
+    let mut expected = 0;
+    for round in 0..30u64 {
+        let mut found = 0u64;
+        let mut visit = |record: Record| {
+            assert_eq!(record.payload[..8], found.to_le_bytes());
+            found += 1;
+            Ok(())
+        };
+        let log = Log::open_on(Arc::new(disk.clone()), &options, None, &mut visit).unwrap();
+        assert!(found >= expected, "round {round}: {found} of {expected}");
+        let acknowledged = Arc::new(Mutex::new(found));
+        for number in found..found + 40 + round {
+            let acknowledged = Arc::clone(&acknowledged);
+            let done = move |result: Result<LogPosition, LogFault>| {
+                if result.is_ok() {
+                    *acknowledged.lock().unwrap() = number + 1;
+                }
+            };
+            log.append(1, &[&number.to_le_bytes(), &[0; 700]], Box::new(done)).unwrap();
+        }
+        let next = disk.crash();
+        drop(log);
+        expected = *acknowledged.lock().unwrap();
+        disk = next;
+    }
+    assert!(expected > 0);
+    assert!(disk.segments().unwrap().len() > 1);
+}

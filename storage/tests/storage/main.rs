@@ -1,0 +1,8 @@
+//! Tests of the log over the simulated disk and over files, and of the state database.
+#![allow(clippy::unwrap_used)]
+
+mod crash;
+mod damage;
+mod decode;
+mod files;
+mod state;
