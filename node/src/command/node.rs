@@ -1,0 +1,115 @@
+//! `stele node`: runs a validator until it is told to stop.
+
+use super::start_logging;
+use crate::config::Plan;
+use crate::node::{self, Stopper};
+use clap::Args;
+use miette::{IntoDiagnostic, WrapErr};
+use std::io::Read;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Stack of the thread that runs the replica: as much as a main thread has.
+const STACK_BYTES: usize = 8 << 20;
+/// Time for reads and connections in progress once the node has stopped.
+const SHUTDOWN: Duration = Duration::from_secs(2);
+
+/// Run a validator.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Example:
+  stele node --config /etc/stele/node.toml
+
+Its signer process must be running: stele signer run --config /etc/stele/signer.toml
+SIGTERM or Ctrl-C stops it after what it is doing; a second time, at once. Nothing that was acknowledged is lost either way.
+STELE_LOG filters the log, for example STELE_LOG=info,transport=debug")]
+pub struct NodeArgs {
+    /// The node's configuration; paths in it are relative to it.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Also stop when standard input ends, as it does when the process that holds its other end dies. Ctrl-C is left to
+    /// that process.
+    #[arg(long)]
+    exit_with_parent: bool,
+}
+
+/// Runs to the end.
+pub fn run(args: NodeArgs) -> miette::Result<()> {
+    start_logging();
+    let plan = Plan::load(&args.config)?;
+    let network = Builder::new_multi_thread()
+        .worker_threads(plan.config.transport.threads.into())
+        .thread_name("net")
+        .enable_all()
+        .build()
+        .into_diagnostic()
+        .wrap_err("cannot start the threads of the network")?;
+    let signals = {
+        let _inside = network.enter();
+        Signals::listen().into_diagnostic().wrap_err("cannot listen to signals")?
+    };
+    let ready = |stopper: Stopper| watch(&network, signals, stopper, args.exit_with_parent);
+    let outcome = thread::scope(|scope| {
+        // A thread of its own, so that its CPU time stands under its name.
+        let replica = thread::Builder::new().name("replica".into()).stack_size(STACK_BYTES);
+        let replica = replica.spawn_scoped(scope, || node::run(plan, &network, ready)).into_diagnostic()?;
+        let outcome = replica.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        outcome.map_err(miette::Report::from)
+    });
+    network.shutdown_timeout(SHUTDOWN);
+    outcome
+}
+
+/// The signals that end a node.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// The next one that counts.
+    async fn next(&mut self, exit_with_parent: bool) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                // At a terminal it reaches the whole process group; the parent says when its children stop.
+                _ = self.interrupt.recv() => if !exit_with_parent { return },
+            }
+        }
+    }
+}
+
+/// Stops the node at the first signal or the end of standard input, and the process at the second signal.
+fn watch(network: &Runtime, mut signals: Signals, stopper: Stopper, exit_with_parent: bool) {
+    if exit_with_parent {
+        let told = stopper.clone();
+        let watch = move || {
+            let mut stdin = std::io::stdin().lock();
+            let mut sink = [0; 64];
+            while !matches!(stdin.read(&mut sink), Ok(0) | Err(_)) {}
+            tracing::info!("standard input ended; stopping");
+            told.stop();
+        };
+        if let Err(error) = thread::Builder::new().name("parent".into()).spawn(watch) {
+            // Unwatched, the node could outlive its parent.
+            tracing::error!(%error, "cannot watch the parent; stopping");
+            return stopper.stop();
+        }
+    }
+    network.spawn(async move {
+        signals.next(exit_with_parent).await;
+        tracing::info!("asked to stop");
+        // The queue of the replica may be full for a moment.
+        let stopping = tokio::task::spawn_blocking(move || stopper.stop());
+        signals.next(exit_with_parent).await;
+        tracing::warn!("asked twice; ending at once");
+        drop(stopping);
+        std::process::exit(1);
+    });
+}

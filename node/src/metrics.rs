@@ -1,0 +1,278 @@
+//! The metrics of a node, as Prometheus reads them. Nothing is counted here: every scrape reads what the parts count of
+//! themselves and writes it down.
+//!
+//! Names are `stele_<component>_<noun>_<unit>[_total]`; outcomes are one counter with a label; a metric's help text is
+//! the question that it answers. A flag is 1 or 0. Deliberately absent: rates and averages, which the reader computes.
+
+mod process;
+mod scrape;
+mod signer;
+
+pub use process::Usage;
+pub use signer::{Reading, SignerFigures};
+
+use crate::status::{State, Status};
+use accel::VerifyStats;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, text};
+use prometheus_client::registry::Registry;
+use scrape::{Labels, Scrape, and, label, quantiles};
+use std::fmt;
+use std::sync::Arc;
+use storage::log::LogStats;
+use transport::{Class, PeerStatus, Refusal, TransportStats, Violation};
+
+/// The content type of [`Figures::to_text`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Everything that a scrape tells.
+pub struct Figures {
+    /// What the stages say of themselves.
+    pub status: Arc<Status>,
+    /// Signature verification.
+    pub verify: VerifyStats,
+    /// The log.
+    pub log: LogStats,
+    /// The signer.
+    pub signer: Reading,
+    /// The validators' endpoint.
+    pub mesh: TransportStats,
+    /// The clients' endpoint.
+    pub clients: TransportStats,
+    /// Clients' sessions on the fast path.
+    pub sessions: usize,
+    /// Links to the other validators.
+    pub peers: Vec<PeerStatus>,
+    /// Connections to the RPC.
+    pub rpc_connections: usize,
+    /// What the process uses.
+    pub usage: Usage,
+}
+
+impl Figures {
+    /// The text of a scrape.
+    pub fn to_text(self) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(self));
+        let mut out = String::new();
+        text::encode(&mut out, &registry).expect("writing to a string does not fail");
+        out
+    }
+
+    fn node(&self, out: &mut Scrape<'_>) -> fmt::Result {
+        let state = self.status.state();
+        let states = [
+            ("starting", state == State::Starting),
+            ("ready", state == State::Ready),
+            ("catching_up", state == State::CatchingUp),
+            ("halted", matches!(state, State::Halted(_))),
+            ("stopping", state == State::Stopping),
+        ];
+        let states = states.map(|(name, holds)| (label("state", name), u64::from(holds)));
+        out.gauges("stele_node_state_flag", "In which state is the node?", states)?;
+        let uptime = [(Labels::new(), self.status.uptime().as_secs_f64())];
+        out.measures("stele_node_uptime_seconds", "How long has the process been running?", uptime)?;
+        let cpu = self.usage.stages.iter().map(|(stage, spent)| (label("stage", stage), spent.as_secs_f64()));
+        out.seconds("stele_node_cpu_seconds", "Which stages spend the CPU time?", cpu)?;
+        out.gauge("stele_node_memory_bytes", "How much memory is resident?", self.usage.rss_bytes)?;
+        out.gauge("stele_node_memory_peak_bytes", "How much was resident at most?", self.usage.rss_bytes_max)?;
+        out.gauge(
+            "stele_rpc_open_connections",
+            "How many connections to the RPC are open?",
+            self.rpc_connections as u64,
+        )
+    }
+
+    fn ledger(&self, out: &mut Scrape<'_>) -> fmt::Result {
+        let certified = self.status.certified_height().0;
+        if let Some(tip) = self.status.tip() {
+            out.gauge("stele_ledger_executed_height", "Which height did this node execute last?", tip.height.0)?;
+            let time = [(Labels::new(), tip.time_ms as f64 / 1e3)];
+            out.measures("stele_ledger_time_seconds", "What is the BFT time of the last executed height?", time)?;
+            let outcomes = [(label("outcome", "applied"), tip.committed), (label("outcome", "rejected"), tip.rejected)];
+            out.counters("stele_ledger_transactions", "What became of the transactions since genesis?", outcomes)?;
+        }
+        out.gauge("stele_ledger_certified_height", "Up to which height are there certificates?", certified)?;
+        let seconds = [0.5, 0.99].map(|q| (label("quantile", q), self.status.certified_ms(q) / 1e3));
+        out.measures("stele_ledger_certification_seconds", "How long after its order is a height certified?", seconds)?;
+        let waiting = self.status.execution_queue() as u64;
+        out.gauge("stele_ledger_waiting_commits", "How far is execution behind the order?", waiting)
+    }
+
+    fn consensus(&self, out: &mut Scrape<'_>) -> fmt::Result {
+        let gauges = self.status.gauges();
+        out.gauge("stele_consensus_current_round", "In which round is consensus?", gauges.round.0)?;
+        out.gauge("stele_consensus_proposed_round", "In which round was the last own block?", gauges.own_round.0)?;
+        out.gauge("stele_consensus_ordered_height", "Which height was ordered last?", gauges.ordered.0)?;
+        out.gauge("stele_consensus_dag_blocks", "How many blocks are in the DAG?", gauges.dag_blocks as u64)?;
+        out.gauge("stele_consensus_held_blocks", "How many blocks are in memory?", gauges.blocks as u64)?;
+        out.gauge("stele_consensus_suspended_blocks", "How many blocks wait for history?", gauges.suspended as u64)?;
+        let excluded = gauges.excluded as u64;
+        out.gauge("stele_consensus_excluded_validators", "How many validators may not lead at the moment?", excluded)?;
+        let broken = self.status.misbehaviours().into_iter();
+        let broken = broken.map(|((peer, what), count)| (and(label("peer", peer), "what", what), count));
+        out.counters("stele_consensus_misbehaviour_events", "Which peer broke which rule, how often?", broken)
+    }
+
+    fn ingress(&self, out: &mut Scrape<'_>) -> fmt::Result {
+        let taken = [("admitted", self.status.admitted_count()), ("busy", self.status.busy_count())];
+        let refused = self.status.refusals().into_iter().map(|(reject, count)| (reject.label(), count));
+        let outcomes = taken.into_iter().chain(refused).map(|(outcome, count)| (label("outcome", outcome), count));
+        out.counters("stele_ingress_transactions", "What was said to clients' transactions at the door?", outcomes)?;
+        let receipts = self.status.receipts();
+        out.counter("stele_ingress_receipts", "How many receipts were sent to clients on the fast path?", receipts)?;
+        let pool = self.status.gauges().pool as u64;
+        out.gauge("stele_pool_waiting_transactions", "How many transactions wait for a block?", pool)
+    }
+
+    fn verification(&self, out: &mut Scrape<'_>) -> fmt::Result {
+        let stats = &self.verify;
+        let verdicts = [("valid", stats.items.saturating_sub(stats.invalid)), ("invalid", stats.invalid)];
+        let verdicts = verdicts.map(|(verdict, count)| (label("verdict", verdict), count));
+        out.counters("stele_verify_signatures", "What were the verdicts on signatures?", verdicts)?;
+        let batches =
+            stats.batch_sizes.iter().enumerate().map(|(class, count)| (label("items_from", 1u64 << class), *count));
+        out.counters("stele_verify_batches", "How large were the batches?", batches)?;
+        let engine = [(label("engine", stats.engine), 1)];
+        out.gauges("stele_verify_engine_flag", "Which engine verified the last batch?", engine)?;
+        out.gauge("stele_verify_queued_signatures", "How many signatures wait?", stats.queued as u64)?;
+        out.counter("stele_verify_busy_jobs", "How many jobs found no room?", stats.busy)?;
+        let suspects = stats.suspect_items;
+        out.counter(
+            "stele_verify_suspect_signatures",
+            "How many were checked one by one, for their origin?",
+            suspects,
+        )?;
+        out.counter("stele_verify_device_faults", "How often did a device fail?", stats.device_faults)?;
+        let keys = [("hit", stats.key_cache_hits), ("miss", stats.key_cache_misses)];
+        let keys = keys.map(|(cache, count)| (label("cache", cache), count));
+        out.counters("stele_verify_key_lookups", "How often was a decoded key at hand?", keys)?;
+        let run = [(Labels::new(), stats.run_ns as f64 / 1e9)];
+        out.seconds("stele_verify_run_seconds", "How long did engines run?", run)
+    }
+
+    fn log(&self, out: &mut Scrape<'_>) -> fmt::Result {
+        let stats = &self.log;
+        out.counter("stele_log_written_bytes", "How much was written, padding included?", stats.bytes)?;
+        out.counter("stele_log_payload_bytes", "How much of it was records?", stats.payload_bytes)?;
+        out.counter("stele_log_accepted_records", "How many records were accepted?", stats.records)?;
+        out.counter("stele_log_durable_groups", "How many groups of records became durable?", stats.groups)?;
+        out.counter("stele_log_disk_syncs", "How often was the disk flushed?", stats.syncs)?;
+        let sync = quantiles(stats.sync_p50_us, stats.sync_p99_us);
+        out.measures("stele_log_sync_seconds", "How long does a group take to be durable?", sync)?;
+        out.gauge("stele_log_queued_bytes", "How much is accepted and not durable yet?", stats.queued_bytes)?;
+        out.gauge("stele_log_spare_segments", "How many segments are ready?", stats.spare_segments.into())?;
+        let backend = [(and(label("backend", stats.backend), "direct", stats.direct), 1)];
+        out.gauges("stele_log_backend_flag", "How does the log write?", backend)?;
+        let failed = u64::from(self.status.log_fault().is_some());
+        out.gauge("stele_log_fault_flag", "Has the log failed?", failed)
+    }
+
+    fn signer(&self, out: &mut Scrape<'_>) -> fmt::Result {
+        let Reading { stats, answering } = &self.signer;
+        out.gauge("stele_signer_answering_flag", "Does the signer process answer?", u64::from(*answering))?;
+        let outcomes = [
+            ("round", stats.signatures),
+            ("handshake", stats.handshakes),
+            ("refused", stats.refused),
+            ("fault", stats.faults),
+        ];
+        let outcomes = outcomes.map(|(outcome, count)| (label("outcome", outcome), count));
+        out.counters("stele_signer_requests", "What did the signer do with requests?", outcomes)?;
+        let whole = quantiles(stats.p50_us, stats.p99_us);
+        out.measures("stele_signer_signature_seconds", "How long does a round's signature take in the signer?", whole)?;
+        let guard = quantiles(stats.guard_p50_us, stats.guard_p99_us);
+        out.measures("stele_signer_guard_seconds", "How much of that is the sign-once guard?", guard)
+    }
+
+    fn transport(&self, out: &mut Scrape<'_>) -> fmt::Result {
+        let endpoints = [("peers", &self.mesh), ("clients", &self.clients)];
+        // One family holds both endpoints, told apart by their label.
+        let each = |rows: fn(&TransportStats) -> Vec<(Labels, u64)>| {
+            endpoints.into_iter().flat_map(move |(endpoint, stats)| {
+                rows(stats).into_iter().map(move |(labels, value)| {
+                    let mut all = label("endpoint", endpoint);
+                    all.extend(labels);
+                    (all, value)
+                })
+            })
+        };
+        let handshakes = each(|stats| {
+            let ours = [("accepted", stats.handshakes_accepted), ("retried", stats.handshakes_retried)];
+            let refused = Refusal::ALL.map(|refusal| (refusal.label(), stats.refused(refusal)));
+            ours.into_iter().chain(refused).map(|(outcome, count)| (label("outcome", outcome), count)).collect()
+        });
+        out.counters("stele_transport_handshakes", "How did handshakes end?", handshakes)?;
+        let violations =
+            each(|stats| Violation::ALL.map(|what| (label("what", what.label()), stats.violation(what))).to_vec());
+        out.counters("stele_transport_violations", "For what were connections cut?", violations)?;
+        let traffic = |sent: fn(&transport::Traffic) -> u64, received: fn(&transport::Traffic) -> u64| {
+            endpoints.into_iter().flat_map(move |(endpoint, stats)| {
+                Class::ALL.into_iter().flat_map(move |class| {
+                    let (labels, traffic) =
+                        (and(label("endpoint", endpoint), "class", class.label()), stats.class(class));
+                    [("sent", sent(&traffic)), ("received", received(&traffic))]
+                        .map(|(direction, value)| (and(labels.clone(), "direction", direction), value))
+                })
+            })
+        };
+        let frames = traffic(|traffic| traffic.sent_frames, |traffic| traffic.received_frames);
+        out.counters("stele_transport_frames", "How many frames went where?", frames)?;
+        let bytes = traffic(|traffic| traffic.sent_bytes, |traffic| traffic.received_bytes);
+        out.counters("stele_transport_frame_bytes", "How many bytes were in them?", bytes)?;
+        let dropped = each(|stats| {
+            Class::ALL.map(|class| (label("class", class.label()), stats.class(class).dropped_full)).to_vec()
+        });
+        out.counters("stele_transport_dropped_frames", "How many frames found their queue full?", dropped)?;
+        let requests = each(|stats| {
+            let outcomes = [
+                ("sent", stats.requests_sent),
+                ("failed", stats.requests_failed),
+                ("received", stats.requests_received),
+            ];
+            outcomes.map(|(outcome, count)| (label("outcome", outcome), count)).to_vec()
+        });
+        out.counters("stele_transport_requests", "How many requests were there?", requests)?;
+        let slow = self.clients.slow_dropped;
+        out.counter("stele_transport_slow_sessions", "How many clients were dropped for not reading?", slow)?;
+        out.gauge("stele_transport_client_sessions", "How many clients are on the fast path?", self.sessions as u64)
+    }
+
+    fn links(&self, out: &mut Scrape<'_>) -> fmt::Result {
+        let each =
+            |value: fn(&PeerStatus) -> u64| self.peers.iter().map(move |peer| (label("peer", peer.index), value(peer)));
+        out.gauges("stele_peer_link_flag", "Is the link to this validator up?", each(|peer| u64::from(peer.up)))?;
+        let rtt = self.peers.iter().map(|peer| (label("peer", peer.index), peer.rtt_us as f64 / 1e6));
+        out.measures("stele_peer_rtt_seconds", "How far is it?", rtt)?;
+        let sent = each(|peer| peer.sent_bytes);
+        out.gauges("stele_peer_sent_bytes", "How much was sent on the link that stands?", sent)?;
+        let received = each(|peer| peer.received_bytes);
+        out.gauges("stele_peer_received_bytes", "How much was received on it?", received)?;
+        out.gauges("stele_peer_queued_bytes", "How much waits to be sent?", each(|peer| peer.queued_bytes))?;
+        out.gauges("stele_peer_lost_packets", "How many packets were lost on it?", each(|peer| peer.lost_packets))
+    }
+}
+
+impl fmt::Debug for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Figures")
+    }
+}
+
+impl Collector for Figures {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut out = Scrape::new(encoder);
+        self.node(&mut out)?;
+        self.ledger(&mut out)?;
+        self.consensus(&mut out)?;
+        self.ingress(&mut out)?;
+        self.verification(&mut out)?;
+        self.log(&mut out)?;
+        self.signer(&mut out)?;
+        self.transport(&mut out)?;
+        self.links(&mut out)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! Scenarios of a scrape.
+
+use super::*;
+use std::collections::BTreeSet;
+use types::{AuthorityIndex, Reject};
+
+fn figures() -> Figures {
+    let status = Status::new();
+    status.admitted(7);
+    status.busy(2);
+    status.refused(Reject::Overdraft, 3);
+    status.misbehaviour(AuthorityIndex(2), "equivocation");
+    Figures {
+        status: Arc::new(status),
+        verify: VerifyStats { engine: "test", items: 10, invalid: 4, ..VerifyStats::default() },
+        log: LogStats { backend: "simulated", sync_p99_us: 1500, ..LogStats::default() },
+        signer: Reading::default(),
+        mesh: TransportStats { handshakes_accepted: 3, ..TransportStats::default() },
+        clients: TransportStats::default(),
+        sessions: 5,
+        peers: Vec::new(),
+        rpc_connections: 1,
+        usage: Usage::now(),
+    }
+}
+
+#[test]
+fn every_metric_has_a_name_by_the_rule_and_a_question_for_help() {
+    let text = figures().to_text();
+    let mut names = BTreeSet::new();
+    for line in text.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
+        let (name, question) = line.split_once(' ').expect("a name and its help");
+        assert!(names.insert(name), "{name} is described twice");
+        assert!(question.ends_with('?'), "{name}: {question}");
+        assert!(name.starts_with("stele_") && name.split('_').count() >= 4, "{name}");
+        assert!(!name.ends_with("_total"), "{name}: the encoder adds it");
+    }
+    assert!(names.len() > 40);
+    assert!(text.ends_with("# EOF\n"));
+}
+
+#[test]
+fn outcomes_are_one_counter_with_a_label() {
+    let text = figures().to_text();
+    for line in [
+        "stele_ingress_transactions_total{outcome=\"admitted\"} 7",
+        "stele_ingress_transactions_total{outcome=\"busy\"} 2",
+        "stele_ingress_transactions_total{outcome=\"overdraft\"} 3",
+        "stele_consensus_misbehaviour_events_total{peer=\"2\",what=\"equivocation\"} 1",
+        "stele_verify_signatures_total{verdict=\"valid\"} 6",
+        "stele_verify_signatures_total{verdict=\"invalid\"} 4",
+        "stele_transport_handshakes_total{endpoint=\"peers\",outcome=\"accepted\"} 3",
+        "stele_transport_handshakes_total{endpoint=\"clients\",outcome=\"accepted\"} 0",
+        "stele_transport_client_sessions 5",
+        "stele_log_sync_seconds{quantile=\"0.99\"} 0.0015",
+        "stele_node_state_flag{state=\"starting\"} 1",
+        "stele_node_state_flag{state=\"halted\"} 0",
+        "stele_signer_answering_flag 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+}
+
+#[test]
+fn a_family_without_values_is_left_out() {
+    let quiet = Figures { status: Arc::new(Status::new()), ..figures() };
+    let text = quiet.to_text();
+    assert!(!text.contains("misbehaviour") && !text.contains("stele_peer_"));
+}

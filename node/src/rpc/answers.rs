@@ -1,0 +1,111 @@
+//! Queries, answered from the rows of the state database. Blocking; see [`State::read`](super::state::State::read).
+
+use crate::config::Plan;
+use crate::rpc::error::AnswerError;
+use crate::tables::{Place, Tables};
+use client::rpc::{
+    AccountInfo, ChainInfo, DOCUMENT_TRANSACTIONS_MAX, HeaderInfo, HexBytes, TransactionInfo, ValidatorAddresses,
+    ValidatorInfo,
+};
+use types::{Address, AuthorityIndex, Digest, Height, LedgerHeader, Receipt, TransactionId};
+
+/// A longer genesis is not given out: its accounts can make it megabytes long.
+const GENESIS_BYTES_MAX: usize = 256 << 10;
+
+pub(super) fn chain(plan: &Plan) -> ChainInfo {
+    let validator = |(index, authority): (usize, &types::Authority)| ValidatorInfo {
+        index: AuthorityIndex(index as u16),
+        name: authority.name.clone(),
+        consensus_key: authority.consensus_key.clone(),
+        transport_key: authority.transport_key.clone(),
+        stake: authority.stake,
+        addresses: ValidatorAddresses {
+            peer: authority.peer_address,
+            client: authority.client_address,
+            rpc: authority.rpc_address,
+        },
+    };
+    ChainInfo {
+        chain: plan.chain,
+        name: plan.genesis.name.clone(),
+        epoch: plan.committee.epoch(),
+        parameters: plan.genesis.parameters.clone(),
+        validators: plan.committee.authorities().iter().enumerate().map(validator).collect(),
+        genesis_toml: Some(plan.genesis.to_toml()).filter(|text| text.len() <= GENESIS_BYTES_MAX),
+    }
+}
+
+/// An account, and the height after which it is so. `tip` is a height whose rows are known to be written.
+pub(super) fn account(tables: &Tables, address: &Address, tip: Height) -> Result<Option<AccountInfo>, AnswerError> {
+    let mut height = tip;
+    loop {
+        let account = tables.account(address)?;
+        // The rows of a height appear at once: while the next header is not there, the account is of this height.
+        if tables.header(height.next())?.is_none() {
+            return Ok(account.map(|account| AccountInfo { address: *address, balance: account.balance, height }));
+        }
+        height = height.next();
+    }
+}
+
+pub(super) fn header(tables: &Tables, height: Height) -> Result<Option<HeaderInfo>, AnswerError> {
+    let Some(header) = tables.header(height)? else { return Ok(None) };
+    let certificate = tables.certificate(height)?.map(|certificate| HexBytes::encode(&certificate));
+    Ok(Some(HeaderInfo { height, digest: header.digest(), encoded: HexBytes::encode(&header), certificate, header }))
+}
+
+pub(super) fn transaction(tables: &Tables, id: &TransactionId) -> Result<Option<TransactionInfo>, AnswerError> {
+    tables.place(id)?.map(|place| executed(&Rows::of(tables, place.height)?, place)).transpose()
+}
+
+pub(super) fn document(tables: &Tables, document: &Digest) -> Result<Vec<TransactionInfo>, AnswerError> {
+    let (mut found, mut rows) = (Vec::new(), None::<Rows>);
+    for place in tables.document(document, DOCUMENT_TRANSACTIONS_MAX)? {
+        // Places are in order of height, so that the rows of each are read once.
+        let current = match rows.take().filter(|rows| rows.header.height == place.height) {
+            Some(rows) => rows,
+            None => Rows::of(tables, place.height)?,
+        };
+        found.push(executed(&current, place)?);
+        rows = Some(current);
+    }
+    Ok(found)
+}
+
+/// What is kept of a height that was executed.
+pub(super) struct Rows {
+    pub(super) header: LedgerHeader,
+    pub(super) receipts: Vec<Receipt>,
+}
+
+impl Rows {
+    /// Of a height that some other row says was executed.
+    pub(super) fn of(tables: &Tables, height: Height) -> Result<Self, AnswerError> {
+        let (header, receipts) = (tables.header(height)?, tables.receipts(height)?);
+        let (Some(header), Some(receipts)) = (header, receipts) else { return Err(AnswerError::Incomplete(height)) };
+        Ok(Self { header, receipts })
+    }
+
+    /// The receipt at a position.
+    pub(super) fn receipt(&self, index: u32) -> Result<&Receipt, AnswerError> {
+        self.receipts.get(index as usize).ok_or(AnswerError::Incomplete(self.header.height))
+    }
+
+    /// What became of the transaction at a position.
+    pub(super) fn info(&self, index: u32, receipt: &Receipt) -> TransactionInfo {
+        TransactionInfo {
+            id: receipt.transaction,
+            height: self.header.height,
+            index,
+            outcome: receipt.outcome.into(),
+            time_ms: self.header.timestamp.0,
+        }
+    }
+}
+
+fn executed(rows: &Rows, place: Place) -> Result<TransactionInfo, AnswerError> {
+    Ok(rows.info(place.index, rows.receipt(place.index)?))
+}
+
+#[cfg(test)]
+pub(super) mod tests;

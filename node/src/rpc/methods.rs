@@ -1,0 +1,74 @@
+//! The methods by name: reads parameters, asks, and writes the answer.
+
+use crate::rpc::error::denied;
+use crate::rpc::state::State;
+use crate::rpc::{answers, follow, proof, status};
+use client::rpc::{HexBytes, Submitted, method};
+use jsonrpsee::core::RegisterMethodError;
+use jsonrpsee::types::{ErrorObjectOwned, Params};
+use jsonrpsee::{Methods, RpcModule};
+use std::sync::Arc;
+use types::{Address, Digest, Height, TransactionId};
+
+/// Every method and subscription.
+pub(super) fn all(state: &Arc<State>) -> Methods {
+    let mut module = RpcModule::new(Arc::clone(state));
+    register(&mut module).and_then(|()| follow::register(&mut module)).expect("every name is there once");
+    module.into()
+}
+
+fn register(module: &mut RpcModule<Arc<State>>) -> Result<(), RegisterMethodError> {
+    module.register_async_method(method::CHAIN, |_, state, _| async move {
+        // A genesis may have many accounts to write down.
+        state.read(|context| Ok(answers::chain(&context.plan))).await.map_err(ErrorObjectOwned::from)
+    })?;
+    module.register_async_method(method::STATUS, |_, state, _| async move {
+        Ok::<_, ErrorObjectOwned>(status::of(&state).await)
+    })?;
+    module.register_async_method(method::SUBMIT, |params, state, _| async move {
+        let HexBytes(raw) = params.one()?;
+        submit(&state, raw).await
+    })?;
+    module.register_async_method(method::ACCOUNT, |params, state, _| async move {
+        let (address, tip): (Address, _) = (params.one()?, state.height());
+        let answer = state.read(move |context| answers::account(&context.tables, &address, tip)).await;
+        answer.map_err(ErrorObjectOwned::from)
+    })?;
+    module.register_async_method(method::TRANSACTION, |params, state, _| async move {
+        let id: TransactionId = params.one()?;
+        let answer = state.read(move |context| answers::transaction(&context.tables, &id)).await;
+        answer.map_err(ErrorObjectOwned::from)
+    })?;
+    module.register_async_method(method::HEADER, |params, state, _| async move {
+        let height = optional_height(&params)?.unwrap_or_else(|| state.height());
+        let answer = state.read(move |context| answers::header(&context.tables, height)).await;
+        answer.map_err(ErrorObjectOwned::from)
+    })?;
+    module.register_async_method(method::PROOF, |params, state, _| async move {
+        let (id, certified): (TransactionId, _) = (params.one()?, state.context.status.certified_height());
+        let answer = state.read(move |context| proof::prove(&context.tables, &id, certified)).await;
+        answer.map_err(ErrorObjectOwned::from)
+    })?;
+    module.register_async_method(method::DOCUMENT, |params, state, _| async move {
+        let document: Digest = params.one()?;
+        let answer = state.read(move |context| answers::document(&context.tables, &document)).await;
+        answer.map_err(ErrorObjectOwned::from)
+    })?;
+    Ok(())
+}
+
+fn optional_height(params: &Params<'_>) -> Result<Option<Height>, ErrorObjectOwned> {
+    params.sequence().optional_next()
+}
+
+async fn submit(state: &State, raw: Vec<u8>) -> Result<Submitted, ErrorObjectOwned> {
+    use crate::ingress::Denied;
+    let context = &state.context;
+    let taken = context.admission.submit(raw.into()).await;
+    match taken {
+        Ok(_) => {}
+        Err(Denied::Rejected(reject)) => context.status.refused(reject, 1),
+        Err(Denied::Busy { .. }) => context.status.busy(1),
+    }
+    taken.map(|id| Submitted { id }).map_err(denied)
+}
