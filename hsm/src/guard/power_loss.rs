@@ -30,6 +30,35 @@ fn life() -> impl Strategy<Value = Life> {
     (asks, 0..60u64, any::<bool>()).prop_map(|(asks, lives, power_loss)| Life { asks, lives, power_loss })
 }
 
+/// The process dies between write and sync; the next one reads the record, answers on it, and then the power goes.
+#[test]
+fn a_record_that_only_the_process_before_saw_is_durable_before_it_is_answered_on() {
+    let key = SecretKey::ed25519_from_seed([7; 32]);
+    let chain = ChainId(Digest::sha256(b"chain"));
+    let identity = Identity { chain, author: AuthorityIndex(2), key: key.public_key() };
+    let statement = |variant| RoundStatement {
+        chain,
+        epoch: Epoch(0),
+        round: Round(1),
+        author: AuthorityIndex(2),
+        body_digest: Digest::sha256(&[variant]),
+        votes_digest: votes_digest(&[]),
+    };
+    for seed in 0..32 {
+        let disk = SimulatedDisk::new(&journal::empty(&identity, SMALL.file_bytes), seed);
+        let open = || Guard::on_disk(Box::new(disk.clone()), &disk.content(), &identity, SMALL).expect("no damage");
+        let mut first = open();
+        disk.fail_after(1);
+        assert_eq!(first.approve(&statement(1), &[]), Err(Fault::GuardWrite.into()));
+        disk.fail_after(u64::MAX);
+        assert_eq!(first.approve(&statement(1), &[]), Err(Fault::GuardWrite.into()), "not before a restart");
+        assert_eq!(open().approve(&statement(1), &[]), Ok(Approval::Known(None)));
+        disk.lose_power();
+        let other = open().approve(&statement(2), &[]);
+        assert!(matches!(other, Err(SignError::Refused(_))), "seed {seed}: {other:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
