@@ -35,7 +35,7 @@ fn verify(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("ed25519");
     group.throughput(Throughput::Elements(1));
     group.bench_function("reference", |bencher| bencher.iter(|| black_box(all[0].verify_alone())));
-    for size in [1, 2, 4, 8, 64, 256, 1024, 4096] {
+    for size in [1, 2, 4, 8, 16, 64, 256, 1024, 4096] {
         group.throughput(Throughput::Elements(size as u64));
         let batch = Batch::new(all[..size].to_vec(), Path::Together);
         let mut warm = CpuEngine::new(1, 65_536).expect("an engine");
@@ -66,9 +66,20 @@ fn verify(criterion: &mut Criterion) {
             });
         });
     }
+    let (batch, mut engine) =
+        (Batch::new(all[..1024].to_vec(), Path::Singly), CpuEngine::new(1, 65_536).expect("an engine"));
+    group.throughput(Throughput::Elements(1024));
+    group.bench_function(BenchmarkId::new(format!("{} singly", engine.name()), 1024), |bencher| {
+        bencher.iter(|| assert!(engine.verify(&batch).expect("verdicts").all_valid()));
+    });
     let mut one_bad = all[..1024].to_vec();
     one_bad[700].message = one_bad[701].message;
     group.throughput(Throughput::Elements(1024));
+    let all_bad: Vec<Item> = one_bad.iter().map(|item| Item { message: all[0].message, ..item.clone() }).collect();
+    let (batch, mut engine) = (Batch::new(all_bad, Path::Together), CpuEngine::new(1, 65_536).expect("an engine"));
+    group.bench_function(BenchmarkId::new(format!("{} nearly all bad", engine.name()), 1024), |bencher| {
+        bencher.iter(|| assert_eq!(engine.verify(&batch).expect("verdicts").valid_count(), 1));
+    });
     let (batch, mut engine) = (Batch::new(one_bad, Path::Together), CpuEngine::new(1, 65_536).expect("an engine"));
     group.bench_function(BenchmarkId::new(format!("{} one bad", engine.name()), 1024), |bencher| {
         bencher.iter(|| assert_eq!(engine.verify(&batch).expect("verdicts").valid_count(), 1023));

@@ -32,7 +32,7 @@ pub struct VerifierConfig {
     pub linger_us: u32,
     /// Items that may wait in all. Default 65,536.
     pub queue_items_max: usize,
-    /// Decoded keys to remember, about 700 bytes each. Default 32,768.
+    /// Decoded keys to remember, about 450 bytes each. Default 32,768.
     pub key_cache_entries: usize,
 }
 

@@ -55,22 +55,20 @@ pub(super) fn splat(limbs: &Limbs) -> Fe8 {
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 pub(super) fn from_lanes(limbs: &[[u64; 8]; 5]) -> Fe8 {
-    Fe8(limbs.map(|lanes| {
-        let [a, b, c, d, e, f, g, h] = lanes.map(u64::cast_signed);
-        _mm512_set_epi64(h, g, f, e, d, c, b, a)
-    }))
+    // SAFETY: each limb has 64 bytes, and the load may be unaligned.
+    Fe8(five!(|i| unsafe { _mm512_loadu_si512(limbs[i].as_ptr().cast()) }))
 }
 
 /// Limb by limb and lane by lane.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 pub(super) fn to_lanes(a: Fe8) -> [[u64; 8]; 5] {
-    a.0.map(|limb| {
-        let mut lanes = [0_u64; 8];
+    let mut limbs = [[0_u64; 8]; 5];
+    for (lanes, limb) in limbs.iter_mut().zip(a.0) {
         // SAFETY: `lanes` is 64 bytes, and the store may be unaligned.
         unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), limb) };
-        lanes
-    })
+    }
+    limbs
 }
 
 /// Brings limbs below 2^63 to tight ones.
