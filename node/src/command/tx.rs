@@ -1,0 +1,176 @@
+//! `stele tx`: sends transactions and reads the ledger through any node.
+//!
+//! What a node says is its word, except `proof`, which is checked here against genesis. Deliberately absent: the fast
+//! path, which is for programs (see the crate `client`).
+
+mod ask;
+mod prove;
+mod say;
+mod send;
+
+use super::genesis;
+use clap::{Args, Subcommand};
+use client::{RpcClient, RpcError};
+use miette::{Report, miette};
+use std::path::PathBuf;
+use types::{Address, ChainId, Digest, Genesis, Height, TransactionId};
+
+/// Send transactions and read the ledger.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples, with a node of `stele devnet --keep` at http://127.0.0.1:8545:
+  stele tx --rpc http://127.0.0.1:8545 status
+  stele tx --rpc http://127.0.0.1:8545 transfer --to stele1… --amount 5 --key my.key --passphrase-file my.pass
+  stele tx --rpc http://127.0.0.1:8545 certify contract.pdf --key my.key --passphrase-file my.pass
+  stele tx --rpc http://127.0.0.1:8545 document contract.pdf
+  stele tx --genesis genesis.toml proof sha256:… --save proof.json
+  stele tx --genesis genesis.toml proof sha256:… --file proof.json
+  stele tx --rpc http://127.0.0.1:8545 follow --from 1")]
+pub struct TxArgs {
+    /// RPC address of a node. Default: that of the first validator of --genesis.
+    #[arg(long, value_name = "URL", global = true)]
+    rpc: Option<String>,
+    /// The ledger's genesis: with it, a node of another ledger is not believed.
+    #[arg(long, value_name = "FILE", global = true)]
+    genesis: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Action {
+    /// Move an amount to another account.
+    #[command(after_help = "Example:
+  stele tx --rpc http://127.0.0.1:8545 transfer --to stele1… --amount 5 --key my.key --passphrase-file my.pass")]
+    Transfer(send::TransferArgs),
+    /// Put the digest of a file on the ledger, with the time of its commit.
+    #[command(after_help = "Only the digest leaves this machine, not the file.
+
+Example:
+  stele tx --rpc http://127.0.0.1:8545 certify contract.pdf --key my.key --passphrase-file my.pass")]
+    Certify(send::CertifyArgs),
+    /// Show an account.
+    Account {
+        /// Its address.
+        address: Address,
+    },
+    /// Show what became of a transaction.
+    Transaction {
+        /// Its id, `sha256:` and 64 digits.
+        #[arg(value_parser = transaction_id)]
+        id: TransactionId,
+    },
+    /// Show a ledger header.
+    Header {
+        /// Its height. Default: the latest.
+        #[arg(value_parser = height)]
+        height: Option<Height>,
+    },
+    /// List the transactions that certify a document.
+    Document {
+        /// A file, or its digest.
+        document: String,
+    },
+    /// Prove what became of a transaction, up to the signatures of the validators in --genesis.
+    Proof(prove::ProofArgs),
+    /// Print headers, or receipts, as they come.
+    Follow(ask::FollowArgs),
+    /// Show how the node is doing.
+    Status,
+}
+
+fn transaction_id(text: &str) -> Result<TransactionId, String> {
+    text.parse().map(TransactionId).map_err(|_| "expected `sha256:` and 64 hexadecimal digits".to_owned())
+}
+
+fn height(text: &str) -> Result<Height, std::num::ParseIntError> {
+    text.parse().map(Height)
+}
+
+fn digest(text: &str) -> Result<Digest, String> {
+    text.parse().map_err(|_| "expected `sha256:` and 64 hexadecimal digits".to_owned())
+}
+
+/// Runs `stele tx`.
+///
+/// # Errors
+/// In words for the terminal.
+pub async fn run(args: TxArgs) -> miette::Result<()> {
+    let genesis = args.genesis.as_deref().map(genesis::read).transpose()?;
+    let context = Context { rpc: args.rpc, genesis, json: args.json };
+    match args.action {
+        Action::Transfer(transfer) => send::transfer(&context, transfer).await,
+        Action::Certify(certify) => send::certify(&context, certify).await,
+        Action::Account { address } => ask::account(&context, address).await,
+        Action::Transaction { id } => ask::transaction(&context, id).await,
+        Action::Header { height } => ask::header(&context, height).await,
+        Action::Document { document } => ask::document(&context, &document).await,
+        Action::Proof(proof) => prove::prove(&context, proof).await,
+        Action::Follow(follow) => ask::follow(&context, follow).await,
+        Action::Status => ask::status(&context).await,
+    }
+}
+
+/// What all of them share.
+struct Context {
+    rpc: Option<String>,
+    genesis: Option<Genesis>,
+    json: bool,
+}
+
+impl Context {
+    fn rpc(&self) -> miette::Result<RpcClient> {
+        let first = || Some(format!("http://{}", self.genesis.as_ref()?.validators.first()?.rpc_address));
+        let url = self.rpc.clone().or_else(first).ok_or_else(|| {
+            miette!(
+                help = "give --rpc http://HOST:PORT, or --genesis FILE; `stele devnet --keep` prints the addresses of its nodes",
+                "which node?"
+            )
+        })?;
+        RpcClient::new(&url).map_err(explain)
+    }
+
+    /// The ledger: that of genesis where it is given, and the node must belong to it; otherwise the node's.
+    async fn chain(&self, rpc: &RpcClient) -> miette::Result<ChainId> {
+        let told = rpc.chain().await.map_err(explain)?.chain;
+        match &self.genesis {
+            Some(genesis) if genesis.chain_id() != told => Err(miette!(
+                help = "check --rpc and --genesis",
+                "{} belongs to ledger {told}, not to that of the genesis, {}",
+                rpc.url(),
+                genesis.chain_id()
+            )),
+            _ => Ok(told),
+        }
+    }
+
+    /// Prints JSON, or words.
+    fn print(&self, value: &impl serde::Serialize, words: impl FnOnce() -> String) -> miette::Result<()> {
+        if self.json {
+            let text = serde_json::to_string(value).map_err(|error| miette!("the answer is no JSON: {error}"))?;
+            println!("{text}");
+        } else {
+            println!("{}", words());
+        }
+        Ok(())
+    }
+}
+
+/// An error of the RPC, with what to do next.
+fn explain(error: RpcError) -> Report {
+    let help = match &error {
+        RpcError::Url { .. } => "give --rpc as http://HOST:PORT",
+        RpcError::Unreachable { .. } => {
+            "is the node running, and is --rpc its RPC address (rpc_address in genesis.toml)?"
+        }
+        RpcError::TimedOut { .. } => "the node may be overloaded; try again, or ask another one",
+        RpcError::Refused(_) => "the transaction is as if it had never been sent",
+        RpcError::Busy { .. } => "try again, or send to another node",
+        RpcError::Answer { .. } | RpcError::Unreadable { .. } => {
+            "node and client may be of different versions: compare `stele --version`"
+        }
+    };
+    miette!(help = help, "{error}")
+}

@@ -1,0 +1,142 @@
+//! `stele tx proof`: fetches a proof and checks it here, against the validators of genesis. The node is not believed.
+
+use super::{Context, explain, say, transaction_id};
+use clap::Args;
+use client::rpc::{OutcomeInfo, ProofInfo};
+use client::{RpcClient, VerifiedReceipt, verify_proof};
+use miette::{IntoDiagnostic, WrapErr, miette};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use types::{Certificate, ChainId, Committee, TransactionId};
+
+/// A certificate follows its height within a round or two.
+const PATIENCE: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(100);
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "A saved proof is all that a third party needs, besides genesis.toml: no node, no network.
+
+Examples:
+  stele tx --genesis genesis.toml proof sha256:…                       ask the first validator, check the answer
+  stele tx --genesis genesis.toml proof sha256:… --save proof.json     and keep the proof
+  stele tx --genesis genesis.toml proof sha256:… --file proof.json     check a proof that was kept")]
+pub struct ProofArgs {
+    /// The transaction, `sha256:` and 64 digits.
+    #[arg(value_parser = transaction_id)]
+    id: TransactionId,
+    /// Write the proof to this file, once it holds.
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    save: Option<PathBuf>,
+    /// Check the proof in this file instead of asking a node.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+/// What was proven.
+#[derive(Serialize)]
+struct Proven {
+    proven: bool,
+    chain: ChainId,
+    transaction: TransactionId,
+    height: u64,
+    index: u32,
+    outcome: OutcomeInfo,
+    time_ms: u64,
+    signers: Vec<String>,
+    stake: u64,
+    stake_needed: u64,
+    stake_total: u64,
+}
+
+pub(super) async fn prove(context: &Context, args: ProofArgs) -> miette::Result<()> {
+    let genesis = context.genesis.as_ref().ok_or_else(|| {
+        miette!(
+            help = "give --genesis FILE, from a source that you trust: a proof is worth as much as the list of validators it is checked against",
+            "a proof cannot be checked without the genesis of its ledger"
+        )
+    })?;
+    let (chain, committee) = (genesis.chain_id(), genesis.committee().into_diagnostic()?);
+    let proof = match &args.file {
+        Some(path) => {
+            let about = || format!("cannot read the proof in {}", path.display());
+            let text = std::fs::read_to_string(path).into_diagnostic().wrap_err_with(about)?;
+            serde_json::from_str(&text).into_diagnostic().wrap_err_with(about)?
+        }
+        None => fetch(&context.rpc()?, &args.id).await?,
+    };
+    let verified = verify_proof(&proof, &args.id, chain, &committee).map_err(|error| {
+        miette!(help = "do not rely on what this proof claims; ask another node", "the proof does not hold: {error}")
+    })?;
+    if let Some(path) = &args.save {
+        let text = serde_json::to_string_pretty(&proof).into_diagnostic()?;
+        std::fs::write(path, text + "\n")
+            .into_diagnostic()
+            .wrap_err_with(|| format!("cannot write {}", path.display()))?;
+    }
+    let proven = describe(&args.id, chain, &committee, &proof, verified)?;
+    context.print(&proven, || {
+        format!(
+            "PROVEN: transaction {}\nwas {} at height {}, position {}, at {}\non ledger {}.\n\
+             The header of that height is signed by {}: stake {} of {}, where {} are needed.",
+            proven.transaction,
+            say::outcome(proven.outcome),
+            proven.height,
+            proven.index,
+            say::time(proven.time_ms),
+            proven.chain,
+            proven.signers.join(", "),
+            proven.stake,
+            proven.stake_total,
+            proven.stake_needed
+        )
+    })
+}
+
+/// Asks for the proof, for as long as the certificate may still be on its way.
+async fn fetch(rpc: &RpcClient, id: &TransactionId) -> miette::Result<ProofInfo> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(proof) = rpc.proof(id).await.map_err(explain)? {
+            return Ok(proof);
+        }
+        if rpc.transaction(id).await.map_err(explain)?.is_none() {
+            return Err(miette!(
+                help = "it may still be queued, may have expired, or may never have been sent",
+                "the node knows no executed transaction {id}"
+            ));
+        }
+        if Instant::now() > deadline {
+            return Err(miette!(
+                help = "certificates need the votes of validators with stake ≥ Q; are enough of them running?",
+                "transaction {id} was executed, and its height has no certificate yet"
+            ));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+fn describe(
+    id: &TransactionId,
+    chain: ChainId,
+    committee: &Committee,
+    proof: &ProofInfo,
+    verified: VerifiedReceipt,
+) -> miette::Result<Proven> {
+    let certificate: Certificate = proof.certificate.decode().into_diagnostic()?;
+    let signers = certificate.statements.iter().filter_map(|statement| committee.authority(statement.author));
+    let (names, stakes): (Vec<_>, Vec<_>) = signers.map(|signer| (signer.name.clone(), signer.stake.0)).unzip();
+    Ok(Proven {
+        proven: true,
+        chain,
+        transaction: *id,
+        height: verified.height.0,
+        index: verified.index,
+        outcome: verified.outcome.into(),
+        time_ms: verified.time.0,
+        signers: names,
+        stake: stakes.iter().sum(),
+        stake_needed: committee.quorum().0,
+        stake_total: committee.total_stake().0,
+    })
+}
