@@ -13,7 +13,7 @@ pub(crate) fn transfer(from: Option<Account>, to: Option<Account>, amount: u64) 
     let debited = from.balance.checked_sub(amount).ok_or(Reject::Overdraft)?;
     let credited = to.balance.checked_add(amount).ok_or(Reject::BalanceOverflow)?;
     Ok((
-        Account { balance: debited, transfers_out: from.transfers_out + 1 },
+        Account { balance: debited, transfers_out: from.transfers_out.wrapping_add(1) },
         Account { balance: credited, transfers_out: to.transfers_out },
     ))
 }

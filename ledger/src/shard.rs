@@ -199,10 +199,11 @@ impl Shard {
     }
 
     /// Second-chance eviction down to the capacity. Accounts that storage may not hold yet stay, so the cache can be
-    /// larger by what was changed and not persisted; the work is bounded all the same.
+    /// larger by what was changed and not persisted; the work is bounded by that of the commit before.
     fn evict(&mut self) {
         let over = self.entries.len().saturating_sub(self.capacity);
-        let (mut steps, mut evicted) = (4 * over, 0);
+        let steps_max = 4 * self.working.len() + 1_024;
+        let (mut steps, mut evicted) = (steps_max.min(4 * over), 0);
         while evicted < over && steps > 0 {
             steps -= 1;
             if self.hand >= self.entries.len() {

@@ -1,7 +1,7 @@
 //! A ledger that continues from a checkpoint at any height makes the headers it would have made.
 
-use crate::workload::Mix;
-use ledger::{Executed, Ledger, LedgerCheckpoint, LedgerOptions, LiveBucket, MemoryState, ResumeError};
+use crate::workload::{Dice, Mix};
+use ledger::{Account, Executed, Ledger, LedgerCheckpoint, LedgerOptions, LiveBucket, MemoryState, ResumeError};
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -116,4 +116,51 @@ fn a_damaged_checkpoint_is_a_decode_error_and_no_panic() {
         assert!(LedgerCheckpoint::from_bytes(&bytes[..length]).is_err());
     }
     assert!(LedgerCheckpoint::from_bytes(&[&bytes[..], &[0]].concat()).is_err());
+}
+
+/// Bytes either are the one encoding of a value or none.
+fn canonical_or_refused<T: Decode + Encode>(bytes: &[u8]) {
+    if let Ok(value) = T::from_bytes(bytes) {
+        assert_eq!(value.to_bytes(), bytes);
+    }
+}
+
+#[test]
+fn damaged_and_random_bytes_are_refused_or_are_another_value() {
+    let workload = mix().build();
+    let state = Arc::new(MemoryState::default());
+    let (mut ledger, start) =
+        Ledger::genesis(&workload.genesis, SHARDS, state.clone(), LedgerOptions::default()).unwrap();
+    state.apply(&start.accounts);
+    let executed: Vec<_> = workload.commits.into_iter().map(|input| ledger.execute(input).unwrap()).collect();
+    let bucket = executed.iter().find_map(|executed| executed.live.added.clone()).unwrap().to_bytes();
+    let checkpoint = ledger.checkpoint().to_bytes();
+    let mut dice = Dice(5);
+    for _ in 0..4_000 {
+        let mut damaged = if dice.percent(50) { bucket.clone() } else { checkpoint.clone() };
+        for _ in 0..1 + dice.below(3) {
+            // Most of a checkpoint is lanes, where any byte will do; the damage is to the front, where the structure is.
+            let at = dice.below(damaged.len().min(400));
+            damaged[at] ^= 1 << dice.below(8);
+        }
+        damaged.truncate(damaged.len() - if dice.percent(30) { dice.below(damaged.len()) } else { 0 });
+        canonical_or_refused::<LiveBucket>(&damaged);
+        canonical_or_refused::<LedgerCheckpoint>(&damaged);
+        canonical_or_refused::<Account>(&damaged[..damaged.len().min(dice.below(40))]);
+    }
+    // A length that lies is refused before anything of that size is allocated.
+    let mut lying = bucket.clone();
+    lying[16..20].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert!(LiveBucket::from_bytes(&lying).is_err());
+}
+
+#[test]
+fn a_ledger_can_be_moved_to_the_thread_that_executes() {
+    fn sendable<T: Send>(_: &T) {}
+    fn shareable<T: Send + Sync>(_: &T) {}
+    let workload = mix().build();
+    let state = Arc::new(MemoryState::default());
+    let (ledger, _) = Ledger::genesis(&workload.genesis, SHARDS, state, LedgerOptions::default()).unwrap();
+    sendable(&ledger);
+    shareable(&ledger.screen());
 }
