@@ -29,6 +29,10 @@ impl AuthoritySet {
         self.0[word] |= bit;
         fresh
     }
+
+    pub fn contains(&self, member: AuthorityIndex) -> bool {
+        self.0[member.index() / 64] & (1u64 << (member.index() % 64)) != 0
+    }
 }
 
 /// A block and what is known of it.

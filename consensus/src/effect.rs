@@ -24,7 +24,8 @@ pub enum Effect {
         /// The block.
         header: Arc<BlockHeader>,
     },
-    /// Send history that a peer is not known to have, lowest round first (CONSENSUS.md §2.9.2).
+    /// Send history that a peer is not known to have, lowest round first (CONSENSUS.md §2.9.2). The driver does well to
+    /// add payloads that are small: the peer would ask for them next.
     Push {
         /// The peer.
         to: AuthorityIndex,

@@ -48,8 +48,11 @@ pub struct Core {
     pub(crate) outstanding: Option<Round>,
     /// Proofs to carry in the next own block.
     pub(crate) evidence: VecDeque<Evidence>,
-    /// Whose equivocation was reported.
-    pub(crate) reported: Vec<bool>,
+    /// In which round each author's equivocation was last reported.
+    pub(crate) reported: Vec<Option<Round>>,
+    /// For each author and peer, how many more of the author's headers are pushed to the peer at once, because it was
+    /// seen to lack one.
+    pub(crate) lacking: Vec<Vec<u8>>,
     /// Highest round that each author signed for, accepted or not.
     pub(crate) seen: Vec<Round>,
     pub(crate) lagging_said_ms: Option<u64>,
@@ -77,7 +80,8 @@ impl Core {
             last_own: None,
             outstanding: None,
             evidence: VecDeque::new(),
-            reported: vec![false; size],
+            reported: vec![None; size],
+            lacking: vec![vec![0; size]; size],
             seen: vec![Round(0); size],
             lagging_said_ms: None,
             wake_ms: Some(now_ms),
@@ -95,6 +99,7 @@ impl Core {
             Input::Proposed { header } => self.on_proposed(header, now_ms, effects),
             Input::Pending { local } => self.pacemaker.set_pending(local),
             Input::Adopt { record, headers } => self.on_adopt(record, headers, effects),
+            Input::Asked { peer, refs } => self.on_asked(peer, &refs),
             Input::PeerUp { peer } => self.on_peer_up(peer, effects),
             Input::PeerDown { peer } => self.synchronizer.set_up(peer, false),
             Input::Rtt { peer, one_way_us } => {

@@ -39,6 +39,14 @@ pub enum Input {
         /// Headers of its blocks; those in the DAG may be left out.
         headers: Vec<Arc<BlockHeader>>,
     },
+    /// A peer asked for headers. The driver answers it with [`Core::headers_above`](crate::Core::headers_above) and from
+    /// its log; the core learns which links are bad.
+    Asked {
+        /// The peer.
+        peer: AuthorityIndex,
+        /// What it asked for.
+        refs: Vec<BlockRef>,
+    },
     /// A link to a peer is up.
     PeerUp {
         /// The peer.

@@ -8,7 +8,8 @@
 //! its author, in the commit that orders it. Every `schedule_interval_commits` commits the scores of the last
 //! `schedule_window_commits` are added up, and authors who scored less than three quarters of the best lose their
 //! right, lowest first, while their stake together stays ≤ f. Without that margin an honest committee would reshuffle
-//! its leaders at every recomputation for a vote or two.
+//! its leaders at every recomputation for a vote or two. Before them go those against whom a commit of the window holds
+//! a proof of equivocation, within the same bound (§0.6).
 
 use crate::config::Config;
 use std::collections::VecDeque;
@@ -33,8 +34,29 @@ pub struct ScheduleState {
     leaders: VecDeque<BlockRef>,
     /// Who may not lead, in order.
     excluded: Vec<AuthorityIndex>,
+    /// Proven equivocators, in order of index, each with the commits for which the proof still counts.
+    convicted: Vec<Conviction>,
     /// Commits since the last recomputation.
     since_recompute: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Conviction {
+    author: AuthorityIndex,
+    commits_left: u64,
+}
+
+impl Encode for Conviction {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.author.encode(out);
+        self.commits_left.encode(out);
+    }
+}
+
+impl Decode for Conviction {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { author: AuthorityIndex::decode(reader)?, commits_left: u64::decode(reader)? })
+    }
 }
 
 impl Encode for ScheduleState {
@@ -48,6 +70,7 @@ impl Encode for ScheduleState {
         count(self.leaders.len()).encode(out);
         self.leaders.iter().for_each(|leader| leader.encode(out));
         types::codec::put_list(out, &self.excluded);
+        types::codec::put_list(out, &self.convicted);
         self.since_recompute.encode(out);
     }
 }
@@ -63,6 +86,7 @@ impl Decode for ScheduleState {
             scores,
             leaders: reader.list("leaders", SCORED_LEADERS)?.into(),
             excluded: reader.list("excluded", COMMITTEE_MAX)?,
+            convicted: reader.list("convicted", COMMITTEE_MAX)?,
             since_recompute: u64::decode(reader)?,
         })
     }
@@ -101,7 +125,8 @@ impl LeaderSchedule {
         let fits = state.scores.iter().all(|scores| scores.len() == size)
             && state.scores.len() <= schedule.window
             && state.excluded.iter().all(|author| author.index() < size)
-            && state.excluded.is_sorted();
+            && state.excluded.is_sorted()
+            && state.convicted.iter().all(|conviction| conviction.author.index() < size);
         let excluded: u64 = state.excluded.iter().map(|author| schedule.committee.stake(*author).0).sum();
         if !fits || excluded > schedule.committee.faulty_max().0 {
             return None;
@@ -144,6 +169,7 @@ impl LeaderSchedule {
                 scores[header.author().index()] += self.committee.stake(leaders[position].author).0;
             }
         }
+        self.convict(headers);
         let state = &mut self.state;
         state.scores.push_back(scores.into());
         state.leaders.push_back(record.leader);
@@ -171,6 +197,21 @@ impl LeaderSchedule {
         &self.state
     }
 
+    /// Proofs count for the commits of a window, from the last one on that holds one.
+    fn convict(&mut self, headers: &[Arc<BlockHeader>]) {
+        let convicted = &mut self.state.convicted;
+        convicted.iter_mut().for_each(|conviction| conviction.commits_left = conviction.commits_left.saturating_sub(1));
+        convicted.retain(|conviction| conviction.commits_left > 0);
+        let commits_left = self.window as u64;
+        for evidence in headers.iter().flat_map(|header| &header.body().misbehaviour) {
+            let author = evidence.culprit();
+            match convicted.binary_search_by_key(&author, |conviction| conviction.author) {
+                Ok(position) => convicted[position].commits_left = commits_left,
+                Err(position) => convicted.insert(position, Conviction { author, commits_left }),
+            }
+        }
+    }
+
     fn recompute(&mut self) -> bool {
         let sum = |author: AuthorityIndex| -> u128 {
             self.state.scores.iter().map(|scores| u128::from(scores[author.index()])).sum()
@@ -179,10 +220,15 @@ impl LeaderSchedule {
             self.committee.indices().map(|author| (sum(author), author)).collect();
         ranking.sort_unstable();
         let best = ranking.last().map_or(0, |(score, _)| *score);
-        let (mut excluded, mut stake) = (Vec::new(), 0);
-        for (score, author) in ranking {
+        let low = ranking.iter().filter(|(score, _)| score * 4 < best * 3).map(|(_, author)| *author);
+        let convicted = self.state.convicted.iter().map(|conviction| conviction.author);
+        let (mut excluded, mut stake): (Vec<AuthorityIndex>, u64) = (Vec::new(), 0);
+        for author in convicted.chain(low) {
             let with = stake + self.committee.stake(author).0;
-            if score * 4 >= best * 3 || with > self.committee.faulty_max().0 {
+            if excluded.contains(&author) {
+                continue;
+            }
+            if with > self.committee.faulty_max().0 {
                 break;
             }
             excluded.push(author);

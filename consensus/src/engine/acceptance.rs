@@ -127,8 +127,12 @@ impl Core {
             }
         }
         if !has_payload {
-            let pushed = self.synchronizer.is_up(block.author);
-            let patience = if pushed { u64::from(self.config.pacing.payload_patience_ms) } else { 0 };
+            // The author pushes payloads behind headers; a header that came from another is a sign that he does not.
+            let patience = match self.config.pacing.payload_patience_ms {
+                _ if !self.synchronizer.is_up(block.author) => 0,
+                patience if from == block.author => u64::from(patience),
+                patience => u64::from(patience) / 4,
+            };
             self.synchronizer.want_payload(block, from, now_ms + patience);
         }
         self.note_lag(now_ms, effects);
@@ -140,14 +144,18 @@ impl Core {
         Round(reached.0.saturating_add(self.config.parameters.gc_depth_rounds))
     }
 
-    /// Looks for another block of the same author and round; returns how many there are.
+    /// Looks for another block of the same author and round; returns how many there are. One proof per author is
+    /// reported for each window of the schedule, which is how long it counts.
     fn report_equivocation(&mut self, header: &Arc<BlockHeader>, effects: &mut Vec<Effect>) -> usize {
         let (round, author) = (header.round(), header.author());
         let accepted = self.dag.entries(round, author).iter().map(|entry| &entry.header);
         let mut others = accepted.chain(self.suspended.twins(round, author));
         let Some(other) = others.next() else { return 0 };
         let (other, count) = (other.clone(), 1 + others.count());
-        if !std::mem::replace(&mut self.reported[author.index()], true) {
+        let due = self.reported[author.index()]
+            .is_none_or(|reported| round.0 > reported.0 + self.config.parameters.schedule_window_commits);
+        if due {
+            self.reported[author.index()] = Some(round);
             let signed = |header: &BlockHeader| (*header.statement(), header.signature().clone());
             let (first, second) = if other.digest() < header.digest() {
                 (signed(&other), signed(header))

@@ -1,5 +1,6 @@
 //! Giving peers what they lack, and asking them for what is missing here (CONSENSUS.md §2.9).
 
+use crate::dag::Place;
 use crate::effect::Effect;
 use crate::engine::Core;
 use std::collections::BTreeMap;
@@ -8,6 +9,10 @@ use types::{AuthorityIndex, BlockHeader, BlockRef, Round};
 
 /// Rounds below an own block that are looked through for history to push.
 const PUSH_ROUNDS: u64 = 10;
+/// Headers of an author that are pushed at once to a peer that lacked one of his.
+const LACKING_PUSHES: u8 = 64;
+/// The same for a peer that asked for one, which happens to good links too, when messages cross.
+const ASKED_PUSHES: u8 = 8;
 /// Most headers pushed to one peer with one own block.
 const PUSH_HEADERS_MAX: usize = 128;
 
@@ -38,6 +43,16 @@ impl Core {
         found.into_values().take(count_max).collect()
     }
 
+    /// What a peer asks for it lacks, and probably the author's next blocks too.
+    pub(crate) fn on_asked(&mut self, peer: AuthorityIndex, refs: &[BlockRef]) {
+        for block in refs {
+            let peers = self.lacking.get_mut(block.author.index());
+            if let Some(left) = peers.and_then(|peers| peers.get_mut(peer.index())) {
+                *left = left.saturating_add(ASKED_PUSHES).min(LACKING_PUSHES);
+            }
+        }
+    }
+
     pub(crate) fn on_peer_up(&mut self, peer: AuthorityIndex, effects: &mut Vec<Effect>) {
         self.synchronizer.set_up(peer, true);
         if let Some(header) = &self.last_own
@@ -47,17 +62,17 @@ impl Core {
         }
     }
 
-    /// Pushes what the peers' own blocks show that they lacked: headers at least two rounds below the own block of
-    /// `round`. A header one round below is still on its way from its author; pushing it too would send every header n
-    /// times, and a peer that lacks it asks at once.
+    /// Pushes history of the own block of `round` to peers that lack blocks of its author: their own block, two rounds
+    /// higher, does not include one, or they asked for one. Pushing everything that a peer is not known to have would
+    /// send each header n times, since most are still on their way from their authors.
     pub(crate) fn push_history(&mut self, round: Round, effects: &mut Vec<Effect>) {
         let me = self.config.me;
         let mut pushes: Vec<Vec<Arc<BlockHeader>>> = vec![Vec::new(); self.config.committee.size()];
         let first = round.saturating_sub(PUSH_ROUNDS).max(self.dag.gc_round().next());
-        for below in first.0..round.0.saturating_sub(1) {
-            for author in self.config.committee.indices() {
+        for below in first.0..round.0 {
+            for author in self.config.committee.indices().filter(|author| *author != me) {
                 for twin in 0..self.dag.entries(Round(below), author).len() {
-                    self.push_block(crate::dag::Place { round: Round(below), author, twin }, me, &mut pushes);
+                    self.push_block(Place { round: Round(below), author, twin }, &mut pushes);
                 }
             }
         }
@@ -68,18 +83,27 @@ impl Core {
         }
     }
 
-    fn push_block(&mut self, place: crate::dag::Place, me: AuthorityIndex, pushes: &mut [Vec<Arc<BlockHeader>>]) {
+    fn push_block(&mut self, place: Place, pushes: &mut [Vec<Arc<BlockHeader>>]) {
         let entry = self.dag.entry(place);
-        if !entry.mine || place.author == me {
+        if !entry.mine {
             return;
         }
         let mut known = entry.known;
+        let lacking = &mut self.lacking[place.author.index()];
         for peer in self.config.committee.indices() {
             let queue = &mut pushes[peer.index()];
-            let wanted = peer != me && self.synchronizer.is_up(peer) && queue.len() < PUSH_HEADERS_MAX;
-            if wanted && known.insert(peer) {
-                queue.push(entry.header.clone());
+            let reachable = peer != self.config.me && self.synchronizer.is_up(peer);
+            if !reachable || queue.len() >= PUSH_HEADERS_MAX || known.contains(peer) {
+                continue;
             }
+            let left = &mut lacking[peer.index()];
+            if self.dag.frontier()[peer.index()].0 > place.round.0 + 1 {
+                *left = LACKING_PUSHES;
+            }
+            let Some(fewer) = left.checked_sub(1) else { continue };
+            *left = fewer;
+            known.insert(peer);
+            queue.push(entry.header.clone());
         }
         self.dag.entry_mut(place).known = known;
     }

@@ -119,6 +119,7 @@ pub(crate) struct Agreement {
     commits: Vec<(Digest, Digest)>,
     output: BTreeMap<(Round, AuthorityIndex), BlockRef>,
     own: BTreeMap<(Round, AuthorityIndex), Digest>,
+    checkpoint_bytes_max: usize,
 }
 
 impl Agreement {
@@ -130,7 +131,9 @@ impl Agreement {
         checkpoint: &Checkpoint,
     ) -> Result<(), Violation> {
         let height = record.height;
-        let state = Hasher::new("stele/sim-checkpoint/1").with(&checkpoint.to_bytes()).finish();
+        let bytes = checkpoint.to_bytes();
+        self.checkpoint_bytes_max = self.checkpoint_bytes_max.max(bytes.len());
+        let state = Hasher::new("stele/sim-checkpoint/1").with(&bytes).finish();
         match self.commits.get(height.0 as usize - 1) {
             Some((digest, _)) if *digest != record.digest() => Err(Violation::Disagreement { node, height }),
             Some((_, other)) if *other != state => Err(Violation::Checkpoint { node, height }),
@@ -158,6 +161,11 @@ impl Agreement {
     /// The highest commit of any honest node.
     pub fn height(&self) -> Height {
         Height(self.commits.len() as u64)
+    }
+
+    /// The most bytes that a checkpoint took.
+    pub fn checkpoint_bytes_max(&self) -> usize {
+        self.checkpoint_bytes_max
     }
 
     /// Whether a commit output this block.

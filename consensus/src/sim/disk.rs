@@ -124,6 +124,12 @@ impl Disk {
         self.headers.get(block)
     }
 
+    /// Whether the log holds this proposal.
+    pub fn has_proposal(&self, block: &BlockRef) -> bool {
+        let proposed = |record: &Record| matches!(record, Record::Proposed(header) if header.block_ref() == *block);
+        self.log.iter().any(proposed)
+    }
+
     /// Highest commit that no crash can take.
     pub fn durable(&self) -> Height {
         self.durable

@@ -50,7 +50,7 @@ impl Simulation {
                 if !headers.is_empty() {
                     self.send(me, from, Message::Headers(headers));
                 }
-                Ok(())
+                self.step(me, Input::Asked { peer: from, refs })
             }
             Message::RequestPayload(blocks) => {
                 let held = &self.nodes[me.index()].payloads;
@@ -144,7 +144,14 @@ impl Simulation {
                 self.step(me, Input::Pending { local: false })?;
             }
             Effect::Broadcast { header } => return self.broadcast(me, header),
-            Effect::Push { to, headers } => self.send(me, to, Message::Headers(headers)),
+            Effect::Push { to, headers } => {
+                let held = &self.nodes[me.index()].payloads;
+                let loaded = headers.iter().filter(|header| !header.body().payload.is_empty());
+                let payloads: Vec<BlockRef> =
+                    loaded.map(|header| header.block_ref()).filter(|block| held.contains(block)).collect();
+                self.send(me, to, Message::Headers(headers));
+                payloads.into_iter().for_each(|block| self.send(me, to, Message::Payload(block)));
+            }
             Effect::Accepted { header } => {
                 let node = &mut self.nodes[me.index()];
                 node.payloads.insert(header.block_ref());

@@ -99,6 +99,7 @@ impl Simulation {
         let node = &mut nodes[me.index()];
         node.core = None;
         node.disk.crash(rng);
+        node.in_flight.retain(|block, _| node.disk.has_proposal(block));
         node.proposal = None;
         node.timer_us = None;
         node.payloads.clear();
@@ -180,6 +181,11 @@ impl Simulation {
         let mut all: Vec<u64> = self.nodes.iter().flat_map(|node| node.latencies_us.iter().copied()).collect();
         all.sort_unstable();
         all
+    }
+
+    /// The most bytes that a checkpoint took.
+    pub fn checkpoint_bytes_max(&self) -> usize {
+        self.agreement.checkpoint_bytes_max()
     }
 
     /// Digest over everything that happened, in order.
