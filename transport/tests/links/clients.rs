@@ -102,7 +102,7 @@ fn a_slow_client_is_dropped_and_another_is_not_disturbed() {
 fn a_client_is_held_back_while_the_node_does_not_listen() {
     simulate(async {
         let net = Net::new(1, Weather::CALM);
-        let lanes = EventLimits { events: 8, bytes: 64 * 1024 };
+        let lanes = EventLimits { events: 1000, bytes: 64 * 1024 };
         let (_server, mut events) = server(&net, limits(), lanes).await;
         let link = client(&net, 1, limits()).await.unwrap();
         let mut sent = 0;
@@ -111,6 +111,9 @@ fn a_client_is_held_back_while_the_node_does_not_listen() {
             assert!(sent < 1000, "nothing holds the client back");
         }
         assert!(link.queued_bytes() <= 256 * 1024);
+        // The queue, the window at both ends, the lane, and what is in hand in between.
+        let bound = (256 + 2 * 64 + 64 + 4 * 16) * 1024;
+        assert!(sent as usize * 16 * 1024 <= bound, "{sent} frames were taken in");
         opened(&mut events).await;
         for i in 0..sent {
             let Some(ClientEvent::Batch { frame, .. }) = events.recv().await else { panic!("a batch") };

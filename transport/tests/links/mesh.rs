@@ -45,35 +45,33 @@ fn four_validators_exchange_frames_in_order_within_each_class() {
     });
 }
 
-/// 1 MiB of payload at 10 Mbit/s takes 0.84 s; a header queued behind it must not.
+/// 1 MiB of payload at 10 Mbit/s takes 0.84 s. Half a MiB of headers, queued behind it, must not wait for it, nor share
+/// the path with it.
 #[test]
-fn a_header_overtakes_a_backlog_of_payloads() {
+fn headers_overtake_a_backlog_of_payloads_and_payloads_one_of_bulk() {
     simulate(async {
-        let weather = Weather { bits_per_second: 10e6, ..Weather::CALM };
-        let net = Net::new(1, weather);
+        let net = Net::new(1, Weather { bits_per_second: 10e6, ..Weather::CALM });
         let (a, mut b) = pair(&net, |_| {}).await;
         for i in 0..16 {
             a.mesh.send(1, Class::Sync, numbered(i, 64 * 1024)).unwrap();
             a.mesh.send(1, Class::Payload, numbered(i, 64 * 1024)).unwrap();
         }
-        let start = tokio::time::Instant::now();
         tokio::time::sleep(Duration::from_millis(100)).await;
-        a.mesh.send(1, Class::Header, numbered(7, 300)).unwrap();
-        let mut order = Vec::new();
-        let mut header_after = None;
-        for _ in 0..33 {
-            let (_, class, _) = b.frame().await;
-            if class == Class::Header {
-                header_after = Some(start.elapsed());
-            }
-            order.push(class);
+        for i in 0..8 {
+            a.mesh.send(1, Class::Header, numbered(i, 64 * 1024)).unwrap();
         }
-        let header_at = order.iter().position(|c| *c == Class::Header).unwrap();
-        assert!(header_at < 8, "the header came as number {header_at}");
-        assert!(header_after.unwrap() < Duration::from_millis(250), "the header took {header_after:?}");
-        let last_payload = order.iter().rposition(|c| *c == Class::Payload).unwrap();
-        let early_syncs = order[..last_payload].iter().filter(|c| **c == Class::Sync).count();
-        assert!(early_syncs <= 3, "{early_syncs} bulk frames left before the payloads had");
+        let mut order = Vec::new();
+        for _ in 0..40 {
+            order.push(b.frame().await.1);
+        }
+        let before_the_last = |class: Class, of: Class| {
+            let last = order.iter().rposition(|c| *c == of).unwrap();
+            order[..last].iter().filter(|c| **c == class).count()
+        };
+        // What the network had taken in before may come first.
+        assert!(before_the_last(Class::Payload, Class::Header) <= 4, "{order:?}");
+        assert!(before_the_last(Class::Sync, Class::Header) <= 3, "{order:?}");
+        assert!(before_the_last(Class::Sync, Class::Payload) <= 3, "{order:?}");
     });
 }
 
@@ -81,7 +79,7 @@ fn a_header_overtakes_a_backlog_of_payloads() {
 fn a_stalled_reader_makes_send_return_full_and_nothing_is_lost_when_it_wakes() {
     simulate(async {
         let net = Net::new(1, Weather::CALM);
-        let lanes = EventLimits { events: 16, bytes: 128 * 1024 };
+        let lanes = EventLimits { events: 1000, bytes: 128 * 1024 };
         let mut a = Node::start(&net, 0, 2, |c| c.limits = tight()).await;
         let mut b = Node::start_with(&net, 1, 2, lanes, |c| c.limits = tight()).await;
         a.up().await;
