@@ -2,8 +2,9 @@
 
 use crate::client::SignerClient;
 use crate::error::{ConfigError, Fault, SignError, StoreError};
+use crate::signer::PublicKeys;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
@@ -23,13 +24,36 @@ pub enum SpawnError {
     Start(StoreError),
     /// It stopped with an exit status that says nothing.
     #[error("the signer did not start: {0}")]
-    Died(std::process::ExitStatus),
+    Died(ExitStatus),
     /// It does not listen in time.
     #[error("the signer does not listen after {0:?}")]
     Silent(Duration),
+    /// It ended well and printed no public keys.
+    #[error("the command is not a generation of keys")]
+    NoKeys,
     /// It listens, and answers wrongly.
     #[error(transparent)]
     Answer(SignError),
+}
+
+/// Runs a command that is a [`crate::command::Command::Generate`], and reads the public keys that it prints. A token's
+/// keys are made so, because a process can load its module once.
+///
+/// # Errors
+/// [`SpawnError`].
+pub fn generate(command: &mut Command) -> Result<PublicKeys, SpawnError> {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let output = command.output().map_err(SpawnError::NotRun)?;
+    if !output.status.success() {
+        return Err(ended(output.status));
+    }
+    let text = String::from_utf8(output.stdout).map_err(|_| SpawnError::NoKeys)?;
+    toml::from_str(&text).map_err(|_| SpawnError::NoKeys)
+}
+
+fn ended(status: ExitStatus) -> SpawnError {
+    let reason = status.code().and_then(StoreError::from_exit_status);
+    reason.map_or(SpawnError::Died(status), SpawnError::Start)
 }
 
 /// A running signer process. It ends when this is dropped, and also when the process that holds this dies, since its
@@ -69,8 +93,7 @@ impl SignerChild {
                 Err(error) => return Err(SpawnError::Answer(error)),
             }
             if let Some(status) = signer.child.try_wait().map_err(SpawnError::NotRun)? {
-                let reason = status.code().and_then(StoreError::from_exit_status);
-                return Err(reason.map_or(SpawnError::Died(status), SpawnError::Start));
+                return Err(ended(status));
             }
             if start.elapsed() > within {
                 return Err(SpawnError::Silent(within));

@@ -22,6 +22,7 @@
 mod atomic_file;
 pub mod child;
 pub mod client;
+pub mod command;
 pub mod config;
 pub mod error;
 pub mod guard;

@@ -48,10 +48,11 @@ pub fn open(config: &Pkcs11Config) -> Result<Keys, StartError> {
 
 /// A private key in a token, with a session of its own.
 struct TokenKey {
+    /// Before the token, so that it is closed before the module is finalised.
+    open: Option<(Session, ObjectHandle)>,
     token: Arc<Token>,
     label: String,
     public: PublicKey,
-    open: Option<(Session, ObjectHandle)>,
     /// After a failure: until when the token is left alone, and how long the pause is.
     resting: Option<(Instant, Duration)>,
 }

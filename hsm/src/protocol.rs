@@ -171,3 +171,102 @@ pub(crate) fn read_frame<T: Decode>(stream: &mut impl Read, length: [u8; 4]) -> 
         None => Err(invalid(DecodeError::Truncated { needed: 1, left: 0 })),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::refusal::Slot;
+    use proptest::prelude::*;
+    use types::block::votes_digest;
+    use types::{AuthorityIndex, ChainId, Digest, Epoch, Height, Round, SecretKey};
+
+    fn requests() -> Vec<Request> {
+        let digest = Digest::sha256(b"any");
+        let votes = vec![HeaderVote { height: Height(1), header: digest }; VOTES_MAX];
+        let statement = RoundStatement {
+            chain: ChainId(digest),
+            epoch: Epoch(1),
+            round: Round(2),
+            author: AuthorityIndex(3),
+            body_digest: digest,
+            votes_digest: votes_digest(&votes),
+        };
+        vec![
+            Request::SignRound { statement, votes },
+            Request::SignHandshake { transcript: vec![1; handshake::CONTENT_MAX] },
+            Request::PublicKeys,
+            Request::Stats,
+        ]
+    }
+
+    fn responses() -> Vec<Response> {
+        let (one, two) = (Digest::sha256(b"one"), Digest::sha256(b"two"));
+        let slot = Slot { epoch: Epoch(1), round: Round(2) };
+        let key = SecretKey::ed25519_from_seed([1; 32]);
+        let refusals = [
+            Refusal::SecondStatement { slot, approved: one, asked: two },
+            Refusal::BelowMark { slot, mark: slot, approved: one, asked: two },
+            Refusal::SecondHeader { height: Height(1), voted: one, asked: two },
+            Refusal::ForgottenHeight { height: Height(1), floor: Height(2) },
+            Refusal::WrongChain { ours: ChainId(one), asked: ChainId(two) },
+            Refusal::WrongEpoch { ours: Epoch(1), asked: Epoch(2) },
+            Refusal::WrongAuthor,
+            Refusal::WrongVotes { named: one, given: two },
+            Refusal::NotAHandshake,
+        ];
+        let mut responses = vec![
+            Response::Signature(key.sign_bytes(b"any")),
+            Response::PublicKeys(PublicKeys { consensus: key.public_key(), transport: key.public_key() }),
+            Response::Stats(Stats { module: "any".to_owned(), refused: 7, ..Stats::default() }),
+            Response::Fault(Fault::Timeout),
+            Response::Config(ConfigError::PinLocked),
+        ];
+        responses.extend(refusals.map(Response::Refused));
+        responses
+    }
+
+    /// Reads back, and no part of it does.
+    fn check<T: Encode + Decode + PartialEq + std::fmt::Debug>(message: &T) {
+        let mut frame = Vec::new();
+        write_frame(&mut frame, message).expect("a vector takes all");
+        let (length, mut rest) = frame.split_first_chunk().expect("a length");
+        assert_eq!(&read_frame::<T>(&mut rest, *length).expect("a whole frame"), message);
+        let bytes = message.to_bytes();
+        for cut in 0..bytes.len() {
+            assert!(T::from_bytes(&bytes[..cut]).is_err());
+        }
+        assert!(T::from_bytes(&[&bytes[..], &[0]].concat()).is_err());
+    }
+
+    #[test]
+    fn every_message_reads_back_and_no_part_of_it_does() {
+        requests().iter().for_each(check);
+        responses().iter().for_each(check);
+    }
+
+    proptest! {
+        #[test]
+        fn altered_and_random_bytes_are_errors_or_canonical(
+            which in any::<prop::sample::Index>(),
+            flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+            noise in prop::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let alter = |mut bytes: Vec<u8>| {
+                for (at, mask) in &flips {
+                    let at = at.index(bytes.len());
+                    bytes[at] ^= mask;
+                }
+                bytes
+            };
+            let (requests, responses) = (requests(), responses());
+            for bytes in [alter(which.get(&requests).to_bytes()), alter(which.get(&responses).to_bytes()), noise] {
+                if let Ok(request) = Request::from_bytes(&bytes) {
+                    prop_assert_eq!(request.to_bytes(), bytes.clone());
+                }
+                if let Ok(response) = Response::from_bytes(&bytes) {
+                    prop_assert_eq!(response.to_bytes(), bytes);
+                }
+            }
+        }
+    }
+}

@@ -75,9 +75,10 @@ impl Service {
         &self.keys
     }
 
-    /// Waits for the statement in the works, if any, and lets no other begin, ever.
+    /// Waits for what is being signed and lets nothing begin, ever: the process can end while other threads live.
     pub(crate) fn stop(&self) {
         std::mem::forget(lock(&self.rounds));
+        std::mem::forget(lock(&self.transport));
     }
 
     fn sign_round(&self, statement: &RoundStatement, votes: &[HeaderVote]) -> Result<Signature, SignError> {

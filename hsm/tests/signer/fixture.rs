@@ -1,11 +1,11 @@
 //! A validator's signer in a temporary directory.
 
-use hsm::child::SpawnError;
+use hsm::child::{self, SpawnError};
 use hsm::config::{KeystoreConfig, Pkcs11Config, consensus_label, transport_label};
 use hsm::{PublicKeys, SignerChild, SignerClient, SignerConfig, StoreConfig, provision, secret, softhsm};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 use types::block::votes_digest;
@@ -54,9 +54,7 @@ impl Validator {
             socket: dir.path().join("signer.sock"),
             store,
         };
-        let output = generate(dir.path(), &config.store);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let keys: PublicKeys = toml::from_str(std::str::from_utf8(&output.stdout).expect("text")).expect("public keys");
+        let keys = generate(dir.path(), &config.store).expect("a new store");
         provision::guard(&config, &keys).expect("new guard");
         Self { dir, config, keys }
     }
@@ -66,7 +64,8 @@ impl Validator {
         let path = self.dir.path().join("signer.toml");
         std::fs::write(&path, toml::to_string(&self.config).expect("serialisable")).expect("own directory");
         let mut command = signer(self.dir.path());
-        command.arg("child").arg(path).stderr(Stdio::null());
+        let arguments = hsm::command::Command::Child { config: path }.arguments();
+        command.args(arguments).stderr(Stdio::null());
         command
     }
 
@@ -99,11 +98,12 @@ impl Validator {
 }
 
 /// Runs the generation of both keys; the SO PIN is used where there is one.
-pub fn generate(dir: &Path, store: &StoreConfig) -> Output {
+pub fn generate(dir: &Path, store: &StoreConfig) -> Result<PublicKeys, SpawnError> {
     let path = dir.join("store.toml");
     std::fs::write(&path, toml::to_string(store).expect("serialisable")).expect("own directory");
-    let so_pin: Option<PathBuf> = Some(dir.join("so-pin")).filter(|path| path.exists());
-    signer(dir).arg("generate").arg(path).args(so_pin).output().expect("the signer runs")
+    let so_pin_file = Some(dir.join("so-pin")).filter(|path| path.exists());
+    let arguments = hsm::command::Command::Generate { store: path, so_pin_file }.arguments();
+    child::generate(signer(dir).args(arguments))
 }
 
 /// A file that its owner alone can read.

@@ -56,8 +56,8 @@ fn an_absent_token_and_an_absent_key_are_told() {
 #[test]
 fn keys_are_never_generated_over_existing_ones() {
     for validator in [Validator::with_softhsm(), Validator::with_keystore()] {
-        let output = generate(validator.dir.path(), &validator.config.store);
-        assert_eq!(output.status.code(), Some(ConfigError::KeyExists.exit_status().into()));
+        let again = generate(validator.dir.path(), &validator.config.store);
+        assert!(matches!(again, Err(SpawnError::Start(StoreError::Config(ConfigError::KeyExists)))), "{again:?}");
         let (_child, client) = validator.start();
         assert_eq!(client.public_keys(), &validator.keys);
     }
