@@ -7,6 +7,12 @@ use std::sync::mpsc::channel;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use storage::log::{Backend, Log, LogOptions};
 
+const BACKENDS: [(&str, Backend, u32); 3] = [
+    ("io_uring_dsync", Backend::IoUring, u32::MAX),
+    ("io_uring_fdatasync", Backend::IoUring, 0),
+    ("threaded", Backend::Threaded, 0),
+];
+
 const IDENTITY: [u8; 32] = [5; 32];
 
 fn directory() -> tempfile::TempDir {
@@ -19,9 +25,9 @@ fn append(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("append");
     for (bytes, count) in [(512usize, 1usize), (512, 8), (512, 128), (128 << 10, 1)] {
         group.throughput(Throughput::Bytes((bytes * count) as u64));
-        for (name, backend) in [("io_uring", Backend::IoUring), ("threaded", Backend::Threaded)] {
+        for (name, backend, dsync_bytes_max) in BACKENDS {
             let dir = directory();
-            let options = LogOptions { backend, ..LogOptions::new(dir.path(), IDENTITY) };
+            let options = LogOptions { backend, dsync_bytes_max, ..LogOptions::new(dir.path(), IDENTITY) };
             let log = Log::open(options, None, &mut |_| Ok(())).expect("a fresh log opens");
             let payload = vec![0xab; bytes];
             let (sender, receiver) = channel();
@@ -46,9 +52,9 @@ fn append(criterion: &mut Criterion) {
 fn stream(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("stream");
     group.throughput(Throughput::Elements(1024));
-    for (name, backend) in [("io_uring", Backend::IoUring), ("threaded", Backend::Threaded)] {
+    for (name, backend, dsync_bytes_max) in BACKENDS {
         let dir = directory();
-        let options = LogOptions { backend, ..LogOptions::new(dir.path(), IDENTITY) };
+        let options = LogOptions { backend, dsync_bytes_max, ..LogOptions::new(dir.path(), IDENTITY) };
         let log = Log::open(options, None, &mut |_| Ok(())).expect("a fresh log opens");
         let (sender, receiver) = channel();
         group.bench_function(name, |bencher| {

@@ -160,13 +160,15 @@ impl StateDb {
     }
 
     /// The last key and value of a family.
-    pub fn last(&self, family: Family) -> Result<Option<(Box<[u8]>, Box<[u8]>)>, StateError> {
+    pub fn last(&self, family: Family) -> Result<Option<KeyValue>, StateError> {
         self.iterator(family, IteratorMode::End).next().transpose()
     }
 
     fn iterator(&self, family: Family, mode: IteratorMode<'_>) -> StateIterator<'_> {
         let mut options = ReadOptions::default();
         options.fill_cache(!matches!(mode, IteratorMode::Start));
+        // From a key, a hashed family gives the keys that share its bucket; only a walk over all is worth sorting for.
+        options.set_total_order_seek(!matches!(mode, IteratorMode::From(..)) || !family.hashed());
         StateIterator(self.db.iterator_cf_opt(self.family(family), options, mode))
     }
 
@@ -213,11 +215,14 @@ impl std::fmt::Debug for StateDb {
     }
 }
 
+/// A key and its value.
+pub type KeyValue = (Box<[u8]>, Box<[u8]>);
+
 /// Keys and values in order.
 pub struct StateIterator<'a>(rocksdb::DBIterator<'a>);
 
 impl Iterator for StateIterator<'_> {
-    type Item = Result<(Box<[u8]>, Box<[u8]>), StateError>;
+    type Item = Result<KeyValue, StateError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         Some(self.0.next()?.map_err(StateError::from))

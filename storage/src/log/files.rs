@@ -95,11 +95,12 @@ impl Files {
 pub struct FileDisk {
     files: Arc<Files>,
     backend: Backend,
+    dsync_bytes_max: u32,
 }
 
 impl FileDisk {
     /// Makes the directory if there is none, locks it and cleans up what was half made.
-    pub fn open(dir: &Path, backend: Backend, lock_wait: Duration) -> Result<Self, LogError> {
+    pub fn open(dir: &Path, backend: Backend, dsync_bytes_max: u32, lock_wait: Duration) -> Result<Self, LogError> {
         fs::create_dir_all(dir).map_err(LogError::io("make the directory of the log"))?;
         let lock = lock(dir, lock_wait)?;
         let probe = dir.join("probe.new");
@@ -121,7 +122,7 @@ impl FileDisk {
             }
         }
         let files = Files { dir: dir.to_owned(), direct, open: Mutex::default(), _lock: lock };
-        Ok(Self { files: Arc::new(files), backend })
+        Ok(Self { files: Arc::new(files), backend, dsync_bytes_max })
     }
 }
 
@@ -231,7 +232,7 @@ impl LogDisk for FileDisk {
         if self.backend == Backend::Threaded {
             return Ok(Box::new(ThreadedIo::new(files, wake)));
         }
-        match UringIo::new(Arc::clone(&files), buffers, depth, wake.try_clone()?) {
+        match UringIo::new(Arc::clone(&files), buffers, depth, self.dsync_bytes_max, wake.try_clone()?) {
             Ok(io) => Ok(Box::new(io)),
             Err(error) if self.backend == Backend::Auto => {
                 tracing::warn!(%error, "io_uring is not available: the log writes with blocking calls");

@@ -217,12 +217,23 @@ pub struct Records<'a> {
     segment: u64,
     offset: u32,
     rest: &'a [u8],
+    checked: bool,
 }
 
 impl<'a> Records<'a> {
     /// Starts at the first record of `body`.
     pub fn new(header: &GroupHeader, body: &'a [u8]) -> Self {
-        Self { segment: header.segment, offset: header.offset.saturating_add(GROUP_HEADER as u32), rest: body }
+        Self {
+            segment: header.segment,
+            offset: header.offset.saturating_add(GROUP_HEADER as u32),
+            rest: body,
+            checked: false,
+        }
+    }
+
+    /// As [`Records::new`], for a group that [`check_group`] has accepted: checksums are not computed again.
+    pub fn of_checked(header: &GroupHeader, body: &'a [u8]) -> Self {
+        Self { checked: true, ..Self::new(header, body) }
     }
 }
 
@@ -234,11 +245,16 @@ impl<'a> Iterator for Records<'a> {
             return None;
         }
         let position = LogPosition { segment: self.segment, offset: self.offset };
-        let Some((_, payload)) = check_record(self.rest, position) else {
+        let length = if self.checked {
+            record_claim(self.rest).map(|(_, length)| length as usize)
+        } else {
+            check_record(self.rest, position).map(|(_, payload)| payload.len())
+        };
+        let split = length.and_then(|length| self.rest.split_at_checked(RECORD_HEADER.saturating_add(length)));
+        let Some((record, rest)) = split else {
             self.rest = &[];
             return Some(None);
         };
-        let (record, rest) = self.rest.split_at(RECORD_HEADER + payload.len());
         self.rest = rest;
         self.offset = self.offset.saturating_add(u32::try_from(record.len()).unwrap_or(u32::MAX));
         Some(Some((position, record)))

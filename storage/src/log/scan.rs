@@ -28,6 +28,9 @@ pub struct Scan {
     pub cut: bool,
 }
 
+/// A valid group: its header, checksum and bytes.
+type Found<'a> = (GroupHeader, u32, &'a [u8]);
+
 /// A window on one segment; reads ahead, so that a scan is one pass of large reads.
 struct Window<'a> {
     disk: &'a dyn LogDisk,
@@ -78,7 +81,7 @@ impl<'a> Window<'a> {
     }
 
     /// The valid group at `offset`, with its bytes and checksum.
-    fn group(&mut self, tag: u32, offset: u64) -> Result<Option<(GroupHeader, u32, &[u8])>, LogError> {
+    fn group(&mut self, tag: u32, offset: u64) -> Result<Option<Found<'_>>, LogError> {
         let segment = self.segment;
         let Ok(place) = u32::try_from(offset) else { return Ok(None) };
         let Some(head) = self.at(offset, GROUP_HEADER)? else { return Ok(None) };
@@ -195,7 +198,7 @@ impl Chain {
             return Ok(None);
         }
         if header.segment >= from {
-            for (position, record) in Records::new(&header, &bytes[GROUP_HEADER..]).flatten() {
+            for (position, record) in Records::of_checked(&header, &bytes[GROUP_HEADER..]).flatten() {
                 let (kind, payload) = (record[4], &record[format::RECORD_HEADER..]);
                 let record = Record { position, kind, payload: Bytes::copy_from_slice(payload) };
                 visit(record).map_err(|source| LogError::Visitor { position, source })?;

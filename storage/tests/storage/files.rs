@@ -94,6 +94,22 @@ fn both_backends_write_the_same_log_and_read_each_others() {
 }
 
 #[test]
+fn the_ring_syncs_either_way() {
+    for dsync_bytes_max in [0, 4096, u32::MAX] {
+        let dir = tempfile::tempdir().unwrap();
+        let options = LogOptions { dsync_bytes_max, ..options(dir.path(), Backend::IoUring) };
+        let (log, _) = open(&options, None);
+        let mut records = fill(&log, 3, 200);
+        drop(log);
+        let (log, found) = open(&options, None);
+        assert_eq!(found, records);
+        records.extend(fill(&log, 4, 20));
+        drop(log);
+        assert_eq!(open(&options, None).1, records);
+    }
+}
+
+#[test]
 fn records_of_many_threads_are_all_there() {
     let dir = tempfile::tempdir().unwrap();
     let (log, _) = open(&options(dir.path(), Backend::Auto), None);

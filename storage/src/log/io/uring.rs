@@ -1,5 +1,5 @@
 //! The ring: one per log, owned by the writer's thread, registered buffers, several groups in flight. Groups up to
-//! 1 MiB are one `RWF_DSYNC` write; larger ones a write with a linked `fdatasync`, which is faster for them.
+//! a size are one `RWF_DSYNC` write; larger ones a write with a linked `fdatasync`, which is faster for them.
 //!
 //! A short write breaks the link and the sync is cancelled: what is left is submitted again as a pair. Any error ends
 //! the write with a fault; nothing is tried twice. Deliberately absent: polling modes, reads.
@@ -17,7 +17,6 @@ use super::super::files::Files;
 use super::{Completion, LogIo, Write, fault};
 use crate::log::LogFault;
 
-const DSYNC_BYTES_MAX: usize = 1 << 20;
 const WAKE: u64 = u64::MAX;
 const SYNC_BIT: u64 = 1;
 
@@ -39,6 +38,7 @@ pub struct UringIo {
     wake: PipeReader,
     wake_armed: bool,
     registered: bool,
+    dsync_bytes_max: usize,
     operations: Vec<Option<Operation>>,
     refused: Vec<Completion>,
     syncs: u64,
@@ -46,7 +46,14 @@ pub struct UringIo {
 
 impl UringIo {
     /// Sets up a ring for `depth` writes. Without the right to lock memory it works with unregistered buffers.
-    pub fn new(files: Arc<Files>, buffers: &[Arc<PageBuffer>], depth: u32, wake: PipeReader) -> io::Result<Self> {
+    pub fn new(
+        files: Arc<Files>,
+        buffers: &[Arc<PageBuffer>],
+        depth: u32,
+        dsync_bytes_max: u32,
+        wake: PipeReader,
+    ) -> io::Result<Self> {
+        let dsync_bytes_max = dsync_bytes_max as usize;
         let entries = (2 * depth + 2).next_power_of_two();
         let ring =
             IoUring::builder().setup_single_issuer().setup_defer_taskrun().setup_coop_taskrun().build(entries)?;
@@ -65,7 +72,17 @@ impl UringIo {
         }
         let operations = std::iter::repeat_with(|| None).take(depth as usize).collect();
         let registered = registered.is_ok();
-        Ok(Self { ring, files, wake, wake_armed: false, registered, operations, refused: Vec::new(), syncs: 0 })
+        Ok(Self {
+            ring,
+            files,
+            wake,
+            wake_armed: false,
+            registered,
+            dsync_bytes_max,
+            operations,
+            refused: Vec::new(),
+            syncs: 0,
+        })
     }
 
     fn push(&mut self, entry: &squeue::Entry) {
@@ -87,7 +104,7 @@ impl UringIo {
         let length = u32::try_from(rest.len()).expect("a group fits a segment, whose offsets are 32 bits");
         let offset = u64::from(operation.write.offset) + operation.written as u64;
         let file = types::Fd(operation.file.as_raw_fd());
-        let dsync = rest.len() <= DSYNC_BYTES_MAX;
+        let dsync = rest.len() <= self.dsync_bytes_max;
         let flags = if dsync { libc::RWF_DSYNC } else { 0 };
         let entry = match operation.write.buffer.index() {
             Some(index) if self.registered => {
