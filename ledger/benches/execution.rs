@@ -114,10 +114,13 @@ fn execution(criterion: &mut Criterion) {
     };
     for size in [256, 1_024, 4_096] {
         for shards in [1, 2, 4] {
-            measure(format!("{shards}-shards"), size, shards, LedgerOptions::default());
+            let in_line = LedgerOptions { parallel_min: usize::MAX, ..LedgerOptions::default() };
+            measure(format!("{shards}-in-line"), size, shards, in_line);
         }
-        let in_line = LedgerOptions { parallel_min: usize::MAX, ..LedgerOptions::default() };
-        measure("4-shards-in-line".into(), size, 4, in_line);
+        for shards in [2, 4] {
+            let workers = LedgerOptions { parallel_min: 0, ..LedgerOptions::default() };
+            measure(format!("{shards}-workers"), size, shards, workers);
+        }
     }
     group.finish();
 

@@ -29,7 +29,9 @@ pub struct LedgerOptions {
     /// Accounts kept in memory, over all shards; about 150 bytes each. Accounts that storage may not hold yet are kept
     /// beyond this. Default 262,144.
     pub cached_accounts: usize,
-    /// Fewest operations of a commit that are worth waking the shard workers for. Default 512.
+    /// Fewest operations of a commit that are worth waking the shard workers for; a smaller one runs in line over the
+    /// same shards. Workers wait for each other's values, so they pay only where each has a core of its own: 512 is good
+    /// there, and `usize::MAX` where validators share cores. Default 4,096.
     pub parallel_min: usize,
     /// Keys the lookup tables, so that clients cannot make addresses collide in them. Any number that they do not know.
     pub table_seed: u64,
@@ -37,7 +39,7 @@ pub struct LedgerOptions {
 
 impl Default for LedgerOptions {
     fn default() -> Self {
-        Self { cached_accounts: 1 << 18, parallel_min: 512, table_seed: 0 }
+        Self { cached_accounts: 1 << 18, parallel_min: 4_096, table_seed: 0 }
     }
 }
 

@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Parcels that an inbox holds, for each worker there is.
 const INBOX_PARCELS_EACH: usize = 4;
-/// Values that are collected before they are sent without need.
-const PARCEL_VALUES: usize = 64;
+/// Values that are collected before they are sent without need: few enough that the peer does not run dry, and enough
+/// that waking it is worth it.
+const PARCEL_VALUES: usize = 256;
 
 /// The value of one key at its place in the order.
 #[derive(Clone, Copy, Debug)]
