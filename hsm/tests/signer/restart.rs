@@ -85,8 +85,8 @@ fn a_dead_signer_is_told_as_such() {
 
 #[test]
 fn the_signer_ends_cleanly_when_its_parent_is_gone_or_at_sigterm() {
-    let validator = Validator::with_keystore();
-    for by_signal in [false, true] {
+    let (soft, token) = (Validator::with_keystore(), Validator::with_softhsm());
+    for (validator, by_signal) in [(&soft, false), (&soft, true), (&token, false), (&token, true)] {
         let mut child = validator.command().stdin(Stdio::piped()).spawn().expect("the signer runs");
         let start = Instant::now();
         while !validator.config.socket.exists() {
