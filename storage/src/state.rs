@@ -128,8 +128,9 @@ impl StateDb {
         StateBatch::default()
     }
 
-    /// Applies a batch as a whole. It survives a crash of the process or the machine once a flush has covered it.
+    /// Applies a batch as a whole. Keys of accounts, transactions and blocks have at least 9 bytes. It survives a crash of the process or the machine once a flush has covered it.
     pub fn commit(&self, batch: StateBatch) -> Result<(), StateError> {
+        batch.check()?;
         let families = Family::ALL.map(|family| self.family(family));
         Ok(self.db.write_opt(batch.write_batch(&families), &self.write)?)
     }
@@ -145,7 +146,8 @@ impl StateDb {
         values.into_iter().map(|value| Ok(value?.map(|bytes| bytes.to_vec()))).collect()
     }
 
-    /// Keys and values from `from_key` on, that key included.
+    /// Keys and values from `from_key` on, that key included. In a hashed family (accounts, transactions, blocks) only
+    /// those that share the first 9 bytes of `from_key`, and what follows them is not defined: stop at the prefix.
     pub fn iterate(&self, family: Family, from_key: &[u8], direction: Direction) -> StateIterator<'_> {
         let direction = match direction {
             Direction::Forward => rocksdb::Direction::Forward,

@@ -3,7 +3,7 @@
 
 use rocksdb::{ColumnFamily, WriteBatch};
 
-use super::Family;
+use super::{Family, StateError};
 
 enum Change {
     Put { key: usize, value: usize },
@@ -52,6 +52,17 @@ impl StateBatch {
     /// Bytes of keys and values.
     pub fn bytes(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Refuses keys that a hashed memtable would lose.
+    pub(super) fn check(&self) -> Result<(), StateError> {
+        let short = self.changes.iter().find_map(|(family, change)| {
+            let (Change::Put { key, .. } | Change::Delete { key }) = change else { return None };
+            (*key < family.key_bytes_min()).then_some((*family, *key))
+        });
+        short.map_or(Ok(()), |(family, bytes)| {
+            Err(StateError::ShortKey { family, bytes, least: family.key_bytes_min() })
+        })
     }
 
     pub(super) fn write_batch(&self, families: &[&ColumnFamily; Family::ALL.len()]) -> WriteBatch {

@@ -20,6 +20,16 @@ pub enum StateError {
         /// Identity that was found; empty if there is data without one.
         found: Vec<u8>,
     },
+    /// A key of a hashed family is too short to have a bucket; it could not be found again. Nothing was applied.
+    #[error("key of {bytes} bytes in {family:?}, which takes keys of at least {least}")]
+    ShortKey {
+        /// Family it was meant for.
+        family: super::Family,
+        /// Its length.
+        bytes: usize,
+        /// Least length.
+        least: usize,
+    },
     /// No room left. The database takes no more until it is opened again with room.
     #[error("disk full")]
     DiskFull(#[source] rocksdb::Error),

@@ -72,6 +72,11 @@ impl Family {
         matches!(self.access(), Access::Hashed | Access::Rewritten)
     }
 
+    /// Least length of its keys, bytes.
+    pub(super) fn key_bytes_min(self) -> usize {
+        if self.hashed() { BUCKET_PREFIX } else { 0 }
+    }
+
     /// Options of the family. One shared cache bounds blocks, indexes and filters of all.
     pub(super) fn options(self, cache: &Cache, write_buffer_bytes: usize) -> Options {
         let access = self.access();

@@ -18,7 +18,7 @@ fn open(path: &Path) -> StateDb {
 fn commit(db: &StateDb, number: u64, payload: usize) {
     let mut batch = db.batch();
     for family in Family::ALL {
-        batch.put(family, b"number", &number.to_be_bytes());
+        batch.put(family, b"the number", &number.to_be_bytes());
         batch.put(family, &[b"key".as_slice(), &number.to_be_bytes()].concat(), &vec![number as u8; payload]);
     }
     batch.put(Family::Meta, b"applied", &number.to_be_bytes());
@@ -57,7 +57,7 @@ fn a_crash_leaves_all_families_at_the_commit_that_applied_names() {
     copy(&dir.path().join("a"), &dir.path().join("b"));
     let after = open(&dir.path().join("b"));
     for family in Family::ALL {
-        assert_eq!(number(after.get(family, b"number").unwrap()), Some(2), "{family:?}");
+        assert_eq!(number(after.get(family, b"the number").unwrap()), Some(2), "{family:?}");
     }
     assert_eq!(number(after.get(Family::Meta, b"applied").unwrap()), Some(2));
 }
@@ -90,7 +90,7 @@ fn flushes_by_memory_pressure_keep_families_together() {
     let applied = number(after.get(Family::Meta, b"applied").unwrap());
     assert!(applied > Some(0) && applied < Some(400), "some were flushed, the last was not: {applied:?}");
     for family in Family::ALL {
-        assert_eq!(number(after.get(family, b"number").unwrap()), applied, "{family:?}");
+        assert_eq!(number(after.get(family, b"the number").unwrap()), applied, "{family:?}");
         assert_eq!(after.iterate_all(family).count() as u64, applied.unwrap() + 1 + u64::from(family == Family::Meta));
     }
 }
@@ -102,7 +102,7 @@ fn closing_without_a_flush_keeps_data_and_applied_in_step() {
         let db = open(dir.path());
         let applied = number(db.get(Family::Meta, b"applied").unwrap());
         for family in Family::ALL {
-            assert_eq!(number(db.get(family, b"number").unwrap()), applied);
+            assert_eq!(number(db.get(family, b"the number").unwrap()), applied);
         }
         commit(&db, round, 10);
     }
@@ -153,4 +153,25 @@ fn a_damaged_manifest_is_corruption() {
     let current = dir.path().join("rocksdb").join("CURRENT");
     std::fs::write(current, b"nonsense").unwrap();
     assert!(matches!(StateDb::open(dir.path(), IDENTITY, small()), Err(StateError::Corrupt(_))));
+}
+
+#[test]
+fn a_key_too_short_for_a_hashed_family_is_refused_and_nothing_applied() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    for family in [Family::Accounts, Family::TransactionIndex, Family::BlockIndex] {
+        let mut batch = db.batch();
+        batch.put(Family::Meta, b"applied", &[1]);
+        batch.put(family, &[7; 8], &[1]);
+        assert!(matches!(db.commit(batch), Err(StateError::ShortKey { bytes: 8, least: 9, .. })));
+        assert_eq!(db.get(Family::Meta, b"applied").unwrap(), None);
+        let mut batch = db.batch();
+        batch.put(family, &[7; 9], &[1]);
+        db.commit(batch).unwrap();
+        let mut batch = db.batch();
+        batch.put(family, &[7; 10], &[2]);
+        db.commit(batch).unwrap();
+        assert_eq!(db.get(family, &[7; 9]).unwrap(), Some(vec![1]), "found before any flush");
+        assert_eq!(db.iterate(family, &[7; 9], Direction::Forward).count(), 2);
+    }
 }
