@@ -185,19 +185,9 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// Not TOML, an unknown key, or a wrong type.
-    #[error("{path}: {message}")]
-    Invalid {
-        /// Which file.
-        path: String,
-        /// What the parser says.
-        message: String,
-        /// The text.
-        #[source_code]
-        source_code: NamedSource<String>,
-        /// Where.
-        #[label("here")]
-        span: Option<SourceSpan>,
-    },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Invalid(Box<InvalidToml>),
     /// A number outside its range.
     #[error("{key} = {value} is outside {min} to {max}")]
     #[diagnostic(help("correct the key in node.toml, or leave it out for its default"))]
@@ -231,6 +221,31 @@ pub enum ConfigError {
     },
 }
 
+/// Where a TOML file is wrong, with the line.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{path}: {message}")]
+pub struct InvalidToml {
+    path: String,
+    message: String,
+    #[source_code]
+    source_code: NamedSource<String>,
+    #[label("here")]
+    span: Option<SourceSpan>,
+}
+
+impl InvalidToml {
+    /// From what the parser says of a file's text.
+    pub fn new(path: &Path, text: String, error: &toml::de::Error) -> Box<Self> {
+        let path = path.display().to_string();
+        Box::new(Self {
+            message: error.message().to_owned(),
+            span: error.span().map(SourceSpan::from),
+            source_code: NamedSource::new(path.clone(), text),
+            path,
+        })
+    }
+}
+
 /// A checked configuration: everything a node needs to start.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -254,12 +269,10 @@ impl Plan {
     /// Reads and checks a `node.toml` and the genesis that it names.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = read(path)?;
-        let config: Config = toml::from_str(&text).map_err(|error| ConfigError::Invalid {
-            path: path.display().to_string(),
-            message: error.message().to_owned(),
-            span: error.span().map(SourceSpan::from),
-            source_code: NamedSource::new(path.display().to_string(), text.clone()),
-        })?;
+        let config: Config = match toml::from_str(&text) {
+            Ok(config) => config,
+            Err(error) => return Err(ConfigError::Invalid(InvalidToml::new(path, text, &error))),
+        };
         let base = path.parent().unwrap_or(Path::new("."));
         let genesis_path = base.join(&config.genesis);
         let genesis = Genesis::from_toml(&read(&genesis_path)?)

@@ -122,15 +122,16 @@ impl Execution {
     }
 
     fn log_record(&self, job: &Job, durable: &Arc<Durable>) {
-        let verdicts = job.blocks.iter().flat_map(|block| block.contents.verdicts().unwrap_or_default().iter().copied());
+        let verdicts =
+            job.blocks.iter().flat_map(|block| block.contents.verdicts().unwrap_or_default().iter().copied());
         let commit = records::Commit { record: job.record.clone(), verdicts: records::pack_verdicts(verdicts) };
         let (orders, durable, height) = (self.orders.clone(), Arc::clone(durable), job.record.height);
         let tell = move |result: Result<_, LogFault>| {
             note(&durable, result.map(|_| height));
             drop(orders.try_send(Order::Look));
         };
-        // A refused record reaches `tell` as well.
-        drop(self.log.append(records::COMMIT, &[&commit.to_bytes()], Box::new(tell)));
+        // Where it fails, `tell` has noted why.
+        let _ = self.log.append(records::COMMIT, &[&commit.to_bytes()], Box::new(tell));
     }
 }
 

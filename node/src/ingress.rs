@@ -66,7 +66,12 @@ impl Admission {
     }
 
     /// Verifies admitted transactions, lets the valid ones into the pool, and tells of each whether it went in.
-    fn verify(&self, pending: Vec<Pending>, origin: u64, told: impl FnOnce(Vec<(Pending, Result<(), Denied>)>) + Send + 'static) {
+    fn verify(
+        &self,
+        pending: Vec<Pending>,
+        origin: u64,
+        told: impl FnOnce(Vec<(Pending, Result<(), Denied>)>) + Send + 'static,
+    ) {
         if pending.is_empty() {
             return;
         }
@@ -89,7 +94,10 @@ impl Admission {
                 let Some((pending, told)) = take() else { return };
                 let busy = Denied::Busy { retry_after_ms: RETRY_AFTER_MS };
                 let verdicts: Vec<Result<(), Denied>> = match result {
-                    Ok(verdicts) => verdicts.iter().map(|valid| valid.then_some(()).ok_or(Denied::Rejected(Reject::BadSignature))).collect(),
+                    Ok(verdicts) => verdicts
+                        .iter()
+                        .map(|valid| valid.then_some(()).ok_or(Denied::Rejected(Reject::BadSignature)))
+                        .collect(),
                     // A fault says nothing about a signature: the client may try again.
                     Err(_) => vec![Err(busy); pending.len()],
                 };
@@ -101,7 +109,9 @@ impl Admission {
             }),
         };
         if let Err(busy) = self.verifier.submit(job) {
-            let Some((pending, told)) = taken.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() else { return };
+            let Some((pending, told)) = taken.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() else {
+                return;
+            };
             let ids: Vec<TransactionId> = pending.iter().map(|pending| pending.transaction.id()).collect();
             self.pool.cancel(&ids);
             let denied = Denied::Busy { retry_after_ms: busy.retry_after_ms };
@@ -115,7 +125,8 @@ impl Admission {
         let id = transaction.id();
         let (sender, verdict) = tokio::sync::oneshot::channel();
         self.verify(vec![Pending { transaction, origin: Origin::Rpc }], u64::MAX, move |mut told| {
-            drop(sender.send(told.pop().map_or(Ok(()), |(_, result)| result)));
+            // A caller who has gone away does not wait for the answer.
+            let _ = sender.send(told.pop().map_or(Ok(()), |(_, result)| result));
         });
         verdict.await.unwrap_or(Err(Denied::Busy { retry_after_ms: RETRY_AFTER_MS })).map(|()| id)
     }
@@ -153,7 +164,9 @@ fn batch(admission: &Admission, receipts: &Receipts, session: SessionId, next: &
         let sequence = *next;
         *next += 1;
         match admission.admit(raw, now) {
-            Ok(transaction) => pending.push(Pending { transaction, origin: Origin::Session { session: session.0, sequence } }),
+            Ok(transaction) => {
+                pending.push(Pending { transaction, origin: Origin::Session { session: session.0, sequence } })
+            }
             Err(reason) => denied.push(answer(&admission.status, sequence, reason)),
         }
     }

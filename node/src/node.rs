@@ -17,17 +17,23 @@ use crate::replica::signer_desk;
 use crate::rpc;
 use crate::status::{State, Status};
 use crate::tables::Tables;
-use crate::topology::{EXECUTION_EVENTS, HEIGHT_NOTICES, REPLICA_EVENTS};
+use crate::topology::{CLIENT_EVENTS, EXECUTION_EVENTS, HEIGHT_NOTICES, MESH_EVENTS, REPLICA_EVENTS};
 use accel::{Verifier, VerifierConfig};
 use crossbeam_channel::{Sender, bounded, unbounded};
 use hsm::SignerClient;
 use ledger::LedgerOptions;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use storage::log::Log;
 use tokio::sync::broadcast;
-use transport::{ClientLimits, ClientServer, Congestion, EventLimits, Mesh, MeshConfig, PeerAddress, client_event_channel, event_channel};
+use transport::{
+    ClientLimits, ClientServer, Congestion, EventLimits, Mesh, MeshConfig, PeerAddress, client_event_channel,
+    event_channel,
+};
 use types::Height;
 
 mod error;
@@ -88,7 +94,9 @@ pub fn run(plan: Plan, network: &tokio::runtime::Runtime, ready: impl FnOnce(Sto
         key_cache_entries: config.verify.key_cache_entries as usize,
     })?);
     let found = recovery::recover(&plan, started)?;
-    let Recovery { log, tables, ledger, applied, core, effects, blocks, segments, replayed, unsigned, voted, tip, .. } = found;
+    let Recovery {
+        log, tables, ledger, applied, core, effects, blocks, segments, replayed, unsigned, voted, tip, ..
+    } = found;
     let log = Arc::new(log);
     let screen = ledger.screen();
 
@@ -100,13 +108,14 @@ pub fn run(plan: Plan, network: &tokio::runtime::Runtime, ready: impl FnOnce(Sto
     ready(Stopper(facts.clone()));
 
     let me = plan.committee.authority(plan.me).expect("the plan was checked against the committee");
-    let (client_sink, client_events) = client_event_channel(EventLimits::default());
+    let (client_sink, client_events) =
+        client_event_channel(EventLimits { events: CLIENT_EVENTS, ..EventLimits::default() });
     let clients = network
         .block_on(ClientServer::start(me.client_address, identity.clone(), ClientLimits::default(), client_sink))
         .map_err(|source| NodeError::Transport { what: "the clients' port", address: me.client_address, source })?;
-    let (mesh_sink, mesh_events) = event_channel(EventLimits::default());
+    let (mesh_sink, mesh_events) = event_channel(EventLimits { events: MESH_EVENTS, ..EventLimits::default() });
     let mesh = network
-        .block_on(Mesh::start(mesh_config(&plan), identity, mesh_sink))
+        .block_on(Mesh::start(mesh_config(&plan)?, identity, mesh_sink))
         .map_err(|source| NodeError::Transport { what: "the validators' port", address: me.peer_address, source })?;
 
     let receipts = Receipts::new(clients.clone(), Arc::clone(&status));
@@ -230,7 +239,26 @@ pub fn run(plan: Plan, network: &tokio::runtime::Runtime, ready: impl FnOnce(Sto
     })
 }
 
-fn mesh_config(plan: &Plan) -> MeshConfig {
+/// Name of the file with the secret behind stateless resets.
+const RESET_SECRET: &str = "reset-secret";
+
+/// Random bytes that stay with the data directory: with them peers learn of a restart within a round trip
+/// (RFC 9000 §10.3) instead of after the idle timeout.
+fn reset_secret(plan: &Plan) -> std::io::Result<[u8; 32]> {
+    let path = plan.data_dir.join(RESET_SECRET);
+    if let Ok(kept) = std::fs::read(&path)
+        && let Ok(secret) = kept.try_into()
+    {
+        return Ok(secret);
+    }
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(std::io::Error::other)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+    file.write_all(&secret)?;
+    Ok(secret)
+}
+
+fn mesh_config(plan: &Plan) -> std::io::Result<MeshConfig> {
     let peers = plan.committee.indices().zip(plan.committee.authorities()).map(|(index, authority)| PeerAddress {
         index: index.0,
         addr: authority.peer_address,
@@ -242,7 +270,8 @@ fn mesh_config(plan: &Plan) -> MeshConfig {
         crate::config::CongestionControl::Cubic => Congestion::Cubic,
         crate::config::CongestionControl::Bbr => Congestion::Bbr,
     };
-    config
+    config.reset_secret = Some(reset_secret(plan)?);
+    Ok(config)
 }
 
 /// Options of execution that follow from the plan.

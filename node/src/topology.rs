@@ -21,11 +21,11 @@
 //! | n | `accel-*` | signature verification; `verify.threads` |
 //! | 1 | `log-*` | the log's writer and its maker of spare segments |
 
-/// Peers' frames, from the network to `intake`. Full: the reader of that peer's stream waits, and QUIC's flow control
-/// makes the peer wait.
-pub const MESH_EVENTS: usize = 4096;
+/// Peers' frames, from the network to `intake`: the events of each of two lanes, headers and the rest. Full: the reader of
+/// that peer's stream waits, and QUIC's flow control makes the peer wait.
+pub const MESH_EVENTS: u32 = 4096;
 /// Clients' frames, from the network to the ingress. Full: clients' streams wait.
-pub const CLIENT_EVENTS: usize = 1024;
+pub const CLIENT_EVENTS: u32 = 1024;
 /// Everything that the replica reacts to. Full: `intake` waits; execution and the signer desk are few enough never to
 /// fill it.
 pub const REPLICA_EVENTS: usize = 16_384;

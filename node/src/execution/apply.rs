@@ -59,7 +59,20 @@ impl Applier {
         let flusher = Flusher::start(tables.clone())?;
         let (committed, rejected) = counts;
         let flushed_at = log_bytes();
-        Ok(Self { ledger, tables, pool, receipts, heights, status, committed, rejected, flushed_at, flush_bytes, log_bytes, flusher })
+        Ok(Self {
+            ledger,
+            tables,
+            pool,
+            receipts,
+            heights,
+            status,
+            committed,
+            rejected,
+            flushed_at,
+            flush_bytes,
+            log_bytes,
+            flusher,
+        })
     }
 
     /// The last applied height.

@@ -13,7 +13,9 @@ use transport::TransportError;
 pub enum NodeError {
     /// The signer process does not answer.
     #[error("the signer process does not answer")]
-    #[diagnostic(help("start it first: `stele signer run --config signer.toml`; its socket is named in node.toml under [signer]"))]
+    #[diagnostic(help(
+        "start it first: `stele signer run --config signer.toml`; its socket is named in node.toml under [signer]"
+    ))]
     Signer(#[source] hsm::SignError),
     /// The signer holds other keys than the genesis names for this validator.
     #[error("the signer holds another {role} key than genesis names for this validator")]
@@ -64,6 +66,8 @@ pub enum NodeError {
     DiskFull(PathBuf),
     /// A stage failed.
     #[error("the node has stopped: {0}")]
-    #[diagnostic(help("nothing that was acknowledged is lost; find the cause in the log above, then start the node again"))]
+    #[diagnostic(help(
+        "nothing that was acknowledged is lost; find the cause in the log above, then start the node again"
+    ))]
     Stopped(#[source] Failure),
 }

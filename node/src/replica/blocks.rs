@@ -118,12 +118,6 @@ impl Blocks {
         self.entries.get_mut(block)
     }
 
-    /// A block by its digest alone, for evidence and proofs.
-    pub fn has(&self, digest: &Digest, round: Round) -> bool {
-        let from = BlockRef { round, author: AuthorityIndex(0), digest: Digest::ZERO };
-        self.entries.range(from..).take_while(|(block, _)| block.round == round).any(|(block, _)| block.digest == *digest)
-    }
-
     /// Forgets what is below `floor`, and the bytes of committed payloads below `payload_floor`, which the log serves.
     pub fn collect(&mut self, floor: Round, payload_floor: Round) {
         let at = |round| BlockRef { round, author: AuthorityIndex(0), digest: Digest::ZERO };

@@ -17,7 +17,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Asks `peers` in turn for the commits above `tip`, until one answers with something. Runs once; the replica starts it
 /// again for as long as it lags.
-pub async fn run(mesh: Mesh, checker: Checker, peers: Vec<AuthorityIndex>, tip: (Height, Digest), replica: Sender<Fact>) {
+pub async fn run(
+    mesh: Mesh,
+    checker: Checker,
+    peers: Vec<AuthorityIndex>,
+    tip: (Height, Digest),
+    replica: Sender<Fact>,
+) {
     let mut progress = false;
     for peer in peers {
         let body = Request::Commits { from: tip.0.next() }.to_body();

@@ -62,7 +62,8 @@ impl Certificates {
     /// The height that an honest validator has executed for certain: the highest that validators with stake ≥ f + 1
     /// have voted for.
     pub fn credible_height(&self) -> Height {
-        let mut by_height: Vec<_> = self.committee.indices().map(|author| (self.highest[author.index()], author)).collect();
+        let mut by_height: Vec<_> =
+            self.committee.indices().map(|author| (self.highest[author.index()], author)).collect();
         by_height.sort_unstable_by(|a, b| b.cmp(a));
         let mut stake = 0;
         for (height, author) in by_height {

@@ -57,7 +57,12 @@ impl Contents {
     /// Has the signatures verified in the background; `done` runs once when the verdicts are there.
     ///
     /// A busy verifier or a device that fails is waited out: a verdict is never guessed.
-    pub fn verify(self: Arc<Self>, verifier: Arc<Verifier>, author: AuthorityIndex, done: impl FnOnce() + Send + 'static) {
+    pub fn verify(
+        self: Arc<Self>,
+        verifier: Arc<Verifier>,
+        author: AuthorityIndex,
+        done: impl FnOnce() + Send + 'static,
+    ) {
         let items: Vec<Item> = self
             .transactions
             .iter()

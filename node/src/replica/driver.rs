@@ -14,7 +14,7 @@ use crate::replica::outbox::Outbox;
 use crate::replica::proposer::Proposer;
 use crate::replica::segments::Segments;
 use crate::replica::serve::Archive;
-use crate::status::{Status, State};
+use crate::status::{State, Status};
 use crate::tables::BlockPlace;
 use crate::topology::EXECUTION_LAG_MAX;
 use accel::Verifier;
@@ -24,7 +24,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use storage::log::Log;
-use types::{AuthorityIndex, BlockHeader, BlockRef, CommitRecord, Digest, Evidence, Height, HeaderVote, Payload, Round};
+use types::{
+    AuthorityIndex, BlockHeader, BlockRef, CommitRecord, Digest, Evidence, HeaderVote, Height, Payload, Round,
+};
 
 /// Headers from clocks that run ahead are held back until they are due, at most this many.
 const HELD_BACK_MAX: usize = 1024;
@@ -301,7 +303,9 @@ impl Replica {
 
     fn effect(&mut self, effect: Effect, state: &mut Loop) -> Result<(), Failure> {
         match effect {
-            Effect::Propose { round, ancestors, misbehaviour } => self.propose(round, ancestors, misbehaviour, state)?,
+            Effect::Propose { round, ancestors, misbehaviour } => {
+                self.propose(round, ancestors, misbehaviour, state)?
+            }
             Effect::Broadcast { header } => {
                 let payload = self.blocks.entry(&header.block_ref()).and_then(|entry| entry.payload.clone());
                 self.outbox.broadcast(&header, payload.as_ref());
@@ -344,7 +348,13 @@ impl Replica {
         Ok(())
     }
 
-    fn propose(&mut self, round: Round, ancestors: Vec<BlockRef>, misbehaviour: Vec<Evidence>, state: &Loop) -> Result<(), Failure> {
+    fn propose(
+        &mut self,
+        round: Round,
+        ancestors: Vec<BlockRef>,
+        misbehaviour: Vec<Evidence>,
+        state: &Loop,
+    ) -> Result<(), Failure> {
         let lag = self.tip.0.0 - state.executed.0;
         let transactions = !state.halted && lag <= EXECUTION_LAG_MAX;
         let draft = self.proposer.draft(round, ancestors, misbehaviour, ingress::now(), transactions);

@@ -108,7 +108,11 @@ fn frame(checker: &Checker, peer: AuthorityIndex, class: Class, bytes: Bytes) ->
         Class::Payload => {
             let frame = PayloadFrame::parse(&bytes).map_err(|_| "undecodable_frame")?;
             // Payloads of others come only as answers to requests.
-            if frame.block.author == peer { Ok(vec![Fact::Payload { received: checker.payload(frame)?, from: peer }]) } else { Err("payload_of_another") }
+            if frame.block.author == peer {
+                Ok(vec![Fact::Payload { received: checker.payload(frame)?, from: peer }])
+            } else {
+                Err("payload_of_another")
+            }
         }
         Class::Sync => Err("unexpected_class"),
     }

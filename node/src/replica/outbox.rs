@@ -74,7 +74,15 @@ impl Outbox {
     }
 
     /// Answers a peer: from memory at once, from the log on a blocking thread.
-    pub fn answer(&self, core: &Core, blocks: &Blocks, archive: &Archive, peer: AuthorityIndex, request: Request, reply: Reply) {
+    pub fn answer(
+        &self,
+        core: &Core,
+        blocks: &Blocks,
+        archive: &Archive,
+        peer: AuthorityIndex,
+        request: Request,
+        reply: Reply,
+    ) {
         let Ok(permit) = Arc::clone(&self.answers).try_acquire_owned() else {
             return tracing::debug!(peer = peer.0, "too many questions at a time; one is not answered");
         };
@@ -85,11 +93,11 @@ impl Outbox {
                 let missing: Vec<_> = refs.into_iter().filter(|wanted| core.header(wanted).is_none()).collect();
                 let known: Vec<Bytes> = known.iter().map(|header| header.raw().clone()).collect();
                 if missing.is_empty() {
-                    drop(reply.send(wire::headers_response(&known)));
+                    send(reply, wire::headers_response(&known));
                 } else {
                     self.network.spawn_blocking(move || {
                         let old = archive.headers(&missing).unwrap_or_default();
-                        drop(reply.send(wire::headers_response(&[known, old].concat())));
+                        send(reply, wire::headers_response(&[known, old].concat()));
                         drop(permit);
                     });
                 }
@@ -104,14 +112,14 @@ impl Outbox {
                 }
                 self.network.spawn_blocking(move || {
                     found.extend(archive.payloads(&missing).unwrap_or_default());
-                    drop(reply.send(wire::payloads_response(&found)));
+                    send(reply, wire::payloads_response(&found));
                     drop(permit);
                 });
             }
             Request::Commits { from } => {
                 self.network.spawn_blocking(move || {
                     match archive.commits(from) {
-                        Ok(response) => drop(reply.send(response.to_body())),
+                        Ok(response) => send(reply, response.to_body()),
                         Err(error) => tracing::error!(%error, "commits could not be read for a peer"),
                     }
                     drop(permit);
@@ -121,7 +129,14 @@ impl Outbox {
     }
 
     /// Asks for headers; each that checks comes back as a fact.
-    pub fn fetch_headers(&self, from: AuthorityIndex, refs: Vec<BlockRef>, frontier: Vec<Round>, checker: Checker, facts: Sender<Fact>) {
+    pub fn fetch_headers(
+        &self,
+        from: AuthorityIndex,
+        refs: Vec<BlockRef>,
+        frontier: Vec<Round>,
+        checker: Checker,
+        facts: Sender<Fact>,
+    ) {
         let mesh = self.mesh.clone();
         self.spawn(async move {
             let body = Request::Headers { refs, frontier }.to_body();
@@ -139,17 +154,24 @@ impl Outbox {
         self.spawn(async move {
             let wanted = blocks.clone();
             let Ok(answer) = mesh.request(from.0, Request::Payloads(blocks).to_body(), PATIENCE).await else { return };
-            let checked = wire::parse_payloads_response(&answer).map_err(|_| "undecodable_payloads").and_then(|frames| {
-                let asked = frames.into_iter().filter(|frame| wanted.contains(&frame.block));
-                asked.map(|frame| checker.payload(frame)).collect::<Result<Vec<_>, _>>()
-            });
+            let checked =
+                wire::parse_payloads_response(&answer).map_err(|_| "undecodable_payloads").and_then(|frames| {
+                    let asked = frames.into_iter().filter(|frame| wanted.contains(&frame.block));
+                    asked.map(|frame| checker.payload(frame)).collect::<Result<Vec<_>, _>>()
+                });
             deliver(checked, from, &facts, |received| Fact::Payload { received, from });
         });
     }
 
     /// Peers whose link is up, each time starting with another.
     pub fn peers_in_turn(&mut self) -> Vec<AuthorityIndex> {
-        let mut up: Vec<_> = self.mesh.peers().iter().filter(|peer| peer.up && peer.index != self.me.0).map(|peer| AuthorityIndex(peer.index)).collect();
+        let mut up: Vec<_> = self
+            .mesh
+            .peers()
+            .iter()
+            .filter(|peer| peer.up && peer.index != self.me.0)
+            .map(|peer| AuthorityIndex(peer.index))
+            .collect();
         self.turn += 1;
         let middle = self.turn.checked_rem(up.len()).unwrap_or(0);
         up.rotate_left(middle);
@@ -157,7 +179,19 @@ impl Outbox {
     }
 }
 
-fn deliver<T>(checked: Result<Vec<T>, &'static str>, peer: AuthorityIndex, facts: &Sender<Fact>, fact: impl Fn(T) -> Fact) {
+/// Answers. A peer that has gone away asks again when it is back.
+fn send(reply: Reply, answer: Bytes) {
+    if let Err(error) = reply.send(answer) {
+        tracing::debug!(%error, "an answer was not sent");
+    }
+}
+
+fn deliver<T>(
+    checked: Result<Vec<T>, &'static str>,
+    peer: AuthorityIndex,
+    facts: &Sender<Fact>,
+    fact: impl Fn(T) -> Fact,
+) {
     match checked {
         Ok(values) => values.into_iter().for_each(|value| drop(facts.try_send(fact(value)))),
         Err(what) => drop(facts.try_send(Fact::Misbehaviour { peer, what })),

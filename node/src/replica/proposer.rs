@@ -6,8 +6,8 @@ use crate::records::Proposal;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use types::{
-    AuthorityIndex, BlockBody, BlockHeader, BlockRef, ChainId, Epoch, Evidence, HeaderVote, Height, Parameters, Payload,
-    Round, TimestampMs, block,
+    AuthorityIndex, BlockBody, BlockHeader, BlockRef, ChainId, Epoch, Evidence, HeaderVote, Height, Parameters,
+    Payload, Round, TimestampMs, block,
 };
 
 /// Votes that may wait for own blocks. More can only pile up while no block is made, and the oldest are then of no use.

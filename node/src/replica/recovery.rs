@@ -27,7 +27,9 @@ use types::{BlockHeader, ChainId, CommitRecord, Decode, DecodeError, Digest, Gen
 pub enum RecoveryError {
     /// The log.
     #[error("the log cannot be used")]
-    #[diagnostic(help("a directory of another ledger or node, or one that is in use, is never touched; a damaged segment can be fetched again from peers by starting with an empty data directory"))]
+    #[diagnostic(help(
+        "a directory of another ledger or node, or one that is in use, is never touched; a damaged segment can be fetched again from peers by starting with an empty data directory"
+    ))]
     Log(#[source] LogError),
     /// The state database.
     #[error("the state database cannot be used")]
@@ -105,7 +107,7 @@ pub fn recover(plan: &Plan, started: Instant) -> Result<Recovery, RecoveryError>
         }
     };
     let mut found = Found::new(plan.chain, applied.replay_from);
-    let log = Log::open(log_options(plan), Some(applied.replay_from), &mut |record| Ok(found.take(record)?));
+    let log = Log::open(log_options(plan), Some(applied.replay_from), &mut |record| found.take(record));
     let log = log.map_err(RecoveryError::Log)?;
 
     let height = ledger.tip().0;
@@ -298,4 +300,3 @@ impl Found {
         self.voted = votes.iter().map(|vote| vote.height).fold(self.voted, Height::max);
     }
 }
-
