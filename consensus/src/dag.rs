@@ -151,7 +151,7 @@ impl Dag {
     }
 
     /// Forgets rounds up to `gc_round`; calls `dropped` for each block in them that no commit took.
-    pub fn collect_garbage(&mut self, gc_round: Round, mut dropped: impl FnMut(&BlockHeader)) {
+    pub fn collect_garbage(&mut self, gc_round: Round, mut dropped: impl FnMut(&Arc<BlockHeader>)) {
         while self.gc_round < gc_round {
             self.gc_round = self.gc_round.next();
             let Some(row) = self.rows.pop_front() else {

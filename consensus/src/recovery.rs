@@ -27,7 +27,9 @@ pub struct Recovered {
     /// Every commit record found, ascending, without gaps. They must reach down to the checkpoint's garbage collection
     /// round. Those above the checkpoint are adopted again and come out as [`Effect::Commit`].
     pub commits: Vec<CommitRecord>,
-    /// The last own block that is durable and signed.
+    /// The last own block that is durable and signed. Transactions of own blocks at or below the garbage collection
+    /// round ([`Status::gc_round`](crate::Status) after recovery) that no commit took are the driver's to propose again:
+    /// [`Effect::Dropped`] speaks of blocks that this core has held.
     pub last_own: Option<Arc<BlockHeader>>,
     /// A proposal that is durable and was not signed. The driver has the identical statement signed and answers with
     /// [`Input::Proposed`](crate::Input); until then nothing else is proposed.

@@ -116,13 +116,18 @@ impl Suspended {
     }
 
     /// Drops blocks up to `gc_round`, and takes out those that waited only for such.
-    pub fn collect_garbage(&mut self, gc_round: Round, ready: &mut Vec<Arc<BlockHeader>>) {
+    pub fn collect_garbage(
+        &mut self,
+        gc_round: Round,
+        ready: &mut Vec<Arc<BlockHeader>>,
+        mut dropped: impl FnMut(Arc<BlockHeader>),
+    ) {
         while let Some(((round, _), twins)) = self.blocks.first_key_value() {
             if *round > gc_round {
                 break;
             }
-            let dropped: Vec<BlockRef> = twins.iter().map(|waiting| waiting.header.block_ref()).collect();
-            dropped.iter().for_each(|block| drop(self.remove(block)));
+            let old: Vec<BlockRef> = twins.iter().map(|waiting| waiting.header.block_ref()).collect();
+            old.iter().filter_map(|block| self.remove(block)).for_each(&mut dropped);
         }
         while let Some((block, _)) = self.children.first_key_value() {
             if block.round > gc_round {

@@ -117,15 +117,17 @@ impl Core {
         if gc_round <= self.dag.gc_round() {
             return;
         }
-        let me = self.config.me;
-        self.dag.collect_garbage(gc_round, |header| {
-            if header.author() == me && !header.body().payload.is_empty() {
-                effects.push(Effect::Dropped { block: header.block_ref() });
-            }
-        });
+        let (mut lost, mut ready) = (Vec::new(), Vec::new());
+        self.dag.collect_garbage(gc_round, |header| lost.push(header.clone()));
         self.synchronizer.collect_garbage(gc_round);
-        let mut ready = Vec::new();
-        self.suspended.collect_garbage(gc_round, &mut ready);
+        self.suspended.collect_garbage(gc_round, &mut ready, |header| lost.push(header));
+        effects.extend(lost.iter().filter_map(|header| self.dropped(header)));
         self.accept_all(ready, effects);
+    }
+
+    /// What the driver is told of a block that will never be committed.
+    pub(crate) fn dropped(&self, header: &BlockHeader) -> Option<Effect> {
+        let own = header.author() == self.config.me && !header.body().payload.is_empty();
+        own.then(|| Effect::Dropped { block: header.block_ref() })
     }
 }

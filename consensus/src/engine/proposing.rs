@@ -60,6 +60,10 @@ impl Core {
         let asked = self.outstanding == Some(block.round) && block.author == self.config.me;
         assert!(asked, "the driver answers with the own block that was asked for, not with {block}");
         self.outstanding = None;
+        if block.round <= self.dag.gc_round() {
+            // Commits were adopted while the block was at the disk or the signer.
+            effects.extend(self.dropped(&header));
+        }
         if let Some(header) = self.take_own(header, now_ms, effects) {
             self.accept(header, effects);
         }

@@ -182,7 +182,8 @@ impl Simulation {
                 }
             }
             Effect::Lagging { height, .. } => {
-                let peer = AuthorityIndex(self.rng.between(0, self.nodes.len() as u64 - 1) as u16);
+                let size = self.nodes.len() as u64;
+                let peer = AuthorityIndex(((u64::from(me.0) + self.rng.between(1, size.max(2) - 1)) % size) as u16);
                 self.send(me, peer, Message::RequestCommits(height.next()));
             }
             Effect::AdoptRefused { reason: AdoptError::Height { .. }, .. } => {}
