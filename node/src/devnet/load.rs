@@ -99,11 +99,11 @@ pub async fn run(network: &Network, presigner: Presigner, args: &DevnetArgs) -> 
             biased;
             _ = ticks.tick() => {
                 let now = Instant::now();
-                if now < end {
-                    match args.rate {
-                        Rate::PerSecond(_) => run.give_due(&mut lanes, &schedule, now),
-                        Rate::Max => run.give_max(&mut lanes, now),
-                    }
+                match args.rate {
+                    // All that is due by the end is given, though it be at the first tick behind it.
+                    Rate::PerSecond(_) => run.give_due(&mut lanes, &schedule, now.min(end)),
+                    Rate::Max if now < end => run.give_max(&mut lanes, now),
+                    Rate::Max => {}
                 }
                 run.send_waiting(&mut lanes, now);
                 now
@@ -119,7 +119,8 @@ pub async fn run(network: &Network, presigner: Presigner, args: &DevnetArgs) -> 
                 now
             }
         };
-        if now >= end && (backlog(&lanes) == 0 || now >= give_up) {
+        let all_given = now >= end && (args.rate == Rate::Max || run.given >= schedule.due(end));
+        if (all_given && backlog(&lanes) == 0) || now >= give_up {
             break;
         }
     }

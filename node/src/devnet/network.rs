@@ -7,14 +7,14 @@ use super::{DevnetArgs, SignerKind};
 use client::rpc::{NodeState, NodeStatus};
 use client::{RpcClient, now_ms};
 use hsm::config::{KeystoreConfig, Pkcs11Config, consensus_label, transport_label};
-use hsm::{PublicKeys, SignerConfig, StoreConfig, provision, secret, softhsm};
+use hsm::{PublicKeys, SignerConfig, StoreConfig, keystore, provision, secret, softhsm};
 use miette::{IntoDiagnostic, WrapErr, bail, miette};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::process::Command;
-use types::{Authority, AuthorityIndex, ChainId, Digest, Epoch, Genesis, Parameters, Stake};
+use types::{Allocation, Authority, AuthorityIndex, ChainId, Digest, Epoch, Genesis, Parameters, Stake};
 
 /// Longest wait for a signer to listen, and for all nodes to be ready.
 const SIGNER_PATIENCE: Duration = Duration::from_secs(30);
@@ -23,6 +23,8 @@ const NODE_PATIENCE: Duration = Duration::from_secs(90);
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// Transactions are signed ahead of their intended send time, so the ledger must accept a distant expiry.
 const VALIDITY_WINDOW_MS: u64 = 600_000;
+/// What the account for use by hand has.
+const HAND_BALANCE: u64 = 1_000_000;
 const NO_CHAIN: ChainId = ChainId(Digest::ZERO);
 
 /// One validator.
@@ -86,6 +88,16 @@ impl Network {
         self.root.join("genesis.toml")
     }
 
+    /// The key file of an account with money, under `--keep`.
+    pub fn account_key(&self) -> PathBuf {
+        self.root.join("account.key")
+    }
+
+    /// The passphrase of that file.
+    pub fn account_passphrase(&self) -> PathBuf {
+        self.root.join("account.pass")
+    }
+
     /// Makes keys, genesis and the files of every node.
     pub async fn prepare(&mut self, args: &DevnetArgs, accounts: &Accounts) -> miette::Result<()> {
         let ports = free_ports(args.validators.into())?;
@@ -108,6 +120,14 @@ impl Network {
             let rpc = RpcClient::new(&format!("http://{}", authority.rpc_address)).into_diagnostic()?;
             self.validators.push(Validator { dir, store, authority, rpc, signer: None, node: None });
         }
+        let mut allocations = accounts.allocations();
+        if args.keep {
+            // For whoever tries the network by hand: an account with a key file, as the commands take it.
+            let store = KeystoreConfig { path: self.account_key(), passphrase_file: self.account_passphrase() };
+            secret::create_random(&store.passphrase_file).into_diagnostic()?;
+            let keys = keystore::generate(&store, keystore::Cost::default()).into_diagnostic()?;
+            allocations.push(Allocation { address: keys.consensus.address(), balance: HAND_BALANCE });
+        }
         let defaults = Parameters::default();
         let genesis = Genesis {
             name: "devnet".to_owned(),
@@ -119,7 +139,7 @@ impl Network {
                 ..defaults
             },
             validators: self.validators.iter().map(|validator| validator.authority.clone()).collect(),
-            accounts: accounts.allocations(),
+            accounts: allocations,
         };
         genesis.check().into_diagnostic().wrap_err("the genesis of the devnet")?;
         self.chain = genesis.chain_id();

@@ -199,12 +199,15 @@ pub fn usage(network: &Network, site: &Site) {
     let Some(first) = network.validators().first() else { return };
     let url = first.rpc().url();
     let genesis = network.genesis_path();
+    let program = std::env::current_exe().map_or("stele".to_owned(), |path| path.display().to_string());
+    let (key, passphrase) = (network.account_key(), network.account_passphrase());
+    let signing = format!("--key {} --passphrase-file {}", key.display(), passphrase.display());
     println!("\nTry:");
     println!("  curl {url}/metrics");
-    println!("  stele tx --rpc {url} status");
-    println!("  stele tx --rpc {url} header");
-    println!("  stele tx --rpc {url} follow");
-    println!("  stele key generate --out my.key --passphrase-file my.pass --new-passphrase");
-    println!("  stele tx --rpc {url} certify README.md --key my.key --passphrase-file my.pass");
-    println!("  stele tx --rpc {url} proof ID --genesis {}", genesis.display());
+    println!("  {program} tx --rpc {url} status");
+    println!("  {program} tx --rpc {url} follow");
+    println!("  {program} key show {}", key.display());
+    println!("  {program} tx --rpc {url} certify {} {signing}", genesis.display());
+    println!("  {program} tx --rpc {url} document {}", genesis.display());
+    println!("  {program} tx --genesis {} proof ID", genesis.display());
 }
