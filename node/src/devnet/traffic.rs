@@ -221,10 +221,10 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// How many are due by now.
+    /// How many are due by now; the first one at the start itself.
     pub fn due(&self, now: Instant) -> u64 {
-        let elapsed = now.saturating_duration_since(self.start);
-        u64::try_from(elapsed.as_nanos() * u128::from(self.tps) / 1_000_000_000).unwrap_or(u64::MAX)
+        let Some(elapsed) = now.checked_duration_since(self.start) else { return 0 };
+        u64::try_from(elapsed.as_nanos() * u128::from(self.tps) / 1_000_000_000 + 1).unwrap_or(u64::MAX)
     }
 
     /// When transaction `index` is due, in microseconds after the start.
@@ -283,7 +283,8 @@ mod tests {
     #[test]
     fn the_schedule_is_even() {
         let schedule = Schedule { start: Instant::now(), tps: 10_000 };
-        assert_eq!(schedule.due(schedule.start + Duration::from_millis(10)), 100);
+        assert_eq!(schedule.due(schedule.start + Duration::from_millis(10)), 101);
         assert_eq!(schedule.due_us(100), 10_000);
+        assert_eq!(schedule.due(schedule.start), 1, "the first is due at once");
     }
 }
