@@ -48,6 +48,15 @@ pub enum RecoveryError {
     /// Reading state failed.
     #[error(transparent)]
     Fault(#[from] StateFault),
+    /// The log ends before what the state holds: it was cut, or is of an older copy.
+    #[error("the log ends at height {log}, but the state holds height {state}")]
+    #[diagnostic(help("put the log and the state of one moment together again, or remove the data directory and let the node catch up from its peers; keep the signer's guard file in either case"))]
+    LogBehindState {
+        /// Last height in the log.
+        log: Height,
+        /// Height of the state.
+        state: Height,
+    },
     /// Log and state do not fit.
     #[error("consensus cannot go on from this log")]
     #[diagnostic(help("log and state must come from one node and be kept together"))]
@@ -111,6 +120,10 @@ pub fn recover(plan: &Plan, started: Instant) -> Result<Recovery, RecoveryError>
     let log = log.map_err(RecoveryError::Log)?;
 
     let height = ledger.tip().0;
+    let logged = found.commits.last().map_or(Height(0), |last| last.height);
+    if logged < height {
+        return Err(RecoveryError::LogBehindState { log: logged, state: height });
+    }
     let replayed = std::mem::take(&mut found.verdicts).split_off(&height.next());
     let tip = (height, applied.consensus.as_ref().map_or(Digest::ZERO, |checkpoint| checkpoint.commit));
     let mut effects = Vec::new();
