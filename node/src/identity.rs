@@ -17,10 +17,9 @@ impl SignerIdentity {
     pub fn new(signer: SignerClient, plan: &Plan) -> Result<Arc<Self>, NodeError> {
         let held = signer.public_keys().clone();
         let me = plan.committee.authority(plan.me).expect("the plan was checked against the committee");
-        for (role, held, named) in [
-            ("consensus", &held.consensus, &me.consensus_key),
-            ("transport", &held.transport, &me.transport_key),
-        ] {
+        for (role, held, named) in
+            [("consensus", &held.consensus, &me.consensus_key), ("transport", &held.transport, &me.transport_key)]
+        {
             if held != named {
                 return Err(NodeError::WrongKey { role, held: held.to_string(), named: named.to_string() });
             }

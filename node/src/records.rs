@@ -10,8 +10,8 @@
 use bytes::Bytes;
 use types::codec::put_bytes;
 use types::{
-    AlgId, BlockBody, BlockHeader, ChainId, CommitRecord, Decode, DecodeError, Encode, HeaderVote, Reader, RoundStatement,
-    Signature, block,
+    AlgId, BlockBody, BlockHeader, ChainId, CommitRecord, Decode, DecodeError, Encode, HeaderVote, Reader,
+    RoundStatement, Signature, block,
 };
 
 /// Kind of an own proposal.

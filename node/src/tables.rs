@@ -165,7 +165,9 @@ impl Tables {
 
     /// The highest height whose certificate is stored; genesis needs none.
     pub fn last_certified(&self) -> Result<Height, TableError> {
-        let Some(row) = self.db.iterate(Family::Headers, &header_key(b'c', Height(u64::MAX)), Direction::Reverse).next() else {
+        let Some(row) =
+            self.db.iterate(Family::Headers, &header_key(b'c', Height(u64::MAX)), Direction::Reverse).next()
+        else {
             return Ok(Height(0));
         };
         let (key, value) = row?;
