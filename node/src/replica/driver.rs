@@ -17,6 +17,7 @@ use crate::replica::serve::Archive;
 use crate::status::{State, Status};
 use crate::tables::BlockPlace;
 use crate::topology::EXECUTION_LAG_MAX;
+use crate::wire::Request;
 use accel::Verifier;
 use consensus::{Checkpoint, Core, Effect, Input, Misbehaviour};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
@@ -38,6 +39,8 @@ const CATCH_UP_LAG: u64 = 48;
 const FACTS_A_PASS: usize = 256;
 /// Rounds below the last leader for which committed payloads stay in memory.
 const PAYLOAD_ROUNDS: u64 = 64;
+/// How often delays to peers are taken from the links.
+const DELAYS_EVERY: Duration = Duration::from_millis(500);
 /// Longest sleep: gauges are refreshed at least this often.
 const SLEEP_MAX: Duration = Duration::from_millis(200);
 
@@ -98,6 +101,12 @@ struct Loop {
     halted: bool,
     /// When each height was handed to execution, to measure how long its certificate takes.
     ordered_at: BTreeMap<Height, Instant>,
+    /// When the outstanding own block was asked for.
+    proposed_at: Option<Instant>,
+    /// How long it takes here until an own block is durable and signed, smoothed. A peer's disk and signer are taken to
+    /// be like this node's.
+    signing: Duration,
+    delays_at: Option<Instant>,
 }
 
 impl Replica {
@@ -131,6 +140,7 @@ impl Replica {
                 }
             }
             self.release_held_back(&mut state);
+            self.measure_delays(&mut state);
             self.step(Input::Tick);
             self.carry_out(&mut state)?;
             self.catch_up_if_behind(&mut state);
@@ -166,6 +176,9 @@ impl Replica {
                 self.step(Input::PeerDown { peer });
             }
             Fact::Request { peer, request, reply } => {
+                if let Request::Headers { refs, .. } = &request {
+                    self.step(Input::Asked { peer, refs: refs.clone() });
+                }
                 self.outbox.answer(&self.core, &self.blocks, &self.archive, peer, request, reply);
             }
             Fact::Pooled => self.step(Input::Pending { local: true }),
@@ -190,6 +203,9 @@ impl Replica {
                     entry.header = Arc::clone(&header);
                     entry.signed = Some(signed);
                 }
+                if let Some(at) = state.proposed_at.take() {
+                    state.signing = (state.signing * 7 + at.elapsed()) / 8;
+                }
                 self.count_votes(&header, state);
                 self.step(Input::Proposed { header });
             }
@@ -207,6 +223,18 @@ impl Replica {
             Answer::Failed(failure) => return Err(failure),
         }
         Ok(())
+    }
+
+    /// Half the round trip to each peer, and the time that an own block takes to become durable and signed.
+    fn measure_delays(&mut self, state: &mut Loop) {
+        if state.delays_at.is_some_and(|at| at.elapsed() < DELAYS_EVERY) {
+            return;
+        }
+        state.delays_at = Some(Instant::now());
+        for (peer, rtt) in self.outbox.round_trips() {
+            let one_way_us = (rtt / 2 + state.signing).as_micros() as u64;
+            self.step(Input::Rtt { peer, one_way_us });
+        }
     }
 
     fn header(&mut self, header: Arc<BlockHeader>, from: AuthorityIndex, state: &mut Loop) {
@@ -353,8 +381,9 @@ impl Replica {
         round: Round,
         ancestors: Vec<BlockRef>,
         misbehaviour: Vec<Evidence>,
-        state: &Loop,
+        state: &mut Loop,
     ) -> Result<(), Failure> {
+        state.proposed_at = Some(Instant::now());
         let lag = self.tip.0.0 - state.executed.0;
         let transactions = !state.halted && lag <= EXECUTION_LAG_MAX;
         let draft = self.proposer.draft(round, ancestors, misbehaviour, ingress::now(), transactions);

@@ -163,6 +163,12 @@ impl Outbox {
         });
     }
 
+    /// Round trips of the links that are up.
+    pub fn round_trips(&self) -> Vec<(AuthorityIndex, Duration)> {
+        let up = self.mesh.peers().into_iter().filter(|peer| peer.up && peer.index != self.me.0);
+        up.map(|peer| (AuthorityIndex(peer.index), Duration::from_micros(peer.rtt_us))).collect()
+    }
+
     /// Peers whose link is up, each time starting with another.
     pub fn peers_in_turn(&mut self) -> Vec<AuthorityIndex> {
         let mut up: Vec<_> = self
