@@ -5,7 +5,7 @@
 //! a commit changes it. Deliberately absent: what a committed leader brings with it (`linearizer`).
 
 use crate::config::Thresholds;
-use crate::dag::{AuthoritySet, Dag, Place};
+use crate::dag::{Dag, Place};
 use crate::schedule::LeaderSchedule;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -236,7 +236,7 @@ fn history_at(dag: &Dag, block: &BlockRef, round: Round) -> Vec<Place> {
     found
 }
 
-/// Stake behind the votes that a set of blocks of one round gives, for the pacemaker.
+/// Whether the chosen parents, all of one round, certify or skip the slot below them: the evidence of C1.
 pub(crate) fn settles_slot(
     dag: &Dag,
     committee: &Committee,
@@ -246,16 +246,19 @@ pub(crate) fn settles_slot(
 ) -> bool {
     let Some(first) = parents.first() else { return false };
     let leaders = dag.entries(first.round.saturating_sub(1), leader).len();
-    let stake_of = |wanted: &dyn Fn(&[(AuthorityIndex, usize)]) -> bool| -> u64 {
-        let mut counted = AuthoritySet::default();
-        parents
-            .iter()
-            .filter(|place| wanted(&dag.entry(**place).parents) && counted.insert(place.author))
-            .map(|place| committee.stake(place.author).0)
-            .sum()
+    let voted = |twin| {
+        let votes = |place: &Place| dag.entry(*place).parents.contains(&(leader, twin));
+        stake_of(committee, parents, votes) >= thresholds.certificate.0
     };
-    let voted = |twin| stake_of(&|parents| parents.contains(&(leader, twin))) >= thresholds.certificate.0;
-    let blamed = |twin| stake_of(&|parents| !parents.contains(&(leader, twin))) >= thresholds.direct_skip.0;
-    let present = stake_of(&|_| true) >= thresholds.direct_skip.0;
+    let blamed = |twin| {
+        let blames = |place: &Place| !dag.entry(*place).parents.contains(&(leader, twin));
+        stake_of(committee, parents, blames) >= thresholds.direct_skip.0
+    };
+    let present = stake_of(committee, parents, |_| true) >= thresholds.direct_skip.0;
     (0..leaders).any(voted) || (present && (0..leaders).all(blamed))
+}
+
+/// Stake of the authors of those blocks that are wanted; a list of ancestors has one block of each author.
+fn stake_of(committee: &Committee, blocks: &[Place], wanted: impl Fn(&Place) -> bool) -> u64 {
+    blocks.iter().filter(|place| wanted(place)).map(|place| committee.stake(place.author).0).sum()
 }

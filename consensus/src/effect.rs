@@ -8,6 +8,8 @@ use types::{AuthorityIndex, BlockHeader, BlockRef, CommitRecord, Evidence, Heigh
 
 /// An order to the driver.
 #[derive(Clone, Debug)]
+// An effect lives for one step, and few of them are alive at a time.
+#[allow(clippy::large_enum_variant)]
 pub enum Effect {
     /// Make the own block of `round`: add timestamp, payload and votes, make it durable, sign it, answer
     /// [`Input::Proposed`](crate::Input). At most one is outstanding.

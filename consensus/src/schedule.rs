@@ -241,3 +241,81 @@ impl LeaderSchedule {
         changed
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::Keys;
+    use types::{Digest, Height, TimestampMs};
+
+    fn schedule(stakes: &[u64]) -> (Keys, LeaderSchedule) {
+        let mut keys = Keys::with_stakes(stakes);
+        (keys.parameters.schedule_interval_commits, keys.parameters.schedule_window_commits) = (5, 10);
+        let schedule = LeaderSchedule::new(&keys.config(AuthorityIndex(0)));
+        (keys, schedule)
+    }
+
+    fn leaders(schedule: &LeaderSchedule, rounds: u64) -> Vec<u16> {
+        (1..=rounds).map(|round| schedule.leader(Round(round)).0).collect()
+    }
+
+    /// Commits led by one validator in each round, voted for by `voters`, ordered one commit later.
+    fn commit(keys: &Keys, schedule: &mut LeaderSchedule, voters: &[u16], count: u64, from: u64) -> bool {
+        let mut changed = false;
+        for round in from..from + count {
+            let leader = |round| BlockRef { round: Round(round), author: AuthorityIndex(0), digest: Digest::ZERO };
+            let headers: Vec<_> = voters
+                .iter()
+                .map(|voter| {
+                    let config = keys.config(AuthorityIndex(*voter));
+                    keys.block(&config, Round(round), vec![leader(round - 1)], Vec::new(), 0, 0)
+                })
+                .collect();
+            let (height, timestamp) = (Height(round), TimestampMs(0));
+            let record =
+                CommitRecord { height, previous: Digest::ZERO, leader: leader(round), blocks: Vec::new(), timestamp };
+            changed |= schedule.apply(&record, &headers);
+        }
+        changed
+    }
+
+    /// Computed apart, from the description at the top of this file.
+    #[test]
+    fn the_choice_of_leaders_is_pinned() {
+        let (_, equal) = schedule(&[1; 4]);
+        assert_eq!(leaders(&equal, 24), [3, 0, 2, 1, 0, 1, 1, 2, 0, 0, 3, 2, 2, 0, 0, 2, 0, 1, 1, 1, 2, 0, 2, 3]);
+        let (_, weighted) = schedule(&[5, 1, 1, 1]);
+        assert_eq!(leaders(&weighted, 24), [3, 0, 2, 1, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 1, 1, 0, 0, 0, 3]);
+    }
+
+    #[test]
+    fn a_heavier_validator_leads_more_often() {
+        let (_, schedule) = schedule(&[3, 1, 1, 1]);
+        let led = leaders(&schedule, 6_000).into_iter().filter(|leader| *leader == 0).count();
+        assert!((2_800..3_200).contains(&led), "{led} of 6,000 with half the stake");
+    }
+
+    #[test]
+    fn who_does_not_vote_loses_the_lead_until_he_votes_again() {
+        let (keys, mut schedule) = schedule(&[1; 4]);
+        assert!(!commit(&keys, &mut schedule, &[0, 1, 2, 3], 10, 2));
+        assert!(commit(&keys, &mut schedule, &[0, 1, 3], 10, 12));
+        assert_eq!(schedule.excluded(), [AuthorityIndex(2)]);
+        assert!(!leaders(&schedule, 200).contains(&2));
+        let state = ScheduleState::from_bytes(&schedule.state().to_bytes()).unwrap();
+        let restored = LeaderSchedule::restore(&keys.config(AuthorityIndex(1)), state).unwrap();
+        assert_eq!(leaders(&restored, 50), leaders(&schedule, 50));
+        assert!(commit(&keys, &mut schedule, &[0, 1, 2, 3], 10, 22));
+        assert_eq!(schedule.excluded(), []);
+    }
+
+    #[test]
+    fn no_more_than_f_lose_the_lead() {
+        let (keys, mut schedule) = schedule(&[1; 4]);
+        commit(&keys, &mut schedule, &[0, 1], 10, 2);
+        assert_eq!(schedule.excluded(), [AuthorityIndex(2)], "f is 1, and the lowest of two equals goes");
+        let (keys, mut heavy) = self::schedule(&[1, 1, 1, 4]);
+        commit(&keys, &mut heavy, &[0, 1, 2], 10, 2);
+        assert_eq!(heavy.excluded(), [], "more than f is never left out");
+    }
+}

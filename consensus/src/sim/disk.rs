@@ -13,7 +13,7 @@ pub(crate) enum Record {
     Proposed(Arc<BlockHeader>),
     Signed(Arc<BlockHeader>),
     Accepted(Arc<BlockHeader>),
-    Commit(CommitRecord, Checkpoint),
+    Commit(CommitRecord, Box<Checkpoint>),
 }
 
 /// One node's persistent things.
@@ -62,7 +62,7 @@ impl Disk {
         if let Some(position) = (self.durable.0 as usize).checked_sub(1).and_then(|index| self.commits.get(index))
             && let Record::Commit(_, checkpoint) = &self.log[*position]
         {
-            self.checkpoint = Some(checkpoint.clone());
+            self.checkpoint = Some(Checkpoint::clone(checkpoint));
         }
     }
 

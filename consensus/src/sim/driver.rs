@@ -167,7 +167,7 @@ impl Simulation {
                     self.agreement.committed(me, &record, &checkpoint)?;
                 }
                 node.settle(&record.blocks, self.now_us);
-                node.disk.append(Record::Commit(record, checkpoint));
+                node.disk.append(Record::Commit(record, Box::new(checkpoint)));
             }
             Effect::Dropped { block } => self.nodes[me.index()].requeue(&block),
             Effect::RequestHeaders { from, refs, frontier } => {

@@ -8,6 +8,7 @@ mod faults;
 mod links;
 mod oracle;
 mod oracle_tests;
+mod pacing;
 mod recovery;
 
 /// How many seeds to try, `share` of the environment's number.
