@@ -22,7 +22,7 @@ use std::sync::Arc;
 use storage::log::LogStats;
 use transport::{Class, PeerStatus, Refusal, TransportStats, Violation};
 
-/// The content type of [`Figures::to_text`].
+/// The content type of [`Figures::into_text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Everything that a scrape tells.
@@ -51,7 +51,7 @@ pub struct Figures {
 
 impl Figures {
     /// The text of a scrape.
-    pub fn to_text(self) -> String {
+    pub fn into_text(self) -> String {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(self));
         let mut out = String::new();

@@ -14,6 +14,7 @@ use miette::{Diagnostic, NamedSource, SourceSpan};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Run the signer process of a validator, or create its keys.
@@ -93,7 +94,7 @@ enum SignerError {
         path: String,
         message: String,
         #[source_code]
-        source_code: NamedSource<String>,
+        source_code: Arc<NamedSource<String>>,
         #[label("here")]
         span: Option<SourceSpan>,
     },
@@ -192,7 +193,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<T, SignerError> {
         path: path.display().to_string(),
         message: error.message().to_owned(),
         span: error.span().map(SourceSpan::from),
-        source_code: NamedSource::new(path.display().to_string(), text),
+        source_code: Arc::new(NamedSource::new(path.display().to_string(), text)),
     })
 }
 

@@ -26,7 +26,7 @@ fn figures() -> Figures {
 
 #[test]
 fn every_metric_has_a_name_by_the_rule_and_a_question_for_help() {
-    let text = figures().to_text();
+    let text = figures().into_text();
     let mut names = BTreeSet::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
         let (name, question) = line.split_once(' ').expect("a name and its help");
@@ -41,7 +41,7 @@ fn every_metric_has_a_name_by_the_rule_and_a_question_for_help() {
 
 #[test]
 fn outcomes_are_one_counter_with_a_label() {
-    let text = figures().to_text();
+    let text = figures().into_text();
     for line in [
         "stele_ingress_transactions_total{outcome=\"admitted\"} 7",
         "stele_ingress_transactions_total{outcome=\"busy\"} 2",
@@ -64,6 +64,6 @@ fn outcomes_are_one_counter_with_a_label() {
 #[test]
 fn a_family_without_values_is_left_out() {
     let quiet = Figures { status: Arc::new(Status::new()), ..figures() };
-    let text = quiet.to_text();
+    let text = quiet.into_text();
     assert!(!text.contains("misbehaviour") && !text.contains("stele_peer_"));
 }

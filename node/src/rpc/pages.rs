@@ -17,7 +17,7 @@ use serde_json::json;
 pub(super) async fn answer(state: &State, path: &str) -> Option<HttpResponse> {
     let status = &state.context.status;
     match path {
-        "/metrics" => Some(page(StatusCode::OK, metrics::CONTENT_TYPE, state.figures().await.to_text())),
+        "/metrics" => Some(page(StatusCode::OK, metrics::CONTENT_TYPE, state.figures().await.into_text())),
         "/health" => {
             let text = json!({ "status": "alive", "uptime_ms": status.uptime().as_millis() as u64 });
             Some(page(StatusCode::OK, JSON, text.to_string()))

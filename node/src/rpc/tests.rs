@@ -2,7 +2,6 @@
 
 use super::*;
 use jsonrpsee::RpcModule;
-use jsonrpsee::types::ErrorObjectOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 struct TestPort {
@@ -16,8 +15,7 @@ impl TestPort {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let mut module = RpcModule::new(());
-        let echo =
-            |params: jsonrpsee::types::Params<'_>, _: &(), _: &_| Ok::<_, ErrorObjectOwned>(params.one::<String>()?);
+        let echo = |params: jsonrpsee::types::Params<'_>, _: &(), _: &_| params.one::<String>();
         module.register_method("echo", echo).expect("one method");
         let pages =
             |path: String| async move { (path == "/health").then(|| pages::empty(hyper::StatusCode::NO_CONTENT)) };
