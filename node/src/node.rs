@@ -22,6 +22,7 @@ use accel::{Verifier, VerifierConfig};
 use crossbeam_channel::{Sender, bounded, unbounded};
 use hsm::SignerClient;
 use ledger::LedgerOptions;
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -57,8 +58,6 @@ pub struct Context {
     pub mesh: Mesh,
     /// The clients' endpoint.
     pub clients: ClientServer,
-    /// The signer process.
-    pub signer: SignerClient,
     /// Counters and gauges.
     pub status: Arc<Status>,
     /// Tells of each executed height.
@@ -82,9 +81,8 @@ pub fn run(plan: Plan, network: &tokio::runtime::Runtime, ready: impl FnOnce(Sto
     let status = Arc::new(Status::new());
     let (config, genesis) = (&plan.config, Arc::clone(&plan.genesis));
     let signer = Arc::new(SignerClient::connect(&plan.signer_socket).map_err(NodeError::Signer)?);
-    // A handshake, and whoever asks for statistics, never wait behind a round statement: each has a connection of its own.
+    // A handshake never waits behind a round statement: it has a connection of its own.
     let identity = SignerIdentity::new(signer.another().map_err(NodeError::Signer)?, &plan)?;
-    let signer_stats = signer.another().map_err(NodeError::Signer)?;
 
     let verifier = Arc::new(Verifier::start(VerifierConfig {
         threads: config.verify.threads.into(),
@@ -177,7 +175,6 @@ pub fn run(plan: Plan, network: &tokio::runtime::Runtime, ready: impl FnOnce(Sto
         verifier: Arc::clone(&verifier),
         mesh: mesh.clone(),
         clients: clients.clone(),
-        signer: signer_stats,
         status: Arc::clone(&status),
         heights,
         plan: plan.clone(),
@@ -211,6 +208,7 @@ pub fn run(plan: Plan, network: &tokio::runtime::Runtime, ready: impl FnOnce(Sto
         log: Arc::clone(&log),
         archive,
         checker,
+        linked: BTreeSet::new(),
         outbox: Outbox::new(plan.me, mesh.clone(), network.handle().clone()),
         execution: orders.clone(),
         signer: proposals,

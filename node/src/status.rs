@@ -18,6 +18,8 @@ pub enum State {
     /// Reading the log, meeting peers.
     #[default]
     Starting,
+    /// Without links to a quorum: nothing can be committed.
+    NoQuorum,
     /// Taking part.
     Ready,
     /// Fetching what it missed.

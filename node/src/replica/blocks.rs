@@ -38,6 +38,11 @@ impl Entry {
         let (payload, contents, position, signed) = (None, None, None, None);
         Self { header, payload, contents, position, signed, origins: Vec::new(), committed: false }
     }
+
+    /// Whether the payload is at hand, in memory or in the log.
+    pub fn is_whole(&self) -> bool {
+        self.payload.is_some() || self.position.is_some()
+    }
 }
 
 /// See the module.
@@ -92,7 +97,7 @@ impl Blocks {
             }
             return Matched::Waiting;
         };
-        if entry.payload.is_some() {
+        if entry.is_whole() {
             return Matched::Known;
         }
         if entry.header.body().payload != received.descriptor {

@@ -21,7 +21,7 @@ use crate::wire::Request;
 use accel::Verifier;
 use consensus::{Checkpoint, Core, Effect, Input, Misbehaviour};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use storage::log::Log;
@@ -35,6 +35,8 @@ const HELD_BACK_MAX: usize = 1024;
 const CLOCK_SKEW_MS: u64 = 500;
 /// Commits that this node may be behind before it fetches commits instead of blocks.
 const CATCH_UP_LAG: u64 = 48;
+/// Pause before peers are asked again when none had anything.
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(250);
 /// Facts taken before effects are carried out, so that one pass serves many.
 const FACTS_A_PASS: usize = 256;
 /// Rounds below the last leader for which committed payloads stay in memory.
@@ -74,6 +76,8 @@ pub struct Replica {
     pub checker: Checker,
     /// To peers.
     pub outbox: Outbox,
+    /// Peers whose link is up.
+    pub linked: BTreeSet<AuthorityIndex>,
     /// To execution.
     pub execution: Sender<Order>,
     /// To the signer desk.
@@ -98,6 +102,8 @@ struct Loop {
     held_back: BTreeMap<(u64, BlockRef), (Arc<BlockHeader>, AuthorityIndex)>,
     executed: Height,
     catching_up: bool,
+    /// Not before: no peer had anything the last time.
+    catch_up_after: Option<Instant>,
     halted: bool,
     /// When each height was handed to execution, to measure how long its certificate takes.
     ordered_at: BTreeMap<Height, Instant>,
@@ -165,14 +171,16 @@ impl Replica {
     fn fact(&mut self, fact: Fact, state: &mut Loop) {
         match fact {
             Fact::Header { header, from } => self.header(header, from, state),
-            Fact::Payload { received, from } => self.payload(received, from),
+            Fact::Payload { received, from } => self.received(received, from),
             Fact::Misbehaviour { peer, what } => self.status.misbehaviour(peer, what),
             Fact::PeerUp(peer) => {
                 self.status.peer(peer, true);
+                self.linked.insert(peer);
                 self.step(Input::PeerUp { peer });
             }
             Fact::PeerDown(peer) => {
                 self.status.peer(peer, false);
+                self.linked.remove(&peer);
                 self.step(Input::PeerDown { peer });
             }
             Fact::Request { peer, request, reply } => {
@@ -185,9 +193,7 @@ impl Replica {
             Fact::Certified(commits) => self.adopt(commits, state),
             Fact::CatchUpEnded { progress } => {
                 state.catching_up = false;
-                if !progress {
-                    self.status.set_state(State::Ready);
-                }
+                state.catch_up_after = (!progress).then(|| Instant::now() + CATCH_UP_PAUSE);
             }
             // Handled where facts are received.
             Fact::Stop => {}
@@ -271,7 +277,7 @@ impl Replica {
         }
     }
 
-    fn payload(&mut self, received: ReceivedPayload, from: AuthorityIndex) {
+    fn received(&mut self, received: ReceivedPayload, from: AuthorityIndex) {
         let block = received.block;
         match self.blocks.put_payload(received) {
             Matched::Complete => self.complete(block),
@@ -279,6 +285,17 @@ impl Replica {
             Matched::Known => self.step(Input::PayloadReady { block }),
             Matched::Waiting => {}
         }
+    }
+
+    /// A block's payload, read back from the log where a restart has left it there.
+    fn payload(&mut self, block: &BlockRef) -> Result<Option<Payload>, Failure> {
+        let Some(entry) = self.blocks.entry_mut(block) else { return Ok(None) };
+        if entry.payload.is_none()
+            && let Some(position) = entry.position
+        {
+            entry.payload = Some(self.archive.payload_at(position).map_err(|error| Failure::State(error.to_string()))?);
+        }
+        Ok(entry.payload.clone())
     }
 
     /// A block's payload is here and is the one of its header: its signatures are verified beside ordering.
@@ -335,7 +352,7 @@ impl Replica {
                 self.propose(round, ancestors, misbehaviour, state)?
             }
             Effect::Broadcast { header } => {
-                let payload = self.blocks.entry(&header.block_ref()).and_then(|entry| entry.payload.clone());
+                let payload = self.payload(&header.block_ref())?;
                 self.outbox.broadcast(&header, payload.as_ref());
             }
             Effect::Push { to, headers } => self.outbox.push(to, &headers),
@@ -351,9 +368,8 @@ impl Replica {
                 self.outbox.fetch_headers(from, refs, frontier, self.checker.clone(), self.facts.clone());
             }
             Effect::RequestPayload { from, blocks } => {
-                let (held, missing): (Vec<_>, Vec<_>) = blocks
-                    .into_iter()
-                    .partition(|block| self.blocks.entry(block).is_some_and(|entry| entry.payload.is_some()));
+                let (held, missing): (Vec<_>, Vec<_>) =
+                    blocks.into_iter().partition(|block| self.blocks.entry(block).is_some_and(Entry::is_whole));
                 held.into_iter().for_each(|block| self.step(Input::PayloadReady { block }));
                 if !missing.is_empty() {
                     self.outbox.fetch_payloads(from, missing, self.checker.clone(), self.facts.clone());
@@ -383,9 +399,13 @@ impl Replica {
         misbehaviour: Vec<Evidence>,
         state: &mut Loop,
     ) -> Result<(), Failure> {
+        if state.halted {
+            // Without an answer the core asks for no other block: a node whose state is wrong says nothing more.
+            return Ok(());
+        }
         state.proposed_at = Some(Instant::now());
         let lag = self.tip.0.0 - state.executed.0;
-        let transactions = !state.halted && lag <= EXECUTION_LAG_MAX;
+        let transactions = lag <= EXECUTION_LAG_MAX;
         let draft = self.proposer.draft(round, ancestors, misbehaviour, ingress::now(), transactions);
         if !draft.expired.is_empty() {
             self.receipts.refuse(draft.expired, types::Reject::Expired);
@@ -415,13 +435,16 @@ impl Replica {
         Ok(())
     }
 
-    /// A block entered the DAG: it goes to the log. An own one is there already.
+    /// A block entered the DAG: it goes to the log. An own one, and one that was read from the log, is there already.
     fn accepted(&mut self, header: &Arc<BlockHeader>) -> Result<(), Failure> {
         if header.author() == self.me {
             return Ok(());
         }
         let block = header.block_ref();
-        let payload = self.blocks.entry(&block).and_then(|entry| entry.payload.clone()).unwrap_or_else(Payload::empty);
+        if self.blocks.entry(&block).is_some_and(|entry| entry.position.is_some()) {
+            return Ok(());
+        }
+        let payload = self.payload(&block)?.unwrap_or_else(Payload::empty);
         let position = self.log_block(header, &payload)?;
         if let Some(entry) = self.blocks.entry_mut(&block) {
             entry.position = Some(position);
@@ -489,8 +512,7 @@ impl Replica {
         let contents = match entry.contents.take() {
             Some(contents) => contents,
             None => {
-                let (_, raw) = self.archive.block_at(position).map_err(|error| Failure::State(error.to_string()))?;
-                let payload = Payload::parse(raw, usize::MAX).map_err(|error| Failure::State(error.to_string()))?;
+                let payload = self.archive.payload_at(position).map_err(|error| Failure::State(error.to_string()))?;
                 Arc::new(Contents::parse(&chain, &payload))
             }
         };
@@ -532,12 +554,14 @@ impl Replica {
         if credible.0 > self.tip.0.0 + CATCH_UP_LAG {
             self.catch_up(state);
         } else if !state.halted {
-            self.status.set_state(State::Ready);
+            let linked = self.checker.committee.is_quorum(self.linked.iter().copied().chain([self.me]));
+            self.status.set_state(if linked { State::Ready } else { State::NoQuorum });
         }
     }
 
     fn catch_up(&mut self, state: &mut Loop) {
-        if state.catching_up || state.halted {
+        let early = state.catch_up_after.is_some_and(|after| Instant::now() < after);
+        if state.catching_up || state.halted || early {
             return;
         }
         // Execution takes in what was fetched before more is.

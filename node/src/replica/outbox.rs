@@ -103,14 +103,20 @@ impl Outbox {
                 }
             }
             Request::Payloads(refs) => {
-                let (mut found, mut missing) = (Vec::new(), Vec::new());
+                let (mut found, mut logged, mut missing) = (Vec::new(), Vec::new(), Vec::new());
                 for block in refs {
-                    match blocks.entry(&block).and_then(|entry| Some((entry.payload.clone()?, entry.position))) {
-                        Some((payload, _)) => found.push(PayloadFrame { block, payload: payload.raw().clone() }),
-                        None => missing.push(block),
+                    match blocks.entry(&block).map(|entry| (entry.payload.as_ref(), entry.position)) {
+                        Some((Some(payload), _)) => found.push(PayloadFrame { block, payload: payload.raw().clone() }),
+                        Some((None, Some(position))) => logged.push((block, position)),
+                        _ => missing.push(block),
                     }
                 }
                 self.network.spawn_blocking(move || {
+                    for (block, position) in logged {
+                        if let Ok(payload) = archive.payload_at(position) {
+                            found.push(PayloadFrame { block, payload: payload.raw().clone() });
+                        }
+                    }
                     found.extend(archive.payloads(&missing).unwrap_or_default());
                     send(reply, wire::payloads_response(&found));
                     drop(permit);

@@ -50,7 +50,9 @@ pub enum RecoveryError {
     Fault(#[from] StateFault),
     /// The log ends before what the state holds: it was cut, or is of an older copy.
     #[error("the log ends at height {log}, but the state holds height {state}")]
-    #[diagnostic(help("put the log and the state of one moment together again, or remove the data directory and let the node catch up from its peers; keep the signer's guard file in either case"))]
+    #[diagnostic(help(
+        "put the log and the state of one moment together again, or remove the data directory and let the node catch up from its peers; keep the signer's guard file in either case"
+    ))]
     LogBehindState {
         /// Last height in the log.
         log: Height,

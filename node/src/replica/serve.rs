@@ -9,7 +9,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use storage::log::{Log, LogError, LogPosition, Record};
 use thiserror::Error;
-use types::{BlockHeader, BlockRef, ChainId, DecodeError, Height};
+use types::{BlockHeader, BlockRef, ChainId, DecodeError, Height, Payload};
 
 /// Commits in one answer at most; an answer also ends at [`RESPONSE_BYTES_SOFT`].
 const COMMITS_PER_ANSWER: u64 = 256;
@@ -57,6 +57,11 @@ impl Archive {
             records::PROPOSAL => Ok((None, records::Proposal::parse(&payload)?.1)),
             _ => Err(ServeError::NotABlock(position)),
         }
+    }
+
+    /// The payload of the block at a place of the log. It was within the limits when it was written.
+    pub fn payload_at(&self, position: LogPosition) -> Result<Payload, ServeError> {
+        Ok(Payload::parse(self.block_at(position)?.1, usize::MAX)?)
     }
 
     /// A signed own header at a place of the log.

@@ -62,6 +62,7 @@ pub(super) async fn of(state: &State) -> NodeStatus {
 pub(super) fn node_state(state: &status::State) -> (NodeState, Option<String>) {
     match state {
         status::State::Starting => (NodeState::Starting, None),
+        status::State::NoQuorum => (NodeState::Starting, Some("no links to a quorum of validators".to_owned())),
         status::State::Ready => (NodeState::Ready, None),
         status::State::CatchingUp => (NodeState::CatchingUp, None),
         status::State::Halted(reason) => (NodeState::Halted, Some(reason.clone())),
