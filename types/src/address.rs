@@ -26,6 +26,9 @@ pub enum AddressError {
     /// A valid Bech32m string of something else.
     #[error("not an address of Stele: it does not start with `stele1`")]
     Prefix,
+    /// The bits after the last byte are not zero.
+    #[error("not an address: it is spelled in another way than the one there is")]
+    Padding,
     /// Not 32 bytes.
     #[error("not an address: the length is wrong")]
     Length,
@@ -68,6 +71,8 @@ impl FromStr for Address {
         if checked.hrp() != HRP {
             return Err(AddressError::Prefix);
         }
+        // 32 bytes leave four bits of the last character over. They are zero, or one account would have 16 spellings.
+        checked.validate_segwit_padding().map_err(|_| AddressError::Padding)?;
         let bytes: Vec<u8> = checked.byte_iter().collect();
         bytes.try_into().map(Self).map_err(|_| AddressError::Length)
     }

@@ -15,6 +15,10 @@ use std::sync::Arc;
 
 /// Version of the header's encoding.
 const VERSION: u8 = 1;
+/// Domains of the digests that a statement holds.
+const BODY_DOMAIN: &str = "stele/block-body/1";
+const VOTES_DOMAIN: &str = "stele/votes/1";
+
 /// Most ancestors: one for each member of the largest committee.
 pub const ANCESTORS_MAX: usize = crate::committee::COMMITTEE_MAX;
 /// Most header votes in one block.
@@ -58,6 +62,8 @@ impl Encode for BlockRef {
 }
 
 impl Decode for BlockRef {
+    const ENCODED_LEN_MIN: usize = 8 + 2 + Digest::ENCODED_LEN;
+
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             round: Round::decode(reader)?,
@@ -84,6 +90,8 @@ impl Encode for HeaderVote {
 }
 
 impl Decode for HeaderVote {
+    const ENCODED_LEN_MIN: usize = 8 + Digest::ENCODED_LEN;
+
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self { height: Height::decode(reader)?, header: Digest::decode(reader)? })
     }
@@ -93,7 +101,7 @@ impl Decode for HeaderVote {
 pub fn votes_digest(votes: &[HeaderVote]) -> Digest {
     let mut encoded = Vec::with_capacity(4 + votes.len() * (8 + Digest::ENCODED_LEN));
     put_list(&mut encoded, votes);
-    Hasher::new("stele/votes/1").with(&encoded).finish()
+    Hasher::new(VOTES_DOMAIN).with(&encoded).finish()
 }
 
 /// The one thing that a validator signs in a round.
@@ -142,6 +150,8 @@ impl Encode for RoundStatement {
 }
 
 impl Decode for RoundStatement {
+    const ENCODED_LEN_MIN: usize = 8 + 8 + 2 + 3 * Digest::ENCODED_LEN;
+
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             chain: ChainId::decode(reader)?,
@@ -190,6 +200,8 @@ impl Encode for Evidence {
 }
 
 impl Decode for Evidence {
+    const ENCODED_LEN_MIN: usize = 1 + 2 * (RoundStatement::ENCODED_LEN_MIN + Signature::ENCODED_LEN_MIN);
+
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let tag = u8::decode(reader)?;
         if tag != 1 {
@@ -261,7 +273,7 @@ pub struct BlockBody {
 impl BlockBody {
     /// Digest, as a [`RoundStatement`] holds it.
     pub fn digest(&self) -> Digest {
-        Hasher::new("stele/block-body/1").with_encoded(self).finish()
+        Hasher::new(BODY_DOMAIN).with_encoded(self).finish()
     }
 }
 
@@ -336,11 +348,16 @@ impl BlockHeader {
         }
         let (epoch, round) = (Epoch::decode(&mut reader)?, Round::decode(&mut reader)?);
         let author = AuthorityIndex::decode(&mut reader)?;
+        // There is one encoding of a value, so the digests are taken over the bytes as they came.
+        let body_start = reader.position();
         let body = BlockBody::decode(&mut reader)?;
+        let body_digest = Hasher::new(BODY_DOMAIN).with(&raw[body_start..reader.position()]).finish();
+        let votes_start = reader.position();
         let votes: Vec<HeaderVote> = reader.list("votes", VOTES_MAX)?;
+        let votes_digest = Hasher::new(VOTES_DOMAIN).with(&raw[votes_start..reader.position()]).finish();
         let signature = Signature::decode(&mut reader)?;
         reader.finish()?;
-        let statement = Self::statement_for(*chain, epoch, round, author, &body, &votes);
+        let statement = RoundStatement { chain: *chain, epoch, round, author, body_digest, votes_digest };
         Ok(Self { digest: statement.digest(), statement, body, votes, signature, raw })
     }
 

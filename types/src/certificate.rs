@@ -60,6 +60,8 @@ impl Encode for HeaderStatement {
 }
 
 impl Decode for HeaderStatement {
+    const ENCODED_LEN_MIN: usize = 8 + 2 + Digest::ENCODED_LEN + 4 + Signature::ENCODED_LEN_MIN;
+
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             round: Round::decode(reader)?,

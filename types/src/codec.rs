@@ -1,7 +1,8 @@
 //! The canonical encoding: fixed-width little-endian integers, `u32` length prefixes, one-byte tags, no padding.
 //!
 //! Every value has exactly one encoding, and a decoder accepts nothing else: unknown tags, lengths over the stated
-//! limit and trailing bytes are typed errors. A decoder never allocates more than its input is long.
+//! limit and trailing bytes are typed errors. What a decoder allocates is in proportion to the input that is there, never to
+//! what a length prefix promises.
 
 use thiserror::Error;
 
@@ -66,6 +67,9 @@ pub trait Encode {
 
 /// A value that can be read back from its canonical encoding.
 pub trait Decode: Sized {
+    /// Fewest bytes that a value takes. A list whose items cannot fit the input is refused before memory is reserved.
+    const ENCODED_LEN_MIN: usize = 1;
+
     /// Reads one value and leaves the reader behind it.
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError>;
 
@@ -122,8 +126,11 @@ impl<'a> Reader<'a> {
     /// A length-prefixed list of at most `limit` items.
     pub fn list<T: Decode>(&mut self, field: &'static str, limit: usize) -> Result<Vec<T>, DecodeError> {
         let length = self.length(field, limit)?;
-        // An item takes at least one byte, so a lying prefix cannot make us reserve more than the input is long.
-        let mut items = Vec::with_capacity(length.min(self.rest.len()));
+        let needed = length.saturating_mul(T::ENCODED_LEN_MIN);
+        if needed > self.rest.len() {
+            return Err(DecodeError::Truncated { needed, left: self.rest.len() });
+        }
+        let mut items = Vec::with_capacity(length);
         for _ in 0..length {
             items.push(T::decode(self)?);
         }
@@ -174,6 +181,8 @@ macro_rules! integer {
         }
 
         impl Decode for $int {
+            const ENCODED_LEN_MIN: usize = size_of::<$int>();
+
             fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
                 reader.array().map(<$int>::from_le_bytes)
             }

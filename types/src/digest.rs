@@ -94,6 +94,8 @@ impl Encode for Digest {
 }
 
 impl Decode for Digest {
+    const ENCODED_LEN_MIN: usize = Digest::ENCODED_LEN;
+
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self { alg: decode_kind(reader, AlgKind::Digest)?, bytes: reader.array()? })
     }
@@ -144,7 +146,10 @@ impl Hasher {
     /// Takes in the canonical encoding of a value.
     #[must_use]
     pub fn with_encoded(self, value: &impl Encode) -> Self {
-        self.with(&value.to_bytes())
+        // Room for nearly every value that is hashed, so that the buffer does not grow step by step.
+        let mut encoded = Vec::with_capacity(256);
+        value.encode(&mut encoded);
+        self.with(&encoded)
     }
 
     /// The digest of everything taken in.

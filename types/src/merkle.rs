@@ -16,7 +16,10 @@ pub fn leaf_hash(content: &[u8]) -> Digest {
 }
 
 fn node_hash(left: &Digest, right: &Digest) -> Digest {
-    sha256(&[&[1], left.as_bytes(), right.as_bytes()])
+    let mut input = [1; 65];
+    input[1..33].copy_from_slice(left.as_bytes());
+    input[33..].copy_from_slice(right.as_bytes());
+    sha256(&[&input])
 }
 
 fn sha256(parts: &[&[u8]]) -> Digest {

@@ -24,6 +24,8 @@ macro_rules! unit {
         }
 
         impl Decode for $name {
+            const ENCODED_LEN_MIN: usize = size_of::<$inner>();
+
             fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
                 <$inner>::decode(reader).map(Self)
             }

@@ -1,0 +1,68 @@
+//! What each decoder of `types` promises for any bytes: no panic, and what is accepted can be written again, byte for
+//! byte. The fuzz targets call these, and so does the replay of the corpora in `types/tests`.
+
+use bytes::Bytes;
+use types::{BlockHeader, Certificate, ChainId, CommitRecord, Decode, Digest, Encode, Genesis, Payload, Transaction};
+
+/// The ledger that every input is read for; its encoding starts the transactions of the corpus.
+pub fn chain() -> ChainId {
+    ChainId(Digest::sha256(b"the ledger of the decoding tests"))
+}
+
+fn canonical<T: Decode + Encode>(data: &[u8]) {
+    if let Ok(value) = T::from_bytes(data) {
+        assert_eq!(value.to_bytes(), data);
+    }
+}
+
+/// [`Transaction::parse`].
+pub fn transaction(data: &[u8]) {
+    let raw = Bytes::copy_from_slice(data);
+    if let Ok(transaction) = Transaction::parse(&chain(), raw) {
+        assert_eq!(transaction.raw(), data);
+        let end = data.len() - transaction.signature().to_bytes().len();
+        assert_eq!(transaction.signature().to_bytes(), data[end..]);
+        // A verdict, whichever: no key or signature panics.
+        let _ = transaction.verify();
+    }
+}
+
+/// [`BlockHeader::parse`].
+pub fn block_header(data: &[u8]) {
+    if let Ok(header) = BlockHeader::parse(&chain(), Bytes::copy_from_slice(data)) {
+        let (body, votes) = (header.body().clone(), header.votes().to_vec());
+        let statement =
+            BlockHeader::statement_for(chain(), header.epoch(), header.round(), header.author(), &body, &votes);
+        assert_eq!(statement.digest(), header.digest());
+        let again = BlockHeader::new(statement, body, votes, header.signature().clone());
+        assert_eq!(again.raw(), data);
+    }
+}
+
+/// [`Payload::parse`].
+pub fn payload(data: &[u8]) {
+    if let Ok(payload) = Payload::parse(Bytes::copy_from_slice(data), 4096) {
+        let again = Payload::build(payload.transactions());
+        assert_eq!(again.raw(), data);
+        assert_eq!(again.descriptor(), payload.descriptor());
+    }
+}
+
+/// [`CommitRecord`].
+pub fn commit_record(data: &[u8]) {
+    canonical::<CommitRecord>(data);
+}
+
+/// [`Certificate`].
+pub fn certificate(data: &[u8]) {
+    canonical::<Certificate>(data);
+}
+
+/// [`Genesis::from_toml`].
+pub fn genesis(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(genesis) = Genesis::from_toml(text) {
+        let again = Genesis::from_toml(&genesis.to_toml()).expect("what was read can be written and read again");
+        assert_eq!(again.chain_id(), genesis.chain_id());
+    }
+}

@@ -1,0 +1,90 @@
+//! One pinned hash a wire type, over thousands of seeded encodings and of the digests made of them.
+//!
+//! A test that fails here says that old bytes would be read differently, or that two versions of the node would not
+//! agree. That needs a new version number in the encoding, never a new pin alone.
+
+use crate::samples::Random;
+use sha2::{Digest as _, Sha256};
+use types::{Committee, Encode, Epoch, Payload, SigningMessage, Transaction};
+
+const SAMPLES: usize = 3000;
+
+/// Hashes what `sample` makes of as many seeded values; each answer may have several parts.
+fn hash(seed: u64, samples: usize, mut sample: impl FnMut(&mut Random) -> Vec<Vec<u8>>) -> String {
+    let (mut random, mut hasher) = (Random::new(seed), Sha256::new());
+    for _ in 0..samples {
+        for part in sample(&mut random) {
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(&part);
+        }
+    }
+    hex::encode(hasher.finalize())
+}
+
+macro_rules! pinned {
+    ($($(#[$doc:meta])* $name:ident: $seed:literal, $samples:expr, $hex:literal, $sample:expr;)*) => {$(
+        $(#[$doc])*
+        #[test]
+        fn $name() {
+            assert_eq!(hash($seed, $samples, $sample), $hex);
+        }
+    )*};
+}
+
+pinned! {
+    signed_transactions: 1, 1000, "791866e12f756d735b6491bb1caa7be892370b12d15a9c5e6642838018acd32f", |random| {
+        let chain = random.chain();
+        let transaction = random.transaction(&chain);
+        vec![transaction.raw().to_vec(), transaction.id().to_bytes(), transaction.sender().to_bytes()]
+    };
+    transactions_of_every_algorithm: 2, SAMPLES, "9907306f4357fcf78db330e13fa50b9406ffbafb22b8403f276a60e5a6d4aaf6", |random| {
+        let chain = random.chain();
+        let raw = random.transaction_of_any_algorithm(&chain);
+        let transaction = Transaction::parse(&chain, raw.clone().into()).unwrap();
+        vec![raw, transaction.id().to_bytes(), transaction.sender().to_bytes(), transaction.message().as_bytes().to_vec()]
+    };
+    block_headers: 3, SAMPLES, "c7c0f639da7517c9223a4418f0734649a663800b1d2bdb255ff7bd931beeabf0", |random| {
+        let chain = random.chain();
+        let header = random.block_header(chain);
+        let message = header.statement().message();
+        vec![header.raw().to_vec(), header.digest().to_bytes(), header.statement().to_bytes(), message.as_bytes().to_vec()]
+    };
+    payloads: 4, SAMPLES, "6948f3e0d76388f36efc8c71f0d2b09be62658cc18d14ca7c98d0b6a949044b0", |random| {
+        let payload = random.payload();
+        vec![payload.raw().to_vec(), payload.descriptor().to_bytes(), Payload::empty().descriptor().to_bytes()]
+    };
+    commit_records: 5, SAMPLES, "f29c1c66a8b9d3babcf9a2c9aa4dc82a71c8be05e156244c271e03fa3a212c58", |random| {
+        let record = random.commit_record();
+        vec![record.to_bytes(), record.digest().to_bytes()]
+    };
+    ledger_headers: 6, SAMPLES, "72433b5e60e9688425b3cddc7fe5a8ef3bbdf53344e7dc768f726b6245cedac3", |random| {
+        let header = random.ledger_header();
+        vec![header.to_bytes(), header.digest().to_bytes()]
+    };
+    receipts: 7, SAMPLES, "3664e626ad76d1864ef2425d698260c15bf916986e3a8e11f119934a9d4cf0d1", |random| vec![random.receipt().to_bytes()];
+    certificates: 8, SAMPLES, "26bca23635df60edd977c55b0b98675f3124d05bcd8bd616dbb6b4ebcdbdb71e", |random| vec![random.certificate().to_bytes()];
+    merkle_proofs: 9, SAMPLES, "11bc886a79169f8adac817cf84aeae9b2ab1c0cbf5e4472eec52ef98a892b534", |random| {
+        let leaves = random.list(40, |random| random.bytes(9));
+        vec![random.merkle_proof().to_bytes(), types::merkle_root(leaves).to_bytes()]
+    };
+    evidence: 10, SAMPLES, "9c3ad49d10a8d6d524b5f3a7780b3a220c7b7e72cfc5f0a67b9791664998e88c", |random| vec![random.evidence().to_bytes()];
+    chain_ids: 11, 500, "4f1f915e5b1e5d3627a5c86980eb31216b3f81cad97fc44812d27be156f7c6cd", |random| vec![random.genesis().chain_id().to_bytes()];
+    committees: 12, 500, "5a45adb274e02eb7fe9fdc5cfd25d7c8b3b9ee79f707b8527e60607d44fc0c7d", |random| {
+        let count = 1 + random.below(6);
+        let authorities = random.authorities(count);
+        let committee = Committee::new(Epoch(random.number()), authorities.clone()).unwrap();
+        authorities.iter().map(Encode::to_bytes).chain([committee.digest().to_bytes()]).collect()
+    };
+    addresses: 13, SAMPLES, "e99b943e87aa60937a936a252d751f75446e4021d130dbafbab15d16254358a6", |random| {
+        vec![random.address().to_string().into_bytes(), random.public_key().address().to_string().into_bytes()]
+    };
+    signing_messages: 14, SAMPLES, "5789e31fad291b273596ced008478181096717e4aa534b8beda5141271521f89", |random| {
+        let digest = random.digest();
+        let messages = [SigningMessage::transaction(&digest), SigningMessage::round(&digest)];
+        messages.iter().map(|message| message.as_bytes().to_vec()).collect()
+    };
+    texts_of_keys_and_digests: 15, SAMPLES, "731c6753c724d3e4c9e6e8b8559e4efa2b84f3a36f0a74e41d4b358db46bcc2b", |random| {
+        let texts = [random.public_key().to_string(), random.signature().to_string(), random.digest().to_string()];
+        texts.into_iter().map(String::into_bytes).collect()
+    };
+}

@@ -1,0 +1,306 @@
+//! Random values of every wire type from a seed. The same seed gives the same values on every machine and in every
+//! version, because the generator is written out here.
+
+use std::net::{IpAddr, SocketAddr};
+use types::alg::AlgKind;
+use types::{
+    Address, AlgId, Allocation, Authority, AuthorityIndex, BlockBody, BlockHeader, BlockRef, Certificate, ChainId,
+    CommitRecord, Digest, Encode, Epoch, Evidence, Genesis, HeaderStatement, HeaderVote, Height, LedgerHeader,
+    MerkleProof, Outcome, Parameters, Payload, PayloadDescriptor, PublicKey, Receipt, Reject, Round, RoundStatement,
+    SecretKey, Signature, Stake, TimestampMs, Transaction, TransactionBody, TransactionId,
+};
+
+/// SplitMix64 (Steele, Lea, Flood 2014).
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`; small bounds only, so the bias does not matter.
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.u64() % bound as u64) as usize
+    }
+
+    /// A number of random magnitude, so that small and huge values are as common as each other.
+    pub fn number(&mut self) -> u64 {
+        let shift = self.below(64);
+        self.u64() >> shift
+    }
+
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| self.u64() as u8).collect()
+    }
+
+    pub fn array<const N: usize>(&mut self) -> [u8; N] {
+        std::array::from_fn(|_| self.u64() as u8)
+    }
+
+    pub fn list<T>(&mut self, count_max: usize, mut item: impl FnMut(&mut Self) -> T) -> Vec<T> {
+        (0..self.below(count_max + 1)).map(|_| item(self)).collect()
+    }
+
+    fn alg(&mut self, kind: AlgKind) -> AlgId {
+        let all: Vec<_> = AlgId::ALL.into_iter().filter(|alg| alg.kind() == kind).collect();
+        all[self.below(all.len())]
+    }
+
+    pub fn digest(&mut self) -> Digest {
+        let alg = self.alg(AlgKind::Digest);
+        Digest::from_parts(alg, self.array()).unwrap()
+    }
+
+    pub fn chain(&mut self) -> ChainId {
+        ChainId(self.digest())
+    }
+
+    pub fn secret(&mut self) -> SecretKey {
+        SecretKey::ed25519_from_seed(self.array())
+    }
+
+    /// Of any algorithm; the bytes need not be a point.
+    pub fn public_key(&mut self) -> PublicKey {
+        let alg = self.alg(AlgKind::Signature);
+        PublicKey::from_parts(alg, &self.bytes(alg.public_key_len())).unwrap()
+    }
+
+    /// Of any algorithm, over nothing.
+    pub fn signature(&mut self) -> Signature {
+        let alg = self.alg(AlgKind::Signature);
+        Signature::from_parts(alg, &self.bytes(alg.signature_len())).unwrap()
+    }
+
+    pub fn address(&mut self) -> Address {
+        Address::from_bytes(self.array())
+    }
+
+    pub fn round(&mut self) -> Round {
+        Round(self.number())
+    }
+
+    pub fn author(&mut self) -> AuthorityIndex {
+        AuthorityIndex(self.number() as u16)
+    }
+
+    pub fn block_ref(&mut self) -> BlockRef {
+        BlockRef { round: self.round(), author: self.author(), digest: self.digest() }
+    }
+
+    pub fn vote(&mut self) -> HeaderVote {
+        HeaderVote { height: Height(self.number()), header: self.digest() }
+    }
+
+    pub fn statement(&mut self) -> RoundStatement {
+        RoundStatement {
+            chain: self.chain(),
+            epoch: Epoch(self.number()),
+            round: self.round(),
+            author: self.author(),
+            body_digest: self.digest(),
+            votes_digest: self.digest(),
+        }
+    }
+
+    pub fn evidence(&mut self) -> Evidence {
+        let (a, b) = ((self.statement(), self.signature()), (self.statement(), self.signature()));
+        let (first, second) = if a.0.digest() < b.0.digest() { (a, b) } else { (b, a) };
+        Evidence::Equivocation { first, second }
+    }
+
+    pub fn payload_descriptor(&mut self) -> PayloadDescriptor {
+        PayloadDescriptor { root: self.digest(), bytes: self.number() as u32, count: self.number() as u32 }
+    }
+
+    pub fn block_body(&mut self) -> BlockBody {
+        BlockBody {
+            ancestors: self.list(6, Self::block_ref),
+            timestamp: TimestampMs(self.number()),
+            payload: self.payload_descriptor(),
+            lane_roots: self.list(2, Self::digest),
+            misbehaviour: self.list(1, Self::evidence),
+        }
+    }
+
+    pub fn block_header(&mut self, chain: ChainId) -> BlockHeader {
+        let (body, votes) = (self.block_body(), self.list(4, Self::vote));
+        let (epoch, round, author) = (Epoch(self.number()), self.round(), self.author());
+        let statement = BlockHeader::statement_for(chain, epoch, round, author, &body, &votes);
+        BlockHeader::new(statement, body, votes, self.signature())
+    }
+
+    pub fn payload(&mut self) -> Payload {
+        Payload::build(self.list(6, |random| {
+            let length = random.below(90);
+            random.bytes(length)
+        }))
+    }
+
+    pub fn commit_record(&mut self) -> CommitRecord {
+        CommitRecord {
+            height: Height(self.number()),
+            previous: self.digest(),
+            leader: self.block_ref(),
+            blocks: self.list(9, Self::block_ref),
+            timestamp: TimestampMs(self.number()),
+        }
+    }
+
+    pub fn ledger_header(&mut self) -> LedgerHeader {
+        LedgerHeader {
+            version: types::header::HEADER_VERSION,
+            chain: self.chain(),
+            epoch: Epoch(self.number()),
+            committee: self.digest(),
+            height: Height(self.number()),
+            previous: self.digest(),
+            commit: self.digest(),
+            transaction_root: self.digest(),
+            receipt_root: self.digest(),
+            state_digest: self.digest(),
+            state_root: self.digest(),
+            timestamp: TimestampMs(self.number()),
+            next_committee: (self.below(2) == 1).then(|| self.digest()),
+        }
+    }
+
+    pub fn outcome(&mut self) -> Outcome {
+        match self.below(Reject::ALL.len() + 1) {
+            0 => Outcome::Applied,
+            other => Outcome::Rejected(Reject::ALL[other - 1]),
+        }
+    }
+
+    pub fn receipt(&mut self) -> Receipt {
+        Receipt { transaction: TransactionId(self.digest()), outcome: self.outcome() }
+    }
+
+    pub fn header_statement(&mut self) -> HeaderStatement {
+        HeaderStatement {
+            round: self.round(),
+            author: self.author(),
+            body_digest: self.digest(),
+            votes: self.list(3, Self::vote),
+            signature: self.signature(),
+        }
+    }
+
+    /// Well-formed; proves nothing.
+    pub fn certificate(&mut self) -> Certificate {
+        Certificate { vote: self.vote(), statements: self.list(4, Self::header_statement) }
+    }
+
+    pub fn merkle_proof(&mut self) -> MerkleProof {
+        MerkleProof { index: self.number(), count: self.number(), path: self.list(12, Self::digest) }
+    }
+
+    pub fn transaction_body(&mut self) -> TransactionBody {
+        let length = self.below(120);
+        if self.below(2) == 0 {
+            TransactionBody::Transfer { to: self.address(), amount: self.number(), memo: self.bytes(length).into() }
+        } else {
+            TransactionBody::Certify { document: self.digest(), memo: self.bytes(length).into() }
+        }
+    }
+
+    /// Signed with Ed25519.
+    pub fn transaction(&mut self, chain: &ChainId) -> Transaction {
+        let (secret, body) = (self.secret(), self.transaction_body());
+        Transaction::sign(chain, &secret, self.number(), self.number(), body).unwrap()
+    }
+
+    /// Of any algorithm; the signature is over nothing.
+    pub fn transaction_of_any_algorithm(&mut self, chain: &ChainId) -> Vec<u8> {
+        let (until, nonce, body) = (TimestampMs(self.number()), self.number(), self.transaction_body());
+        transcribe_transaction(chain, until, nonce, &self.public_key(), &body, &self.signature())
+    }
+
+    pub fn authority(&mut self, name: String) -> Authority {
+        let socket = |random: &mut Self| {
+            let ip: IpAddr =
+                if random.below(2) == 0 { random.array::<4>().into() } else { random.array::<16>().into() };
+            SocketAddr::new(ip, random.u64() as u16)
+        };
+        Authority {
+            name,
+            consensus_key: self.secret().public_key(),
+            transport_key: self.secret().public_key(),
+            stake: Stake(1 + self.below(1 << 40) as u64),
+            peer_address: socket(self),
+            client_address: socket(self),
+            rpc_address: socket(self),
+        }
+    }
+
+    pub fn authorities(&mut self, count: usize) -> Vec<Authority> {
+        (0..count).map(|index| self.authority(format!("validator {index}"))).collect()
+    }
+
+    /// Passes every check.
+    pub fn genesis(&mut self) -> Genesis {
+        let mut within = |min: u64, max: u64| min + self.u64() % (max - min + 1);
+        let parameters = Parameters {
+            gc_depth_rounds: within(20, 100_000),
+            schedule_interval_commits: within(1, 10_000),
+            schedule_window_commits: within(1, 10_000),
+            block_payload_bytes_max: within(128 << 10, 16 << 20) as u32,
+            block_transactions_max: within(1, 1 << 16) as u32,
+            transaction_bytes_max: within(256, 64 << 10) as u32,
+            validity_window_ms: within(1_000, 24 * 3_600_000),
+            live_ids_max: within(1_000, 1_000_000_000),
+        };
+        let validators = 1 + self.below(5);
+        Genesis {
+            name: format!("ledger {}", self.below(1000)),
+            created_ms: self.u64() >> 20,
+            signature_algorithms: vec!["ed25519".to_owned()],
+            parameters,
+            validators: self.authorities(validators),
+            accounts: self.list(5, |random| Allocation { address: random.address(), balance: random.u64() >> 8 }),
+        }
+    }
+}
+
+/// The encoding of a transaction, written a second time, field by field.
+pub fn transcribe_transaction(
+    chain: &ChainId,
+    valid_until: TimestampMs,
+    nonce: u64,
+    key: &PublicKey,
+    body: &TransactionBody,
+    signature: &Signature,
+) -> Vec<u8> {
+    let mut raw = vec![1];
+    raw.push(chain.0.alg() as u8);
+    raw.extend_from_slice(chain.0.as_bytes());
+    raw.extend_from_slice(&valid_until.0.to_le_bytes());
+    raw.extend_from_slice(&nonce.to_le_bytes());
+    raw.push(key.alg() as u8);
+    raw.extend_from_slice(key.as_bytes());
+    let memo = match body {
+        TransactionBody::Transfer { to, amount, memo } => {
+            raw.push(1);
+            raw.extend_from_slice(to.as_bytes());
+            raw.extend_from_slice(&amount.to_le_bytes());
+            memo
+        }
+        TransactionBody::Certify { document, memo } => {
+            raw.push(2);
+            document.encode(&mut raw);
+            memo
+        }
+    };
+    raw.extend_from_slice(&(memo.len() as u32).to_le_bytes());
+    raw.extend_from_slice(memo);
+    raw.push(signature.alg() as u8);
+    raw.extend_from_slice(signature.as_bytes());
+    raw
+}

@@ -1,0 +1,141 @@
+//! What a transaction's id covers, and what its signature covers.
+
+use crate::decoders::chain;
+use crate::samples::{Random, transcribe_transaction};
+use types::transaction::TransactionError;
+use types::{
+    AlgId, ChainId, DecodeError, Digest, Reject, Signature, TimestampMs, Transaction, TransactionBody, TransactionId,
+};
+
+#[test]
+fn what_is_signed_is_what_is_parsed() {
+    let mut random = Random::new(1);
+    for _ in 0..300 {
+        let (secret, body) = (random.secret(), random.transaction_body());
+        let (until, nonce) = (random.number(), random.number());
+        let signed = Transaction::sign(&chain(), &secret, until, nonce, body.clone()).unwrap();
+        let parsed = Transaction::parse(&chain(), signed.raw().clone()).unwrap();
+        assert_eq!(parsed, signed);
+        assert_eq!((parsed.valid_until(), parsed.nonce(), parsed.body()), (TimestampMs(until), nonce, &body));
+        assert_eq!((parsed.key(), parsed.sender()), (&secret.public_key(), secret.public_key().address()));
+        assert_eq!(parsed.verify(), Ok(()));
+        let key = secret.public_key();
+        let transcribed = transcribe_transaction(&chain(), TimestampMs(until), nonce, &key, &body, parsed.signature());
+        assert_eq!(parsed.raw(), &transcribed);
+    }
+}
+
+#[test]
+fn a_transfer_is_as_long_as_it_says() {
+    let mut random = Random::new(2);
+    for memo in [0, 1, 327, 1000] {
+        let body = TransactionBody::Transfer { to: random.address(), amount: 1, memo: vec![0; memo].into() };
+        let signed = Transaction::sign(&chain(), &random.secret(), 1, 1, body).unwrap();
+        assert_eq!(signed.raw().len(), Transaction::TRANSFER_OVERHEAD + memo);
+    }
+}
+
+#[test]
+fn the_id_does_not_depend_on_the_signature() {
+    let mut random = Random::new(3);
+    for _ in 0..100 {
+        let signed = random.transaction(&chain());
+        let unsigned = &signed.raw()[..signed.raw().len() - 65];
+        let forged = Signature::from_parts(AlgId::Ed25519, &random.bytes(64)).unwrap();
+        let raw = [unsigned, &[AlgId::Ed25519 as u8], forged.as_bytes()].concat();
+        let parsed = Transaction::parse(&chain(), raw.into()).unwrap();
+        assert_eq!((parsed.id(), parsed.sender()), (signed.id(), signed.sender()));
+        assert!(parsed.verify().is_err());
+    }
+}
+
+#[test]
+fn every_bit_but_the_signatures_changes_the_id_and_breaks_the_signature() {
+    let mut random = Random::new(4);
+    for _ in 0..3 {
+        let signed = random.transaction(&chain());
+        let mut ids = vec![signed.id()];
+        let covered = signed.raw().len() - 65;
+        for bit in 0..covered * 8 {
+            let mut raw = signed.raw().to_vec();
+            raw[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(parsed) = Transaction::parse(&chain(), raw.into()) {
+                ids.push(parsed.id());
+                if bit % 16 == 0 {
+                    assert!(parsed.verify().is_err());
+                }
+            }
+        }
+        let (parsed, at_least) = (ids.len(), (8 + 8 + 32 + 32) * 8);
+        assert!(parsed > at_least, "most changes are still transactions, {parsed} were");
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), parsed);
+    }
+}
+
+#[test]
+fn bodies_that_could_be_confused_have_different_ids() {
+    let mut random = Random::new(5);
+    let (secret, to, document) = (random.secret(), random.address(), random.digest());
+    let transfer = |amount, memo: &'static [u8]| TransactionBody::Transfer { to, amount, memo: memo.into() };
+    let certify = |memo: &'static [u8]| TransactionBody::Certify { document, memo: memo.into() };
+    let bodies = [transfer(1, b""), transfer(2, b""), transfer(1, b"\0"), certify(b""), certify(b"\0")];
+    let mut ids: Vec<TransactionId> = Vec::new();
+    for body in bodies {
+        for (until, nonce) in [(1, 1), (1, 2), (2, 1)] {
+            ids.push(Transaction::sign(&chain(), &secret, until, nonce, body.clone()).unwrap().id());
+        }
+    }
+    let count = ids.len();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), count);
+}
+
+#[test]
+fn a_transaction_of_another_ledger_says_so() {
+    let mut random = Random::new(6);
+    let other = ChainId(Digest::sha256(b"another"));
+    let signed = random.transaction(&other);
+    let error = Transaction::parse(&chain(), signed.raw().clone()).unwrap_err();
+    assert_eq!(error, TransactionError::WrongChain(other));
+    assert_eq!(Reject::from(error), Reject::WrongChain);
+}
+
+#[test]
+fn versions_and_bodies_to_come_are_malformed_here() {
+    let signed = Random::new(7).transaction(&chain());
+    let body_at = 1 + Digest::ENCODED_LEN + 8 + 8 + 33;
+    for (at, field) in [(0, "transaction version"), (body_at, "transaction body")] {
+        let mut raw = signed.raw().to_vec();
+        raw[at] = 9;
+        let error = Transaction::parse(&chain(), raw.into()).unwrap_err();
+        assert_eq!(error, TransactionError::Decode(DecodeError::UnknownTag { field, value: 9 }));
+        assert_eq!(Reject::from(error), Reject::Malformed);
+    }
+}
+
+#[test]
+fn reject_codes_are_stable() {
+    let codes: Vec<(u16, &str)> = Reject::ALL.iter().map(|reject| (reject.code(), reject.label())).collect();
+    let pinned = [
+        (1, "malformed"),
+        (2, "too_large"),
+        (3, "wrong_chain"),
+        (4, "expired"),
+        (5, "valid_until_too_far"),
+        (6, "duplicate"),
+        (7, "bad_signature"),
+        (8, "algorithm_not_allowed"),
+        (9, "unknown_sender"),
+        (10, "overdraft"),
+        (11, "balance_overflow"),
+        (12, "self_transfer"),
+        (13, "zero_amount"),
+        (14, "too_many_live_ids"),
+    ];
+    assert_eq!(codes, pinned);
+    assert_eq!(Reject::from_code(0), None);
+    assert_eq!(Reject::from_code(15), None);
+}
