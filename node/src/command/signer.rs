@@ -144,7 +144,6 @@ fn help(cause: StoreError) -> Option<&'static str> {
 
 /// Runs to the end. Must be called before any thread is started.
 pub fn run(args: SignerArgs) -> miette::Result<()> {
-    start_logging();
     if let Err(error) = args.step.run(&args.config) {
         let status = error.exit_status();
         eprintln!("Error: {:?}", miette::Report::from(error));
@@ -172,6 +171,8 @@ impl Step {
                 provision::guard(&config, &Keys::open(&config.store)?.public())?;
             }
             Self::Run { exit_with_parent } => {
+                // The other steps speak to a terminal, in words.
+                start_logging();
                 let lifetime = if exit_with_parent { Lifetime::Parent } else { Lifetime::Service };
                 process::run(&read::<SignerConfig>(path)?.beside(path), lifetime)?;
             }
