@@ -117,7 +117,8 @@ pub enum Misbehaviour {
     /// Signed two blocks for one round.
     #[error("equivocation of validator {}", .0.culprit())]
     Equivocation(Box<Evidence>),
-    /// Sent more blocks than can be held back for their missing history.
+    /// Signed more blocks than can be held back for their missing history, or a third one for a round. Others may have
+    /// passed them on in good faith.
     #[error("flood of blocks without history, {block} among them")]
     Flood {
         /// A block that was not kept.

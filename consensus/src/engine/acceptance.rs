@@ -46,7 +46,7 @@ impl Core {
         }
         let twins = self.report_equivocation(&header, effects);
         if twins >= TWINS_MAX && !self.suspended.is_wanted(&block) {
-            effects.push(Effect::Misbehaviour { peer: from, what: Misbehaviour::Flood { block } });
+            effects.push(Effect::Misbehaviour { peer: block.author, what: Misbehaviour::Flood { block } });
             return;
         }
         self.synchronizer.have_header(&block);
@@ -119,7 +119,7 @@ impl Core {
             if self.suspended.is_wanted(&block) {
                 self.synchronizer.want_header(block, from, now_ms + LAGGING_MS);
             }
-            effects.push(Effect::Misbehaviour { peer: from, what: Misbehaviour::Flood { block } });
+            effects.push(Effect::Misbehaviour { peer: block.author, what: Misbehaviour::Flood { block } });
         }
         for ancestor in missing {
             if self.suspended.header(&ancestor).is_none() {

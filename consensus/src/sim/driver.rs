@@ -1,6 +1,6 @@
 //! What the driver around each simulated core does: carries out effects, answers peers, comes back from its disk.
 
-use crate::effect::{AdoptError, Effect, Misbehaviour};
+use crate::effect::{AdoptError, Effect};
 use crate::engine::Core;
 use crate::input::Input;
 use crate::sim::checks::Violation;
@@ -189,8 +189,7 @@ impl Simulation {
             Effect::AdoptRefused { reason: AdoptError::Height { .. }, .. } => {}
             Effect::AdoptRefused { reason, .. } => return Err(Violation::Refused { node: me, reason }),
             Effect::Misbehaviour { peer, what } => {
-                let flood = matches!(what, Misbehaviour::Flood { .. });
-                if !flood && !self.nodes[peer.index()].equivocator {
+                if !self.nodes[peer.index()].equivocator {
                     return Err(Violation::Blamed { peer, what });
                 }
             }

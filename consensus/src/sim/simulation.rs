@@ -262,6 +262,8 @@ impl Simulation {
     fn happen(&mut self, me: AuthorityIndex, event: Event) -> Result<(), Violation> {
         match event {
             Event::Deliver { from, message } => self.deliver(me, from, message),
+            // An earlier one has taken the place of this one.
+            Event::Timer if self.nodes[me.index()].timer_us.is_some_and(|set| set != self.now_us) => Ok(()),
             Event::Timer => {
                 self.nodes[me.index()].timer_us = None;
                 self.step(me, Input::Tick)?;

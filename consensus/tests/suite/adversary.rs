@@ -3,6 +3,7 @@
 use crate::faults::settle;
 use crate::{seeds, with_seed};
 use consensus::sim::{Rng, Scenario, Simulation};
+use types::AuthorityIndex;
 
 #[test]
 fn an_equivocator_of_four_neither_forks_nor_stops_the_rest() {
@@ -12,6 +13,8 @@ fn an_equivocator_of_four_neither_forks_nor_stops_the_rest() {
         let mut simulation = Simulation::new(scenario);
         with_seed(seed, simulation.run_for(4_000));
         assert!(simulation.top().0 > 100, "seed {seed}: {} commits", simulation.top());
+        let excluded = simulation.status(0).unwrap().excluded;
+        assert_eq!(excluded, [AuthorityIndex(1)], "seed {seed}: his proof is committed, and he leads no more");
         settle(&mut simulation, seed, 3_000);
     }
 }
