@@ -175,3 +175,28 @@ fn a_block_waits_for_its_payload_in_either_order() {
         assert_eq!((core.status().missing_payloads, core.status().early_payloads), (0, 0));
     }
 }
+
+#[test]
+fn a_block_whose_history_comes_late_still_waits_for_its_payload() {
+    let keys = Keys::generate(4);
+    let genesis = genesis_refs(&keys.config(AuthorityIndex(0)).chain, keys.committee());
+    let below: Vec<Arc<BlockHeader>> = (1..4u16)
+        .map(|author| {
+            let mut ancestors = genesis.clone();
+            ancestors.swap(0, usize::from(author));
+            keys.block(&keys.config(AuthorityIndex(author)), Round(1), ancestors, Vec::new(), 0, 0)
+        })
+        .collect();
+    let ancestors = below.iter().map(|header| header.block_ref()).collect();
+    let child = keys.block(&keys.config(AuthorityIndex(1)), Round(2), ancestors, Vec::new(), 0, 7);
+    let (block, from) = (child.block_ref(), AuthorityIndex(1));
+    let (mut core, mut effects) = (Core::new(keys.config(AuthorityIndex(0)), 0), Vec::new());
+    core.step(0, Input::Header { header: child, from }, &mut effects);
+    for header in below {
+        let from = header.author();
+        core.step(0, Input::Header { header, from }, &mut effects);
+    }
+    assert_eq!((core.status().dag_blocks, core.status().suspended), (3, 1));
+    core.step(0, Input::PayloadReady { block }, &mut effects);
+    assert_eq!((core.status().dag_blocks, core.status().suspended), (4, 0));
+}
