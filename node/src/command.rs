@@ -44,10 +44,13 @@ fn runtime() -> miette::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().into_diagnostic()
 }
 
+/// `cryptoki` reports each mechanism of a token that it does not know as an error, and anybody can make `jsonrpsee` warn.
+const DEFAULT_LOG: &str = "info,cryptoki::mechanism=off,jsonrpsee_server=error";
+
 /// Structured logs on standard error: text for a terminal, JSON lines otherwise; `STELE_LOG` filters (default `info`).
 fn start_logging() {
     use std::io::IsTerminal;
-    let filter = tracing_subscriber::EnvFilter::try_from_env("STELE_LOG").unwrap_or_else(|_| "info".into());
+    let filter = tracing_subscriber::EnvFilter::try_from_env("STELE_LOG").unwrap_or_else(|_| DEFAULT_LOG.into());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() { builder.init() } else { builder.json().init() }
 }

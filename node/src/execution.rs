@@ -108,7 +108,7 @@ impl Execution {
                 handed -= 1;
                 match self.applier.apply(job) {
                     Ok(answer) => drop(self.replica.send(answer)),
-                    Err(fault) => return self.fail(Failure::State(fault.to_string())),
+                    Err(fault) => return self.fail(fault.into()),
                 }
             }
             self.status.set_execution_queue(jobs.len());

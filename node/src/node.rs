@@ -232,7 +232,7 @@ pub fn run(plan: Plan, network: &tokio::runtime::Runtime, ready: impl FnOnce(Sto
     });
     log.close();
     outcome.map_err(|failure| match failure {
-        Failure::Log(storage::log::LogFault::DiskFull) => NodeError::DiskFull(plan.data_dir.clone()),
+        Failure::DiskFull => NodeError::DiskFull(plan.data_dir.clone()),
         failure => NodeError::Stopped(failure),
     })
 }

@@ -2,7 +2,7 @@
 
 use crate::execution::{Job, Receipts};
 use crate::pool::Pool;
-use crate::replica::event::Answer;
+use crate::replica::event::{Answer, Failure};
 use crate::status::Status;
 use crate::tables::{Applied, Place, TableError, Tables};
 use crossbeam_channel::{Sender, TrySendError, bounded};
@@ -10,6 +10,7 @@ use ledger::{CommitInput, Executed, Ledger, OrderedTransaction, StateFault, clai
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use storage::state::StateError;
 use thiserror::Error;
 use tokio::sync::broadcast;
 use types::{Certificate, Height, Outcome, TransactionId};
@@ -23,6 +24,15 @@ pub enum ApplyError {
     /// Writing rows failed.
     #[error(transparent)]
     Table(#[from] TableError),
+}
+
+impl From<ApplyError> for Failure {
+    fn from(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Table(TableError::State(StateError::DiskFull(_))) => Self::DiskFull,
+            other => Self::State(other.to_string()),
+        }
+    }
 }
 
 /// Owns the ledger and the write side of the tables.

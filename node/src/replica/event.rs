@@ -101,11 +101,20 @@ pub enum Answer {
 pub enum Failure {
     /// The log failed: nothing can be promised any more.
     #[error("the log failed: {0}")]
-    Log(#[from] LogFault),
+    Log(LogFault),
+    /// No room for log or state.
+    #[error("the disk is full")]
+    DiskFull,
     /// The signer refused a statement, or is set up wrongly.
     #[error("the signer will not sign: {0}")]
     Signer(String),
     /// The state database failed.
     #[error("the state failed: {0}")]
     State(String),
+}
+
+impl From<LogFault> for Failure {
+    fn from(fault: LogFault) -> Self {
+        if fault == LogFault::DiskFull { Self::DiskFull } else { Self::Log(fault) }
+    }
 }

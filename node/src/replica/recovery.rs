@@ -25,15 +25,27 @@ use types::{BlockHeader, ChainId, CommitRecord, Decode, DecodeError, Digest, Gen
 /// Why log or state cannot be used.
 #[derive(Debug, Error, Diagnostic)]
 pub enum RecoveryError {
+    /// Another process works on the data directory.
+    #[error("the data directory is in use")]
+    #[diagnostic(help("another `stele node` runs on it: stop that one, or set another `data_dir` in node.toml"))]
+    InUse(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The data directory is of another ledger or another node.
+    #[error("the data directory belongs to another ledger or another validator")]
+    #[diagnostic(help("nothing in it was touched; check `genesis`, `validator` and `data_dir` in node.toml"))]
+    Foreign(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// No room.
+    #[error("the disk is full")]
+    #[diagnostic(help("make room and start the node again: it continues where it stopped"))]
+    DiskFull(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The log.
     #[error("the log cannot be used")]
     #[diagnostic(help(
-        "a directory of another ledger or node, or one that is in use, is never touched; a damaged segment can be fetched again from peers by starting with an empty data directory"
+        "a damaged log is never cut in the middle; with an empty data directory, and the signer's guard file kept, the node fetches everything from its peers"
     ))]
     Log(#[source] LogError),
     /// The state database.
     #[error("the state database cannot be used")]
-    #[diagnostic(help("the state can be rebuilt: remove the `state` directory and keep the log"))]
+    #[diagnostic(help("if it is damaged it can be rebuilt: remove the `state` directory and keep the log"))]
     State(#[source] StateError),
     /// A row of the state database.
     #[error("the state database cannot be read")]
@@ -63,6 +75,28 @@ pub enum RecoveryError {
     #[error("consensus cannot go on from this log")]
     #[diagnostic(help("log and state must come from one node and be kept together"))]
     Consensus(#[source] RecoverError),
+}
+
+impl From<LogError> for RecoveryError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::InUse { .. } => Self::InUse(Box::new(error)),
+            LogError::OtherIdentity { .. } => Self::Foreign(Box::new(error)),
+            LogError::DiskFull { .. } => Self::DiskFull(Box::new(error)),
+            other => Self::Log(other),
+        }
+    }
+}
+
+impl From<StateError> for RecoveryError {
+    fn from(error: StateError) -> Self {
+        match error {
+            StateError::InUse { .. } => Self::InUse(Box::new(error)),
+            StateError::OtherIdentity { .. } => Self::Foreign(Box::new(error)),
+            StateError::DiskFull(_) => Self::DiskFull(Box::new(error)),
+            other => Self::State(other),
+        }
+    }
 }
 
 /// A node that is ready to go on.
@@ -102,7 +136,7 @@ pub struct Recovery {
 /// Opens log and state of a plan, or makes them.
 pub fn recover(plan: &Plan, started: Instant) -> Result<Recovery, RecoveryError> {
     let state = StateDb::open(plan.data_dir.join("state"), plan.identity(), StateOptions::default());
-    let tables = Tables::new(Arc::new(state.map_err(RecoveryError::State)?));
+    let tables = Tables::new(Arc::new(state?));
     let reader: Arc<Tables> = Arc::new(tables.clone());
     let (genesis, shards) = (&plan.genesis, plan.config.shards);
     let (ledger, applied) = match tables.applied()? {
@@ -118,8 +152,7 @@ pub fn recover(plan: &Plan, started: Instant) -> Result<Recovery, RecoveryError>
         }
     };
     let mut found = Found::new(plan.chain, applied.replay_from);
-    let log = Log::open(log_options(plan), Some(applied.replay_from), &mut |record| found.take(record));
-    let log = log.map_err(RecoveryError::Log)?;
+    let log = Log::open(log_options(plan), Some(applied.replay_from), &mut |record| found.take(record))?;
 
     let height = ledger.tip().0;
     let logged = found.commits.last().map_or(Height(0), |last| last.height);
