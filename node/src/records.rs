@@ -139,3 +139,6 @@ pub fn unsigned_header(proposal: &Proposal) -> BlockHeader {
     let none = Signature::from_parts(AlgId::Ed25519, &[0; 64]).expect("64 bytes are an Ed25519 signature");
     BlockHeader::new(proposal.statement, proposal.body.clone(), proposal.votes.clone(), none)
 }
+
+#[cfg(test)]
+mod tests;

@@ -255,3 +255,6 @@ fn take_all(
     let count = reader.length(field, count_max)?;
     (0..count).map(|_| Ok(frame.slice_ref(reader.bytes(field, bytes_max)?))).collect()
 }
+
+#[cfg(test)]
+pub mod tests;
