@@ -302,8 +302,8 @@ mod tests {
         assert!(commit(&keys, &mut schedule, &[0, 1, 3], 10, 12));
         assert_eq!(schedule.excluded(), [AuthorityIndex(2)]);
         assert!(!leaders(&schedule, 200).contains(&2));
-        let state = ScheduleState::from_bytes(&schedule.state().to_bytes()).unwrap();
-        let restored = LeaderSchedule::restore(&keys.config(AuthorityIndex(1)), state).unwrap();
+        let state = ScheduleState::from_bytes(&schedule.state().to_bytes()).expect("it reads back");
+        let restored = LeaderSchedule::restore(&keys.config(AuthorityIndex(1)), state).expect("it fits");
         assert_eq!(leaders(&restored, 50), leaders(&schedule, 50));
         assert!(commit(&keys, &mut schedule, &[0, 1, 2, 3], 10, 22));
         assert_eq!(schedule.excluded(), []);
