@@ -5,6 +5,7 @@ use super::*;
 use crate::wire::tests::samples::Random;
 use types::{Digest, Payload};
 
+type Sample = fn(&mut Random) -> Bytes;
 type Rewrite = fn(&Bytes) -> Result<Bytes, DecodeError>;
 
 fn chain() -> ChainId {
@@ -33,7 +34,7 @@ const BLOCKS: Rewrite =
 const COMMITS: Rewrite = |record| Commit::from_bytes(record).map(|commit| commit.to_bytes().into());
 
 /// Kind, sample, and reading and writing again.
-fn kinds() -> [(u8, fn(&mut Random) -> Bytes, Rewrite); 3] {
+fn kinds() -> [(u8, Sample, Rewrite); 3] {
     [
         (PROPOSAL, |random| join(&proposal(random).to_part(), random.payload().raw()), PROPOSALS),
         (BLOCK, |random| join(&block_part(&random.block_header(chain())), random.payload().raw()), BLOCKS),
