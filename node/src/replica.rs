@@ -7,8 +7,10 @@
 pub mod blocks;
 pub mod catch_up;
 pub mod certificates;
+mod commits;
 pub mod contents;
 pub mod driver;
+mod effects;
 pub mod event;
 pub mod intake;
 pub mod outbox;

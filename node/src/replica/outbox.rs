@@ -8,7 +8,7 @@ use crate::replica::event::Fact;
 use crate::replica::intake::Checker;
 use crate::replica::serve::Archive;
 use crate::topology::ANSWERS_IN_FLIGHT_MAX;
-use crate::wire::{self, HEADERS_MAX, HeaderFrame, PayloadFrame, Request};
+use crate::wire::{self, HEADERS_MAX, HeaderFrame, PAYLOADS_MAX, PayloadFrame, RESPONSE_BYTES_SOFT, Request};
 use bytes::Bytes;
 use consensus::Core;
 use crossbeam_channel::Sender;
@@ -103,21 +103,30 @@ impl Outbox {
                 }
             }
             Request::Payloads(refs) => {
-                let (mut found, mut logged, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+                let (mut found, mut logged, mut missing, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), 0);
                 for block in refs {
                     match blocks.entry(&block).map(|entry| (entry.payload.as_ref(), entry.position)) {
-                        Some((Some(payload), _)) => found.push(PayloadFrame { block, payload: payload.raw().clone() }),
+                        Some((Some(payload), _)) if bytes <= RESPONSE_BYTES_SOFT => {
+                            bytes += payload.raw().len();
+                            found.push(PayloadFrame { block, payload: payload.raw().clone() });
+                        }
+                        Some((Some(_), _)) => {}
                         Some((None, Some(position))) => logged.push((block, position)),
                         _ => missing.push(block),
                     }
                 }
                 self.network.spawn_blocking(move || {
                     for (block, position) in logged {
-                        if let Ok(payload) = archive.payload_at(position) {
+                        if bytes <= RESPONSE_BYTES_SOFT
+                            && let Ok(payload) = archive.payload_at(position)
+                        {
+                            bytes += payload.raw().len();
                             found.push(PayloadFrame { block, payload: payload.raw().clone() });
                         }
                     }
-                    found.extend(archive.payloads(&missing).unwrap_or_default());
+                    if bytes <= RESPONSE_BYTES_SOFT {
+                        found.extend(archive.payloads(&missing).unwrap_or_default());
+                    }
                     send(reply, wire::payloads_response(&found));
                     drop(permit);
                 });
@@ -156,17 +165,20 @@ impl Outbox {
 
     /// Asks for payloads; each that checks comes back as a fact.
     pub fn fetch_payloads(&self, from: AuthorityIndex, blocks: Vec<BlockRef>, checker: Checker, facts: Sender<Fact>) {
-        let mesh = self.mesh.clone();
-        self.spawn(async move {
-            let wanted = blocks.clone();
-            let Ok(answer) = mesh.request(from.0, Request::Payloads(blocks).to_body(), PATIENCE).await else { return };
-            let checked =
-                wire::parse_payloads_response(&answer).map_err(|_| "undecodable_payloads").and_then(|frames| {
-                    let asked = frames.into_iter().filter(|frame| wanted.contains(&frame.block));
-                    asked.map(|frame| checker.payload(frame)).collect::<Result<Vec<_>, _>>()
-                });
-            deliver(checked, from, &facts, |received| Fact::Payload { received, from });
-        });
+        // The core's requests may be longer than those of payloads are.
+        for wanted in blocks.chunks(PAYLOADS_MAX).map(<[BlockRef]>::to_vec) {
+            let (mesh, checker, facts) = (self.mesh.clone(), checker.clone(), facts.clone());
+            self.spawn(async move {
+                let body = Request::Payloads(wanted.clone()).to_body();
+                let Ok(answer) = mesh.request(from.0, body, PATIENCE).await else { return };
+                let checked =
+                    wire::parse_payloads_response(&answer).map_err(|_| "undecodable_payloads").and_then(|frames| {
+                        let asked = frames.into_iter().filter(|frame| wanted.contains(&frame.block));
+                        asked.map(|frame| checker.payload(frame)).collect::<Result<Vec<_>, _>>()
+                    });
+                deliver(checked, from, &facts, |received| Fact::Payload { received, from });
+            });
+        }
     }
 
     /// Round trips of the links that are up.
