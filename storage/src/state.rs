@@ -9,6 +9,7 @@ mod error;
 mod family;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
 use std::path::Path;
 
 pub use batch::StateBatch;
@@ -69,7 +70,8 @@ pub struct StateDb {
     cache: Cache,
     /// Commits write no log of their own.
     write: WriteOptions,
-    _lock: File,
+    /// Held for as long as the database is open; its content says whose it is.
+    lock: File,
 }
 
 impl StateDb {
@@ -78,7 +80,8 @@ impl StateDb {
         let path = path.as_ref();
         let io = |operation| move |source| StateError::Io { operation, source };
         fs::create_dir_all(path).map_err(io("make the directory of the state"))?;
-        let lock = OpenOptions::new()
+        let mut lock = OpenOptions::new()
+            .read(true)
             .write(true)
             .create(true)
             .truncate(false)
@@ -88,6 +91,14 @@ impl StateDb {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(StateError::InUse { dir: path.to_owned() }),
             Err(TryLockError::Error(error)) => return Err(io("lock the state")(error)),
+        }
+        // Opening a database changes its files, so whose it is stands in the lock file as well. One that is empty or torn
+        // says nothing; the database does.
+        let mut owner = Vec::new();
+        lock.read_to_end(&mut owner).map_err(io("read the lock file of the state"))?;
+        let known = owner.len() == identity.len();
+        if known && owner != identity {
+            return Err(StateError::OtherIdentity { expected: identity, found: owner });
         }
         // Charge 0 lets the cache size its table by itself, as entries are of several sizes.
         let cache = Cache::new_hyper_clock_cache(options.block_cache_bytes, 0);
@@ -102,8 +113,13 @@ impl StateDb {
         )?;
         let mut write = WriteOptions::default();
         write.disable_wal(true);
-        let database = Self { db, cache, write, _lock: lock };
+        let database = Self { db, cache, write, lock };
         database.check_identity(identity)?;
+        if !known {
+            let mut lock = &database.lock;
+            lock.set_len(0).and_then(|()| lock.rewind()).map_err(io("write the lock file of the state"))?;
+            lock.write_all(&identity).map_err(io("write the lock file of the state"))?;
+        }
         Ok(database)
     }
 
