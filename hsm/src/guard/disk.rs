@@ -44,12 +44,14 @@ pub(super) struct LockedFile {
 impl LockedFile {
     /// Locks and reads a file.
     pub(super) fn open(path: &Path) -> Result<(Self, Vec<u8>), StartError> {
-        let io = |error: io::Error| Fault::Io.about(format_args!("{} ({error})", path.display()));
-        let lock = lock(path)?;
-        let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| match error.kind() {
+        let io = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => ConfigError::GuardMissing.about(path.display()),
-            _ => io(error),
-        })?;
+            _ => Fault::Io.about(format_args!("{} ({error})", path.display())),
+        };
+        // Where there is no guard, no lock is left behind either.
+        std::fs::metadata(path).map_err(io)?;
+        let lock = lock(path)?;
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(io)?;
         let mut content = Vec::new();
         (&file).take(FILE_MAX + 1).read_to_end(&mut content).map_err(io)?;
         if content.len() as u64 > FILE_MAX {
