@@ -108,12 +108,14 @@ pub fn run(plan: Plan, network: &tokio::runtime::Runtime, ready: impl FnOnce(Sto
     let me = plan.committee.authority(plan.me).expect("the plan was checked against the committee");
     let (client_sink, client_events) =
         client_event_channel(EventLimits { events: CLIENT_EVENTS, ..EventLimits::default() });
+    let reset_secret = reset_secret(&plan)?;
+    let (limits, secret) = (ClientLimits::default(), Some(reset_secret));
     let clients = network
-        .block_on(ClientServer::start(me.client_address, identity.clone(), ClientLimits::default(), client_sink))
+        .block_on(ClientServer::start(me.client_address, identity.clone(), limits, secret, client_sink))
         .map_err(|source| NodeError::Transport { what: "the clients' port", address: me.client_address, source })?;
     let (mesh_sink, mesh_events) = event_channel(EventLimits { events: MESH_EVENTS, ..EventLimits::default() });
     let mesh = network
-        .block_on(Mesh::start(mesh_config(&plan)?, identity, mesh_sink))
+        .block_on(Mesh::start(mesh_config(&plan, reset_secret), identity, mesh_sink))
         .map_err(|source| NodeError::Transport { what: "the validators' port", address: me.peer_address, source })?;
 
     let receipts = Receipts::new(clients.clone(), Arc::clone(&status));
@@ -240,7 +242,7 @@ pub fn run(plan: Plan, network: &tokio::runtime::Runtime, ready: impl FnOnce(Sto
 /// Name of the file with the secret behind stateless resets.
 const RESET_SECRET: &str = "reset-secret";
 
-/// Random bytes that stay with the data directory: with them peers learn of a restart within a round trip
+/// Random bytes that stay with the data directory: with them peers and clients learn of a restart within a round trip
 /// (RFC 9000 §10.3) instead of after the idle timeout.
 fn reset_secret(plan: &Plan) -> std::io::Result<[u8; 32]> {
     let path = plan.data_dir.join(RESET_SECRET);
@@ -256,7 +258,7 @@ fn reset_secret(plan: &Plan) -> std::io::Result<[u8; 32]> {
     Ok(secret)
 }
 
-fn mesh_config(plan: &Plan) -> std::io::Result<MeshConfig> {
+fn mesh_config(plan: &Plan, reset_secret: [u8; 32]) -> MeshConfig {
     let peers = plan.committee.indices().zip(plan.committee.authorities()).map(|(index, authority)| PeerAddress {
         index: index.0,
         addr: authority.peer_address,
@@ -268,8 +270,8 @@ fn mesh_config(plan: &Plan) -> std::io::Result<MeshConfig> {
         crate::config::CongestionControl::Cubic => Congestion::Cubic,
         crate::config::CongestionControl::Bbr => Congestion::Bbr,
     };
-    config.reset_secret = Some(reset_secret(plan)?);
-    Ok(config)
+    config.reset_secret = Some(reset_secret);
+    config
 }
 
 /// Options of execution that follow from the plan.

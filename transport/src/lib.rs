@@ -18,7 +18,7 @@
 //! let identity: Arc<dyn IdentityKey> = Arc::new(SoftIdentity::from_seed([7; 32]));
 //! let (sink, mut events) = transport::client_event_channel(EventLimits::default());
 //! let bind = "127.0.0.1:0".parse().unwrap();
-//! let server = ClientServer::start(bind, identity.clone(), Default::default(), sink).await.unwrap();
+//! let server = ClientServer::start(bind, identity.clone(), Default::default(), None, sink).await.unwrap();
 //!
 //! // The client knows the node by its key alone.
 //! let node = server.local_addr().unwrap();

@@ -24,7 +24,7 @@ async fn node() -> Node {
     let (sink, events) = client_event_channel(EventLimits::default());
     let identity = Arc::new(SoftIdentity::from_seed([9; 32]));
     let bind = SocketAddr::from(([127, 0, 0, 1], 0));
-    let server = ClientServer::start(bind, identity, ClientLimits::default(), sink).await.expect("a free port");
+    let server = ClientServer::start(bind, identity, ClientLimits::default(), None, sink).await.expect("a free port");
     let address = server.local_addr().expect("is bound");
     Node { server, events, address }
 }

@@ -47,14 +47,16 @@ struct Session {
 
 impl ClientServer {
     /// Binds and starts to accept. Must be called within a tokio runtime, on which everything then runs; `identity`
-    /// signs there too, once per handshake.
+    /// signs there too, once per handshake. A `reset_secret` that is the same after a restart lets clients learn of it at
+    /// once (stateless reset, RFC 9000 §10.3); without it, after `limits.idle_timeout`.
     pub async fn start(
         bind: SocketAddr,
         identity: Arc<dyn IdentityKey>,
         limits: ClientLimits,
+        reset_secret: Option<[u8; 32]>,
         events: ClientSink,
     ) -> Result<Self, TransportError> {
-        Self::start_on(Wire::Udp(bind), identity, limits, events).await
+        Self::start_on(Wire::Udp(bind), identity, limits, reset_secret, events).await
     }
 
     /// [`ClientServer::start`] over any wire.
@@ -62,6 +64,7 @@ impl ClientServer {
         wire: Wire,
         identity: Arc<dyn IdentityKey>,
         limits: ClientLimits,
+        reset_secret: Option<[u8; 32]>,
         events: ClientSink,
     ) -> Result<Self, TransportError> {
         limits.check()?;
@@ -76,7 +79,7 @@ impl ClientServer {
             server.transport_config(quic.clone());
             Arc::new(server)
         });
-        let endpoint = endpoint::open(wire, Some(server), None, limits.datagrams, limits.udp_buffer_bytes)?;
+        let endpoint = endpoint::open(wire, Some(server), reset_secret, limits.datagrams, limits.udp_buffer_bytes)?;
         let shared = Arc::new(Shared {
             endpoint,
             servers,

@@ -25,7 +25,7 @@ fn limits() -> ClientLimits {
 async fn server(net: &Arc<Net>, limits: ClientLimits, lanes: EventLimits) -> (ClientServer, ClientEvents) {
     let (sink, events) = client_event_channel(lanes);
     let wire = Wire::Abstract(net.socket(address(0)), [0; 32]);
-    (ClientServer::start_on(wire, identity(0), limits, sink).await.unwrap(), events)
+    (ClientServer::start_on(wire, identity(0), limits, None, sink).await.unwrap(), events)
 }
 
 async fn client(net: &Arc<Net>, last: u8, limits: ClientLimits) -> Result<ClientLink, ConnectError> {

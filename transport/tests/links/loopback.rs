@@ -72,7 +72,7 @@ async fn four_validators_exchange_a_megabyte_each_over_udp() {
 async fn a_client_and_a_node_talk_over_udp() {
     let (sink, mut events) = client_event_channel(EventLimits::default());
     let any = "127.0.0.1:0".parse().unwrap();
-    let server = ClientServer::start(any, identity(0), ClientLimits::default(), sink).await.unwrap();
+    let server = ClientServer::start(any, identity(0), ClientLimits::default(), None, sink).await.unwrap();
     let key = Some(identity(0).public_key());
     let link = ClientLink::connect(server.local_addr().unwrap(), key).await.unwrap();
     let talk = async {
