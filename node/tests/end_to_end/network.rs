@@ -1,0 +1,353 @@
+//! Four validators on loopback: their files as an operator would make them, their processes, and how they are asked.
+
+use crate::check::until;
+use crate::process::{Process, run_to_end, stele, tail};
+use client::rpc::{NodeState, NodeStatus};
+use client::{Account, Client, ClientOptions, RpcClient, Updates, now_ms};
+use hsm::config::{KeystoreConfig, Pkcs11Config, consensus_label, transport_label};
+use hsm::{PublicKeys, SignerConfig, StoreConfig, keystore, provision, secret, softhsm};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard};
+use types::{
+    Address, Allocation, Authority, AuthorityIndex, ChainId, Committee, Epoch, Genesis, Height, Parameters, PublicKey,
+    SecretKey, Stake, TransactionId,
+};
+
+/// What everybody is given to become ready.
+pub const READY: Duration = Duration::from_secs(60);
+/// Validators of a network.
+pub const VALIDATORS: usize = 4;
+/// Accounts that exist from the start.
+pub const ACCOUNTS: u8 = 16;
+/// What each of them has.
+pub const BALANCE: u64 = 1_000_000_000;
+/// Keys of a test need no expensive passphrase.
+const CHEAP: keystore::Cost = keystore::Cost { memory_kib: 64, passes: 1, lanes: 1 };
+
+/// Two cores carry one network.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// How a network is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Keys in SoftHSM2 tokens instead of encrypted files.
+    pub softhsm: bool,
+    pub parameters: Parameters,
+    /// Execution threads of each node.
+    pub shards: [u16; VALIDATORS],
+    /// Sections added to every `node.toml`.
+    pub node_toml: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { softhsm: false, parameters: Parameters::default(), shards: [2; VALIDATORS], node_toml: String::new() }
+    }
+}
+
+/// See the module.
+pub struct Network {
+    pub genesis: Genesis,
+    pub nodes: Vec<Node>,
+    dir: TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// One validator.
+pub struct Node {
+    pub dir: PathBuf,
+    pub authority: Authority,
+    pub rpc: RpcClient,
+    pub signer: Option<Process>,
+    pub process: Option<Process>,
+    softhsm: bool,
+    starts: u32,
+}
+
+impl Network {
+    /// Makes all files and starts nothing.
+    pub async fn prepare(options: Options) -> Self {
+        let turn = TURN.lock().await;
+        let dir = tempfile::Builder::new().prefix("stele-").tempdir().unwrap();
+        let mut nodes = Vec::new();
+        for (index, ports) in free_ports().into_iter().enumerate() {
+            let home = dir.path().join(format!("node-{index}"));
+            std::fs::create_dir(&home).unwrap();
+            let store = if options.softhsm { token(&home, index) } else { encrypted_file(&home) };
+            nodes.push((Node::new(home, index, ports, make_keys(&store), options.softhsm), store));
+        }
+        let account = |index| Allocation { address: key(index).public_key().address(), balance: BALANCE };
+        let genesis = Genesis {
+            name: "end-to-end".to_owned(),
+            created_ms: now_ms(),
+            signature_algorithms: vec!["ed25519".to_owned()],
+            parameters: options.parameters,
+            validators: nodes.iter().map(|(node, _)| node.authority.clone()).collect(),
+            accounts: (0..ACCOUNTS).map(account).collect(),
+        };
+        genesis.check().unwrap();
+        std::fs::write(dir.path().join("genesis.toml"), genesis.to_toml()).unwrap();
+        for (index, (node, store)) in nodes.iter().enumerate() {
+            node.configure(genesis.chain_id(), index, store, options.shards[index], &options.node_toml);
+        }
+        Self { genesis, nodes: nodes.into_iter().map(|(node, _)| node).collect(), dir, _turn: turn }
+    }
+
+    /// Makes it, starts it, and waits until every node is ready.
+    pub async fn start(options: Options) -> Self {
+        let mut network = Self::prepare(options).await;
+        network.start_signers().await;
+        network.start_nodes().await;
+        network
+    }
+
+    pub async fn start_signers(&mut self) {
+        self.nodes.iter_mut().for_each(Node::spawn_signer);
+        for node in &mut self.nodes {
+            node.signer_listens().await;
+        }
+    }
+
+    /// Starts the nodes that do not run, and waits until all are ready.
+    pub async fn start_nodes(&mut self) {
+        self.nodes.iter_mut().filter(|node| node.process.is_none()).for_each(Node::spawn);
+        for node in &mut self.nodes {
+            node.ready().await;
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn chain(&self) -> ChainId {
+        self.genesis.chain_id()
+    }
+
+    pub fn committee(&self) -> Committee {
+        self.genesis.committee().unwrap()
+    }
+
+    /// One of the accounts of genesis, or with a higher index one that does not exist.
+    pub fn account(&self, index: u8) -> Account {
+        Account::new(self.chain(), key(index))
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        self.dir.disable_cleanup(true);
+        eprintln!("the files are in {}", self.dir.path().display());
+        for node in &self.nodes {
+            if let Some(process) = &node.process {
+                eprintln!("-- the end of the log of {}:\n{}", node.authority.name, tail(&process.log_text()));
+            }
+        }
+    }
+}
+
+/// The key of an account.
+pub fn key(index: u8) -> SecretKey {
+    SecretKey::ed25519_from_seed([index; 32])
+}
+
+/// Its address.
+pub fn address(index: u8) -> Address {
+    key(index).public_key().address()
+}
+
+impl Node {
+    fn new(dir: PathBuf, index: usize, ports: [u16; 3], keys: PublicKeys, softhsm: bool) -> Self {
+        let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let authority = Authority {
+            name: format!("node-{index}"),
+            consensus_key: keys.consensus,
+            transport_key: keys.transport,
+            stake: Stake(1),
+            peer_address: address(ports[0]),
+            client_address: address(ports[1]),
+            rpc_address: address(ports[2]),
+        };
+        let rpc = RpcClient::new(&authority.rpc_address.to_string()).unwrap();
+        Self { dir, authority, rpc, signer: None, process: None, softhsm, starts: 0 }
+    }
+
+    fn configure(&self, chain: ChainId, index: usize, store: &StoreConfig, shards: u16, more: &str) {
+        let signer = SignerConfig {
+            chain,
+            author: AuthorityIndex(index as u16),
+            epoch: Epoch(1),
+            guard: "guard".into(),
+            socket: "signer.sock".into(),
+            store: store.clone(),
+        };
+        std::fs::write(self.dir.join("signer.toml"), toml::to_string(&signer).unwrap()).unwrap();
+        let authority = &self.authority;
+        let (consensus, transport) = (authority.consensus_key.clone(), authority.transport_key.clone());
+        let guard = SignerConfig { guard: self.dir.join("guard"), ..signer };
+        provision::guard(&guard, &PublicKeys { consensus, transport }).unwrap();
+        let node = format!(
+            "genesis = \"../genesis.toml\"\nvalidator = \"{}\"\ndata_dir = \"data\"\nshards = {shards}\n\n\
+             [signer]\nsocket = \"signer.sock\"\n\n{more}",
+            authority.name
+        );
+        std::fs::write(self.dir.join("node.toml"), node).unwrap();
+        std::fs::create_dir(self.dir.join("data")).unwrap();
+    }
+
+    /// Starts the signer process.
+    pub fn spawn_signer(&mut self) {
+        let mut command = stele(&self.dir);
+        command.args(["signer", "--config", "signer.toml", "run", "--exit-with-parent"]);
+        let name = format!("the signer of {}", self.authority.name);
+        self.signer = Some(Process::spawn(command, name, self.dir.join("signer.log")));
+    }
+
+    pub async fn signer_listens(&mut self) {
+        let socket = self.dir.join("signer.sock");
+        let signer = self.signer.as_mut().unwrap();
+        until("the signer listens", READY, async || {
+            signer.check();
+            UnixStream::connect(&socket).ok()
+        })
+        .await;
+    }
+
+    /// Starts the node process.
+    pub fn spawn(&mut self) {
+        self.starts += 1;
+        let mut command = stele(&self.dir);
+        command.args(["node", "--config", "node.toml", "--exit-with-parent"]);
+        let log = self.dir.join(format!("node-{}.log", self.starts));
+        self.process = Some(Process::spawn(command, self.authority.name.clone(), log));
+    }
+
+    /// Waits until it takes transactions.
+    pub async fn ready(&mut self) {
+        let (rpc, process) = (&self.rpc, self.process.as_mut().unwrap());
+        until("the node is ready", READY, async || {
+            process.check();
+            rpc.status().await.ok().filter(|status| status.state == NodeState::Ready)
+        })
+        .await;
+    }
+
+    pub async fn restart(&mut self) {
+        self.spawn();
+        self.ready().await;
+    }
+
+    /// Kills the node process.
+    pub fn kill(&mut self) {
+        self.process.take().unwrap().kill();
+    }
+
+    /// Runs the node to an end that it comes to by itself.
+    pub fn run_to_end(&self) -> crate::process::Ended {
+        let mut command = stele(&self.dir);
+        command.args(["node", "--config", "node.toml"]);
+        run_to_end(command, &self.dir)
+    }
+
+    pub async fn status(&self) -> NodeStatus {
+        self.rpc.status().await.unwrap()
+    }
+
+    pub async fn height(&self) -> Height {
+        self.status().await.height
+    }
+
+    /// A session on the fast path.
+    pub async fn connect(&self, chain: ChainId) -> (Client<TransactionId>, Updates<TransactionId>) {
+        Client::connect(self.authority.client_address, self.client_options(chain)).await.unwrap()
+    }
+
+    pub fn client_options(&self, chain: ChainId) -> ClientOptions {
+        let server_key = Some(self.authority.transport_key.clone());
+        ClientOptions { server_key, chain: Some(chain), in_flight_max: 1024, ..ClientOptions::default() }
+    }
+
+    pub fn log_text(&self) -> String {
+        self.process.as_ref().unwrap().log_text()
+    }
+
+    /// The number behind a field of a line of the log of the running process.
+    pub fn logged(&self, message: &str, field: &str) -> u64 {
+        let text = self.log_text();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let mut found = lines.filter(|line| line["fields"]["message"] == message);
+        let line = found.next().unwrap_or_else(|| panic!("no `{message}` in the log:\n{}", tail(&text)));
+        line["fields"][field].as_u64().unwrap_or_else(|| panic!("no `{field}` in {line}"))
+    }
+
+    /// What `/metrics` says.
+    pub fn metrics(&self) -> String {
+        crate::protocols::http(self.authority.rpc_address, "GET", "/metrics", "")
+    }
+
+    pub fn is_softhsm(&self) -> bool {
+        self.softhsm
+    }
+}
+
+fn encrypted_file(dir: &Path) -> StoreConfig {
+    let passphrase_file = dir.join("passphrase");
+    secret::create_random(&passphrase_file).unwrap();
+    StoreConfig::Keystore(KeystoreConfig { path: dir.join("keys.stele"), passphrase_file })
+}
+
+fn token(dir: &Path, index: usize) -> StoreConfig {
+    softhsm::write_conf(dir).unwrap();
+    let (pin_file, so_pin) = (dir.join("pin"), dir.join("so-pin"));
+    secret::create_random(&pin_file).unwrap();
+    secret::create_random(&so_pin).unwrap();
+    StoreConfig::Pkcs11(Pkcs11Config {
+        module: softhsm::find_module().expect("SoftHSM2 is part of set-up"),
+        token_label: format!("node-{index}"),
+        pin_file,
+        consensus_label: consensus_label(),
+        transport_label: transport_label(),
+    })
+}
+
+fn make_keys(store: &StoreConfig) -> PublicKeys {
+    let config = match store {
+        StoreConfig::Keystore(config) => return keystore::generate(config, CHEAP).unwrap(),
+        StoreConfig::Pkcs11(config) => config,
+    };
+    // A process can load a PKCS#11 module once, and finds its tokens through its environment.
+    #[derive(serde::Serialize)]
+    struct OnlyStore<'a> {
+        store: &'a StoreConfig,
+    }
+    #[derive(serde::Deserialize)]
+    struct Printed {
+        consensus_key: PublicKey,
+        transport_key: PublicKey,
+    }
+    let dir = config.pin_file.parent().unwrap();
+    std::fs::write(dir.join("provision.toml"), toml::to_string(&OnlyStore { store }).unwrap()).unwrap();
+    let mut command = stele(dir);
+    command.args(["signer", "--config", "provision.toml", "provision", "--so-pin-file", "so-pin"]);
+    let ended = run_to_end(command, dir);
+    assert!(ended.status.success(), "{}", ended.message);
+    let printed: Printed = serde_json::from_str(&ended.output).unwrap();
+    PublicKeys { consensus: printed.consensus_key, transport: printed.transport_key }
+}
+
+/// Three ports a validator, free at this moment.
+fn free_ports() -> Vec<[u16; 3]> {
+    let any = (Ipv4Addr::LOCALHOST, 0);
+    // All stay bound until all are found, so that no two are the same.
+    let bind = |_| (UdpSocket::bind(any).unwrap(), UdpSocket::bind(any).unwrap(), TcpListener::bind(any).unwrap());
+    let held: Vec<_> = (0..VALIDATORS).map(bind).collect();
+    let port = |address: std::io::Result<SocketAddr>| address.unwrap().port();
+    held.iter().map(|(a, b, c)| [port(a.local_addr()), port(b.local_addr()), port(c.local_addr())]).collect()
+}
