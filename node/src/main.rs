@@ -4,6 +4,8 @@ mod command;
 mod config;
 mod devnet;
 mod execution;
+#[cfg(test)]
+mod fixtures;
 mod identity;
 mod ingress;
 mod metrics;

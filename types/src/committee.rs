@@ -81,6 +81,9 @@ pub enum CommitteeError {
     /// A key or name stands twice.
     #[error("validator {0} repeats a name or key of another")]
     Repeated(AuthorityIndex),
+    /// A name that is empty or does not fit its encoding.
+    #[error("the name of validator {0} is empty or longer than {TEXT_MAX} bytes")]
+    Name(AuthorityIndex),
     /// An algorithm that this build does not support, or that transport cannot use.
     #[error("validator {0} has a key of an unsuitable algorithm")]
     Algorithm(AuthorityIndex),

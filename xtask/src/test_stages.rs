@@ -76,7 +76,7 @@ const DECODING: [&str; 3] = ["fuzz", "corpus", "decoding"];
 const NODE: &str = "stele";
 
 /// Seconds for each target of cargo-fuzz.
-const FUZZ_SECONDS: u32 = 20;
+const FUZZ_SECONDS: u32 = 5;
 
 #[derive(Debug)]
 struct Row {

@@ -143,3 +143,6 @@ impl Blocks {
         self.entries.len()
     }
 }
+
+#[cfg(test)]
+mod tests;

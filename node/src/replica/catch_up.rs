@@ -80,3 +80,6 @@ fn blocks(checker: &Checker, commit: CommitWithBlocks) -> Result<CertifiedCommit
     }
     Ok(CertifiedCommit { record: commit.record, blocks })
 }
+
+#[cfg(test)]
+mod tests;

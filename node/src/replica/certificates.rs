@@ -84,3 +84,6 @@ impl Certificates {
         (stake >= self.committee.validity().0).then_some(HeaderVote { height, header: *header })
     }
 }
+
+#[cfg(test)]
+mod tests;

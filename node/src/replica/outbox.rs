@@ -21,6 +21,8 @@ use types::{AuthorityIndex, BlockHeader, BlockRef, Payload, Round};
 
 /// How long a peer may take to answer a small question; the core asks others meanwhile.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// A frame of pushed headers ends here; one more header is at most [`wire::HEADER_BYTES_MAX`].
+const PUSH_BYTES_SOFT: usize = 256 << 10;
 /// Headers in one answer at most.
 const ANSWER_HEADERS_MAX: usize = 256;
 
@@ -65,11 +67,23 @@ impl Outbox {
         }
     }
 
-    /// History that a peer is not known to have.
+    /// History that a peer is not known to have, in frames well below the limit of their class.
     pub fn push(&self, to: AuthorityIndex, headers: &[Arc<BlockHeader>]) {
-        for chunk in headers.chunks(HEADERS_MAX) {
-            let frame = HeaderFrame::Relayed(chunk.iter().map(|header| header.raw().clone()).collect());
-            self.drop_full(self.mesh.send(to.0, Class::Header, frame.to_frame()));
+        let (mut frame, mut bytes) = (Vec::new(), 0);
+        let mut send = |frame: &mut Vec<Bytes>| {
+            let relayed = HeaderFrame::Relayed(std::mem::take(frame));
+            self.drop_full(self.mesh.send(to.0, Class::Header, relayed.to_frame()));
+        };
+        for header in headers {
+            bytes += header.raw().len();
+            frame.push(header.raw().clone());
+            if bytes > PUSH_BYTES_SOFT || frame.len() == HEADERS_MAX {
+                send(&mut frame);
+                bytes = 0;
+            }
+        }
+        if !frame.is_empty() {
+            send(&mut frame);
         }
     }
 

@@ -1,0 +1,73 @@
+//! A ledger of four validators with known keys, for unit tests.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use types::{
+    Address, Allocation, Authority, AuthorityIndex, BlockBody, BlockHeader, BlockRef, ChainId, Committee, Epoch,
+    Genesis, HeaderVote, Parameters, Payload, Round, SecretKey, Stake, TimestampMs, Transaction, TransactionBody,
+};
+
+/// The key of a validator.
+pub fn key(index: u16) -> SecretKey {
+    SecretKey::ed25519_from_seed([index as u8 + 1; 32])
+}
+
+/// The key of an account.
+pub fn account(index: u8) -> SecretKey {
+    SecretKey::ed25519_from_seed([100 + index; 32])
+}
+
+/// Four validators of equal stake, and one account.
+pub fn genesis() -> Genesis {
+    let address = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+    let validator = |index: u16| Authority {
+        name: format!("node-{index}"),
+        consensus_key: key(index).public_key(),
+        transport_key: SecretKey::ed25519_from_seed([50 + index as u8; 32]).public_key(),
+        stake: Stake(1),
+        peer_address: address(7000 + index),
+        client_address: address(7100 + index),
+        rpc_address: address(7200 + index),
+    };
+    Genesis {
+        name: "unit test".into(),
+        created_ms: 1_000,
+        signature_algorithms: vec!["ed25519".into()],
+        parameters: Parameters::default(),
+        validators: (0..4).map(validator).collect(),
+        accounts: vec![Allocation { address: account(0).public_key().address(), balance: 1_000 }],
+    }
+}
+
+/// Its chain id and committee.
+pub fn ledger() -> (ChainId, Arc<Committee>) {
+    (genesis().chain_id(), Arc::new(genesis().committee().expect("four distinct validators")))
+}
+
+/// A signed transfer of one unit.
+pub fn transfer(nonce: u64, valid_until_ms: u64) -> Arc<Transaction> {
+    let to = Address::from_bytes([9; 32]);
+    let body = TransactionBody::Transfer { to, amount: 1, memo: Default::default() };
+    Arc::new(Transaction::sign(&ledger().0, &account(0), valid_until_ms, nonce, body).expect("no memo"))
+}
+
+/// A signed block.
+pub fn block(
+    author: u16,
+    round: u64,
+    ancestors: Vec<BlockRef>,
+    payload: &Payload,
+    votes: Vec<HeaderVote>,
+) -> Arc<BlockHeader> {
+    let body = BlockBody {
+        ancestors,
+        timestamp: TimestampMs(1_000 + round),
+        payload: payload.descriptor(),
+        lane_roots: Vec::new(),
+        misbehaviour: Vec::new(),
+    };
+    let statement =
+        BlockHeader::statement_for(ledger().0, Epoch(1), Round(round), AuthorityIndex(author), &body, &votes);
+    let signature = key(author).sign(&statement.message());
+    Arc::new(BlockHeader::new(statement, body, votes, signature))
+}
