@@ -70,7 +70,7 @@ impl Outbox {
     /// History that a peer is not known to have, in frames well below the limit of their class.
     pub fn push(&self, to: AuthorityIndex, headers: &[Arc<BlockHeader>]) {
         let (mut frame, mut bytes) = (Vec::new(), 0);
-        let mut send = |frame: &mut Vec<Bytes>| {
+        let send = |frame: &mut Vec<Bytes>| {
             let relayed = HeaderFrame::Relayed(std::mem::take(frame));
             self.drop_full(self.mesh.send(to.0, Class::Header, relayed.to_frame()));
         };
