@@ -11,7 +11,7 @@ use super::{
 use jsonrpsee_core::client::{ClientT, Error, Subscription, SubscriptionClientT};
 use jsonrpsee_core::params::ArrayParams;
 use jsonrpsee_http_client::{HttpClient, HttpClientBuilder};
-use jsonrpsee_ws_client::{WsClient, WsClientBuilder};
+use jsonrpsee_ws_client::{PingConfig, WsClient, WsClientBuilder};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -308,7 +308,11 @@ impl<T: AtHeight + DeserializeOwned + Send + 'static> Follow<T> {
 
     async fn subscribe(&self) -> Result<(WsClient, Subscription<T>), RpcError> {
         let url = format!("ws://{}", self.rpc.authority);
-        let builder = WsClientBuilder::default().request_timeout(TIMEOUT).connection_timeout(TIMEOUT);
+        // Pings, so that a node that is gone without a word is not waited for.
+        let builder = WsClientBuilder::default()
+            .request_timeout(TIMEOUT)
+            .connection_timeout(TIMEOUT)
+            .enable_ws_ping(PingConfig::default().ping_interval(TIMEOUT).inactive_limit(TIMEOUT * 3));
         let client: WsClient = builder.build(&url).await.map_err(|error| self.rpc.explain(error))?;
         let mut params = ArrayParams::new();
         erased::Param::push(&self.next, &mut params);
@@ -320,3 +324,6 @@ impl<T: AtHeight + DeserializeOwned + Send + 'static> Follow<T> {
         Ok((client, subscription))
     }
 }
+
+#[cfg(test)]
+mod tests;
