@@ -218,7 +218,7 @@ impl Validator {
         provision::guard(&config, &keys).into_diagnostic().wrap_err("the signer's guard file")?;
         let node = format!(
             "genesis = \"../genesis.toml\"\nvalidator = \"{}\"\ndata_dir = \".\"\nshards = {shards}\n\n\
-             [signer]\nsocket = \"signer.sock\"\n\n[verify]\nthreads = 1\n",
+             [signer]\nsocket = \"signer.sock\"\n\n[verify]\nthreads = 1\n\n[log]\nsegment_bytes = 16777216\n",
             self.authority.name
         );
         write_private(&self.dir.join("node.toml"), &node)
