@@ -22,19 +22,17 @@ async fn four_validators_commit_signed_transfers_and_prove_them() {
 
     // Every transfer moved one unit in a ring, so a balance is known from what was acknowledged.
     let mut balances: BTreeMap<_, u64> = (0..ACCOUNTS).map(|index| (address(index), BALANCE)).collect();
-    let mut known = 0;
-    for node in &network.nodes {
+    for (asked_before, node) in network.nodes.iter().enumerate() {
         let mut sum = 0;
         for (address, balance) in &mut balances {
             let found = node.rpc.account(address).await.unwrap().expect("it is in genesis");
             assert!(found.height >= height);
-            if known == 0 {
+            if asked_before == 0 {
                 *balance = found.balance;
             }
             assert_eq!(found.balance, *balance, "{address} on {}", node.authority.name);
             sum += found.balance;
         }
-        known += 1;
         assert_eq!(sum, BALANCE * u64::from(ACCOUNTS));
     }
 

@@ -39,13 +39,14 @@ pub struct Options {
     pub parameters: Parameters,
     /// Execution threads of each node.
     pub shards: [u16; VALIDATORS],
-    /// Sections added to every `node.toml`.
+    /// Sections added to every `node.toml`. By default small segments: a start reads through those that are made ahead.
     pub node_toml: String,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { softhsm: false, parameters: Parameters::default(), shards: [2; VALIDATORS], node_toml: String::new() }
+        let node_toml = "[log]\nsegment_bytes = 16777216\n".to_owned();
+        Self { softhsm: false, parameters: Parameters::default(), shards: [2; VALIDATORS], node_toml }
     }
 }
 
