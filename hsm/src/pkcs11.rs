@@ -1,6 +1,6 @@
 //! Keys in a token: one module, one C_Initialize, one login, a session for each key.
 //!
-//! Sessions heal by error code (see [`policy`]): a lost session, login or handle is replaced once and the same request
+//! Sessions heal by error code (see `policy`): a lost session, login or handle is replaced once and the same request
 //! made once more; a rejected PIN closes the token for good, because tokens lock; a failing token is left alone for a
 //! while. Deliberately absent: pools, fail-over and C_Finalize recovery.
 
