@@ -1,4 +1,4 @@
-//! The JSON of the RPC: method names, parameters, results, error codes. The server and [`RpcClient`](crate::RpcClient)
+//! The JSON of the RPC: method names, parameters, results, error codes. The server and [`RpcClient`]
 //! share these types, so that neither can drift.
 //!
 //! Names are snake_case. Digests, keys and addresses stand in their text forms, bytes in hexadecimal. Parameters are

@@ -28,7 +28,7 @@ pub struct ClassLimits {
     pub queue: QueueLimits,
 }
 
-/// How many handshakes are let in. See [`crate::admission`].
+/// How many handshakes are let in. See `admission.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AdmissionLimits {
     /// Handshakes in progress at once. From the half of it on, an address must first prove itself with a retry token.

@@ -1,4 +1,4 @@
-//! One simulated validator: a real [`Core`] with a driver around it that keeps the contract of [`Effect`].
+//! One simulated validator: a real [`Core`] with a driver around it that keeps the contract of [`Effect`](crate::Effect).
 
 use crate::engine::Core;
 use crate::sim::disk::Disk;
