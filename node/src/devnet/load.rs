@@ -100,8 +100,8 @@ pub async fn run(network: &Network, presigner: Presigner, args: &DevnetArgs) -> 
             _ = ticks.tick() => {
                 let now = Instant::now();
                 match args.rate {
-                    // All that is due by the end is given, though it be at the first tick behind it.
-                    Rate::PerSecond(_) => run.give_due(&mut lanes, &schedule, now.min(end)),
+                    // All that is due before the end is given, though it be at the first tick behind it.
+                    Rate::PerSecond(_) => run.give_due(&mut lanes, &schedule, now.min(end - Duration::from_nanos(1))),
                     Rate::Max if now < end => run.give_max(&mut lanes, now),
                     Rate::Max => {}
                 }
