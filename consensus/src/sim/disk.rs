@@ -50,10 +50,13 @@ impl Disk {
         self.log.len()
     }
 
-    /// A sync that began at this length is through.
-    pub fn sync(&mut self, length: usize) {
-        self.synced = self.synced.max(length.min(self.log.len()));
-        let durable = self.commits.partition_point(|position| *position < self.synced);
+    /// A sync that began at this length is through. One that is `ignored` answers all the same, and nothing is safe.
+    pub fn sync(&mut self, length: usize, ignored: bool) {
+        let length = length.min(self.log.len());
+        if !ignored {
+            self.synced = self.synced.max(length);
+        }
+        let durable = self.commits.partition_point(|position| *position < length);
         self.durable = self.durable.max(Height(durable as u64));
     }
 

@@ -80,15 +80,15 @@ impl Simulation {
     }
 
     pub(crate) fn synced(&mut self, me: AuthorityIndex, length: usize) -> Result<(), Violation> {
-        let sign_us = self.scenario.devices.sign_us;
+        let devices = self.scenario.devices;
         let node = &mut self.nodes[me.index()];
-        node.disk.sync(length);
+        node.disk.sync(length, devices.ignore_syncs);
         let Some(header) = node.proposal.clone() else { return Ok(()) };
         let block = header.block_ref();
         if !node.disk.sign(&block) {
             return Err(Violation::GuardRefused { author: me, round: block.round });
         }
-        self.schedule(self.now_us + sign_us, me, Event::Signed { header });
+        self.schedule(self.now_us + devices.sign_us, me, Event::Signed { header });
         Ok(())
     }
 

@@ -43,11 +43,13 @@ pub struct Devices {
     pub group_us: u64,
     /// Chance in a thousand that a group commit also stores the state with its checkpoint.
     pub flush_permille: u64,
+    /// Syncs answer and do nothing: a simulation that does not notice proves nothing about syncs.
+    pub ignore_syncs: bool,
 }
 
 impl Default for Devices {
     fn default() -> Self {
-        Self { sync_us: 500, sign_us: 300, group_us: 7_000, flush_permille: 100 }
+        Self { sync_us: 500, sign_us: 300, group_us: 7_000, flush_permille: 100, ignore_syncs: false }
     }
 }
 

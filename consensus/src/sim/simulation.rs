@@ -277,7 +277,7 @@ impl Simulation {
                 let devices = self.scenario.devices;
                 let flush = self.rng.chance(devices.flush_permille);
                 let disk = &mut self.nodes[me.index()].disk;
-                disk.sync(disk.len());
+                disk.sync(disk.len(), devices.ignore_syncs);
                 if flush {
                     disk.flush();
                 }

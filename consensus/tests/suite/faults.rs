@@ -1,7 +1,7 @@
 //! Crashes, partitions and their mending.
 
 use crate::{seeds, with_seed};
-use consensus::sim::{Rng, Scenario, Simulation};
+use consensus::sim::{Rng, Scenario, Simulation, Violation};
 use types::AuthorityIndex;
 
 /// Runs without new transactions until everything submitted is committed, and all running nodes are level.
@@ -156,25 +156,41 @@ fn one_node_restarts_at_random_moments() {
 #[test]
 fn all_nodes_restart_at_random_moments() {
     for seed in seeds(2) {
-        let mut rng = Rng::new(seed);
         let mut simulation = Simulation::new(Scenario::new(seed, 4));
-        for turn in 0..6 {
-            with_seed(seed, simulation.run_for(rng.between(1, 600)));
-            let mut order = [0, 1, 2, 3];
-            rng.shuffle(&mut order);
-            for node in order {
-                simulation.crash(node);
-                // Sometimes all at once, sometimes one after another.
-                with_seed(seed, simulation.run_for(if turn % 2 == 0 { 0 } else { rng.between(0, 5) }));
-            }
-            for node in order {
-                with_seed(seed, simulation.run_for(rng.between(0, 50)));
-                with_seed(seed, simulation.restart(node));
-            }
-        }
+        with_seed(seed, all_restart(&mut simulation, seed));
         let before = simulation.top();
         with_seed(seed, simulation.run_for(3_000));
         assert!(simulation.top().0 > before.0 + 20, "seed {seed}: the chain stands still");
         settle(&mut simulation, seed, 3_000);
+    }
+}
+
+/// Six times, all four lose power, sometimes at once and sometimes one after another, and come back.
+fn all_restart(simulation: &mut Simulation, seed: u64) -> Result<(), Violation> {
+    let mut rng = Rng::new(seed);
+    for turn in 0..6 {
+        simulation.run_for(rng.between(1, 600))?;
+        let mut order = [0, 1, 2, 3];
+        rng.shuffle(&mut order);
+        for node in order {
+            simulation.crash(node);
+            simulation.run_for(if turn % 2 == 0 { 0 } else { rng.between(0, 5) })?;
+        }
+        for node in order {
+            simulation.run_for(rng.between(0, 50))?;
+            simulation.restart(node)?;
+        }
+    }
+    Ok(())
+}
+
+/// The same scenario with the syncs taken out must fail: durable commits are gone, or a round is signed twice.
+#[test]
+fn syncs_that_do_nothing_are_noticed() {
+    for seed in 0..6 {
+        let mut scenario = Scenario::new(seed, 4);
+        scenario.devices.ignore_syncs = true;
+        let outcome = all_restart(&mut Simulation::new(scenario), seed);
+        assert!(outcome.is_err(), "seed {seed}: six power cuts without syncs, and nobody noticed");
     }
 }
