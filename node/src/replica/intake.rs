@@ -117,3 +117,6 @@ fn frame(checker: &Checker, peer: AuthorityIndex, class: Class, bytes: Bytes) ->
         Class::Sync => Err("unexpected_class"),
     }
 }
+
+#[cfg(test)]
+mod tests;
