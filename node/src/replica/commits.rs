@@ -43,7 +43,8 @@ impl Replica {
                 let count = block.contents.transactions().len();
                 block.contents.settle((first..first + count).map(|index| records::verdict(verdicts, index)).collect());
                 first += count;
-            } else if block.contents.verdicts().is_none() {
+            } else {
+                // Blocks that were fetched or read back; the others are being verified since they came.
                 self.verify(Arc::clone(&block.contents), header.author());
             }
             blocks.push(block);

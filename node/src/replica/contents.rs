@@ -2,6 +2,7 @@
 
 use accel::{DeviceFault, Item, Job, Origin, Priority, Verifier};
 use ledger::Undecodable;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use types::{AuthorityIndex, ChainId, Payload, Transaction};
@@ -20,6 +21,8 @@ pub struct Contents {
     transactions: Vec<Entry>,
     /// One verdict for each transaction; undecodable ones count as invalid.
     verdicts: OnceLock<Vec<bool>>,
+    /// Whether somebody has asked for the verdicts: a block is verified once, when it arrives or when it is committed.
+    asked: AtomicBool,
 }
 
 impl Contents {
@@ -29,13 +32,17 @@ impl Contents {
             let parsed = Transaction::parse(chain, raw.clone());
             parsed.map(Arc::new).map_err(|error| Undecodable::new(&raw, error))
         };
-        Self { transactions: payload.transactions().map(parse).collect(), verdicts: OnceLock::new() }
+        Self {
+            transactions: payload.transactions().map(parse).collect(),
+            verdicts: OnceLock::new(),
+            asked: AtomicBool::new(false),
+        }
     }
 
     /// Of an own block: the ingress verified every transaction.
     pub fn verified(transactions: Vec<Arc<Transaction>>) -> Self {
         let verdicts = OnceLock::from(vec![true; transactions.len()]);
-        Self { transactions: transactions.into_iter().map(Ok).collect(), verdicts }
+        Self { transactions: transactions.into_iter().map(Ok).collect(), verdicts, asked: AtomicBool::new(true) }
     }
 
     /// The transactions, in order.
@@ -54,7 +61,7 @@ impl Contents {
         drop(self.verdicts.set(verdicts));
     }
 
-    /// Has the signatures verified in the background; `done` runs once when the verdicts are there.
+    /// Has the signatures verified in the background; `done` runs when the verdicts are there, for the first who asks.
     ///
     /// A busy verifier or a device that fails is waited out: a verdict is never guessed.
     pub fn verify(
@@ -63,6 +70,12 @@ impl Contents {
         author: AuthorityIndex,
         done: impl FnOnce() + Send + 'static,
     ) {
+        if !self.asked.swap(true, Ordering::Relaxed) {
+            self.run(verifier, author, done);
+        }
+    }
+
+    fn run(self: Arc<Self>, verifier: Arc<Verifier>, author: AuthorityIndex, done: impl FnOnce() + Send + 'static) {
         let items: Vec<Item> = self
             .transactions
             .iter()
@@ -94,7 +107,7 @@ impl Contents {
                 Err(DeviceFault::Stopped) => {}
                 Err(fault) => {
                     tracing::error!(%fault, "verification failed on every engine; the block is verified again");
-                    self.verify(again, author, done);
+                    self.run(again, author, done);
                 }
             }),
         };
