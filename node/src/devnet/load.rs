@@ -94,6 +94,8 @@ pub async fn run(network: &Network, presigner: Presigner, args: &DevnetArgs) -> 
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut seconds = tokio::time::interval_at((start + Duration::from_secs(1)).into(), Duration::from_secs(1));
     let (end, give_up) = (start + warm_up + window, start + warm_up + window + TAIL);
+    // What is due at the end itself belongs to no window.
+    let last = end - Duration::from_nanos(1);
     loop {
         let now = tokio::select! {
             biased;
@@ -101,7 +103,7 @@ pub async fn run(network: &Network, presigner: Presigner, args: &DevnetArgs) -> 
                 let now = Instant::now();
                 match args.rate {
                     // All that is due before the end is given, though it be at the first tick behind it.
-                    Rate::PerSecond(_) => run.give_due(&mut lanes, &schedule, now.min(end - Duration::from_nanos(1))),
+                    Rate::PerSecond(_) => run.give_due(&mut lanes, &schedule, now.min(last)),
                     Rate::Max if now < end => run.give_max(&mut lanes, now),
                     Rate::Max => {}
                 }
@@ -119,7 +121,7 @@ pub async fn run(network: &Network, presigner: Presigner, args: &DevnetArgs) -> 
                 now
             }
         };
-        let all_given = now >= end && (args.rate == Rate::Max || run.given >= schedule.due(end));
+        let all_given = now >= end && (args.rate == Rate::Max || run.given >= schedule.due(last));
         if (all_given && backlog(&lanes) == 0) || now >= give_up {
             break;
         }
