@@ -1,6 +1,7 @@
 //! Runs one test program with its output live on our terminal, and reads the totals from what it prints (libtest's `test result:` lines,
 //! which `cargo test --doc` prints too). Knows nothing of stages or budgets.
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -19,7 +20,12 @@ pub struct Totals {
     pub ignored: u64,
     /// Names of what failed.
     pub failures: Vec<String>,
+    /// The last lines of each program that failed, to be shown where a reader looks last.
+    pub excerpts: Vec<String>,
 }
+
+/// Lines kept of a program that fails: libtest says at its end what the failing tests printed.
+const EXCERPT_LINES: usize = 60;
 
 impl Totals {
     /// Adds another program's totals.
@@ -28,6 +34,7 @@ impl Totals {
         self.failed += other.failed;
         self.ignored += other.ignored;
         self.failures.extend(other.failures);
+        self.excerpts.extend(other.excerpts);
     }
 
     /// Reads one line of output.
@@ -81,13 +88,19 @@ fn run_into(
     let deadline = Instant::now() + limit;
     let mut totals = Totals::default();
     let mut line = Vec::new();
+    let mut last_lines = VecDeque::with_capacity(EXCERPT_LINES);
     loop {
         match chunks.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(chunk) => {
                 terminal.write_all(&chunk).and_then(|()| terminal.flush()).ok();
                 for byte in chunk {
                     if byte == b'\n' {
-                        totals.read_line(program, &String::from_utf8_lossy(&line));
+                        let text = String::from_utf8_lossy(&line).into_owned();
+                        totals.read_line(program, &text);
+                        if last_lines.len() == EXCERPT_LINES {
+                            last_lines.pop_front();
+                        }
+                        last_lines.push_back(text);
                         line.clear();
                     } else {
                         line.push(byte);
@@ -100,6 +113,7 @@ fn run_into(
                 child.wait().map_err(refused)?;
                 totals.failed += 1;
                 totals.failures.push(format!("{program}: stopped after {} s, a test hangs", limit.as_secs()));
+                totals.excerpts.push(excerpt(program, last_lines));
                 return Ok(totals);
             }
         }
@@ -109,7 +123,14 @@ fn run_into(
         totals.failed += 1;
         totals.failures.push(format!("{program}: ended with {status} and no totals"));
     }
+    if totals.failed > 0 {
+        totals.excerpts.push(excerpt(program, last_lines));
+    }
     Ok(totals)
+}
+
+fn excerpt(program: &str, lines: VecDeque<String>) -> String {
+    format!("-- the end of {program}\n{}", Vec::from(lines).join("\n"))
 }
 
 #[cfg(test)]
@@ -156,6 +177,7 @@ mod tests {
         let script = "echo 'test result: FAILED. 4 passed; 2 failed; 0 ignored'; exit 101";
         let totals = quietly("fails", &mut shell(script), LIMIT).expect("sh exists");
         assert_eq!((totals.passed, totals.failed), (4, 2));
+        assert_eq!(totals.excerpts, ["-- the end of fails\ntest result: FAILED. 4 passed; 2 failed; 0 ignored"]);
     }
 
     #[test]

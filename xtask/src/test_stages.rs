@@ -276,6 +276,8 @@ fn cargo_fuzz(workspace: &Workspace, limit: Duration) -> Result<Totals, Failure>
             command
                 .current_dir(&folder)
                 .args(["fuzz", "run", "--sanitizer", "none", target, "--"])
+                // What the fuzzer has to say is a crash and its input; the growth of its corpus hides that.
+                .args(["-verbosity=0", "-print_final_stats=1"])
                 .arg(format!("-max_total_time={FUZZ_SECONDS}"));
             let mut ran = test_output::run(target, &mut command, limit)?;
             ran.passed += u64::from(ran.failed == 0);
@@ -315,6 +317,9 @@ fn report(rows: &[Row], budgets_apply: bool) -> ExitCode {
         println!("\n{} tests are marked as ignored", totals.ignored);
     }
     if !totals.failures.is_empty() {
+        for excerpt in &totals.excerpts {
+            println!("\n{excerpt}");
+        }
         println!("\nfailed:");
         for failure in &totals.failures {
             println!("  {failure}");
