@@ -14,7 +14,7 @@ fn items(count: u32) -> Vec<Item> {
             seed[..4].copy_from_slice(&number.to_le_bytes());
             let secret = SecretKey::ed25519_from_seed(seed);
             let message = SigningMessage::transaction(&Digest::sha256(&number.to_le_bytes()));
-            Item { key: secret.public_key(), message, signature: secret.sign(&message) }
+            Item { key: secret.public_key(), message: message.into(), signature: secret.sign(&message) }
         })
         .collect()
 }
@@ -24,7 +24,7 @@ fn entries(items: &[Item]) -> Vec<Entry<'_>> {
         .iter()
         .map(|item| Entry {
             key: item.key.as_bytes().try_into().expect("32 bytes"),
-            message: item.message.as_bytes(),
+            message: item.message.bytes().expect("not hashed yet"),
             signature: item.signature.as_bytes().try_into().expect("64 bytes"),
         })
         .collect()
@@ -73,9 +73,10 @@ fn verify(criterion: &mut Criterion) {
         bencher.iter(|| assert!(engine.verify(&batch).expect("verdicts").all_valid()));
     });
     let mut one_bad = all[..1024].to_vec();
-    one_bad[700].message = one_bad[701].message;
+    one_bad[700].message = one_bad[701].message.clone();
     group.throughput(Throughput::Elements(1024));
-    let all_bad: Vec<Item> = one_bad.iter().map(|item| Item { message: all[0].message, ..item.clone() }).collect();
+    let all_bad: Vec<Item> =
+        one_bad.iter().map(|item| Item { message: all[0].message.clone(), ..item.clone() }).collect();
     let (batch, mut engine) = (Batch::new(all_bad, Path::Together), CpuEngine::new(1, 65_536).expect("an engine"));
     group.bench_function(BenchmarkId::new(format!("{} nearly all bad", engine.name()), 1024), |bencher| {
         bencher.iter(|| assert_eq!(engine.verify(&batch).expect("verdicts").valid_count(), 1));

@@ -77,7 +77,7 @@ fn ed25519_entry(item: &Item) -> Option<Entry<'_>> {
     }
     Some(Entry {
         key: item.key.as_bytes().try_into().ok()?,
-        message: item.message.as_bytes(),
+        message: item.message.bytes()?,
         signature: item.signature.as_bytes().try_into().ok()?,
     })
 }

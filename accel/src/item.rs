@@ -1,6 +1,36 @@
 //! What is asked of an engine: items, and the batch they form. Knows no origin, no deadline and no engine.
 
+use bytes::Bytes;
 use types::{PublicKey, Signature, SigningMessage};
+
+/// What was signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// A statement of the ledger: 47 bytes, held in place.
+    Statement(SigningMessage),
+    /// Any bytes; cheap to clone.
+    Bytes(Bytes),
+    /// The 32 bytes that the equation itself takes, hashed elsewhere: e of SM2 (GM/T 0003.2 §7.1 B3–B4, so that Z is in it
+    /// already), the digest of ECDSA. Never valid under Ed25519, whose hash needs R.
+    Prehashed([u8; 32]),
+}
+
+impl From<SigningMessage> for Message {
+    fn from(statement: SigningMessage) -> Self {
+        Self::Statement(statement)
+    }
+}
+
+impl Message {
+    /// The bytes to hash; `None` where they were hashed elsewhere.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Statement(statement) => Some(statement.as_bytes()),
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Prehashed(_) => None,
+        }
+    }
+}
 
 /// One question: does this signature hold for this message under this key? Of fixed size for curves: no allocation.
 #[derive(Clone, Debug)]
@@ -8,7 +38,7 @@ pub struct Item {
     /// The key, any bytes of its length.
     pub key: PublicKey,
     /// What was signed.
-    pub message: SigningMessage,
+    pub message: Message,
     /// The signature, any bytes of its length.
     pub signature: Signature,
 }
@@ -16,7 +46,11 @@ pub struct Item {
 impl Item {
     /// The reference verdict, one item by itself.
     pub fn verify_alone(&self) -> bool {
-        self.key.verify(&self.message, &self.signature).is_ok()
+        match &self.message {
+            Message::Statement(statement) => self.key.verify(statement, &self.signature).is_ok(),
+            Message::Bytes(bytes) => self.key.verify_bytes(bytes, &self.signature).is_ok(),
+            Message::Prehashed(digest) => self.key.verify_prehashed(digest, &self.signature).is_ok(),
+        }
     }
 }
 

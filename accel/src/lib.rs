@@ -18,7 +18,7 @@
 //! let verifier = Verifier::start(VerifierConfig::default()).unwrap();
 //! let alice = SecretKey::ed25519_from_seed([1; 32]);
 //! let message = SigningMessage::transaction(&Digest::sha256(b"a transfer"));
-//! let item = Item { key: alice.public_key(), message, signature: alice.sign(&message) };
+//! let item = Item { key: alice.public_key(), message: message.into(), signature: alice.sign(&message) };
 //! let (done, verdicts) = std::sync::mpsc::channel();
 //! let job = Job {
 //!     origin: Origin::Client(1),
@@ -33,6 +33,7 @@
 
 pub mod closing;
 mod cpu;
+pub mod device;
 pub mod ed25519;
 mod engine;
 mod item;
@@ -43,8 +44,9 @@ mod verdicts;
 
 pub use closing::{Origin, Priority};
 pub use cpu::{CpuEngine, CpuEngineError};
+pub use device::{Device, Ticket};
 pub use engine::{DeviceFault, Engine};
-pub use item::{Batch, Item, Path};
+pub use item::{Batch, Item, Message, Path};
 pub use service::{Busy, Done, Job, StartError, Verifier, VerifierConfig};
 pub use stats::{BATCH_SIZE_CLASSES, VerifyStats};
 pub use verdicts::Verdicts;

@@ -77,7 +77,7 @@ impl Admission {
         }
         let item = |pending: &Pending| Item {
             key: pending.transaction.key().clone(),
-            message: pending.transaction.message(),
+            message: pending.transaction.message().into(),
             signature: pending.transaction.signature().clone(),
         };
         let items = pending.iter().map(item).collect();

@@ -213,6 +213,20 @@ impl PublicKey {
             other => Err(SignatureError::Unsupported(other)),
         }
     }
+
+    /// Verifies over 32 bytes that were hashed elsewhere: e of SM2 (GM/T 0003.2 §7.1, Z included), the digest of ECDSA.
+    ///
+    /// # Errors
+    /// As [`PublicKey::verify`]; Ed25519 takes no digest, so none is ever valid under it.
+    pub fn verify_prehashed(&self, _digest: &[u8; 32], signature: &Signature) -> Result<(), SignatureError> {
+        if self.alg != signature.alg {
+            return Err(SignatureError::AlgorithmMismatch { key: self.alg, signature: signature.alg });
+        }
+        match self.alg {
+            AlgId::Ed25519 => Err(InvalidSignature.into()),
+            other => Err(SignatureError::Unsupported(other)),
+        }
+    }
 }
 
 /// ZIP-215 §"Specification": accept iff s < L, A and R decode, and `[8](sB − kA − R) = O` with k = SHA-512(R‖A‖M) mod L.

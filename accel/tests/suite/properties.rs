@@ -60,7 +60,7 @@ fn sign_with_torsion(seed: u8, message: &SigningMessage, key: u8, r: u8) -> (Pub
 fn item(signer: u8, text: u16, damage: Damage) -> Item {
     let secret = SecretKey::ed25519_from_seed([signer; 32]);
     let message = SigningMessage::transaction(&Digest::sha256(&text.to_le_bytes()));
-    let mut item = Item { key: secret.public_key(), message, signature: secret.sign(&message) };
+    let mut item = Item { key: secret.public_key(), message: message.into(), signature: secret.sign(&message) };
     match damage {
         Damage::None => {}
         Damage::Bit { part: 0, bit } => {
@@ -69,7 +69,7 @@ fn item(signer: u8, text: u16, damage: Damage) -> Item {
         Damage::Bit { bit, .. } => {
             item.signature = Signature::from_parts(AlgId::Ed25519, &flip(item.signature.as_bytes(), bit)).unwrap();
         }
-        Damage::OtherMessage => item.message = SigningMessage::round(&Digest::sha256(b"another")),
+        Damage::OtherMessage => item.message = SigningMessage::round(&Digest::sha256(b"another")).into(),
         Damage::OtherKey => item.key = SecretKey::ed25519_from_seed([signer ^ 0x80; 32]).public_key(),
         Damage::OtherAlgorithm => {
             item.signature = Signature::from_parts(AlgId::Sm2Sm3, item.signature.as_bytes()).unwrap();
@@ -109,7 +109,7 @@ proptest! {
             .iter()
             .map(|item| Entry {
                 key: item.key.as_bytes().try_into().unwrap(),
-                message: item.message.as_bytes(),
+                message: item.message.bytes().expect("not hashed yet"),
                 signature: item.signature.as_bytes().try_into().unwrap(),
             })
             .collect();

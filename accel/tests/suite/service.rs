@@ -15,7 +15,7 @@ fn items(count: u32, bad: &[u32]) -> Vec<Item> {
     (0..count)
         .map(|i| {
             let signed = message(if bad.contains(&i) { i + 1 } else { i });
-            Item { key: secret.public_key(), message: message(i), signature: secret.sign(&signed) }
+            Item { key: secret.public_key(), message: message(i).into(), signature: secret.sign(&signed) }
         })
         .collect()
 }

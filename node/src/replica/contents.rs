@@ -82,7 +82,7 @@ impl Contents {
             .flatten()
             .map(|transaction| Item {
                 key: transaction.key().clone(),
-                message: transaction.message(),
+                message: transaction.message().into(),
                 signature: transaction.signature().clone(),
             })
             .collect();
