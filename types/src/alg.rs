@@ -64,6 +64,16 @@ impl AlgId {
         }
     }
 
+    /// The algorithm with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|alg| alg.name() == name)
+    }
+
+    /// The algorithms that clients can sign with in this build.
+    pub fn signing() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|alg| alg.kind() == AlgKind::Signature && alg.supported())
+    }
+
     /// Length of a public key in bytes (points are compressed); 0 for a digest algorithm.
     pub fn public_key_len(self) -> usize {
         match self {
@@ -85,7 +95,7 @@ impl AlgId {
 
     /// Whether this build verifies (or computes) it.
     pub fn supported(self) -> bool {
-        matches!(self, Self::Ed25519 | Self::Sha256)
+        self != Self::MlDsa65
     }
 }
 

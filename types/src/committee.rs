@@ -1,5 +1,6 @@
 //! The validators of an epoch, their weight, and the thresholds that follow from it.
 
+use crate::alg::AlgId;
 use crate::codec::{Decode, DecodeError, Encode, Reader, put_bytes, put_list};
 use crate::digest::{Digest, Hasher};
 use crate::key::PublicKey;
@@ -84,7 +85,7 @@ pub enum CommitteeError {
     /// A name that is empty or does not fit its encoding.
     #[error("the name of validator {0} is empty or longer than {TEXT_MAX} bytes")]
     Name(AuthorityIndex),
-    /// An algorithm that this build does not support, or that transport cannot use.
+    /// Another algorithm than Ed25519, the one of validators.
     #[error("validator {0} has a key of an unsuitable algorithm")]
     Algorithm(AuthorityIndex),
 }
@@ -123,7 +124,8 @@ impl Committee {
             if !fresh {
                 return Err(CommitteeError::Repeated(index));
             }
-            if !authority.consensus_key.alg().supported() || authority.transport_key.alg() != crate::AlgId::Ed25519 {
+            let keys = [&authority.consensus_key, &authority.transport_key];
+            if keys.into_iter().any(|key| key.alg() != AlgId::Ed25519) {
                 return Err(CommitteeError::Algorithm(index));
             }
         }

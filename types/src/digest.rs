@@ -26,6 +26,11 @@ impl Digest {
         Self { alg: AlgId::Sha256, bytes: sha2::Sha256::digest(bytes).into() }
     }
 
+    /// SM3 of `bytes` (GM/T 0004), without a domain: for documents whose digest has to be a national one.
+    pub fn sm3(bytes: &[u8]) -> Self {
+        Self { alg: AlgId::Sm3, bytes: sm3::Sm3::digest(bytes).into() }
+    }
+
     /// A digest computed elsewhere.
     ///
     /// # Errors

@@ -130,6 +130,9 @@ pub enum GenesisError {
     /// An algorithm name that is unknown, unsupported, or not one that signs.
     #[error("signature algorithm `{0}` is unknown or not supported by this build")]
     Algorithm(String),
+    /// No transaction could ever be signed.
+    #[error("signature_algorithms is empty: name at least one, for example \"ed25519\"")]
+    NoAlgorithm,
 }
 
 /// The start of a ledger.
@@ -140,7 +143,8 @@ pub struct Genesis {
     pub name: String,
     /// BFT time at height 0, in milliseconds since the Unix epoch.
     pub created_ms: u64,
-    /// Names of the algorithms that transactions may be signed with.
+    /// Names of the algorithms that transactions may be signed with: `ed25519`, `sm2-sm3`, `ecdsa-p256`, `ecdsa-secp256k1`.
+    /// At least one. Validators' own keys are Ed25519 whatever stands here.
     pub signature_algorithms: Vec<String>,
     /// Numbers that all nodes share.
     #[serde(default)]
@@ -194,14 +198,15 @@ impl Genesis {
         Ok(Committee::new(Epoch(1), self.validators.clone())?)
     }
 
-    /// The algorithms that transactions may be signed with.
+    /// The algorithms that transactions may be signed with; at least one.
     ///
     /// # Errors
-    /// [`GenesisError::Algorithm`].
+    /// [`GenesisError::Algorithm`], [`GenesisError::NoAlgorithm`].
     pub fn algorithms(&self) -> Result<Vec<AlgId>, GenesisError> {
-        let named = |name: &String| {
-            AlgId::ALL.into_iter().find(|alg| alg.name() == name && alg.supported() && alg.signature_len() > 0)
-        };
+        let named = |name: &String| AlgId::signing().find(|alg| alg.name() == name);
+        if self.signature_algorithms.is_empty() {
+            return Err(GenesisError::NoAlgorithm);
+        }
         self.signature_algorithms
             .iter()
             .map(|name| named(name).ok_or_else(|| GenesisError::Algorithm(name.clone())))

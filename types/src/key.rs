@@ -1,20 +1,30 @@
 //! Public keys, signatures, the reference verifier, and software secret keys of clients.
 //!
-//! [`PublicKey::verify`] is the single-item reference that every batch engine must agree with, bit for bit. Ed25519
-//! follows ZIP-215: s is canonical, A and R are any encodings that decode, the equation is cofactored.
+//! [`PublicKey::verify`] is the single-item reference that every engine must agree with, bit for bit. The rules of a
+//! verdict stand at the top of one file an algorithm:
+//!
+//! - `ed25519.rs`: ZIP-215; s is canonical, A and R are any encodings that decode, the equation is cofactored.
+//! - `ecdsa.rs`: P-256 and secp256k1 with SHA-256; r and s from 1 to n − 1, and s at most (n − 1) / 2.
+//! - `sm2.rs`: GM/T 0003.2 with the default user id; r and s from 1 to n − 1, r + s no multiple of n.
+//!
+//! A key or signature is any bytes of its algorithm's length; one that does not decode is invalid, never an error apart.
+
+mod ecdsa;
+mod ed25519;
+mod point;
+mod secret;
+mod sm2;
+
+pub use secret::SecretKey;
 
 use crate::address::Address;
 use crate::alg::{AlgId, AlgKind, decode_kind};
 use crate::codec::{Decode, DecodeError, Encode, Reader};
 use crate::digest::{Hasher, SigningMessage};
-use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
-use curve25519_dalek::scalar::Scalar;
-use curve25519_dalek::traits::IsIdentity;
-use ed25519_dalek::Signer;
-use sha2::Digest as _;
+use k256::Secp256k1;
+use p256::NistP256;
 use std::fmt;
 use thiserror::Error;
-use zeroize::Zeroizing;
 
 /// Longest value that is stored inline: a compressed point, or an r‖s pair, and one byte to spare.
 const INLINE_MAX: usize = 65;
@@ -60,6 +70,23 @@ pub enum KeyError {
         /// Bytes that were given.
         found: usize,
     },
+    /// The bytes are not as many as any encoding of a point takes.
+    #[error("{alg}: {found} bytes, 64 (x‖y), 65 (04‖x‖y) or 33 (compressed) expected")]
+    WrongPointLength {
+        /// The algorithm.
+        alg: AlgId,
+        /// Bytes that were given.
+        found: usize,
+    },
+    /// The bytes are no point of the curve.
+    #[error("{0}: not a point of the curve")]
+    NotAPoint(AlgId),
+    /// Registered, but without keys in this build.
+    #[error("{0} is not supported by this build")]
+    Unsupported(AlgId),
+    /// The seed gives a scalar that is no key.
+    #[error("{0}: this seed gives no key")]
+    UnusableSeed(AlgId),
 }
 
 /// The equation does not hold, or an encoding does not decode.
@@ -205,81 +232,74 @@ impl PublicKey {
     /// # Errors
     /// As [`PublicKey::verify`].
     pub fn verify_bytes(&self, message: &[u8], signature: &Signature) -> Result<(), SignatureError> {
-        if self.alg != signature.alg {
-            return Err(SignatureError::AlgorithmMismatch { key: self.alg, signature: signature.alg });
-        }
+        let (key, sig) = (self.as_bytes(), self.matching(signature)?);
         match self.alg {
-            AlgId::Ed25519 => Ok(verify_zip215(self.as_bytes(), message, signature.as_bytes())?),
-            other => Err(SignatureError::Unsupported(other)),
+            AlgId::Ed25519 => ed25519::verify(key, message, sig)?,
+            AlgId::Sm2Sm3 => {
+                let key = sm2::decode(key).ok_or(InvalidSignature)?;
+                sm2::verify(key, &sm2::prehash(&key, message), sig)?;
+            }
+            AlgId::EcdsaP256 => ecdsa::verify::<NistP256>(key, &ecdsa::prehash(message), sig)?,
+            AlgId::EcdsaSecp256k1 => ecdsa::verify::<Secp256k1>(key, &ecdsa::prehash(message), sig)?,
+            other => return Err(SignatureError::Unsupported(other)),
         }
+        Ok(())
     }
 
     /// Verifies over 32 bytes that were hashed elsewhere: e of SM2 (GM/T 0003.2 §7.1, Z included), the digest of ECDSA.
+    /// [`PublicKey::prehash`] gives them for a message.
     ///
     /// # Errors
     /// As [`PublicKey::verify`]; Ed25519 takes no digest, so none is ever valid under it.
-    pub fn verify_prehashed(&self, _digest: &[u8; 32], signature: &Signature) -> Result<(), SignatureError> {
-        if self.alg != signature.alg {
-            return Err(SignatureError::AlgorithmMismatch { key: self.alg, signature: signature.alg });
-        }
+    pub fn verify_prehashed(&self, digest: &[u8; 32], signature: &Signature) -> Result<(), SignatureError> {
+        let (key, sig) = (self.as_bytes(), self.matching(signature)?);
         match self.alg {
-            AlgId::Ed25519 => Err(InvalidSignature.into()),
-            other => Err(SignatureError::Unsupported(other)),
+            AlgId::Ed25519 => return Err(InvalidSignature.into()),
+            AlgId::Sm2Sm3 => sm2::verify(sm2::decode(key).ok_or(InvalidSignature)?, digest, sig)?,
+            AlgId::EcdsaP256 => ecdsa::verify::<NistP256>(key, digest, sig)?,
+            AlgId::EcdsaSecp256k1 => ecdsa::verify::<Secp256k1>(key, digest, sig)?,
+            other => return Err(SignatureError::Unsupported(other)),
+        }
+        Ok(())
+    }
+
+    /// What [`PublicKey::verify_prehashed`] takes for a message: SHA-256 of it for ECDSA; for SM2 SM3(Z ‖ M), which has
+    /// the key in it. `None` where there is no such thing: under Ed25519, an algorithm that is not supported, an SM2 key
+    /// that is no point.
+    pub fn prehash(&self, message: &[u8]) -> Option<[u8; 32]> {
+        match self.alg {
+            AlgId::Sm2Sm3 => Some(sm2::prehash(&sm2::decode(self.as_bytes())?, message)),
+            AlgId::EcdsaP256 | AlgId::EcdsaSecp256k1 => Some(ecdsa::prehash(message)),
+            _ => None,
         }
     }
-}
 
-/// ZIP-215 §"Specification": accept iff s < L, A and R decode, and `[8](sB − kA − R) = O` with k = SHA-512(R‖A‖M) mod L.
-fn verify_zip215(key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
-    let decode =
-        |bytes: &[u8]| CompressedEdwardsY::from_slice(bytes).ok().and_then(|y| y.decompress()).ok_or(InvalidSignature);
-    let (r_bytes, s_bytes) = signature.split_at_checked(32).ok_or(InvalidSignature)?;
-    let s = Option::<Scalar>::from(Scalar::from_canonical_bytes(s_bytes.try_into().map_err(|_| InvalidSignature)?))
-        .ok_or(InvalidSignature)?;
-    let (a, r) = (decode(key)?, decode(r_bytes)?);
-    let k_wide: [u8; 64] =
-        sha2::Sha512::new().chain_update(r_bytes).chain_update(key).chain_update(message).finalize().into();
-    let k = Scalar::from_bytes_mod_order_wide(&k_wide);
-    let difference = EdwardsPoint::vartime_double_scalar_mul_basepoint(&k, &-a, &s) - r;
-    if difference.mul_by_cofactor().is_identity() { Ok(()) } else { Err(InvalidSignature) }
-}
-
-/// A software secret key: of clients, of tests, and inside the keystore of `hsm`. Wiped when dropped, never printed.
-#[derive(Clone)]
-pub struct SecretKey {
-    seed: Zeroizing<[u8; 32]>,
-    signing: ed25519_dalek::SigningKey,
-}
-
-impl SecretKey {
-    /// The Ed25519 key with this seed (RFC 8032 §5.1.5). The seed must come from a secure source.
-    pub fn ed25519_from_seed(seed: [u8; 32]) -> Self {
-        Self { signing: ed25519_dalek::SigningKey::from_bytes(&seed), seed: Zeroizing::new(seed) }
+    /// A key from any usual encoding of it, as other programs write them: for Ed25519 the 32 bytes; for the others a point
+    /// as x‖y (64 bytes), as 04‖x‖y (SEC 1, 65 bytes) or compressed (SEC 1, 33 bytes).
+    ///
+    /// The point is checked to be on the curve, because the compressed form that is kept could not tell. An Ed25519 key
+    /// is not decoded, as in [`PublicKey::from_parts`]: whether it decodes is the verdict's matter.
+    ///
+    /// # Errors
+    /// [`KeyError::NotAPoint`], [`KeyError::WrongPointLength`], and those of [`PublicKey::from_parts`];
+    /// [`KeyError::Unsupported`] for an algorithm without points.
+    pub fn from_point_bytes(alg: AlgId, bytes: &[u8]) -> Result<Self, KeyError> {
+        let compressed = match alg {
+            AlgId::Ed25519 => return Self::from_parts(alg, bytes),
+            AlgId::Sm2Sm3 => point::compress::<::sm2::Sm2>(alg, bytes)?,
+            AlgId::EcdsaP256 => point::compress::<NistP256>(alg, bytes)?,
+            AlgId::EcdsaSecp256k1 => point::compress::<Secp256k1>(alg, bytes)?,
+            other if other.kind() == AlgKind::Signature => return Err(KeyError::Unsupported(other)),
+            other => return Err(KeyError::NotASignatureAlgorithm(other)),
+        };
+        Ok(Self { alg, material: Material::new(&compressed) })
     }
 
-    /// The seed, for a keystore that encrypts it.
-    pub fn expose_seed(&self) -> &[u8; 32] {
-        &self.seed
-    }
-
-    /// Its public half.
-    pub fn public_key(&self) -> PublicKey {
-        PublicKey { alg: AlgId::Ed25519, material: Material::new(self.signing.verifying_key().as_bytes()) }
-    }
-
-    /// Signs. Deterministic (RFC 8032 §5.1.6).
-    pub fn sign(&self, message: &SigningMessage) -> Signature {
-        self.sign_bytes(message.as_bytes())
-    }
-
-    /// Signs any bytes: for protocols whose message is not ours (TLS).
-    pub fn sign_bytes(&self, message: &[u8]) -> Signature {
-        Signature { alg: AlgId::Ed25519, material: Material::new(&self.signing.sign(message).to_bytes()) }
-    }
-}
-
-impl fmt::Debug for SecretKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SecretKey({:?})", self.public_key())
+    fn matching<'a>(&self, signature: &'a Signature) -> Result<&'a [u8], SignatureError> {
+        if self.alg == signature.alg {
+            Ok(signature.as_bytes())
+        } else {
+            Err(SignatureError::AlgorithmMismatch { key: self.alg, signature: signature.alg })
+        }
     }
 }

@@ -7,8 +7,8 @@ use types::alg::AlgKind;
 use types::key::SignatureError;
 use types::transaction::TransactionError;
 use types::{
-    AlgId, AuthorityIndex, Committee, CommitteeError, Decode, DecodeError, Digest, Encode, Epoch, GenesisError,
-    KeyError, PublicKey, Reject, Signature, TimestampMs, Transaction,
+    AlgId, AuthorityIndex, Committee, CommitteeError, Decode, DecodeError, Digest, Encode, Epoch, Genesis,
+    GenesisError, KeyError, PublicKey, Reject, Signature, TimestampMs, Transaction,
 };
 
 fn known(id: u8, kind: AlgKind) -> bool {
@@ -88,9 +88,9 @@ fn a_transaction_of_an_unsupported_algorithm_is_read_and_does_not_verify() {
 }
 
 #[test]
-fn no_committee_has_keys_that_this_build_cannot_use() {
+fn no_committee_has_keys_of_another_algorithm_than_ed25519() {
     let mut random = Random::new(4);
-    for alg in AlgId::ALL.into_iter().filter(|alg| alg.kind() == AlgKind::Signature && !alg.supported()) {
+    for alg in AlgId::ALL.into_iter().filter(|alg| alg.kind() == AlgKind::Signature && *alg != AlgId::Ed25519) {
         let key = PublicKey::from_parts(alg, &random.bytes(alg.public_key_len())).unwrap();
         let mut consensus = random.authorities(4);
         let mut transport = consensus.clone();
@@ -113,4 +113,16 @@ fn no_genesis_allows_algorithms_that_this_build_cannot_verify() {
     }
     genesis.signature_algorithms = vec!["ed25519".to_owned(), "Ed25519".to_owned()];
     assert_eq!(genesis.check(), Err(GenesisError::Algorithm("Ed25519".to_owned())));
+}
+
+#[test]
+fn a_genesis_allows_every_supported_algorithm_at_once_and_at_least_one() {
+    let mut genesis = Random::new(6).genesis();
+    genesis.signature_algorithms = AlgId::signing().map(|alg| alg.name().to_owned()).collect();
+    assert_eq!(genesis.check(), Ok(()));
+    assert_eq!(genesis.algorithms(), Ok(AlgId::signing().collect()));
+    assert_eq!(Genesis::from_toml(&genesis.to_toml()).as_ref(), Ok(&genesis));
+    genesis.signature_algorithms.clear();
+    assert_eq!(genesis.check(), Err(GenesisError::NoAlgorithm));
+    assert_eq!(Genesis::from_toml(&genesis.to_toml()), Err(GenesisError::NoAlgorithm));
 }
