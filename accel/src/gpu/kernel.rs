@@ -16,6 +16,9 @@
 //! Entry points, in the order in which they run: `prepare_keys` with a thread a new key, `hash` and `verify` with a thread
 //! an item, all in workgroups of 64 that may be laid out in two dimensions. Deliberately absent: the device.
 
+/// Threads of a workgroup, in every kernel.
+pub(crate) const WORKGROUP: u32 = 64;
+
 /// A kernel, ready to be compiled. Needs `SHADER_INT64`.
 pub(crate) struct KernelSource {
     /// Its name in labels and reports.
