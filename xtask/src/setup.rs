@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::time::Instant;
 
+use crate::cache;
 use crate::console::duration;
 use crate::failure::Failure;
 use crate::os_release::OsRelease;
@@ -28,6 +29,7 @@ Usage: cargo xtask setup [--check]
 pub fn run(workspace: &Workspace) -> Result<(), Failure> {
     let started = Instant::now();
     check_rust()?;
+    cache::claim(workspace)?;
     let missing = packages::missing();
     if missing.is_empty() && rocksdb_archive::is_present(workspace) {
         println!("set-up: nothing is missing ({})", duration(started.elapsed()));

@@ -2,9 +2,8 @@
 //! settings and nothing is compiled twice.
 //!
 //! Intermediate files (`build-dir`) are shared by all clones of a user under the cache folder; finished binaries go to the clone's own
-//! `target/`. Two clones cannot confuse each other: cargo hashes a workspace member's path into its file names, and the names without a
-//! hash (`debug/stele`) exist only in the clone. Cargo's own lock serialises concurrent builds. The shared directory grows by the
-//! members' artefacts of every clone path ever built; `cargo xtask clean-cache` empties it.
+//! `target/`. The members' artefacts in it belong to one clone at a time ([`crate::cache`]). Cargo's own lock serialises concurrent
+//! builds. `cargo xtask clean-cache` empties it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -58,6 +57,11 @@ impl Workspace {
         self.cache.join("target")
     }
 
+    /// Whether builds go to the shared folder: unless the user says otherwise.
+    pub fn shares_build_dir(&self) -> bool {
+        std::env::var_os("CARGO_TARGET_DIR").is_none() && std::env::var_os("CARGO_BUILD_BUILD_DIR").is_none()
+    }
+
     /// The folder of finished binaries.
     pub fn target_dir(&self) -> PathBuf {
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), PathBuf::from)
@@ -66,7 +70,7 @@ impl Workspace {
     /// A cargo call at the root, in the settings that all commands share.
     pub fn cargo(&self) -> Command {
         let mut cargo = self.bare_cargo();
-        if std::env::var_os("CARGO_TARGET_DIR").is_none() && std::env::var_os("CARGO_BUILD_BUILD_DIR").is_none() {
+        if self.shares_build_dir() {
             cargo.env("CARGO_BUILD_BUILD_DIR", self.build_dir());
         }
         cargo.env("ROCKSDB_LIB_DIR", &self.rocksdb_lib_dir).env("ROCKSDB_STATIC", "1");
