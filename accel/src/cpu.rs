@@ -1,12 +1,14 @@
 //! The CPU engine: always present, takes every algorithm that this build supports, and is the oracle of other engines.
 //!
 //! A batch is cut into chunks, at least one a thread, and the chunks are verified side by side. With one thread there is
-//! no pool at all. The cache of decoded keys is shared by the threads.
+//! no pool at all. Within a chunk the items go to their algorithms' verifiers. The caches of decoded keys are shared by the
+//! threads.
 
-use crate::ed25519::{Ed25519, Entry};
+use crate::ed25519::{self, Ed25519};
 use crate::engine::{DeviceFault, Engine};
 use crate::item::{Batch, Item};
 use crate::verdicts::Verdicts;
+use crate::weierstrass::{self, Weierstrass};
 use rayon::prelude::*;
 use thiserror::Error;
 use types::AlgId;
@@ -27,20 +29,29 @@ pub enum CpuEngineError {
     Threads(#[from] rayon::ThreadPoolBuildError),
 }
 
+/// An Ed25519 key that was decoded takes about a quarter of the memory of one of the other curves with its table.
+const KEY_CACHE_SHARE: usize = 4;
+
 /// Verifies on the CPU.
 pub struct CpuEngine {
     ed25519: Ed25519,
+    weierstrass: Vec<Weierstrass>,
     pool: Option<rayon::ThreadPool>,
     threads: usize,
 }
 
 impl CpuEngine {
-    /// An engine of `threads` threads (at least one) that remembers about `key_cache_entries` decoded keys.
+    /// An engine of `threads` threads (at least one) that remembers about `key_cache_entries` decoded keys of Ed25519 (half a
+    /// kilobyte each) and a quarter as many of each other algorithm (2 KiB each).
     ///
     /// # Errors
     /// [`CpuEngineError`] where the system refuses threads or randomness.
     pub fn new(threads: usize, key_cache_entries: usize) -> Result<Self, CpuEngineError> {
         let ed25519 = Ed25519::new(key_cache_entries).map_err(CpuEngineError::Randomness)?;
+        let weierstrass = AlgId::ALL
+            .into_iter()
+            .filter_map(|alg| Weierstrass::new(alg, key_cache_entries / KEY_CACHE_SHARE))
+            .collect();
         let pool = match threads {
             0 | 1 => None,
             _ => Some(
@@ -50,34 +61,60 @@ impl CpuEngine {
                     .build()?,
             ),
         };
-        Ok(Self { ed25519, pool, threads: threads.max(1) })
+        Ok(Self { ed25519, weierstrass, pool, threads: threads.max(1) })
     }
 
     fn verify_chunk(&self, batch: &Batch, items: &[Item], verdicts: &mut [bool]) {
-        let mut entries = Vec::with_capacity(items.len());
-        let mut positions = Vec::with_capacity(items.len());
-        for (position, item) in items.iter().enumerate() {
-            match ed25519_entry(item) {
-                Some(entry) => {
-                    positions.push(position);
-                    entries.push(entry);
-                }
-                None => verdicts[position] = item.verify_alone(),
+        let entries = Positioned::of(items, ed25519_entry);
+        entries.set(self.ed25519.verify(&entries.entries, batch.path()), verdicts);
+        for verifier in &self.weierstrass {
+            let entries = Positioned::of(items, |item| weierstrass_entry(item, verifier.alg()));
+            if !entries.entries.is_empty() {
+                entries.set(verifier.verify(&entries.entries), verdicts);
             }
-        }
-        for (position, valid) in positions.into_iter().zip(self.ed25519.verify(&entries, batch.path())) {
-            verdicts[position] = valid;
         }
     }
 }
 
-fn ed25519_entry(item: &Item) -> Option<Entry<'_>> {
+/// The items of one algorithm, and where they stand among all. An item that is of none is invalid: its key and signature
+/// name different algorithms, or one that is not supported, or it is an Ed25519 item without its message.
+struct Positioned<T> {
+    entries: Vec<T>,
+    positions: Vec<usize>,
+}
+
+impl<T> Positioned<T> {
+    fn of<'a>(items: &'a [Item], entry: impl Fn(&'a Item) -> Option<T>) -> Self {
+        let (positions, entries) =
+            items.iter().enumerate().filter_map(|(position, item)| Some((position, entry(item)?))).unzip();
+        Self { entries, positions }
+    }
+
+    fn set(&self, valid: Vec<bool>, verdicts: &mut [bool]) {
+        for (position, valid) in self.positions.iter().zip(valid) {
+            verdicts[*position] = valid;
+        }
+    }
+}
+
+fn ed25519_entry(item: &Item) -> Option<ed25519::Entry<'_>> {
     if item.key.alg() != AlgId::Ed25519 || item.signature.alg() != AlgId::Ed25519 {
         return None;
     }
-    Some(Entry {
+    Some(ed25519::Entry {
         key: item.key.as_bytes().try_into().ok()?,
         message: item.message.bytes()?,
+        signature: item.signature.as_bytes().try_into().ok()?,
+    })
+}
+
+fn weierstrass_entry(item: &Item, alg: AlgId) -> Option<weierstrass::Entry<'_>> {
+    if item.key.alg() != alg || item.signature.alg() != alg {
+        return None;
+    }
+    Some(weierstrass::Entry {
+        key: item.key.as_bytes().try_into().ok()?,
+        message: &item.message,
         signature: item.signature.as_bytes().try_into().ok()?,
     })
 }
@@ -88,7 +125,7 @@ impl Engine for CpuEngine {
     }
 
     fn supports(&self, alg: AlgId) -> bool {
-        alg.supported()
+        alg == AlgId::Ed25519 || self.weierstrass.iter().any(|verifier| verifier.alg() == alg)
     }
 
     fn verify(&mut self, batch: &Batch) -> Result<Verdicts, DeviceFault> {
@@ -114,6 +151,7 @@ impl Engine for CpuEngine {
     }
 
     fn key_cache_counts(&self) -> (u64, u64) {
-        self.ed25519.key_cache_counts()
+        let counts = self.weierstrass.iter().map(Weierstrass::key_cache_counts);
+        counts.fold(self.ed25519.key_cache_counts(), |(hits, misses), (h, m)| (hits + h, misses + m))
     }
 }

@@ -29,16 +29,15 @@
 //! curve25519-dalek everywhere.
 
 mod coefficients;
-mod keys;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
 mod portable;
 mod weighted_sum;
 
 use self::coefficients::Coefficients;
-use self::keys::KeyCache;
 use self::weighted_sum::WeightedSum;
 use crate::item::Path;
+use crate::key_cache::KeyCache;
 use curve25519_dalek::scalar::Scalar;
 use sha2::{Digest as _, Sha512};
 use std::collections::HashMap;
@@ -183,7 +182,7 @@ trait Chunks: Send + Sync {
 
 struct OnGroup<G: Group> {
     group: G,
-    keys: KeyCache<G::Key>,
+    keys: KeyCache<32, G::Key>,
     coefficients: Coefficients,
     /// Memory of earlier batches, one for each thread that ever ran at once: fresh pages would cost a tenth of the work.
     idle: Mutex<Vec<Memory<G>>>,

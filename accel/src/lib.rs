@@ -37,10 +37,12 @@ pub mod device;
 pub mod ed25519;
 mod engine;
 mod item;
+mod key_cache;
 mod service;
 mod stats;
 mod suspects;
 mod verdicts;
+pub mod weierstrass;
 
 pub use closing::{Origin, Priority};
 pub use cpu::{CpuEngine, CpuEngineError};

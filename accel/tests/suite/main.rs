@@ -6,3 +6,4 @@ mod cases;
 mod properties;
 mod service;
 mod vectors;
+mod weierstrass;

@@ -1,4 +1,4 @@
-//! A bounded cache of decoded keys, and of encodings that decode to no key. Keyed by the 32 bytes; knows no curve.
+//! A bounded cache of decoded keys, and of encodings that decode to no key. Keyed by the `N` bytes; knows no curve.
 //!
 //! Two generations a shard: what is used moves to the young one; when that is full the old one is dropped and the young
 //! one takes its place. So memory is bounded, nothing scans, and a key that is used often stays.
@@ -9,25 +9,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 const SHARDS: usize = 16;
 
-type Generation<K> = HashMap<[u8; 32], Option<Arc<K>>>;
+type Generation<const N: usize, K> = HashMap<[u8; N], Option<Arc<K>>>;
 
-struct Shard<K> {
-    young: Generation<K>,
-    old: Generation<K>,
+struct Shard<const N: usize, K> {
+    young: Generation<N, K>,
+    old: Generation<N, K>,
 }
 
 /// The lock of a shard is held for a lookup or an insertion, never while decoding: threads of one batch share the cache.
-pub(super) struct KeyCache<K> {
-    shards: [Mutex<Shard<K>>; SHARDS],
+pub(crate) struct KeyCache<const N: usize, K> {
+    shards: [Mutex<Shard<N, K>>; SHARDS],
     /// Keys in one generation of one shard.
     generation_max: usize,
     hits: AtomicU64,
     misses: AtomicU64,
 }
 
-impl<K> KeyCache<K> {
+impl<const N: usize, K> KeyCache<N, K> {
     /// For about `entries` keys (and at least one a shard and generation).
-    pub(super) fn new(entries: usize) -> Self {
+    pub(crate) fn new(entries: usize) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::new(Shard { young: HashMap::new(), old: HashMap::new() })),
             generation_max: entries.div_ceil(2 * SHARDS).max(1),
@@ -37,15 +37,15 @@ impl<K> KeyCache<K> {
     }
 
     /// Hits and misses since the start.
-    pub(super) fn counts(&self) -> (u64, u64) {
+    pub(crate) fn counts(&self) -> (u64, u64) {
         (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
     }
 
     /// The decoded form of each of `encodings`; those not known are decoded, all at once.
-    pub(super) fn get_or_decode(
+    pub(crate) fn get_or_decode(
         &self,
-        encodings: &[&[u8; 32]],
-        decode: impl FnOnce(&[[u8; 32]]) -> Vec<Option<K>>,
+        encodings: &[&[u8; N]],
+        decode: impl FnOnce(&[[u8; N]]) -> Vec<Option<K>>,
     ) -> Vec<Option<Arc<K>>> {
         let mut missing = Vec::new();
         let mut keys: Vec<Option<Arc<K>>> = Vec::with_capacity(encodings.len());
@@ -59,7 +59,7 @@ impl<K> KeyCache<K> {
         self.hits.fetch_add((encodings.len() - missing.len()) as u64, Ordering::Relaxed);
         self.misses.fetch_add(missing.len() as u64, Ordering::Relaxed);
         if !missing.is_empty() {
-            let wanted: Vec<[u8; 32]> = missing.iter().map(|position| *encodings[*position]).collect();
+            let wanted: Vec<[u8; N]> = missing.iter().map(|position| *encodings[*position]).collect();
             for (position, key) in missing.into_iter().zip(decode(&wanted)) {
                 let key = key.map(Arc::new);
                 self.insert(encodings[position], key.clone());
@@ -69,14 +69,14 @@ impl<K> KeyCache<K> {
         keys
     }
 
-    fn shard(&self, encoding: &[u8; 32]) -> std::sync::MutexGuard<'_, Shard<K>> {
+    fn shard(&self, encoding: &[u8; N]) -> std::sync::MutexGuard<'_, Shard<N, K>> {
         // Which shard is no secret and needs no spread beyond that of honest keys: a chosen key can crowd one shard,
         // which evicts earlier there and nothing worse.
-        let shard = &self.shards[usize::from(encoding[0]) % SHARDS];
+        let shard = &self.shards[usize::from(encoding[N - 1]) % SHARDS];
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self, encoding: &[u8; 32]) -> Option<Option<Arc<K>>> {
+    fn get(&self, encoding: &[u8; N]) -> Option<Option<Arc<K>>> {
         let mut shard = self.shard(encoding);
         if let Some(key) = shard.young.get(encoding) {
             return Some(key.clone());
@@ -86,11 +86,11 @@ impl<K> KeyCache<K> {
         Some(key)
     }
 
-    fn insert(&self, encoding: &[u8; 32], key: Option<Arc<K>>) {
+    fn insert(&self, encoding: &[u8; N], key: Option<Arc<K>>) {
         self.put(&mut self.shard(encoding), encoding, key);
     }
 
-    fn put(&self, shard: &mut Shard<K>, encoding: &[u8; 32], key: Option<Arc<K>>) {
+    fn put(&self, shard: &mut Shard<N, K>, encoding: &[u8; N], key: Option<Arc<K>>) {
         if shard.young.len() >= self.generation_max {
             shard.old = std::mem::take(&mut shard.young);
         }
@@ -109,7 +109,7 @@ mod tests {
     }
 
     /// Decodes to the number itself; odd ones to no key. Counts what it was asked.
-    fn look_up(cache: &KeyCache<u32>, number: u32, decoded: &mut usize) -> Option<u32> {
+    fn look_up(cache: &KeyCache<32, u32>, number: u32, decoded: &mut usize) -> Option<u32> {
         let keys = cache.get_or_decode(&[&encoding(number)], |encodings| {
             *decoded += encodings.len();
             encodings.iter().map(|_| number.is_multiple_of(2).then_some(number)).collect()
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_key_and_a_failure_to_decode_are_both_remembered() {
-        let (cache, mut decoded) = (KeyCache::new(64), 0);
+        let (cache, mut decoded) = (KeyCache::<32, _>::new(64), 0);
         for _ in 0..3 {
             assert_eq!(look_up(&cache, 2, &mut decoded), Some(2));
             assert_eq!(look_up(&cache, 3, &mut decoded), None);
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_cache_stays_bounded_and_keeps_what_is_used() {
-        let (cache, mut decoded) = (KeyCache::new(256), 0);
+        let (cache, mut decoded) = (KeyCache::<32, _>::new(256), 0);
         look_up(&cache, 0, &mut decoded);
         for number in 1..10_000 {
             look_up(&cache, number, &mut decoded);
