@@ -9,9 +9,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use thiserror::Error;
-use types::transaction::TransactionError;
 use types::{
-    Address, ChainId, DecodeError, Digest, Encode, PublicKey, SecretKey, Signature, SigningMessage, Transaction,
+    Address, ChainId, DecodeError, Digest, PublicKey, SecretKey, Signature, SigningMessage, Transaction,
     TransactionBody,
 };
 
@@ -113,40 +112,13 @@ impl Account {
     pub fn sign(&self, body: TransactionBody) -> Result<Transaction, BuildError> {
         let nonce = getrandom::u64().map_err(BuildError::Randomness)?;
         let valid_until_ms = now_ms().saturating_add(u64::try_from(self.validity.as_millis()).unwrap_or(u64::MAX));
-        sign_with(&self.chain, &*self.key, valid_until_ms, nonce, body)
+        self.sign_as(valid_until_ms, nonce, body)
     }
-}
 
-/// [`Transaction::sign`] for a key that is not in memory: the unsigned encoding is taken from a transaction of a known
-/// key, which stands at a fixed place in it, so that the layout has one owner.
-fn sign_with(
-    chain: &ChainId,
-    key: &dyn AccountKey,
-    valid_until_ms: u64,
-    nonce: u64,
-    body: TransactionBody,
-) -> Result<Transaction, BuildError> {
-    let template = SecretKey::ed25519_from_seed([0; 32]);
-    let signed = Transaction::sign(chain, &template, valid_until_ms, nonce, body)?;
-    let before_key = 1 + chain.to_bytes().len() + valid_until_ms.to_bytes().len() + nonce.to_bytes().len();
-    let behind_key = before_key + template.public_key().to_bytes().len();
-    let before_signature = signed.raw().len() - signed.signature().to_bytes().len();
-
-    let public = key.public_key();
-    let mut raw = signed.raw()[..before_key].to_vec();
-    public.encode(&mut raw);
-    raw.extend_from_slice(&signed.raw()[behind_key..before_signature]);
-    let with = |signature: &Signature| {
-        let raw = [raw.as_slice(), &signature.to_bytes()].concat();
-        Transaction::parse(chain, raw.into()).map_err(|error| match error {
-            TransactionError::Decode(error) => BuildError::Memo(error),
-            TransactionError::WrongChain(_) => unreachable!("built for this very ledger"),
-        })
-    };
-    let alg = public.alg();
-    let placeholder = Signature::from_parts(alg, &vec![0; alg.signature_len()]).expect("a key's algorithm signs");
-    let unsigned = with(&placeholder)?;
-    with(&key.sign(&unsigned.message())?)
+    fn sign_as(&self, valid_until_ms: u64, nonce: u64, body: TransactionBody) -> Result<Transaction, BuildError> {
+        let sign = |message: &SigningMessage| Ok(self.key.sign(message)?);
+        Transaction::sign_with(&self.chain, &self.key.public_key(), valid_until_ms, nonce, body, sign)
+    }
 }
 
 /// Milliseconds since the Unix epoch by this machine's clock.
@@ -158,6 +130,7 @@ pub fn now_ms() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use types::AlgId;
 
     /// A key behind a wall, as in a device.
     #[derive(Debug)]
@@ -174,19 +147,24 @@ mod tests {
     }
 
     #[test]
-    fn a_device_signs_the_same_transaction_as_a_key_in_memory() {
-        let (chain, key) = (ChainId(Digest::sha256(b"a genesis")), SecretKey::ed25519_from_seed([1; 32]));
-        for body in [
-            TransactionBody::Transfer {
-                to: Address::from_bytes([2; 32]),
-                amount: 5,
-                memo: Bytes::from_static(b"rent"),
-            },
-            TransactionBody::Certify { document: Digest::sha256(b"a document"), memo: Bytes::new() },
-        ] {
-            let expected = Transaction::sign(&chain, &key, 77, 9, body.clone()).expect("a short memo");
-            let built = sign_with(&chain, &Device(key.clone()), 77, 9, body).expect("a short memo");
-            assert_eq!(built, expected);
+    fn a_device_signs_the_same_transaction_as_a_key_in_memory_under_every_algorithm() {
+        let chain = ChainId(Digest::sha256(b"a genesis"));
+        for alg in AlgId::signing() {
+            let key = SecretKey::from_seed(alg, [1; 32]).expect("an algorithm that signs");
+            for body in [
+                TransactionBody::Transfer {
+                    to: Address::from_bytes([2; 32]),
+                    amount: 5,
+                    memo: Bytes::from_static(b"rent"),
+                },
+                TransactionBody::Certify { document: Digest::sha256(b"a document"), memo: Bytes::new() },
+            ] {
+                let expected = Transaction::sign(&chain, &key, 77, 9, body.clone()).expect("a short memo");
+                let account = Account::new(chain, Device(key.clone()));
+                let built = account.sign_as(77, 9, body).expect("a short memo");
+                assert_eq!(built, expected);
+                assert!(built.verify().is_ok());
+            }
         }
     }
 

@@ -96,6 +96,8 @@ codes! {
         SocketUnusable = 22 => "cannot listen on this socket path",
         /// The configuration file does not parse.
         ConfigUnreadable = 23 => "not a signer configuration",
+        /// The keystore holds the key of a client's account.
+        KeystoreOfAccount = 24 => "holds an account's key, not the two keys of a validator",
     }
 }
 

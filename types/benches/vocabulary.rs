@@ -15,7 +15,7 @@ fn chain() -> ChainId {
 
 /// A signed transfer of exactly `bytes` bytes.
 fn transfer(bytes: usize, nonce: u64) -> Transaction {
-    let memo = vec![nonce as u8; bytes - Transaction::TRANSFER_OVERHEAD].into();
+    let memo = vec![nonce as u8; bytes - Transaction::transfer_overhead(AlgId::Ed25519)].into();
     let body = TransactionBody::Transfer { to: Address::from_bytes([7; 32]), amount: 1, memo };
     Transaction::sign(&chain(), &SecretKey::ed25519_from_seed([3; 32]), 1, nonce, body).expect("the memo is short")
 }

@@ -75,7 +75,7 @@ impl AlgId {
     }
 
     /// Length of a public key in bytes (points are compressed); 0 for a digest algorithm.
-    pub fn public_key_len(self) -> usize {
+    pub const fn public_key_len(self) -> usize {
         match self {
             Self::Ed25519 => 32,
             Self::Sm2Sm3 | Self::EcdsaP256 | Self::EcdsaSecp256k1 => 33,
@@ -85,7 +85,7 @@ impl AlgId {
     }
 
     /// Length of a signature in bytes (ECDSA and SM2 as r‖s); 0 for a digest algorithm.
-    pub fn signature_len(self) -> usize {
+    pub const fn signature_len(self) -> usize {
         match self {
             Self::Ed25519 | Self::Sm2Sm3 | Self::EcdsaP256 | Self::EcdsaSecp256k1 => 64,
             Self::MlDsa65 => 3309,

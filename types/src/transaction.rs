@@ -5,6 +5,7 @@
 //! are one transaction.
 
 use crate::address::Address;
+use crate::alg::AlgId;
 use crate::codec::{Decode, DecodeError, Encode, Reader, put_bytes};
 use crate::digest::{ChainId, Digest, Hasher, SigningMessage};
 use crate::key::{PublicKey, SecretKey, Signature, SignatureError};
@@ -17,6 +18,8 @@ use thiserror::Error;
 
 /// Version of the encoding.
 const VERSION: u8 = 1;
+/// Name of the memo in errors.
+const MEMO: &str = "memo";
 /// Most bytes of a memo; the size limit of genesis is usually lower.
 const MEMO_MAX: usize = 1 << 16;
 
@@ -74,6 +77,12 @@ impl TransactionBody {
     const TRANSFER: u8 = 1;
     const CERTIFY: u8 = 2;
 
+    fn check(&self) -> Result<(), DecodeError> {
+        let (Self::Transfer { memo, .. } | Self::Certify { memo, .. }) = self;
+        let length = memo.len();
+        if length > MEMO_MAX { Err(DecodeError::TooLong { field: MEMO, length, limit: MEMO_MAX }) } else { Ok(()) }
+    }
+
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Transfer { to, amount, memo } => {
@@ -103,7 +112,7 @@ impl TransactionBody {
 }
 
 fn memo(raw: &Bytes, reader: &mut Reader<'_>) -> Result<Bytes, DecodeError> {
-    Ok(raw.slice_ref(reader.bytes("memo", MEMO_MAX)?))
+    Ok(raw.slice_ref(reader.bytes(MEMO, MEMO_MAX)?))
 }
 
 /// Why bytes are not a transaction of this ledger.
@@ -152,15 +161,34 @@ impl Transaction {
         nonce: u64,
         body: TransactionBody,
     ) -> Result<Self, DecodeError> {
-        let mut raw = vec![VERSION];
+        Self::sign_with(chain, &key.public_key(), valid_until_ms, nonce, body, |message| Ok(key.sign(message)))
+    }
+
+    /// [`Transaction::sign`] for a key that is elsewhere: `sign` makes its signature over the message, and is not asked for
+    /// a transaction that cannot be.
+    ///
+    /// # Errors
+    /// [`DecodeError::TooLong`] for a memo over the limit of the encoding; what `sign` says.
+    pub fn sign_with<E: From<DecodeError>>(
+        chain: &ChainId,
+        key: &PublicKey,
+        valid_until_ms: u64,
+        nonce: u64,
+        body: TransactionBody,
+        sign: impl FnOnce(&SigningMessage) -> Result<Signature, E>,
+    ) -> Result<Self, E> {
+        body.check()?;
+        // Room for most memos, so that the buffer does not grow step by step.
+        let mut raw = Vec::with_capacity(512);
+        raw.push(VERSION);
         chain.encode(&mut raw);
         valid_until_ms.encode(&mut raw);
         nonce.encode(&mut raw);
-        key.public_key().encode(&mut raw);
+        key.encode(&mut raw);
         body.encode(&mut raw);
-        key.sign(&SigningMessage::transaction(&id_of(&raw).0)).encode(&mut raw);
+        sign(&SigningMessage::transaction(&id_of(&raw).0))?.encode(&mut raw);
         Self::parse(chain, raw.into()).map_err(|error| match error {
-            TransactionError::Decode(error) => error,
+            TransactionError::Decode(error) => error.into(),
             TransactionError::WrongChain(_) => unreachable!("signed for this very ledger"),
         })
     }
@@ -188,8 +216,12 @@ impl Transaction {
         Ok(Self { id, sender: key.address(), key, valid_until, nonce, body, signature, raw })
     }
 
-    /// Bytes that a transfer without a memo takes under Ed25519; the rest up to a wanted size is memo.
-    pub const TRANSFER_OVERHEAD: usize = 1 + Digest::ENCODED_LEN + 8 + 8 + 33 + 1 + 32 + 8 + 4 + 65;
+    /// Bytes that a transfer without a memo takes under a signature algorithm; the rest up to a wanted size is memo.
+    pub const fn transfer_overhead(alg: AlgId) -> usize {
+        let (key, signature) = (1 + alg.public_key_len(), 1 + alg.signature_len());
+        let body = 1 + 32 + 8 + 4;
+        1 + Digest::ENCODED_LEN + 8 + 8 + key + body + signature
+    }
 
     /// The encoding, as it was received.
     pub fn raw(&self) -> &Bytes {

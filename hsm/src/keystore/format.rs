@@ -13,13 +13,16 @@
 //! public keys  list of role u8, algorithm u8, key
 //! ciphertext   list of bytes, encrypts for each public key in order: seed, 32 bytes; then the tag, 16 bytes
 //! ```
+//! The keys are either a validator's, with the roles 1 (consensus) and 2 (transport) in this order, both Ed25519; or a
+//! client's account, role 3 alone, of any algorithm that clients can sign with.
+//!
 //! Associated data is everything before the ciphertext's length. Salt and nonce are new for every file, and a file is
 //! never written twice under one key.
 
-use super::ROLES;
+use super::Held;
 use crate::error::{ConfigError, Fault, StoreError};
 use crate::secret::Secret;
-use crate::signer::PublicKeys;
+use crate::signer::KeyRole;
 use argon2::{Algorithm, Argon2, Params, Version};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{ChaCha20Poly1305, Nonce};
@@ -35,7 +38,11 @@ const VERSION: u16 = 1;
 const ARGON2ID: u8 = 1;
 const CHACHA20_POLY1305: u8 = 1;
 const SEED_LEN: usize = 32;
-const CIPHERTEXT_MAX: usize = ROLES.len() * SEED_LEN + 16;
+/// Most keys of a file.
+const KEYS_MAX: usize = 2;
+const CIPHERTEXT_MAX: usize = KEYS_MAX * SEED_LEN + 16;
+/// The role of an account's key. Those of validators' keys are [`KeyRole`].
+const ACCOUNT: u8 = 3;
 
 /// How much work it is to try a passphrase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +66,7 @@ struct Header {
     cost: Cost,
     salt: [u8; 16],
     nonce: [u8; 12],
-    public: PublicKeys,
+    public: Held<PublicKey>,
 }
 
 impl Encode for Header {
@@ -73,9 +80,15 @@ impl Encode for Header {
         out.extend_from_slice(&self.salt);
         out.push(CHACHA20_POLY1305);
         out.extend_from_slice(&self.nonce);
-        (ROLES.len() as u32).encode(out);
-        for (role, key) in ROLES.into_iter().zip([&self.public.consensus, &self.public.transport]) {
-            out.push(role as u8);
+        let keys: Vec<(u8, &PublicKey)> = match &self.public {
+            Held::Validator { consensus, transport } => {
+                vec![(KeyRole::Consensus as u8, consensus), (KeyRole::Transport as u8, transport)]
+            }
+            Held::Account(key) => vec![(ACCOUNT, key)],
+        };
+        (keys.len() as u32).encode(out);
+        for (role, key) in keys {
+            out.push(role);
             key.encode(out);
         }
     }
@@ -94,29 +107,37 @@ impl Decode for Header {
         let salt = reader.array()?;
         expect(u8::decode(reader)? == CHACHA20_POLY1305)?;
         let nonce = reader.array()?;
-        expect(u32::decode(reader)? as usize == ROLES.len())?;
-        let mut key = |role| {
-            expect(u8::decode(reader)? == role as u8)?;
+        let count = u32::decode(reader)?;
+        let mut key = |role, allowed: fn(AlgId) -> bool| {
+            expect(u8::decode(reader)? == role)?;
             let key = PublicKey::decode(reader)?;
-            expect(key.alg() == AlgId::Ed25519)?;
+            expect(allowed(key.alg()))?;
             Ok(key)
         };
-        let public = PublicKeys { consensus: key(ROLES[0])?, transport: key(ROLES[1])? };
+        let (ed25519, signing) = (|alg| alg == AlgId::Ed25519, |alg| AlgId::signing().any(|signs| signs == alg));
+        let public = match count {
+            1 => Held::Account(key(ACCOUNT, signing)?),
+            2 => Held::Validator {
+                consensus: key(KeyRole::Consensus as u8, ed25519)?,
+                transport: key(KeyRole::Transport as u8, ed25519)?,
+            },
+            _ => return Err(DecodeError::NotCanonical { field: "keystore" }),
+        };
         Ok(Self { cost, salt, nonce, public })
     }
 }
 
-/// A whole file with the two keys.
-pub(super) fn encrypt(keys: &[SecretKey; 2], passphrase: &Secret, cost: Cost) -> Result<Vec<u8>, StoreError> {
+/// A whole file with these keys.
+pub(super) fn encrypt(keys: &Held<SecretKey>, passphrase: &Secret, cost: Cost) -> Result<Vec<u8>, StoreError> {
     let (mut salt, mut nonce) = ([0; 16], [0; 12]);
     getrandom::fill(&mut salt).and_then(|()| getrandom::fill(&mut nonce)).map_err(|_| Fault::Randomness)?;
-    let public = PublicKeys { consensus: keys[0].public_key(), transport: keys[1].public_key() };
+    let mut seeds = Zeroizing::new(Vec::with_capacity(KEYS_MAX * SEED_LEN));
+    let public = keys.as_ref().map(|key| {
+        seeds.extend_from_slice(key.expose_seed());
+        key.public_key()
+    });
     let header = Header { cost, salt, nonce, public };
     let mut file = header.to_bytes();
-    let mut seeds = Zeroizing::new(Vec::with_capacity(ROLES.len() * SEED_LEN));
-    for key in keys {
-        seeds.extend_from_slice(key.expose_seed());
-    }
     let ciphertext = cipher(&header, passphrase)?
         .encrypt(&Nonce::from(nonce), Payload { msg: &seeds, aad: &file })
         .expect("a message of 64 bytes is within the cipher's limit");
@@ -124,8 +145,8 @@ pub(super) fn encrypt(keys: &[SecretKey; 2], passphrase: &Secret, cost: Cost) ->
     Ok(file)
 }
 
-/// The two keys of a file.
-pub(super) fn decrypt(file: &[u8], passphrase: &Secret) -> Result<[SecretKey; 2], StoreError> {
+/// The keys of a file.
+pub(super) fn decrypt(file: &[u8], passphrase: &Secret) -> Result<Held<SecretKey>, StoreError> {
     let mut reader = Reader::new(file);
     let header = Header::decode(&mut reader).map_err(|_| ConfigError::KeystoreDamaged)?;
     let associated = &file[..reader.position()];
@@ -135,18 +156,18 @@ pub(super) fn decrypt(file: &[u8], passphrase: &Secret) -> Result<[SecretKey; 2]
         .decrypt(&Nonce::from(header.nonce), Payload { msg: ciphertext, aad: associated })
         .map(Zeroizing::new)
         .map_err(|_| ConfigError::PassphraseWrong)?;
-    let key = |index: usize| {
+    let mut seeds = seeds.chunks_exact(SEED_LEN);
+    // A key that does not belong to its public one is told like any other damage.
+    let keys = header.public.map(|public| {
         let mut seed = Zeroizing::new([0; SEED_LEN]);
-        seed.copy_from_slice(seeds.get(index * SEED_LEN..(index + 1) * SEED_LEN)?);
-        Some(SecretKey::ed25519_from_seed(*seed))
-    };
-    let keys = [key(0).ok_or(ConfigError::KeystoreDamaged)?, key(1).ok_or(ConfigError::KeystoreDamaged)?];
-    let belongs = keys[0].public_key() == header.public.consensus && keys[1].public_key() == header.public.transport;
-    if belongs { Ok(keys) } else { Err(ConfigError::KeystoreDamaged.into()) }
+        seed.copy_from_slice(seeds.next()?);
+        SecretKey::from_seed(public.alg(), *seed).ok().filter(|key| key.public_key() == public)
+    });
+    keys.transpose().ok_or(ConfigError::KeystoreDamaged.into())
 }
 
 /// The public keys of a file.
-pub(super) fn public_keys(file: &[u8]) -> Result<PublicKeys, StoreError> {
+pub(super) fn public_keys(file: &[u8]) -> Result<Held<PublicKey>, StoreError> {
     let header = Header::decode(&mut Reader::new(file)).map_err(|_| ConfigError::KeystoreDamaged)?;
     Ok(header.public)
 }

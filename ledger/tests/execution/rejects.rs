@@ -77,7 +77,7 @@ fn a_transaction_of_another_ledger_is_its_authors_fault() {
 fn a_transaction_over_the_size_limit_is_refused() {
     let mut scene = Scene::new(&[100], Parameters { transaction_bytes_max: 256, ..Parameters::default() });
     let sized = |scene: &Scene, size: usize| {
-        let memo = vec![0; size - Transaction::TRANSFER_OVERHEAD].into();
+        let memo = vec![0; size - Transaction::transfer_overhead(AlgId::Ed25519)].into();
         let body = TransactionBody::Transfer { to: key(1).public_key().address(), amount: 1, memo };
         Transaction::sign(&scene.chain, &key(0), TIME, 0, body).unwrap()
     };
@@ -88,17 +88,46 @@ fn a_transaction_over_the_size_limit_is_refused() {
 }
 
 #[test]
-fn an_algorithm_that_genesis_does_not_name_is_refused() {
-    let allowed = genesis(vec![], Parameters::default());
-    let mut none = allowed.clone();
-    none.signature_algorithms.clear();
+fn the_algorithms_that_genesis_names_are_executed_and_no_others() {
+    let keys: Vec<_> = AlgId::signing().map(|alg| SecretKey::from_seed(alg, [9; 32]).unwrap()).collect();
+    let accounts = keys.iter().map(|key| Allocation { address: key.public_key().address(), balance: 10 }).collect();
+    let base = genesis(accounts, Parameters::default());
+    let names = |algs: &[AlgId]| algs.iter().map(|alg| alg.name().to_owned()).collect();
+    let all: Vec<_> = AlgId::signing().collect();
+    let alone = all.iter().map(|alg| vec![*alg]);
+    for allowed in alone.chain([all.clone(), vec![AlgId::Sm2Sm3, AlgId::EcdsaP256]]) {
+        let genesis = Genesis { signature_algorithms: names(&allowed), ..base.clone() };
+        let state = Arc::new(MemoryState::default());
+        let (mut ledger, start) =
+            Ledger::genesis(&genesis, NonZeroU16::MIN, state.clone(), LedgerOptions::default()).unwrap();
+        state.apply(&start.accounts);
+        let signed = keys.iter().map(|key| {
+            let body = TransactionBody::Transfer { to: Address::from_bytes([1; 32]), amount: 1, memo: Bytes::new() };
+            Transaction::sign(&genesis.chain_id(), key, TIME, 0, body).unwrap()
+        });
+        let signed: Vec<_> = signed.collect();
+        let screened = |ledger: &Ledger| -> Vec<bool> {
+            let answers = signed.iter().map(|signed| ledger.screen().check(signed, TimestampMs(TIME)));
+            answers
+                .map(|answer| answer.inspect_err(|why| assert_eq!(*why, Reject::AlgorithmNotAllowed)).is_ok())
+                .collect()
+        };
+        let expected: Vec<_> = all.iter().map(|alg| allowed.contains(alg)).collect();
+        assert_eq!(screened(&ledger), expected, "{allowed:?}");
+        let executed = ledger.execute(commit(1, TIME, signed.iter().cloned().map(ordered).collect())).unwrap();
+        let outcome = |allowed| if allowed { Outcome::Applied } else { Outcome::Rejected(Reject::AlgorithmNotAllowed) };
+        let expected: Vec<_> = expected.into_iter().map(outcome).collect();
+        let outcomes: Vec<_> = executed.receipts.iter().map(|receipt| receipt.outcome).collect();
+        assert_eq!(outcomes, expected, "{allowed:?}");
+    }
+}
+
+#[test]
+fn a_genesis_without_algorithms_starts_no_ledger() {
+    let none = Genesis { signature_algorithms: Vec::new(), ..genesis(vec![], Parameters::default()) };
     let state = Arc::new(MemoryState::default());
-    let (mut ledger, _) = Ledger::genesis(&none, NonZeroU16::MIN, state, LedgerOptions::default()).unwrap();
-    let body = TransactionBody::Certify { document: Digest::sha256(b"d"), memo: Bytes::new() };
-    let transaction = Transaction::sign(&none.chain_id(), &key(0), TIME, 0, body).unwrap();
-    assert_eq!(ledger.screen().check(&transaction, TimestampMs(TIME)), Err(Reject::AlgorithmNotAllowed));
-    let executed = ledger.execute(commit(1, TIME, vec![ordered(transaction)])).unwrap();
-    assert_eq!(executed.receipts[0].outcome, Outcome::Rejected(Reject::AlgorithmNotAllowed));
+    let started = Ledger::genesis(&none, NonZeroU16::MIN, state, LedgerOptions::default());
+    assert!(matches!(started, Err(GenesisError::NoAlgorithm)));
 }
 
 #[test]

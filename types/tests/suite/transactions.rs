@@ -4,7 +4,8 @@ use crate::decoders::chain;
 use crate::samples::{Random, transcribe_transaction};
 use types::transaction::TransactionError;
 use types::{
-    AlgId, ChainId, DecodeError, Digest, Reject, Signature, TimestampMs, Transaction, TransactionBody, TransactionId,
+    AlgId, ChainId, DecodeError, Digest, Reject, SecretKey, Signature, TimestampMs, Transaction, TransactionBody,
+    TransactionId,
 };
 
 #[test]
@@ -29,10 +30,44 @@ fn what_is_signed_is_what_is_parsed() {
 fn a_transfer_is_as_long_as_it_says() {
     let mut random = Random::new(2);
     for memo in [0, 1, 327, 1000] {
-        let body = TransactionBody::Transfer { to: random.address(), amount: 1, memo: vec![0; memo].into() };
-        let signed = Transaction::sign(&chain(), &random.secret(), 1, 1, body).unwrap();
-        assert_eq!(signed.raw().len(), Transaction::TRANSFER_OVERHEAD + memo);
+        for alg in AlgId::signing() {
+            let body = TransactionBody::Transfer { to: random.address(), amount: 1, memo: vec![0; memo].into() };
+            let key = SecretKey::from_seed(alg, random.array()).unwrap();
+            let signed = Transaction::sign(&chain(), &key, 1, 1, body).unwrap();
+            assert_eq!(signed.raw().len(), Transaction::transfer_overhead(alg) + memo);
+        }
     }
+}
+
+#[test]
+fn a_key_that_is_elsewhere_signs_the_same_transaction() {
+    let mut random = Random::new(9);
+    for alg in AlgId::signing() {
+        let (key, body) = (SecretKey::from_seed(alg, random.array()).unwrap(), random.transaction_body());
+        let here = Transaction::sign(&chain(), &key, 5, 6, body.clone()).unwrap();
+        let there = Transaction::sign_with::<DecodeError>(&chain(), &key.public_key(), 5, 6, body, |message| {
+            Ok(key.sign(message))
+        });
+        assert_eq!(there, Ok(here));
+    }
+}
+
+#[test]
+fn a_memo_that_is_too_long_is_told_before_anything_is_signed() {
+    let mut random = Random::new(10);
+    let body = |memo: usize| TransactionBody::Certify { document: Digest::ZERO, memo: vec![0; memo].into() };
+    let key = random.secret();
+    let signed = |memo| {
+        let mut asked = false;
+        let result = Transaction::sign_with::<DecodeError>(&chain(), &key.public_key(), 1, 1, body(memo), |message| {
+            asked = true;
+            Ok(key.sign(message))
+        });
+        (result.map(drop), asked)
+    };
+    assert_eq!(signed(1 << 16), (Ok(()), true));
+    let error = DecodeError::TooLong { field: "memo", length: (1 << 16) + 1, limit: 1 << 16 };
+    assert_eq!(signed((1 << 16) + 1), (Err(error), false));
 }
 
 #[test]
