@@ -5,13 +5,11 @@
 use std::fmt::Write as _;
 
 /// The initial state of SM3.
-pub(crate) const SM3_INITIAL: [u32; 8] = [
-    0x7380166f, 0x4914b2b9, 0x172442d7, 0xda8a0600, 0xa96f30bc, 0x163138aa, 0xe38dee4d, 0xb0fb0e4e,
-];
+pub(crate) const SM3_INITIAL: [u32; 8] =
+    [0x7380166f, 0x4914b2b9, 0x172442d7, 0xda8a0600, 0xa96f30bc, 0x163138aa, 0xe38dee4d, 0xb0fb0e4e];
 /// The initial state of SHA-256: fractions of the square roots of the first eight primes.
-pub(crate) const SHA256_INITIAL: [u32; 8] = [
-    0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
-];
+pub(crate) const SHA256_INITIAL: [u32; 8] =
+    [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
 
 const TOOLS: &str = "\
 fn rotl(x: u32, n: u32) -> u32 { return (x << n) | (x >> (32u - n)); }
@@ -64,7 +62,8 @@ pub(crate) fn sm3() -> String {
         left.rotate_right(1);
         right.rotate_right(1);
     }
-    let sums: Vec<String> = "abcdefgh".chars().enumerate().map(|(word, name)| format!("state[{word}] ^ {name}")).collect();
+    let sums: Vec<String> =
+        "abcdefgh".chars().enumerate().map(|(word, name)| format!("state[{word}] ^ {name}")).collect();
     out + &format!("  return Words({});\n}}\n", sums.join(", "))
 }
 
@@ -98,7 +97,8 @@ pub(crate) fn sha256() -> String {
         .expect("a string grows");
         names.rotate_right(1);
     }
-    let sums: Vec<String> = "abcdefgh".chars().enumerate().map(|(word, name)| format!("state[{word}] + {name}")).collect();
+    let sums: Vec<String> =
+        "abcdefgh".chars().enumerate().map(|(word, name)| format!("state[{word}] + {name}")).collect();
     out + &format!("  return Words({});\n}}\n", sums.join(", "))
 }
 

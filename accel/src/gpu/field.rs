@@ -102,7 +102,8 @@ impl Writer<'_> {
         let mut out = String::new();
         let mut operands = String::new();
         for limb in 0..LIMBS {
-            writeln!(operands, "  let x{limb} = i64(x[{limb}]); let y{limb} = i64(y[{limb}]);").expect("a string grows");
+            writeln!(operands, "  let x{limb} = i64(x[{limb}]); let y{limb} = i64(y[{limb}]);")
+                .expect("a string grows");
         }
         let product = |column: usize| {
             let rows = column.saturating_sub(LIMBS - 1)..=column.min(LIMBS - 1);
@@ -112,7 +113,8 @@ impl Writer<'_> {
 
         let mut operands = String::new();
         for limb in 0..LIMBS {
-            writeln!(operands, "  let x{limb} = i64(x[{limb}]); let d{limb} = i64(x[{limb}] * 2);").expect("a string grows");
+            writeln!(operands, "  let x{limb} = i64(x[{limb}]); let d{limb} = i64(x[{limb}] * 2);")
+                .expect("a string grows");
         }
         let square = |column: usize| {
             let rows = column.saturating_sub(LIMBS - 1)..=column / 2;
@@ -160,7 +162,8 @@ impl Writer<'_> {
                 writeln!(out, "  let m{column} = i64(i32(t{column}) & 536870911);").expect("a string grows");
             } else {
                 let factor = self.negative_inverse;
-                writeln!(out, "  let m{column} = i64((i32(c{column}) * {factor}) & 536870911);").expect("a string grows");
+                writeln!(out, "  let m{column} = i64((i32(c{column}) * {factor}) & 536870911);")
+                    .expect("a string grows");
                 let cleared = self.times_digit(&format!("m{column}"), 0, true);
                 writeln!(out, "  let t{column} = c{column}{cleared};").expect("a string grows");
             }
@@ -199,7 +202,8 @@ impl Writer<'_> {
             let term = self.times_digit("j", limb, false).replace(" + ", " ~ ").replace(" - ", " + ").replace('~', "-");
             let carry = if limb == 0 { String::new() } else { format!(" + (t{} >> 29u)", limb - 1) };
             let mask = if limb + 1 == LIMBS { "" } else { " & 536870911" };
-            writeln!(out, "  let t{limb} = x[{limb}]{term}{carry}; rest = rest | (t{limb}{mask});").expect("a string grows");
+            writeln!(out, "  let t{limb} = x[{limb}]{term}{carry}; rest = rest | (t{limb}{mask});")
+                .expect("a string grows");
         }
         out + "  return rest == 0 && abs(j) <= 32;\n}\n"
     }
@@ -214,8 +218,11 @@ impl Writer<'_> {
         writeln!(out, "  let s = ({sign}) >> 31u;").expect("a string grows");
         for (limb, digit) in self.digits.iter().enumerate() {
             let carry = if limb == 0 { String::new() } else { format!(" + (t{} >> 29u)", limb - 1) };
-            writeln!(out, "  let t{limb} = r[{limb}] + (s & i32({digit})){carry}; let u{limb} = u32(t{limb}) & LIMB_MASK;")
-                .expect("a string grows");
+            writeln!(
+                out,
+                "  let t{limb} = r[{limb}] + (s & i32({digit})){carry}; let u{limb} = u32(t{limb}) & LIMB_MASK;"
+            )
+            .expect("a string grows");
         }
         let word = |word: usize| {
             let (limb, shift) = (word * 32 / LIMB_BITS, word * 32 % LIMB_BITS);

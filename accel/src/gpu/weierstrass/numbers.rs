@@ -62,9 +62,8 @@ impl Prime {
     /// From an odd prime above 2^255.
     pub(crate) fn new(value: Number) -> Self {
         // Newton: each round doubles the number of right bits, of which an odd number is its own inverse to three.
-        let inverse = (0..5).fold(value[0], |inverse, _| {
-            inverse.wrapping_mul(2u64.wrapping_sub(value[0].wrapping_mul(inverse)))
-        });
+        let inverse =
+            (0..5).fold(value[0], |inverse, _| inverse.wrapping_mul(2u64.wrapping_sub(value[0].wrapping_mul(inverse))));
         let mut prime = Self { value, negative_inverse: inverse.wrapping_neg(), square_of_r: [0; 4] };
         prime.square_of_r = (0..512).fold([1, 0, 0, 0], |power, _| prime.add(&power, &power));
         prime
