@@ -68,12 +68,12 @@ fn inverse(s: Words) -> Words {
   // d is in (−2n, n), and f is ±1: d·f modulo n, in [0, n).
   let negate = f[8] >> 31u;
   var n = N_LIMBS_30;
-  for (var pass = 0u; pass < 2u; pass++) {
+  for (var round = 0u; round < 2u; round++) {
     let below = d[8] >> 31u;
     var carry = 0;
     for (var j = 0u; j < 9u; j++) {
       var limb = d[j] + (n[j] & below);
-      if (pass == 0u) { limb = (limb ^ negate) - negate; }
+      if (round == 0u) { limb = (limb ^ negate) - negate; }
       limb += carry;
       carry = limb >> 30u;
       if (j < 8u) { limb = limb & M30; }
