@@ -15,6 +15,7 @@ mod site;
 mod traffic;
 mod usage;
 
+use crate::algorithm;
 use clap::{Args, ValueEnum};
 use miette::{Diagnostic, IntoDiagnostic, WrapErr};
 use network::Network;
@@ -24,7 +25,7 @@ use std::str::FromStr;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
-use types::Transaction;
+use types::{AlgId, Transaction};
 
 /// Load before the window of measurement, so that caches are warm and batches have their size.
 const WARM_UP: Duration = Duration::from_secs(3);
@@ -38,6 +39,7 @@ const TAIL: Duration = Duration::from_secs(20);
   stele devnet --rate max --seconds 30          as much as the network takes
   stele devnet --keep                           leave it running afterwards, and print how to use it
   stele devnet --seconds 0 --keep               no load at all
+  stele devnet --algorithm sm2-sm3              accounts that sign with SM2
   stele devnet --signer soft --json out.json    keys in encrypted files; the report also as JSON")]
 pub struct DevnetArgs {
     /// Validators, each a process with its signer process.
@@ -52,6 +54,9 @@ pub struct DevnetArgs {
     /// Bytes of an encoded, signed transaction; what is left over its fields is an incompressible memo.
     #[arg(long, default_value_t = 512, value_name = "BYTES")]
     payload: u32,
+    /// Signature algorithm of the accounts that send. Validators' own keys are always Ed25519.
+    #[arg(long, value_name = "NAME", default_value = algorithm::DEFAULT, value_parser = algorithm::parser())]
+    algorithm: AlgId,
     /// Execution threads of each validator.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     shards: u16,
@@ -113,12 +118,9 @@ impl SignerKind {
 
 #[derive(Debug, Error, Diagnostic)]
 enum DevnetError {
-    #[error(
-        "--payload {given} is too small: a signed transfer takes {} bytes without a memo",
-        Transaction::TRANSFER_OVERHEAD
-    )]
-    #[diagnostic(help("give --payload {} or more", Transaction::TRANSFER_OVERHEAD))]
-    PayloadTooSmall { given: u32 },
+    #[error("--payload {given} is too small: a signed transfer takes {needed} bytes without a memo")]
+    #[diagnostic(help("give --payload {needed} or more"))]
+    PayloadTooSmall { given: u32, needed: usize },
     #[error("--payload {given} is too large: a ledger allows transactions of {PAYLOAD_MAX} bytes at most")]
     PayloadTooLarge { given: u32 },
     #[error("interrupted before the report")]
@@ -148,8 +150,9 @@ const PAYLOAD_MAX: u32 = 64 << 10;
 /// # Errors
 /// Whatever kept it from a report, or a report that shows a fault; in words for the terminal.
 pub async fn run(args: DevnetArgs) -> miette::Result<()> {
-    if (args.payload as usize) < Transaction::TRANSFER_OVERHEAD {
-        return Err(DevnetError::PayloadTooSmall { given: args.payload }.into());
+    let needed = Transaction::transfer_overhead(args.algorithm);
+    if (args.payload as usize) < needed {
+        return Err(DevnetError::PayloadTooSmall { given: args.payload, needed }.into());
     }
     if args.payload > PAYLOAD_MAX {
         return Err(DevnetError::PayloadTooLarge { given: args.payload }.into());
@@ -175,8 +178,14 @@ pub async fn run(args: DevnetArgs) -> miette::Result<()> {
 
 async fn drive(args: &DevnetArgs, site: &Site, network: &mut Network) -> miette::Result<()> {
     let total = Duration::from_secs(args.seconds.into()) + WARM_UP;
-    println!("{} validators, {} signer, files in {}", args.validators, args.signer.label(), site.path().display());
-    let accounts = accounts::Accounts::new(accounts::COUNT);
+    println!(
+        "{} validators, {} signer, {} transactions, files in {}",
+        args.validators,
+        args.signer.label(),
+        args.algorithm,
+        site.path().display()
+    );
+    let accounts = accounts::Accounts::new(args.algorithm, accounts::COUNT);
     network.prepare(args, &accounts).await?;
     // Signing ahead and starting up share the cores; what is measured starts after both.
     let presigner = (args.seconds > 0).then(|| {

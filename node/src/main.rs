@@ -1,5 +1,6 @@
 //! The binary `stele`: a ledger node, its signer, and the tools around them. Each subcommand is a file of [`command`].
 
+mod algorithm;
 mod command;
 mod config;
 mod devnet;

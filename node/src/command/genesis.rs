@@ -3,6 +3,7 @@
 //! Each validator's operator hands in one JSON file with public keys (as `stele signer provision` prints them) and
 //! addresses. Nothing here is secret. Deliberately absent: making keys, and starting anything.
 
+use crate::algorithm;
 use clap::Args;
 use miette::{IntoDiagnostic, WrapErr, bail, miette};
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use types::{Address, Allocation, Authority, ChainId, Genesis, Parameters, PublicKey, Stake};
+use types::{Address, AlgId, Allocation, Authority, ChainId, Genesis, Parameters, PublicKey, Stake};
 
 /// Make or check a genesis.
 #[derive(Clone, Debug, Args)]
@@ -30,6 +31,7 @@ a stake, 1. The order of validators is that of the files' names.
 Examples:
   stele genesis --name registry --validators validators/ --account stele1…=1000000
   stele genesis --name registry --validators validators/ --accounts accounts.txt --out genesis.toml
+  stele genesis --name registry --validators validators/ --algorithm sm2-sm3 --algorithm ed25519
   stele genesis --check genesis.toml")]
 pub struct GenesisArgs {
     /// Check this file instead of making one, and print its chain id.
@@ -47,6 +49,14 @@ pub struct GenesisArgs {
     /// File with such accounts: a line each, address and balance; `#` starts a comment.
     #[arg(long, value_name = "FILE")]
     accounts: Option<PathBuf>,
+    /// Signature algorithm that transactions may use; may be given many times. Validators' own keys are always Ed25519.
+    #[arg(
+        long = "algorithm",
+        value_name = "NAME",
+        default_value = algorithm::DEFAULT,
+        value_parser = algorithm::parser()
+    )]
+    algorithms: Vec<AlgId>,
     /// The new file.
     #[arg(long, value_name = "FILE", default_value = "genesis.toml")]
     out: PathBuf,
@@ -72,6 +82,7 @@ struct Shown {
     name: String,
     validators: usize,
     accounts: usize,
+    signature_algorithms: Vec<String>,
 }
 
 /// Runs `stele genesis`.
@@ -107,6 +118,7 @@ fn print(genesis: &Genesis) -> miette::Result<()> {
         name: genesis.name.clone(),
         validators: genesis.validators.len(),
         accounts: genesis.accounts.len(),
+        signature_algorithms: genesis.signature_algorithms.clone(),
     };
     println!("{}", serde_json::to_string_pretty(&shown).into_diagnostic()?);
     Ok(())
@@ -128,13 +140,24 @@ fn make(args: &GenesisArgs) -> miette::Result<Genesis> {
     let genesis = Genesis {
         name: name.clone(),
         created_ms: client::now_ms(),
-        signature_algorithms: vec!["ed25519".to_owned()],
+        signature_algorithms: algorithm_names(&args.algorithms),
         parameters: Parameters::default(),
         validators: read_validators(directory)?,
         accounts,
     };
     genesis.check().into_diagnostic().wrap_err("these parts make no usable genesis")?;
     Ok(genesis)
+}
+
+/// Each once, in the order given.
+fn algorithm_names(algorithms: &[AlgId]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for alg in algorithms {
+        if !names.iter().any(|name| name == alg.name()) {
+            names.push(alg.name().to_owned());
+        }
+    }
+    names
 }
 
 fn read_validators(directory: &Path) -> miette::Result<Vec<Authority>> {
@@ -224,6 +247,7 @@ mod tests {
             validators: Some(directory.to_owned()),
             account: vec![account.to_owned()],
             accounts: None,
+            algorithms: vec![AlgId::Ed25519],
             out: directory.join("genesis.toml"),
         }
     }
@@ -242,7 +266,22 @@ mod tests {
             genesis.validators.iter().map(|validator| (validator.name.as_str(), validator.stake.0)).collect();
         assert_eq!(names, [("north", 1), ("b", 3)]);
         assert_eq!(genesis.accounts, [Allocation { address: account, balance: 500 }]);
+        assert_eq!(genesis.signature_algorithms, ["ed25519"]);
         assert!(run(args).is_err(), "the file exists");
+    }
+
+    #[test]
+    fn the_algorithms_asked_for_are_allowed_each_once() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        submit(dir.path(), "a.json", 1, "");
+        let algorithms = vec![AlgId::Sm2Sm3, AlgId::EcdsaP256, AlgId::Sm2Sm3];
+        let args = GenesisArgs { algorithms, ..args(dir.path(), &format!("{}=500", key(9).address())) };
+        run(args.clone()).expect("one validator");
+        let genesis = read(&args.out).expect("just written");
+        assert_eq!(genesis.signature_algorithms, ["sm2-sm3", "ecdsa-p256"]);
+        let none = genesis.to_toml().replace("[\"sm2-sm3\", \"ecdsa-p256\"]", "[]");
+        std::fs::write(&args.out, none).expect("own directory");
+        assert!(format!("{:?}", read(&args.out).expect_err("no algorithm")).contains("signature_algorithms"));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! `stele key`: an account's key in a file that is encrypted under a passphrase.
 //!
-//! The file is a keystore of [`hsm::keystore`], made for validators: the account is its first key, the second is not
-//! used. Secrets come from files that only their owner can read, never from a flag or the environment. Deliberately
+//! The file is a keystore of [`hsm::keystore`]. Secrets come from files that only their owner can read, never from a flag or the environment. Deliberately
 //! absent: keys of validators, which `stele signer` makes.
 
+use crate::algorithm;
 use clap::{Args, Subcommand};
 use client::{AccountKey, KeyFault};
 use hsm::config::KeystoreConfig;
@@ -14,12 +14,13 @@ use serde::Serialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use types::{Address, PublicKey, Signature, SigningMessage};
+use types::{Address, AlgId, PublicKey, Signature, SigningMessage};
 
 /// Make or show an account key.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   stele key generate --out alice.key --passphrase-file alice.pass --new-passphrase
+  stele key generate --algorithm sm2-sm3 --out bob.key --passphrase-file bob.pass --new-passphrase
   stele key show alice.key")]
 pub struct KeyArgs {
     #[command(subcommand)]
@@ -39,6 +40,9 @@ enum Action {
         /// Make the passphrase file first, with a random passphrase.
         #[arg(long)]
         new_passphrase: bool,
+        /// Signature algorithm of the key; the ledger's genesis says which are allowed.
+        #[arg(long, value_name = "NAME", default_value = algorithm::DEFAULT, value_parser = algorithm::parser())]
+        algorithm: AlgId,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -66,7 +70,7 @@ struct Shown {
 /// In words for the terminal.
 pub fn run(args: KeyArgs) -> miette::Result<()> {
     match args.action {
-        Action::Generate { out, passphrase_file, new_passphrase, json } => {
+        Action::Generate { out, passphrase_file, new_passphrase, algorithm, json } => {
             if new_passphrase {
                 secret::create_random(&passphrase_file).into_diagnostic().wrap_err("the passphrase file")?;
             } else if !passphrase_file.exists() {
@@ -77,13 +81,14 @@ pub fn run(args: KeyArgs) -> miette::Result<()> {
                 );
             }
             let config = KeystoreConfig { path: out, passphrase_file };
-            let keys =
-                keystore::generate(&config, Cost::default()).into_diagnostic().wrap_err("the key was not made")?;
-            print(&keys.consensus, json)
+            let public = keystore::generate_account(&config, algorithm, Cost::default())
+                .into_diagnostic()
+                .wrap_err("the key was not made")?;
+            print(&public, json)
         }
         Action::Show { file, json } => {
-            let keys = keystore::public_keys(&file).into_diagnostic().wrap_err("the key cannot be shown")?;
-            print(&keys.consensus, json)
+            let public = keystore::account_public_key(&file).into_diagnostic().wrap_err("the key cannot be shown")?;
+            print(&public, json)
         }
     }
 }
@@ -121,13 +126,13 @@ impl KeyChoice {
 
 fn open(path: &Path, passphrase_file: &Path) -> miette::Result<KeystoreKey> {
     let config = KeystoreConfig { path: path.to_owned(), passphrase_file: passphrase_file.to_owned() };
-    let keys = keystore::open(&config).map_err(|error| {
+    let signer = keystore::open_account(&config).map_err(|error| {
         miette!(
             help = "`stele key generate --help` shows how to make a key; `stele key show FILE` whose it is",
             "the account's key cannot be opened: {error}"
         )
     })?;
-    Ok(KeystoreKey { public: keys.consensus.public_key().clone(), signer: Mutex::new(keys.consensus) })
+    Ok(KeystoreKey { public: signer.public_key().clone(), signer: Mutex::new(signer) })
 }
 
 /// The account's key of an open keystore.
@@ -162,6 +167,12 @@ mod tests {
 
     #[test]
     fn a_generated_key_opens_and_signs_and_a_wrong_passphrase_does_not() {
+        for algorithm in AlgId::signing() {
+            generate_open_and_sign(algorithm);
+        }
+    }
+
+    fn generate_open_and_sign(algorithm: AlgId) {
         let dir = tempfile::tempdir().expect("temporary directory");
         let (key, passphrase) = (dir.path().join("alice.key"), dir.path().join("alice.pass"));
         let generate = |new_passphrase| {
@@ -170,6 +181,7 @@ mod tests {
                     out: key.clone(),
                     passphrase_file: passphrase.clone(),
                     new_passphrase,
+                    algorithm,
                     json: true,
                 },
             })
@@ -182,6 +194,7 @@ mod tests {
         let account = Account::new(ChainId(Digest::ZERO), opened);
         let transaction = account.certify(Digest::sha256(b"a document"), Default::default()).expect("signs");
         assert!(transaction.verify().is_ok());
+        assert_eq!(transaction.key().alg(), algorithm);
         std::fs::write(&passphrase, "another").expect("own file");
         assert!(open(&key, &passphrase).is_err());
     }

@@ -1,6 +1,6 @@
 //! The accounts of a devnet: thousands of keys that anyone can compute. For this purpose only.
 
-use types::{Address, Allocation, Hasher, SecretKey};
+use types::{Address, AlgId, Allocation, Hasher, SecretKey};
 
 /// How many.
 pub const COUNT: usize = 4096;
@@ -9,16 +9,22 @@ const BALANCE: u64 = 1_000_000_000_000;
 
 /// Keys and addresses, in order.
 pub struct Accounts {
+    alg: AlgId,
     keys: Vec<SecretKey>,
     addresses: Vec<Address>,
 }
 
 impl Accounts {
-    /// The first `count` accounts.
-    pub fn new(count: usize) -> Self {
-        let keys: Vec<_> = (0..count as u64).map(key).collect();
+    /// The first `count` accounts under an algorithm that signs.
+    pub fn new(alg: AlgId, count: usize) -> Self {
+        let keys: Vec<_> = (0..count as u64).map(|index| key(alg, index)).collect();
         let addresses = keys.iter().map(|key| key.public_key().address()).collect();
-        Self { keys, addresses }
+        Self { alg, keys, addresses }
+    }
+
+    /// What they sign with.
+    pub fn alg(&self) -> AlgId {
+        self.alg
     }
 
     /// How many.
@@ -42,6 +48,8 @@ impl Accounts {
     }
 }
 
-fn key(index: u64) -> SecretKey {
-    SecretKey::ed25519_from_seed(*Hasher::new("stele/devnet/account").with_encoded(&index).finish().as_bytes())
+fn key(alg: AlgId, index: u64) -> SecretKey {
+    let seed = *Hasher::new("stele/devnet/account").with_encoded(&index).finish().as_bytes();
+    SecretKey::from_seed(alg, seed)
+        .expect("the flag takes only algorithms that sign, and no seed is unusable in practice")
 }

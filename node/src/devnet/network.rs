@@ -14,7 +14,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::process::Command;
-use types::{Allocation, Authority, AuthorityIndex, ChainId, Digest, Epoch, Genesis, Parameters, Stake};
+use types::{AlgId, Allocation, Authority, AuthorityIndex, ChainId, Digest, Epoch, Genesis, Parameters, Stake};
 
 /// Longest wait for a signer to listen, and for all nodes to be ready.
 const SIGNER_PATIENCE: Duration = Duration::from_secs(30);
@@ -125,14 +125,16 @@ impl Network {
             // For whoever tries the network by hand: an account with a key file, as the commands take it.
             let store = KeystoreConfig { path: self.account_key(), passphrase_file: self.account_passphrase() };
             secret::create_random(&store.passphrase_file).into_diagnostic()?;
-            let keys = keystore::generate(&store, keystore::Cost::default()).into_diagnostic()?;
-            allocations.push(Allocation { address: keys.consensus.address(), balance: HAND_BALANCE });
+            let key =
+                keystore::generate_account(&store, args.algorithm, keystore::Cost::default()).into_diagnostic()?;
+            allocations.push(Allocation { address: key.address(), balance: HAND_BALANCE });
         }
         let defaults = Parameters::default();
         let genesis = Genesis {
             name: "devnet".to_owned(),
             created_ms: now_ms(),
-            signature_algorithms: vec!["ed25519".to_owned()],
+            // All, so that whoever tries the network by hand can use any key.
+            signature_algorithms: AlgId::signing().map(|alg| alg.name().to_owned()).collect(),
             parameters: Parameters {
                 validity_window_ms: VALIDITY_WINDOW_MS,
                 transaction_bytes_max: defaults.transaction_bytes_max.max(args.payload),

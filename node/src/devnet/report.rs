@@ -24,6 +24,8 @@ pub struct Report {
     pub shards: u16,
     /// Where keys are: `softhsm` or `soft`.
     pub signer: &'static str,
+    /// What transactions are signed with.
+    pub algorithm: &'static str,
     /// Bytes of an encoded, signed transaction.
     pub payload_bytes: u32,
     /// `max`, or transactions a second.
@@ -138,6 +140,7 @@ impl Report {
             warm_up_seconds: WARM_UP.as_secs(),
             shards: args.shards,
             signer: args.signer.label(),
+            algorithm: args.algorithm.name(),
             payload_bytes: args.payload,
             rate: match args.rate {
                 Rate::PerSecond(rate) => RateField::PerSecond(rate),
@@ -218,8 +221,8 @@ impl Report {
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         println!();
         println!(
-            "  window          {} s after {} s of warm-up, {} bytes a transaction",
-            self.seconds, self.warm_up_seconds, self.payload_bytes
+            "  window          {} s after {} s of warm-up, {} bytes a transaction, signed with {}",
+            self.seconds, self.warm_up_seconds, self.payload_bytes, self.algorithm
         );
         println!("  offered         {:>10.0} transactions a second", self.offered_tps);
         println!("  committed       {:>10.0} transactions a second", self.committed_tps);

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
-use types::{ChainId, Transaction, TransactionBody};
+use types::{AlgId, ChainId, Transaction, TransactionBody};
 
 /// Transactions in a chunk.
 const CHUNK: u64 = 512;
@@ -17,21 +17,23 @@ const CHUNK: u64 = 512;
 const AHEAD_BYTES_MAX: u64 = 1 << 30;
 /// What `--rate max` is prepared for.
 const MAX_TPS_EXPECTED: u64 = 45_000;
+/// The same for each core under an algorithm that is slower to verify than Ed25519.
+const MAX_TPS_EXPECTED_PER_CORE: u64 = 4_000;
 /// Chunks that are kept in stock once those signed ahead are used up.
 const STOCK: u64 = 16;
 /// How long after its intended send time a transaction stays valid.
 const VALIDITY: Duration = Duration::from_secs(60);
 /// Time for the network to start, in case signing ahead is done sooner.
 const START_UP: Duration = Duration::from_secs(5);
-/// About what one signature costs, until the first chunk has told.
-const SIGNING_ESTIMATE: Duration = Duration::from_micros(25);
+/// Transactions that are signed to see what one costs.
+const SIGNING_SAMPLE: u32 = 16;
 
 /// What is to be signed.
 #[derive(Clone, Copy, Debug)]
 pub struct Order {
     /// For which ledger.
     pub chain: ChainId,
-    /// Bytes of each transaction; at least [`Transaction::TRANSFER_OVERHEAD`].
+    /// Bytes of each transaction; at least [`Transaction::transfer_overhead`].
     pub payload: usize,
     /// How fast they will be sent.
     pub rate: Rate,
@@ -48,15 +50,12 @@ impl Order {
         }
     }
 
-    fn expected_tps(&self) -> u64 {
-        match self.rate {
-            Rate::PerSecond(rate) => rate.into(),
-            Rate::Max => MAX_TPS_EXPECTED,
+    fn expected_tps(&self, alg: AlgId, cores: usize) -> u64 {
+        match (self.rate, alg) {
+            (Rate::PerSecond(rate), _) => rate.into(),
+            (Rate::Max, AlgId::Ed25519) => MAX_TPS_EXPECTED,
+            (Rate::Max, _) => MAX_TPS_EXPECTED.min(MAX_TPS_EXPECTED_PER_CORE * cores as u64),
         }
-    }
-
-    fn ahead(&self) -> u64 {
-        count(self.expected_tps(), self.duration).min(AHEAD_BYTES_MAX / self.payload as u64)
     }
 }
 
@@ -78,6 +77,7 @@ struct Shared {
     room: Condvar,
     accounts: Accounts,
     order: Order,
+    expected_tps: u64,
     /// When the first transaction was expected to be sent, Unix milliseconds.
     start_ms: u64,
 }
@@ -99,11 +99,13 @@ impl Presigner {
     /// Starts a thread for each core.
     pub fn start(accounts: Accounts, order: Order) -> Self {
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
-        let ahead = order.ahead();
-        let signing = SIGNING_ESTIMATE.saturating_mul(u32::try_from(ahead / threads as u64).unwrap_or(u32::MAX));
+        let expected_tps = order.expected_tps(accounts.alg(), threads);
+        let ahead = count(expected_tps, order.duration).min(AHEAD_BYTES_MAX / order.payload as u64);
+        let signing = signing_cost(&accounts).saturating_mul(u32::try_from(ahead / threads as u64).unwrap_or(u32::MAX));
         let start_ms = client::now_ms() + (START_UP + signing).as_millis() as u64;
         let state = State { ready: BTreeMap::new(), next: 0, limit: ahead.div_ceil(CHUNK), stop: false };
-        let shared = Arc::new(Shared { state: Mutex::new(state), room: Condvar::new(), accounts, order, start_ms });
+        let (state, room) = (Mutex::new(state), Condvar::new());
+        let shared = Arc::new(Shared { state, room, accounts, order, expected_tps, start_ms });
         for _ in 0..threads {
             let shared = shared.clone();
             std::thread::spawn(move || sign_chunks(&shared));
@@ -167,16 +169,27 @@ fn sign_chunks(shared: &Shared) {
     }
 }
 
+/// About what one signature costs beside processes that are starting up.
+fn signing_cost(accounts: &Accounts) -> Duration {
+    let sign = |index: u32| std::hint::black_box(accounts.key(0).sign_bytes(&index.to_le_bytes()));
+    // The first one builds tables.
+    sign(0);
+    let start = Instant::now();
+    (1..=SIGNING_SAMPLE).for_each(|index| drop(sign(index)));
+    start.elapsed() / SIGNING_SAMPLE * 3 / 2
+}
+
 fn sign_chunk(shared: &Shared, chunk: u64) -> Vec<Bytes> {
-    let Shared { accounts, order, start_ms, .. } = shared;
+    let Shared { accounts, order, expected_tps, start_ms, .. } = shared;
+    let overhead = Transaction::transfer_overhead(accounts.alg());
     let mut random = SplitMix(chunk);
     // One allocation for a chunk, and slices of it.
     let mut all = BytesMut::with_capacity(CHUNK as usize * order.payload);
     for index in chunk * CHUNK..(chunk + 1) * CHUNK {
         let from = random.below(accounts.len());
         let to = (from + 1 + random.below(accounts.len() - 1)) % accounts.len();
-        let memo = random.bytes(order.payload - Transaction::TRANSFER_OVERHEAD);
-        let due_ms = start_ms + index * 1000 / order.expected_tps();
+        let memo = random.bytes(order.payload - overhead);
+        let due_ms = start_ms + index * 1000 / expected_tps;
         let valid_until_ms = due_ms + VALIDITY.as_millis() as u64;
         let body = TransactionBody::Transfer { to: accounts.address(to), amount: 1, memo };
         let signed = Transaction::sign(&order.chain, accounts.key(from), valid_until_ms, index, body)
@@ -255,8 +268,12 @@ mod tests {
     }
 
     #[test]
-    fn transactions_have_the_asked_size_and_differ_and_verify() {
-        let mut presigner = Presigner::start(Accounts::new(8), order(Rate::PerSecond(3000)));
+    fn transactions_have_the_asked_size_and_differ_and_verify_under_every_algorithm() {
+        AlgId::signing().for_each(asked_size_and_differ_and_verify);
+    }
+
+    fn asked_size_and_differ_and_verify(alg: AlgId) {
+        let mut presigner = Presigner::start(Accounts::new(alg, 8), order(Rate::PerSecond(3000)));
         assert_eq!(presigner.signed_ahead(), 1500);
         let all = drain(&mut presigner, 1500);
         let chain = ChainId(Digest::ZERO);
@@ -265,6 +282,7 @@ mod tests {
         assert!(parsed.iter().step_by(100).all(|transaction| transaction.verify().is_ok()));
         let ids: std::collections::BTreeSet<_> = parsed.iter().map(Transaction::id).collect();
         assert_eq!(ids.len(), 1500);
+        assert!(parsed.iter().all(|transaction| transaction.key().alg() == alg));
         assert!(parsed.iter().all(|transaction| match transaction.body() {
             TransactionBody::Transfer { to, amount, .. } => *amount == 1 && *to != transaction.sender(),
             TransactionBody::Certify { .. } => false,
@@ -274,7 +292,7 @@ mod tests {
 
     #[test]
     fn signing_goes_on_when_more_than_expected_is_taken() {
-        let mut presigner = Presigner::start(Accounts::new(8), order(Rate::Max));
+        let mut presigner = Presigner::start(Accounts::new(AlgId::Ed25519, 8), order(Rate::Max));
         let ahead = presigner.signed_ahead();
         drain(&mut presigner, ahead as usize + 2000);
         assert_eq!(presigner.signed_late(), 2000);

@@ -40,6 +40,9 @@ pub fn advice(reject: Reject) -> &'static str {
         Reject::Overdraft => "see the balance with `stele tx account`",
         Reject::Expired | Reject::ValidUntilTooFar => "check the clock of this machine",
         Reject::TooLarge => "use a shorter memo",
+        Reject::AlgorithmNotAllowed => {
+            "sign with a key of an algorithm that the ledger's genesis names; see `stele key generate --help`"
+        }
         Reject::WrongChain => "the node belongs to another ledger than the transaction was made for",
         Reject::TooManyLiveIds => "the ledger is full for the moment; try again",
         _ => "correct the transaction and send it again",
