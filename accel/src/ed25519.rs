@@ -32,6 +32,7 @@ mod coefficients;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
 mod portable;
+pub(crate) mod round_constants;
 mod weighted_sum;
 
 use self::coefficients::Coefficients;

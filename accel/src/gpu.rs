@@ -16,6 +16,7 @@
 //! Nothing here trusts the device: [`crate::Device`] says who checks it.
 
 mod adapter;
+mod ceiling;
 mod connection;
 mod ed25519;
 mod kernel;
@@ -24,8 +25,12 @@ mod pack;
 mod pipelines;
 mod session;
 mod slot;
+mod weierstrass;
+mod field;
+mod compress;
 
 pub use self::adapter::{AdapterFacts, OpenError, Unusable, adapters};
+pub use self::ceiling::{Ceiling, ceilings};
 
 use self::session::Session;
 use crate::device::{Device, Ticket};
@@ -38,7 +43,7 @@ use std::time::{Duration, Instant};
 use types::AlgId;
 
 /// The algorithms that have a kernel.
-pub const ALGORITHMS: [AlgId; 1] = [AlgId::Ed25519];
+pub const ALGORITHMS: [AlgId; 4] = [AlgId::Ed25519, AlgId::Sm2Sm3, AlgId::EcdsaP256, AlgId::EcdsaSecp256k1];
 
 /// How to open an engine.
 #[derive(Clone, Debug)]

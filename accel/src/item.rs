@@ -30,6 +30,14 @@ impl Message {
             Self::Prehashed(_) => None,
         }
     }
+
+    /// The 32 bytes that were hashed elsewhere.
+    pub fn prehashed(&self) -> Option<[u8; 32]> {
+        match self {
+            Self::Prehashed(digest) => Some(*digest),
+            Self::Statement(_) | Self::Bytes(_) => None,
+        }
+    }
 }
 
 /// One question: does this signature hold for this message under this key? Of fixed size for curves: no allocation.

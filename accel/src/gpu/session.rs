@@ -6,7 +6,7 @@ use super::keys::KeySlots;
 use super::pack::{Bounds, Fit};
 use super::pipelines::{DriverCache, Kernel, bindings, compile};
 use super::slot::{Slot, bounds};
-use super::{OpenTimes, Options, Timings, ed25519};
+use super::{OpenTimes, Options, Timings, ed25519, weierstrass};
 use crate::device::Ticket;
 use crate::engine::DeviceFault;
 use crate::item::Item;
@@ -209,6 +209,9 @@ impl Session {
 fn source(alg: AlgId) -> Option<super::kernel::KernelSource> {
     match alg {
         AlgId::Ed25519 => Some(ed25519::kernel()),
+        AlgId::Sm2Sm3 => Some(weierstrass::sm2()),
+        AlgId::EcdsaP256 => Some(weierstrass::p256()),
+        AlgId::EcdsaSecp256k1 => Some(weierstrass::secp256k1()),
         _ => None,
     }
 }
