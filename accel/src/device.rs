@@ -6,8 +6,65 @@
 use crate::engine::DeviceFault;
 use crate::item::Batch;
 use crate::verdicts::Verdicts;
+use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 use types::AlgId;
+
+/// Why there is no device.
+#[derive(Debug)]
+pub struct DeviceError(Box<dyn Error + Send + Sync>);
+
+impl DeviceError {
+    /// With the device's own reason.
+    pub fn new(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(reason.into())
+    }
+}
+
+impl fmt::Display for DeviceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for DeviceError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
+/// How a verifier's device is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceState {
+    /// There is none, or it could not be opened.
+    #[default]
+    Absent,
+    /// It is being opened or reset. The CPU serves.
+    Opening,
+    /// It is asked what is known already, and measured. The CPU serves.
+    SelfTesting,
+    /// It serves.
+    Serving,
+    /// It failed; it is tried again after a pause. The CPU serves.
+    Quarantined,
+}
+
+impl DeviceState {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Absent, Self::Opening, Self::SelfTesting, Self::Serving, Self::Quarantined];
+
+    /// A word for a label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Opening => "opening",
+            Self::SelfTesting => "self_testing",
+            Self::Serving => "serving",
+            Self::Quarantined => "quarantined",
+        }
+    }
+}
 
 /// Names a batch in flight. Never used twice by one device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -37,6 +37,23 @@ pub enum DeviceFault {
     Stopped,
 }
 
+/// The kinds of faults, as [`DeviceFault::kind`] names them.
+pub const FAULT_KINDS: [&str; 6] = ["lost", "timed_out", "out_of_memory", "wrong_answer", "panicked", "unsupported"];
+
+impl DeviceFault {
+    /// Its kind: a word for a label.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Lost | Self::Stopped => "lost",
+            Self::TimedOut { .. } => "timed_out",
+            Self::OutOfMemory { .. } => "out_of_memory",
+            Self::WrongAnswer => "wrong_answer",
+            Self::Panicked => "panicked",
+            Self::Unsupported(_) => "unsupported",
+        }
+    }
+}
+
 /// Something that verifies batches. Each verdict equals that of [`types::PublicKey::verify`].
 pub trait Engine: Send {
     /// Its name in statistics and reports.

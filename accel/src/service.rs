@@ -1,46 +1,45 @@
-//! The service around the engines: takes jobs from many threads, runs one worker that closes batches and verifies them,
-//! and hands each job its part of the verdicts.
+//! The service around the engines: takes jobs from many threads, has workers close batches and verify them, and hands each
+//! job its part of the verdicts.
+//!
+//! Two workers draw from one queue: the CPU's, which is always there, and where there is a device, the device's. Which batch
+//! closes when is [`crate::closing`]; who takes it is `service::cost` by figures and `service::state` by rules; what is
+//! believed of a device is `trust`. A device is opened in the background, and the CPU serves until it has passed its test
+//! and whenever it is in quarantine.
 //!
 //! Every accepted job is answered exactly once, also when the service stops (then with [`DeviceFault::Stopped`]).
-//! Which batch closes when is [`crate::closing`]; what a faulting device leads to is `engines`.
 
-mod engines;
+mod calibration;
+mod config;
+mod cost;
+mod cpu_worker;
+mod device_worker;
+mod flights;
+mod quarantine;
+mod serving;
+mod state;
 
-use self::engines::Engines;
-use crate::closing::{Closed, Limits, Origin, Priority, Queue, Waiting};
+pub use self::config::{DeviceConfig, Placement, VerifierConfig};
+
+use self::cpu_worker::CpuWorker;
+use self::device_worker::{DeviceWorker, Open};
+use self::state::{Shared, State};
+use crate::closing::{Load, Origin, Priority, Waiting};
 use crate::cpu::{CpuEngine, CpuEngineError};
+use crate::device::{Device, DeviceError, DeviceState};
 use crate::engine::{DeviceFault, Engine};
-use crate::item::{Batch, Item, Path};
+use crate::item::Item;
 use crate::stats::VerifyStats;
-use crate::suspects::Suspects;
+use crate::trust::Trust;
 use crate::verdicts::Verdicts;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// The knobs of a [`Verifier`].
-#[derive(Clone, Copy, Debug)]
-pub struct VerifierConfig {
-    /// Threads of the CPU engine. Default 1, at least 1.
-    pub threads: usize,
-    /// A batch closes at once with this many items. Default 1,024.
-    pub batch_items_max: usize,
-    /// How long the oldest job waits for company while the engine is idle, in microseconds. Default 500.
-    pub linger_us: u32,
-    /// Items that may wait in all. Default 65,536.
-    pub queue_items_max: usize,
-    /// Decoded keys to remember, about 450 bytes each. Default 32,768.
-    pub key_cache_entries: usize,
-}
-
-impl Default for VerifierConfig {
-    fn default() -> Self {
-        Self { threads: 1, batch_items_max: 1024, linger_us: 500, queue_items_max: 65_536, key_cache_entries: 32_768 }
-    }
-}
+/// How long the end of the service waits for a device thread that is inside the device.
+const DEVICE_GRACE: Duration = Duration::from_secs(2);
 
 /// Takes the verdicts of a job, in the order of its items, on the worker's thread: keep it short.
 pub type Done = Box<dyn FnOnce(Result<Verdicts, DeviceFault>) + Send>;
@@ -86,36 +85,15 @@ pub enum StartError {
     #[error(transparent)]
     Cpu(#[from] CpuEngineError),
     /// The worker thread could not be started.
-    #[error("the worker thread could not be started")]
+    #[error("a worker thread could not be started")]
     Thread(#[from] std::io::Error),
 }
 
-/// The service. Share it by reference or `Arc`; dropping it stops the worker and answers what still waits.
+/// The service. Share it by reference or `Arc`; dropping it stops the workers and answers what still waits.
 pub struct Verifier {
     shared: Arc<Shared>,
-    worker: Option<JoinHandle<()>>,
-}
-
-/// One lock for the waiting jobs and the counts: submitters hold it for one insertion, the worker to take a batch.
-struct Shared {
-    state: Mutex<State>,
-    wake: Condvar,
-}
-
-struct State {
-    queue: Queue<Job>,
-    suspects: Suspects,
-    stats: VerifyStats,
-    /// When the worker, if it waits, wakes by itself.
-    asleep_until: Option<Option<Instant>>,
-    stopping: bool,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // No code under the lock leaves the state half changed, so what a panicking thread left is good.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    cpu: Option<JoinHandle<()>>,
+    device: Option<JoinHandle<()>>,
 }
 
 impl Verifier {
@@ -124,36 +102,69 @@ impl Verifier {
     /// # Errors
     /// [`StartError`] where the system refuses threads or randomness.
     pub fn start(config: VerifierConfig) -> Result<Self, StartError> {
-        Self::start_on(config, None)
+        Self::launch(config, Box::new(CpuEngine::new(config.threads, config.key_cache_entries)?), None)
     }
 
-    /// Starts the service on a device, with the CPU for what the device does not take and for when it fails.
+    /// Starts the service on an engine of one's own in place of the CPU's.
     ///
     /// # Errors
     /// [`StartError`] where the system refuses threads or randomness.
-    pub fn start_with_device(config: VerifierConfig, device: Box<dyn Engine>) -> Result<Self, StartError> {
-        Self::start_on(config, Some(device))
+    pub fn start_on(config: VerifierConfig, engine: Box<dyn Engine>) -> Result<Self, StartError> {
+        Self::launch(config, engine, None)
     }
 
-    fn start_on(config: VerifierConfig, device: Option<Box<dyn Engine>>) -> Result<Self, StartError> {
+    /// Starts the service on the CPU and, once it is open and has passed its test, on a device. `open` runs in the
+    /// background; where it fails the CPU has it all.
+    ///
+    /// # Errors
+    /// [`StartError`] where the system refuses threads or randomness.
+    pub fn start_with_device(
+        config: VerifierConfig,
+        open: impl FnOnce() -> Result<Box<dyn Device>, DeviceError> + Send + 'static,
+    ) -> Result<Self, StartError> {
         let cpu = CpuEngine::new(config.threads, config.key_cache_entries)?;
-        let limits = Limits {
-            batch_items_max: config.batch_items_max.max(1),
-            linger: Duration::from_micros(config.linger_us.into()),
-            queue_items_max: config.queue_items_max,
-        };
-        let stats = VerifyStats { engine: cpu.name(), ..VerifyStats::default() };
-        let state = State {
-            queue: Queue::new(limits),
-            suspects: Suspects::default(),
-            stats,
-            asleep_until: None,
-            stopping: false,
-        };
-        let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new() });
-        let worker = Worker { shared: Arc::clone(&shared), engines: Engines::new(Box::new(cpu), device) };
-        let worker = std::thread::Builder::new().name("accel.verify".into()).spawn(move || worker.run())?;
-        Ok(Self { shared, worker: Some(worker) })
+        Self::launch(config, Box::new(cpu), Some(Box::new(open)))
+    }
+
+    fn launch(config: VerifierConfig, engine: Box<dyn Engine>, open: Option<Open>) -> Result<Self, StartError> {
+        let mut state = State::new(&config);
+        state.stats.cpu.name = engine.name().to_owned();
+        state.stats.engine = engine.name().to_owned();
+        if open.is_some() {
+            state.device.ended = false;
+            state.device.state = DeviceState::Opening;
+            state.stats.device.state = DeviceState::Opening;
+        }
+        let trust = open.is_some().then(|| Trust::new(config.device.trust)).transpose()?;
+        let shared = Arc::new(Shared::new(state));
+        let worker = CpuWorker { shared: Arc::clone(&shared), engine };
+        let cpu = std::thread::Builder::new().name("accel.verify".into()).spawn(move || worker.run())?;
+        // From here on a failure drops the verifier, which ends the first worker.
+        let mut verifier = Self { shared: Arc::clone(&shared), cpu: Some(cpu), device: None };
+        if let Some((open, trust)) = open.zip(trust) {
+            let worker = DeviceWorker { shared, config: config.device, cpu_threads: config.threads, trust };
+            let device = std::thread::Builder::new().name("accel.device".into()).spawn(move || worker.run(open));
+            if device.is_err() {
+                verifier.shared.lock().device.ended = true;
+            }
+            verifier.device = Some(device?);
+        }
+        Ok(verifier)
+    }
+
+    /// Waits until it is known whether the device serves: [`DeviceState::Serving`], or [`DeviceState::Quarantined`] where its
+    /// test failed, or [`DeviceState::Absent`]; or how it is when `timeout` is over.
+    pub fn await_device(&self, timeout: Duration) -> DeviceState {
+        let until = Instant::now() + timeout;
+        let mut state = self.shared.lock();
+        while matches!(state.device.state, DeviceState::Opening | DeviceState::SelfTesting) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self.shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.device.state
     }
 
     /// Hands in a job; its `done` is called with the verdicts.
@@ -165,25 +176,27 @@ impl Verifier {
             (job.done)(Ok(Verdicts::all_invalid(0)));
             return Ok(());
         }
+        let load = Load::of(&job.items);
         let now = Instant::now();
         let mut guard = self.shared.lock();
         let state = &mut *guard;
         let suspect = state.suspects.is_marked(job.origin, now);
+        // A suspect author's rejects would have to be confirmed on the CPU anyway.
+        let device = state.device_takes(&load) && !(suspect && matches!(job.origin, Origin::Author(_)));
         let (origin, priority, deadline, items) = (job.origin, job.priority, job.deadline, job.items.len());
-        if let Err(full) = state.queue.push(now, Waiting { origin, priority, deadline, items, suspect, job }) {
+        let waiting = Waiting { origin, priority, deadline, items, load, device, suspect, job };
+        if let Err(full) = state.queue.push(now, waiting) {
             state.stats.busy += 1;
             let retry_after_ms = u32::try_from(full.retry_after.as_millis()).unwrap_or(u32::MAX).max(1);
             return Err(Busy { retry_after_ms, job: Box::new(full.waiting.job) });
         }
-        let next = state.queue.next_close();
-        let sleeps_too_long = match (state.asleep_until, next) {
-            (Some(Some(until)), Some(next)) => next < until,
-            (Some(None), _) => true,
-            _ => false,
-        };
+        let (cpu_sleeps, device_sleeps) = state.sleepers(now);
         drop(guard);
-        if sleeps_too_long {
-            self.shared.wake.notify_one();
+        if cpu_sleeps {
+            self.shared.cpu.notify_one();
+        }
+        if device_sleeps {
+            self.shared.device.notify_one();
         }
         Ok(())
     }
@@ -191,103 +204,49 @@ impl Verifier {
     /// The counts as of now.
     pub fn stats(&self) -> VerifyStats {
         let state = self.shared.lock();
-        VerifyStats { queued: state.queue.items(), ..state.stats.clone() }
+        let mut stats = state.stats.clone();
+        stats.queued = state.queue.items();
+        stats.device.audit_waiting = state.audits.items();
+        stats.costs = state.cost.figures();
+        stats
     }
 }
 
 impl Drop for Verifier {
     fn drop(&mut self) {
         self.shared.lock().stopping = true;
-        self.shared.wake.notify_one();
-        if let Some(worker) = self.worker.take() {
-            // The last reference may be dropped by a `done`, on the worker itself, which cannot wait for its own end.
-            if worker.thread().id() != std::thread::current().id() && worker.join().is_err() {
-                tracing::error!("the verification worker panicked");
+        self.shared.cpu.notify_all();
+        self.shared.device.notify_all();
+        // The last reference may be dropped by a `done`, on a worker itself, which cannot wait for its own end.
+        let me = std::thread::current().id();
+        if let Some(cpu) = self.cpu.take()
+            && cpu.thread().id() != me
+            && cpu.join().is_err()
+        {
+            tracing::error!("the verification worker panicked");
+        }
+        if let Some(device) = self.device.take()
+            && device.thread().id() != me
+        {
+            if !self.device_has_ended() {
+                tracing::warn!("the device does not return; its thread is left behind");
+            } else if device.join().is_err() {
+                tracing::error!("the device's worker panicked");
             }
         }
+        self.shared.stop();
     }
 }
 
-struct Worker {
-    shared: Arc<Shared>,
-    engines: Engines,
-}
-
-impl Worker {
-    fn run(mut self) {
-        while let Some(closed) = self.next_batch() {
-            self.verify(closed);
-        }
-        let left = self.shared.lock().queue.drain();
-        left.into_iter().for_each(|waiting| answer(waiting.job.done, Err(DeviceFault::Stopped)));
-    }
-
-    /// Waits for a batch; `None` when the service stops.
-    fn next_batch(&self) -> Option<Closed<Job>> {
+impl Verifier {
+    fn device_has_ended(&self) -> bool {
+        let until = Instant::now() + DEVICE_GRACE;
         let mut state = self.shared.lock();
-        loop {
-            if state.stopping {
-                return None;
-            }
-            let now = Instant::now();
-            if let Some(closed) = state.queue.close(now) {
-                return Some(closed);
-            }
-            let next = state.queue.next_close();
-            state.asleep_until = Some(next);
-            state = match next {
-                Some(next) => {
-                    let wait = next.saturating_duration_since(now);
-                    self.shared.wake.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => self.shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
-            };
-            state.asleep_until = None;
+        while !state.device.ended && Instant::now() < until {
+            let left = until.saturating_duration_since(Instant::now());
+            state = self.shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-    }
-
-    fn verify(&mut self, closed: Closed<Job>) {
-        let mut items = Vec::new();
-        let mut parts = Vec::with_capacity(closed.jobs.len());
-        for Waiting { origin, mut job, .. } in closed.jobs {
-            let start = items.len();
-            if items.is_empty() {
-                // Most batches of blocks are one job: its items are taken as they are.
-                items = std::mem::take(&mut job.items);
-            } else {
-                items.append(&mut job.items);
-            }
-            parts.push((origin, start..items.len(), job.done));
-        }
-        let path = if closed.suspect { Path::Singly } else { Path::Together };
-        let batch = Batch::new(items, path);
-        let start = Instant::now();
-        let ran = self.engines.verify(&batch, start);
-        let elapsed = start.elapsed();
-
-        let answers: Vec<_> = parts
-            .into_iter()
-            .map(|(origin, range, done)| {
-                (origin, done, ran.verdicts.as_ref().map(|all| all.slice(range)).map_err(|f| *f))
-            })
-            .collect();
-        let mut guard = self.shared.lock();
-        let state = &mut *guard;
-        state.queue.observe(batch.len(), closed.suspect, elapsed);
-        let invalid = ran.verdicts.as_ref().map_or(0, |all| all.len() - all.valid_count());
-        let run_ns = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
-        state.stats.count_batch(ran.engine, batch.len(), invalid, run_ns);
-        state.stats.suspect_items += if closed.suspect { batch.len() as u64 } else { 0 };
-        state.stats.device_faults += u64::from(ran.device_faulted);
-        (state.stats.key_cache_hits, state.stats.key_cache_misses) = self.engines.key_cache_counts();
-        let now = Instant::now();
-        for (origin, _, verdicts) in &answers {
-            if verdicts.as_ref().is_ok_and(|verdicts| !verdicts.all_valid()) {
-                state.suspects.mark(*origin, now);
-            }
-        }
-        drop(guard);
-        answers.into_iter().for_each(|(_, done, verdicts)| answer(done, verdicts));
+        state.device.ended
     }
 }
 

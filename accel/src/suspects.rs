@@ -26,6 +26,11 @@ impl Suspects {
         self.until.insert(origin, now + MARK_LASTS);
     }
 
+    /// Whether nobody is marked.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.until.is_empty()
+    }
+
     pub(crate) fn is_marked(&mut self, origin: Origin, now: Instant) -> bool {
         match self.until.get(&origin) {
             Some(until) if *until > now => true,

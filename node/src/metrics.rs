@@ -133,7 +133,7 @@ impl Figures {
         let batches =
             stats.batch_sizes.iter().enumerate().map(|(class, count)| (label("items_from", 1u64 << class), *count));
         out.counters("stele_verify_batches", "How large were the batches?", batches)?;
-        let engine = [(label("engine", stats.engine), 1)];
+        let engine = [(label("engine", &stats.engine), 1)];
         out.gauges("stele_verify_engine_flag", "Which engine verified the last batch?", engine)?;
         out.gauge("stele_verify_queued_signatures", "How many signatures wait?", stats.queued as u64)?;
         out.counter("stele_verify_busy_jobs", "How many jobs found no room?", stats.busy)?;

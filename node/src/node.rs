@@ -90,6 +90,7 @@ pub fn run(plan: Plan, network: &tokio::runtime::Runtime, ready: impl FnOnce(Sto
         linger_us: config.verify.linger_us,
         queue_items_max: config.verify.queue_items_max as usize,
         key_cache_entries: config.verify.key_cache_entries as usize,
+        ..VerifierConfig::default()
     })?);
     let found = recovery::recover(&plan, started)?;
     let Recovery {

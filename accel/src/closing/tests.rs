@@ -33,7 +33,12 @@ impl Crank {
         suspect: bool,
     ) -> bool {
         let deadline = self.now + due;
-        self.queue.push(self.now, Waiting { origin, priority, deadline, items, suspect, job }).is_ok()
+        self.queue
+            .push(
+                self.now,
+                Waiting { origin, priority, deadline, items, load: Load::default(), device: false, suspect, job },
+            )
+            .is_ok()
     }
 
     /// The jobs of the batch that closes now.
@@ -162,6 +167,8 @@ fn the_queue_is_bounded_in_all_by_priority_and_by_origin() {
             priority: Priority::Block,
             deadline: crank.now,
             items: 1,
+            load: Load::default(),
+            device: false,
             suspect: false,
             job: 5,
         },

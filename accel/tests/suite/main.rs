@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod cases;
+mod faults;
 mod properties;
+mod scripted_device;
 mod service;
 mod vectors;
 mod weierstrass;

@@ -12,7 +12,7 @@ fn figures() -> Figures {
     status.misbehaviour(AuthorityIndex(2), "equivocation");
     Figures {
         status: Arc::new(status),
-        verify: VerifyStats { engine: "test", items: 10, invalid: 4, ..VerifyStats::default() },
+        verify: VerifyStats { engine: "test".into(), items: 10, invalid: 4, ..VerifyStats::default() },
         log: LogStats { backend: "simulated", sync_p99_us: 1500, ..LogStats::default() },
         signer: Reading::default(),
         mesh: TransportStats { handshakes_accepted: 3, ..TransportStats::default() },

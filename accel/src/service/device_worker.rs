@@ -1,0 +1,146 @@
+//! The life of a device, on a thread of its own: opened, tested, measured, serving; after a fault quarantined, reset, tested
+//! again. Everything that it had when it failed goes to the CPU. What it does while it serves is [`super::serving`].
+
+use super::calibration::calibrate;
+use super::config::DeviceConfig;
+use super::quarantine::Quarantine;
+use super::serving::Serving;
+use super::state::Shared;
+use crate::device::{Device, DeviceError, DeviceState};
+use crate::engine::DeviceFault;
+use crate::trust::{Guarded, Trust};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What brings a device.
+pub(super) type Open = Box<dyn FnOnce() -> Result<Box<dyn Device>, DeviceError> + Send>;
+
+/// A batch that found no memory halves the next ones, down to this.
+const ITEMS_MAX_MIN: usize = 256;
+
+pub(super) struct DeviceWorker {
+    pub(super) shared: Arc<Shared>,
+    pub(super) config: DeviceConfig,
+    pub(super) cpu_threads: usize,
+    pub(super) trust: Trust,
+}
+
+impl DeviceWorker {
+    pub(super) fn run(mut self, open: Open) {
+        // Also where this thread panics: nobody then waits for it.
+        let _end = End(Arc::clone(&self.shared));
+        let Some(mut device) = self.open(open) else { return };
+        let mut quarantine = Quarantine::new(&self.config);
+        let mut measured = false;
+        while let Err(mut fault) = self.work(&mut device, &mut quarantine, &mut measured) {
+            loop {
+                self.fail(&device, fault);
+                if self.pause(quarantine.pause(fault)) {
+                    return;
+                }
+                self.enter(DeviceState::Opening);
+                match device.reset() {
+                    Ok(()) => break,
+                    Err(again) => fault = again,
+                }
+            }
+        }
+    }
+
+    fn open(&self, open: Open) -> Option<Guarded> {
+        let opened =
+            catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| Err(DeviceError::new(DeviceFault::Panicked)));
+        match opened.and_then(|device| Guarded::new(device).map_err(DeviceError::new)) {
+            Ok(device) => {
+                self.shared.lock().stats.device.engine.name = device.name().to_owned();
+                Some(device)
+            }
+            Err(reason) => {
+                tracing::warn!(%reason, "no device for signatures, the CPU verifies them all");
+                None
+            }
+        }
+    }
+
+    /// Tests, measures and serves. `Ok` when the service stops.
+    fn work(
+        &mut self,
+        device: &mut Guarded,
+        quarantine: &mut Quarantine,
+        measured: &mut bool,
+    ) -> Result<(), DeviceFault> {
+        self.enter(DeviceState::SelfTesting);
+        device.restrict(|alg| self.trust.known().has(alg));
+        let patience = Duration::from_millis(self.config.self_test_timeout_ms.into());
+        self.trust.self_test(device, patience)?;
+        if self.config.placement == super::Placement::Measured {
+            let threads = (!*measured).then_some(self.cpu_threads);
+            calibrate(&self.shared, device, &mut self.trust, threads, patience)?;
+            *measured = true;
+        }
+        let mut state = self.shared.lock();
+        if state.stopping {
+            return Ok(());
+        }
+        state.device.supported = device.supported().to_vec();
+        state.device.condemned = None;
+        state.stats.device.trust = self.trust.counts();
+        drop(state);
+        tracing::info!(device = device.name(), algorithms = ?device.supported(), "the device passed its self-test and serves");
+        self.enter(DeviceState::Serving);
+        Serving::new(&self.shared, &self.config, device, &mut self.trust, quarantine).run()
+    }
+
+    fn enter(&self, device: DeviceState) {
+        let mut state = self.shared.lock();
+        state.device.state = device;
+        state.stats.device.state = device;
+        drop(state);
+        self.shared.changed.notify_all();
+        self.shared.cpu.notify_one();
+    }
+
+    fn fail(&self, device: &Guarded, fault: DeviceFault) {
+        tracing::error!(device = device.name(), %fault, "the device is quarantined, the CPU takes over");
+        let mut state = self.shared.lock();
+        state.stats.count_fault(fault);
+        state.stats.device.trust = self.trust.counts();
+        if let DeviceFault::OutOfMemory { items } = fault {
+            state.device.items_max = state.device.items_max.min((items / 2).max(ITEMS_MAX_MIN));
+        }
+        state.condemn(Instant::now(), fault);
+        drop(state);
+        self.enter(DeviceState::Quarantined);
+    }
+
+    /// Waits a pause out. Whether the service stops.
+    fn pause(&self, pause: Duration) -> bool {
+        let until = Instant::now() + pause;
+        let mut state = self.shared.lock();
+        while !state.stopping && Instant::now() < until {
+            state = self.shared.sleep(&self.shared.device, state, Some(until));
+        }
+        state.stopping
+    }
+}
+
+/// Says that there is no device any more, and gives to the CPU what it had.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.give_up_flights(Instant::now());
+        state.device.state = DeviceState::Absent;
+        state.stats.device.state = DeviceState::Absent;
+        state.device.ended = true;
+        let stopping = state.stopping;
+        drop(state);
+        self.0.changed.notify_all();
+        self.0.cpu.notify_one();
+        if stopping {
+            self.0.stop();
+        }
+    }
+}
