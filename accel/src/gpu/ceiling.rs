@@ -46,21 +46,18 @@ pub fn ceilings(options: &Options) -> Result<Vec<Ceiling>, OpenError> {
       }
       let sum = a[0] ^ a[1] ^ a[2] ^ a[3] ^ a[4] ^ a[5] ^ a[6] ^ a[7];
       let result = u32(sum ^ (sum >> 32u));";
-    let edwards = "var x: Fe; var y: Fe;
-      for (var c = 0u; c < 10u; c++) { x[c] = seed + c; y[c] = seed ^ c; }
-      for (var turn = 0u; turn < turns; turn++) { let z = fe_mul(x, y); y = x; x = z; }
-      let result = x[0] ^ y[9];";
-    let montgomery = "var x: Fe; var y: Fe;
+    let product = "var x: Fe; var y: Fe;
       for (var c = 0u; c < 9u; c++) { x[c] = i32(seed + c); y[c] = i32(seed ^ c); }
       for (var turn = 0u; turn < turns; turn++) { let z = p_mul(x, y); y = x; x = z; }
       let result = bitcast<u32>(x[0] ^ y[8]);";
     // GM/T 0003.5 §2.
-    let sm2 = Prime::new(number("fffffffeffffffffffffffffffffffffffffffff00000000ffffffffffffffff"));
-    let sm2_field = field::shared_functions() + &field::functions("p", &sm2);
+    let sm2 = number("fffffffeffffffffffffffffffffffffffffffff00000000ffffffffffffffff");
+    let edwards = number("7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffed");
+    let library = |prime| field::shared_functions() + &field::functions("p", &Prime::new(prime));
     let kernels = [
         ("32×32→64 multiply-add", String::new(), wide, TURN),
-        ("multiplication modulo 2^255 − 19, 10 × 25.5 bits", include_str!("ed25519/field.wgsl").to_owned(), edwards, 1),
-        ("multiplication modulo SM2's p, 9 × 29 bits", sm2_field, montgomery, 1),
+        ("multiplication modulo 2^255 − 19", library(edwards), product, 1),
+        ("multiplication modulo SM2's p", library(sm2), product, 1),
     ];
     kernels
         .into_iter()

@@ -172,10 +172,12 @@ impl Writer<'_> {
         out + &format!("  return Fe({}, i32(t16 >> 29u));\n", limbs.collect::<Vec<_>>().join(", "))
     }
 
-    /// Takes off the nearest multiple of the prime as the top limb shows it (p is within 2^−31 of 2^256), then carries all
+    /// Takes off the nearest multiple of the prime as the top limb shows it (which for p is a power of two: p is within 2^−31 of it), then carries all
     /// limbs at once: what moves is at most 12, hence the 16 in the bound of a limb.
     fn weak_reduction(&self) -> String {
-        let mut out = format!("fn {}_red(x: Fe) -> Fe {{\n  let q = (x[8] + 8388608) >> 24u;\n", self.prefix);
+        let top = self.digits[LIMBS - 1].trailing_zeros();
+        let half = 1 << (top - 1);
+        let mut out = format!("fn {}_red(x: Fe) -> Fe {{\n  let q = (x[8] + {half}) >> {top}u;\n", self.prefix);
         for limb in 0..LIMBS {
             // Subtracting q·digit: the sign of a summand is turned.
             let term = self.times_digit("q", limb, false).replace(" + ", " ~ ").replace(" - ", " + ").replace('~', "-");

@@ -7,6 +7,8 @@
 
 pub(crate) mod numbers;
 mod program;
+#[cfg(test)]
+mod tests;
 
 use super::compress;
 use super::field::{self, limbs, literal, montgomery_limbs};
@@ -269,7 +271,7 @@ fn words(number: &Number) -> String {
 }
 
 /// The number with half a window's value in each window.
-fn halves(window_bits: usize) -> String {
+pub(super) fn halves(window_bits: usize) -> String {
     let mut words = [0u32; 9];
     for bit in (window_bits - 1..RECODED_BITS).step_by(window_bits) {
         words[bit / 32] |= 1 << (bit % 32);

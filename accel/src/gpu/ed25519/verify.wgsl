@@ -1,103 +1,115 @@
 // Ed25519 with the verdicts of ZIP-215, one thread a signature: s < L, A and R decode (any encoding that does),
 // [8](s·B − k·A − R) = O with k = SHA-512(R‖A‖M) mod L. Control flow is the same for every item.
 //
-// Points are extended (X : Y : Z : T) on −x² + y² = 1 + d·x²·y², whose addition law is complete: no special cases.
+// Points are extended (X : Y : Z : T) on −x² + y² = 1 + d·x²·y², whose addition law is complete: no special cases. Elements are
+// those of the field generator, with its bounds: A of the limbs, V of the value.
 
-struct Params { n: u32, n_keys: u32, pad0: u32, pad1: u32 }
+struct Params { items: u32, keys: u32, pad0: u32, pad1: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> items: array<u32>;
 @group(0) @binding(2) var<storage, read> blocks: array<u32>;
 @group(0) @binding(3) var<storage, read> new_keys: array<u32>;
-@group(0) @binding(4) var<storage, read_write> key_table: array<u32>;
-@group(0) @binding(5) var<storage, read> constants: array<u32>;
+@group(0) @binding(4) var<storage, read_write> key_table: array<i32>;
+@group(0) @binding(5) var<storage, read> constants: array<i32>;
 @group(0) @binding(6) var<storage, read_write> scratch: array<u32>;
 @group(0) @binding(7) var<storage, read_write> results: array<u32>;
 
-// A slot of the key table: whether the key decodes; then −A times 0 to 8 as (Y+X, Y−X, 2Z, 2d·T), ten words each.
-const KEY_SLOT_WORDS = 361u;
-// Constants: SHA-512's (low word, high word); then B times 0 to 128 as (y+x, y−x, 2d·x·y).
-const BASE = 160u;
-// Scratch, word w of item i at w·n + i: k and s recoded, −R as (y+x, y−x, 2d·x·y), whether s and R are in order.
+// A slot of the key table: whether the key decodes; then −A times 0 to 16, each as Y+X, Y−X, 2d·T, 2Z.
+const KEY_SLOT_WORDS = 613u;
+const KEY_MULTIPLE_WORDS = 36u;
+// Constants: SHA-512's, low and high words; then B times 0 to 512, each as y+x, y−x, 2d·x·y.
+const B_MULTIPLES = 160u;
+const B_MULTIPLE_WORDS = 27u;
+// Scratch, word w of item i at w·items + i: k and s recoded, −R as y+x, y−x, 2d·x·y, whether s and R are in order.
 const K = 0u;
-const S = 8u;
-const R = 16u;
-const IN_ORDER = 46u;
+const S = 9u;
+const R = 18u;
+const IN_ORDER = 45u;
 
 struct Extended { x: Fe, y: Fe, z: Fe, t: Fe }
 struct Decoded { ok: bool, x: Fe, y: Fe }
 
-const ONE = Fe(1u,0u,0u,0u,0u,0u,0u,0u,0u,0u);
-const ZERO = Fe(0u,0u,0u,0u,0u,0u,0u,0u,0u,0u);
-const D = Fe(56195235u,13857412u,51736253u,6949390u,114729u,24766616u,60832955u,30306712u,48412415u,21499315u);
-const D2 = Fe(45281625u,27714825u,36363642u,13898781u,229458u,15978800u,54557047u,27058993u,29715967u,9444199u);
-const SQRT_M1 = Fe(34513072u,25610706u,9377949u,3500415u,12389472u,33281959u,41962654u,31548777u,326685u,11406482u);
+fn item_index(id: vec3<u32>, groups: vec3<u32>) -> u32 { return id.x + id.y * (groups.x * 64u); }
 
-fn fe_from_words(w: array<u32,8>) -> Fe {
-  return Fe(w[0] & 67108863u, ((w[0] >> 26u) | (w[1] << 6u)) & 33554431u, ((w[1] >> 19u) | (w[2] << 13u)) & 67108863u,
-    ((w[2] >> 13u) | (w[3] << 19u)) & 33554431u, (w[3] >> 6u) & 67108863u, w[4] & 33554431u,
-    ((w[4] >> 25u) | (w[5] << 7u)) & 67108863u, ((w[5] >> 19u) | (w[6] << 13u)) & 33554431u,
-    ((w[6] >> 12u) | (w[7] << 20u)) & 67108863u, (w[7] >> 6u) & 33554431u);
+// z^((p − 5) / 8) = z^(2^252 − 3): eight steps of squarings and one multiplication, in one loop so that the compiler sees
+// two bodies and not twenty.
+const CHAIN = array<u32,8>(5u, 10u, 20u, 10u, 50u, 100u, 50u, 2u);
+fn power_22523(z: Fe) -> Fe {
+  let z2 = p_sq(z);
+  let z9 = p_mul(z, p_sq(p_sq(z2)));
+  var t = p_mul(z9, p_sq(p_mul(z2, z9)));
+  var t10 = t;
+  var t50 = t;
+  var chain = CHAIN;
+  for (var step = 0u; step < 8u; step++) {
+    var m = t;
+    if (step == 3u) { m = t10; }
+    if (step == 6u) { m = t50; }
+    if (step == 7u) { m = z; }
+    for (var j = 0u; j < chain[step]; j++) { t = p_sq(t); }
+    t = p_mul(t, m);
+    if (step == 0u) { t10 = t; }
+    if (step == 3u) { t50 = t; }
+  }
+  return t;
 }
 
 // RFC 8032 §5.1.3, but y may be p or more and x = 0 may have either sign (ZIP-215).
-fn decode(encoding: array<u32,8>) -> Decoded {
+fn decode(encoding: Words) -> Decoded {
   var w = encoding;
   let sign = w[7] >> 31u;
   w[7] &= 0x7fffffffu;
-  let y = fe_from_words(w);
-  let yy = fe_sq(y);
-  let u = fe_sub2(yy, ONE);
-  let v = fe_add(fe_mul(yy, D), ONE);
-  let v3 = fe_mul(fe_sq(v), v);
-  let v7 = fe_mul(fe_sq(v3), v);
-  var r = fe_mul(fe_mul(u, v3), fe_pow22523(fe_mul(u, v7)));
-  let check = fe_mul(v, fe_sq(r));
-  let target_square = fe_carry(u);
-  let is_root = fe_is_zero(fe_sub2(check, target_square));
-  let is_twisted = fe_is_zero(fe_add(check, target_square));
-  r = fe_select(is_twisted, fe_mul(r, SQRT_M1), r);
-  let frozen = fe_freeze(r);
-  r = fe_select((frozen[0] & 1u) != sign, fe_neg(r), r);
-  return Decoded(is_root || is_twisted, r, y);
+  let y = p_mul(fe_from_words(w), TO_MONTGOMERY);
+  let yy = p_sq(y);
+  let u = fe_sub(yy, ONE);
+  let v = fe_add(p_mul(yy, D), ONE);
+  let v3 = p_mul(p_sq(v), v);
+  let v7 = p_mul(p_sq(v3), v);
+  var x = p_mul(p_mul(u, v3), power_22523(p_mul(u, v7)));
+  let check = p_mul(v, p_sq(x));
+  let is_root = p_is_zero(fe_sub(check, u));
+  let is_twisted = p_is_zero(fe_add(check, u));
+  x = fe_select(x, p_mul(x, SQRT_MINUS_ONE), is_twisted);
+  let plain = p_words(p_mul(x, PLAIN_ONE));
+  x = fe_scale(x, select(1, -1, (plain[0] & 1u) != sign));
+  return Decoded(is_root || is_twisted, x, y);
 }
-
-fn item_index(id: vec3<u32>, groups: vec3<u32>) -> u32 { return id.x + id.y * (groups.x * 64u); }
 
 @compute @workgroup_size(64)
 fn prepare_keys(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   let j = item_index(id, groups);
-  if (j >= params.n_keys) { return; }
-  var encoding: array<u32,8>;
+  if (j >= params.keys) { return; }
+  var encoding: Words;
   for (var a = 0u; a < 8u; a++) { encoding[a] = new_keys[12u*j + a]; }
   let slot = new_keys[12u*j + 9u] * KEY_SLOT_WORDS;
   let key = decode(encoding);
-  key_table[slot] = select(0u, 1u, key.ok);
-  let nx = fe_neg(key.x);
-  // The sum with −A, over and over from O: one addition body for the whole table.
-  let yp1 = fe_carry(fe_add(key.y, nx));
-  let ym1 = fe_carry(fe_sub2(key.y, nx));
-  let t1 = fe_mul(fe_mul(nx, key.y), D2);
+  key_table[slot] = select(0, 1, key.ok);
+  // −A, of which the table holds multiples: each is the one before plus −A, from O on.
+  let nx = fe_scale(key.x, -1);
+  let sum1 = fe_add(key.y, nx);
+  let difference1 = fe_sub(key.y, nx);
+  let product1 = p_mul(p_mul(nx, key.y), D2);
   var p = Extended(ZERO, ONE, ONE, ZERO);
-  for (var e = 0u; e < 9u; e++) {
-    let base = slot + 1u + e*40u;
-    let yp = fe_carry(fe_add(p.y, p.x));
-    let ym = fe_carry(fe_sub2(p.y, p.x));
-    let z2 = fe_carry(fe_add(p.z, p.z));
-    let t2d = fe_mul(p.t, D2);
-    for (var a = 0u; a < 10u; a++) {
-      key_table[base + a] = yp[a];
-      key_table[base + 10u + a] = ym[a];
-      key_table[base + 20u + a] = z2[a];
-      key_table[base + 30u + a] = t2d[a];
+  for (var multiple = 0u; multiple < 17u; multiple++) {
+    let at = slot + 1u + multiple * KEY_MULTIPLE_WORDS;
+    let sum = fe_add(p.y, p.x);
+    let difference = fe_sub(p.y, p.x);
+    let t2d = p_mul(p.t, D2);
+    let z2 = fe_scale(p.z, 2);
+    for (var a = 0u; a < 9u; a++) {
+      key_table[at + a] = sum[a];
+      key_table[at + 9u + a] = difference[a];
+      key_table[at + 18u + a] = t2d[a];
+      key_table[at + 27u + a] = z2[a];
     }
-    let a = fe_mul(yp, yp1);
-    let b = fe_mul(ym, ym1);
-    let c = fe_mul(p.t, t1);
-    let x = fe_sub2(a, b);
-    let y = fe_add(a, b);
-    let z = fe_add(z2, c);
-    let t = fe_sub2(z2, c);
-    p = Extended(fe_mul(x, t), fe_mul(y, z), fe_mul(z, t), fe_mul(x, y));
+    let b = p_mul(sum, sum1);
+    let a = p_mul(difference, difference1);
+    let c = p_mul(p.t, product1);
+    let e = fe_sub(b, a);
+    let h = fe_add(b, a);
+    let g = fe_add(z2, c);
+    let f = fe_sub(z2, c);
+    p = Extended(p_mul(e, f), p_mul(h, g), p_mul(g, f), p_mul(e, h));
   }
 }
 
@@ -112,7 +124,7 @@ const BARRETT = array<u32,9>(0xa2c131bu,0xed9ce5a3u,0x86329a7u,0x2106215du,0xfff
 @compute @workgroup_size(64)
 fn hash(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   let i = item_index(id, groups);
-  let n = params.n;
+  let n = params.items;
   if (i >= n) { return; }
   // k = SHA-512(R‖A‖M), FIPS 180-4 §6.4.
   var h = array<u64,8>(0x6a09e667f3bcc908lu,0xbb67ae8584caa73blu,0x3c6ef372fe94f82blu,0xa54ff53a5f1d36f1lu,0x510e527fade682d1lu,0x9b05688c2b3e6c1flu,0x1f83d9abfb41bd6blu,0x5be0cd19137e2179lu);
@@ -135,7 +147,7 @@ fn hash(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         wt += s0 + w[(t + 9u) & 15u] + s1;
         w[t & 15u] = wt;
       }
-      let k = u64(constants[2u*t]) | (u64(constants[2u*t + 1u]) << 32u);
+      let k = u64(u32(constants[2u*t])) | (u64(u32(constants[2u*t + 1u])) << 32u);
       let t1 = hh + (rotr(e, 14u) ^ rotr(e, 18u) ^ rotr(e, 41u)) + ((e & f) ^ (~e & g)) + k + wt;
       let t2 = (rotr(a, 28u) ^ rotr(a, 34u) ^ rotr(a, 39u)) + ((a & b) ^ (a & c) ^ (b & c));
       hh = g; g = f; f = e; e = d + t1; d = c; c = b; b = a; a = t1 + t2;
@@ -180,103 +192,108 @@ fn hash(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     }
     if (borrow == 0lu) { r = less; }
   }
-  // Signed digits by one addition: a digit of k + 0x88…8 less 8, a byte of s + 0x80…80 less 128.
+  // Signed digits by one addition: half a window's value is added to each window here and taken off where it is read.
+  var key_halves = KEY_HALVES;
+  var base_halves = BASE_HALVES;
   var carry = 0lu;
-  for (var a = 0u; a < 8u; a++) { let t = u64(r[a]) + 0x88888888lu + carry; scratch[(K + a)*n + i] = u32(t); carry = t >> 32u; }
+  for (var a = 0u; a < 9u; a++) { let t = u64(r[a]) + u64(key_halves[a]) + carry; scratch[(K + a)*n + i] = u32(t); carry = t >> 32u; }
   carry = 0lu;
   borrow = 0lu;
-  for (var a = 0u; a < 8u; a++) {
-    let s = items[20u*i + 8u + a];
-    borrow = ((u64(s) - u64(order[a]) - borrow) >> 32u) & 1lu;
-    let t = u64(s) + 0x80808080lu + carry; scratch[(S + a)*n + i] = u32(t); carry = t >> 32u;
+  for (var a = 0u; a < 9u; a++) {
+    var s = 0u;
+    // s < L is where the subtraction borrows.
+    if (a < 8u) { s = items[20u*i + 8u + a]; borrow = ((u64(s) - u64(order[a]) - borrow) >> 32u) & 1lu; }
+    let t = u64(s) + u64(base_halves[a]) + carry; scratch[(S + a)*n + i] = u32(t); carry = t >> 32u;
   }
-  // s < L is where the subtraction borrows.
-  var encoding: array<u32,8>;
+  var encoding: Words;
   for (var a = 0u; a < 8u; a++) { encoding[a] = items[20u*i + a]; }
   let point = decode(encoding);
-  let nx = fe_neg(point.x);
-  let yp = fe_carry(fe_add(point.y, nx));
-  let ym = fe_carry(fe_sub2(point.y, nx));
-  let t2d = fe_mul(fe_mul(nx, point.y), D2);
-  for (var a = 0u; a < 10u; a++) {
-    scratch[(R + a)*n + i] = yp[a];
-    scratch[(R + 10u + a)*n + i] = ym[a];
-    scratch[(R + 20u + a)*n + i] = t2d[a];
+  let nx = fe_scale(point.x, -1);
+  let sum = fe_add(point.y, nx);
+  let difference = fe_sub(point.y, nx);
+  let t2d = p_mul(p_mul(nx, point.y), D2);
+  for (var a = 0u; a < 9u; a++) {
+    scratch[(R + a)*n + i] = u32(sum[a]);
+    scratch[(R + 9u + a)*n + i] = u32(difference[a]);
+    scratch[(R + 18u + a)*n + i] = u32(t2d[a]);
   }
   scratch[IN_ORDER*n + i] = select(0u, 1u, borrow == 1lu && point.ok);
 }
 
 fn from_scratch(w: u32, i: u32) -> Fe {
-  let n = params.n;
-  return Fe(scratch[w*n+i],scratch[(w+1u)*n+i],scratch[(w+2u)*n+i],scratch[(w+3u)*n+i],scratch[(w+4u)*n+i],scratch[(w+5u)*n+i],scratch[(w+6u)*n+i],scratch[(w+7u)*n+i],scratch[(w+8u)*n+i],scratch[(w+9u)*n+i]);
+  let n = params.items;
+  return Fe(i32(scratch[w*n+i]),i32(scratch[(w+1u)*n+i]),i32(scratch[(w+2u)*n+i]),i32(scratch[(w+3u)*n+i]),i32(scratch[(w+4u)*n+i]),i32(scratch[(w+5u)*n+i]),i32(scratch[(w+6u)*n+i]),i32(scratch[(w+7u)*n+i]),i32(scratch[(w+8u)*n+i]));
 }
-fn from_table(o: u32) -> Fe { return Fe(key_table[o],key_table[o+1u],key_table[o+2u],key_table[o+3u],key_table[o+4u],key_table[o+5u],key_table[o+6u],key_table[o+7u],key_table[o+8u],key_table[o+9u]); }
-fn from_constants(o: u32) -> Fe { return Fe(constants[o],constants[o+1u],constants[o+2u],constants[o+3u],constants[o+4u],constants[o+5u],constants[o+6u],constants[o+7u],constants[o+8u],constants[o+9u]); }
+fn from_table(o: u32) -> Fe { return Fe(key_table[o],key_table[o+1u],key_table[o+2u],key_table[o+3u],key_table[o+4u],key_table[o+5u],key_table[o+6u],key_table[o+7u],key_table[o+8u]); }
+fn from_constants(o: u32) -> Fe { return Fe(constants[o],constants[o+1u],constants[o+2u],constants[o+3u],constants[o+4u],constants[o+5u],constants[o+6u],constants[o+7u],constants[o+8u]); }
 
-// Windows of four bits of k from the top: four doublings, a multiple of −A; on every second one a multiple of B too. Then −R,
-// and three doublings. One doubling body and one addition body in all.
+fn digit(scalar: u32, bit: u32, bits: u32, i: u32) -> i32 {
+  let at = (scalar + (bit >> 5u)) * params.items + i;
+  let pair = u64(scratch[at]) | (u64(scratch[at + params.items]) << 32u);
+  return i32(u32(pair >> (bit & 31u)) & ((1u << bits) - 1u)) - i32(1u << (bits - 1u));
+}
+
+// 26 groups of ten bits from the top: twice five doublings and a multiple of −A, then a multiple of B. Then −R, and three
+// doublings. One doubling body and one addition body in all.
+const STEPS = 78u;
 @compute @workgroup_size(64)
 fn verify(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   let i = item_index(id, groups);
-  let n = params.n;
-  if (i >= n) { return; }
+  if (i >= params.items) { return; }
   let slot = items[20u*i + 16u] * KEY_SLOT_WORDS;
   var p = Extended(ZERO, ONE, ONE, ZERO);
-  for (var step = 0u; step < 66u; step++) {
-    let window = 63u - step;
-    var doublings = 4u;
-    var additions = 1u;
-    if (step == 0u || step == 64u) { doublings = 0u; }
-    if (step == 65u) { doublings = 3u; additions = 0u; }
-    if (step < 64u && (window & 1u) == 0u) { additions = 2u; }
-    for (var j = 0u; j < doublings; j++) {
-      let xx = fe_sq(p.x);
-      let yy = fe_sq(p.y);
-      let zz = fe_sq(p.z);
-      let s = fe_sq(fe_add(p.x, p.y));
+  for (var step = 0u; step <= STEPS + 1u; step++) {
+    let place = step % 3u;
+    let bit = (25u - min(step, STEPS - 1u) / 3u) * 10u;
+    var doublings = 5u;
+    if (step == 0u || place == 2u || step == STEPS) { doublings = 0u; }
+    if (step > STEPS) { doublings = 3u; }
+    for (var d = 0u; d < doublings; d++) {
+      // X, Y, Z: A 1, V 1.5. e: A 3, V 3.4; f: A 4, V 4.3.
+      let xx = p_sq(p.x);
+      let yy = p_sq(p.y);
       let h = fe_add(yy, xx);
-      let g = fe_sub2(yy, xx);
-      let e = fe_sub4(s, h);
-      let f = fe_sub4(fe_add(zz, zz), g);
-      p.x = fe_mul(e, f);
-      p.y = fe_mul(h, g);
-      p.z = fe_mul(g, f);
+      let g = fe_sub(yy, xx);
+      let e = fe_sub(p_sq(fe_add(p.x, p.y)), h);
+      let f = fe_sub(fe_scale(p_sq(p.z), 2), g);
+      p.x = p_mul(e, f);
+      p.y = p_mul(h, g);
+      p.z = p_mul(g, f);
       // Only an addition reads T.
-      if (j == 3u) { p.t = fe_mul(e, h); }
+      if (d == 4u) { p.t = p_mul(e, h); }
     }
-    for (var q = 0u; q < additions; q++) {
-      var yp: Fe; var ym: Fe; var t2d: Fe; var z2: Fe;
-      var negative = false;
-      if (step == 64u) {
-        yp = from_scratch(R, i); ym = from_scratch(R + 10u, i); t2d = from_scratch(R + 20u, i);
-        z2 = fe_carry(fe_add(p.z, p.z));
-      } else if (q == 0u) {
-        let digit = i32((scratch[(K + (window >> 3u))*n + i] >> ((window & 7u)*4u)) & 15u) - 8;
-        negative = digit < 0;
-        let entry = slot + 1u + u32(abs(digit))*40u;
-        yp = from_table(entry); ym = from_table(entry + 10u); t2d = from_table(entry + 30u);
-        z2 = fe_mul(p.z, from_table(entry + 20u));
-      } else {
-        let place = window >> 1u;
-        let digit = i32((scratch[(S + (place >> 2u))*n + i] >> ((place & 3u)*8u)) & 255u) - 128;
-        negative = digit < 0;
-        let entry = BASE + u32(abs(digit))*30u;
-        yp = from_constants(entry); ym = from_constants(entry + 10u); t2d = from_constants(entry + 20u);
-        z2 = fe_carry(fe_add(p.z, p.z));
-      }
-      let a = fe_mul(fe_add(p.y, p.x), fe_select(negative, ym, yp));
-      let b = fe_mul(fe_sub2(p.y, p.x), fe_select(negative, yp, ym));
-      let c = fe_mul(p.t, fe_select(negative, fe_sub2(ZERO, t2d), t2d));
-      let x = fe_sub2(a, b);
-      let y = fe_add(a, b);
-      let z = fe_add(z2, c);
-      let t = fe_sub2(z2, c);
-      p.x = fe_mul(x, t);
-      p.y = fe_mul(y, z);
-      p.z = fe_mul(z, t);
-      if (q + 1u < additions || step >= 63u) { p.t = fe_mul(x, y); }
+    if (step > STEPS) { break; }
+    var sum: Fe; var difference: Fe; var t2d: Fe;
+    var z2 = TWO;
+    var negative = false;
+    if (step == STEPS) {
+      sum = from_scratch(R, i); difference = from_scratch(R + 9u, i); t2d = from_scratch(R + 18u, i);
+    } else if (place == 2u) {
+      let multiple = digit(S, bit, 10u, i);
+      negative = multiple < 0;
+      let at = B_MULTIPLES + u32(abs(multiple)) * B_MULTIPLE_WORDS;
+      sum = from_constants(at); difference = from_constants(at + 9u); t2d = from_constants(at + 18u);
+    } else {
+      let multiple = digit(K, bit + 5u * (1u - place), 5u, i);
+      negative = multiple < 0;
+      let at = slot + 1u + u32(abs(multiple)) * KEY_MULTIPLE_WORDS;
+      sum = from_table(at); difference = from_table(at + 9u); t2d = from_table(at + 18u); z2 = from_table(at + 27u);
     }
+    // All factors A 2 or less.
+    let b = p_mul(fe_add(p.y, p.x), fe_select(sum, difference, negative));
+    let a = p_mul(fe_sub(p.y, p.x), fe_select(difference, sum, negative));
+    let c = p_mul(p.t, fe_scale(t2d, select(1, -1, negative)));
+    let d = p_mul(p.z, z2);
+    let e = fe_sub(b, a);
+    let h = fe_add(b, a);
+    let g = fe_add(d, c);
+    let f = fe_sub(d, c);
+    p.x = p_mul(e, f);
+    p.y = p_mul(h, g);
+    p.z = p_mul(g, f);
+    // The next step adds without a doubling before.
+    if (place == 1u || step == STEPS - 1u) { p.t = p_mul(e, h); }
   }
-  let is_identity = fe_is_zero(p.x) && fe_is_zero(fe_sub2(p.y, p.z));
-  results[i] = select(0u, 1u, is_identity && scratch[IN_ORDER*n + i] == 1u && key_table[slot] == 1u);
+  let is_identity = p_is_zero(p.x) && p_is_zero(fe_sub(p.y, p.z));
+  results[i] = select(0u, 1u, is_identity && scratch[IN_ORDER*params.items + i] == 1u && key_table[slot] == 1);
 }
