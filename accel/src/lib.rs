@@ -41,6 +41,8 @@ mod key_cache;
 mod service;
 mod stats;
 mod suspects;
+#[cfg(target_arch = "x86_64")]
+mod transpose;
 mod trust;
 mod verdicts;
 pub mod weierstrass;

@@ -19,6 +19,8 @@
 mod claim;
 mod curve;
 mod digits;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
 mod montgomery;
 mod point;
 mod portable;
@@ -65,15 +67,21 @@ impl Weierstrass {
     /// On the fastest arithmetic that this CPU has, remembering about `key_cache_entries` decoded keys of 2 KiB. `None` for
     /// an algorithm that is none of the three.
     pub fn new(alg: AlgId, key_cache_entries: usize) -> Option<Self> {
-        Self::portable(alg, key_cache_entries)
+        let inner = match alg {
+            AlgId::Sm2Sm3 => fastest::<Sm2>(key_cache_entries),
+            AlgId::EcdsaP256 => fastest::<P256>(key_cache_entries),
+            AlgId::EcdsaSecp256k1 => fastest::<Secp256k1>(key_cache_entries),
+            _ => return None,
+        };
+        Some(Self { inner })
     }
 
     /// On integers of 64 bits, whatever the CPU. `None` for an algorithm that is none of the three.
     pub fn portable(alg: AlgId, key_cache_entries: usize) -> Option<Self> {
-        let inner: Box<dyn Chunks> = match alg {
-            AlgId::Sm2Sm3 => Box::new(OnGroup::<Sm2, _>::new(Portable, key_cache_entries)),
-            AlgId::EcdsaP256 => Box::new(OnGroup::<P256, _>::new(Portable, key_cache_entries)),
-            AlgId::EcdsaSecp256k1 => Box::new(OnGroup::<Secp256k1, _>::new(Portable, key_cache_entries)),
+        let inner = match alg {
+            AlgId::Sm2Sm3 => on_group::<Sm2>(Portable, key_cache_entries),
+            AlgId::EcdsaP256 => on_group::<P256>(Portable, key_cache_entries),
+            AlgId::EcdsaSecp256k1 => on_group::<Secp256k1>(Portable, key_cache_entries),
             _ => return None,
         };
         Some(Self { inner })
@@ -116,10 +124,21 @@ struct OnGroup<C, G> {
     curve: PhantomData<C>,
 }
 
-impl<C: Curve, G: Group<C>> OnGroup<C, G> {
-    fn new(group: G, key_cache_entries: usize) -> Self {
-        Self { group, keys: KeyCache::new(key_cache_entries), curve: PhantomData }
+fn on_group<C: Curve>(group: impl Group<C>, key_cache_entries: usize) -> Box<dyn Chunks> {
+    Box::new(OnGroup { group, keys: KeyCache::new(key_cache_entries), curve: PhantomData::<C> })
+}
+
+#[cfg(target_arch = "x86_64")]
+fn fastest<C: lanes::Shape>(key_cache_entries: usize) -> Box<dyn Chunks> {
+    match lanes::Lanes::<C>::detect() {
+        Some(lanes) => on_group::<C>(lanes, key_cache_entries),
+        None => on_group::<C>(Portable, key_cache_entries),
     }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn fastest<C: Curve>(key_cache_entries: usize) -> Box<dyn Chunks> {
+    on_group::<C>(Portable, key_cache_entries)
 }
 
 impl<C: Curve, G: Group<C>> Chunks for OnGroup<C, G> {

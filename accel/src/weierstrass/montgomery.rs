@@ -36,7 +36,7 @@ const fn negated_limbs(a: &Limbs) -> Limbs {
 }
 
 /// a · 2^times modulo the prime.
-const fn doubled(mut a: Limbs, times: u32, prime: &Limbs) -> Limbs {
+pub(crate) const fn doubled(mut a: Limbs, times: u32, prime: &Limbs) -> Limbs {
     let mut step = 0;
     while step < times {
         let (sum, carry) = add(&a, &a);

@@ -5,7 +5,7 @@ use super::claim::{Claim, Key};
 use super::curve::Curve;
 use super::digits::{BASE_WIDTH, KEY_WIDTH, PARTS, base_digits, key_digits};
 use super::point::{Affine, Jacobian};
-use super::table::{BaseTable, KEY_PART_BITS, KeyTable, Line};
+use super::table::{KEY_PART_BITS, KeyTable, Line};
 
 /// Arithmetic on any CPU.
 pub(super) struct Portable;
@@ -31,11 +31,12 @@ pub(super) fn decode_key<C: Curve>(encoding: &[u8; 33]) -> Option<Key> {
 
 /// Whether the claim is true.
 pub(super) fn holds<C: Curve>(claim: &Claim<'_>) -> bool {
-    let base = C::base_table();
-    sum::<C>(claim, base).has_x([Some(claim.x), claim.x_above].into_iter().flatten())
+    sum::<C>(claim).has_x([Some(claim.x), claim.x_above].into_iter().flatten())
 }
 
-fn sum<C: Curve>(claim: &Claim<'_>, base: &BaseTable) -> Jacobian<C> {
+/// The sum that the claim speaks of.
+pub(super) fn sum<C: Curve>(claim: &Claim<'_>) -> Jacobian<C> {
+    let base = C::base_table();
     let (of_key, of_base) = (key_digits::<C>(&claim.of_key), base_digits(&claim.base));
     let mut sum = Jacobian::INFINITY;
     for bit in (0..KEY_PART_BITS).rev() {
