@@ -4,6 +4,9 @@
 
 mod cases;
 mod faults;
+mod gpu;
+mod gpu_processes;
+mod gpu_weierstrass;
 mod properties;
 mod scripted_device;
 mod service;

@@ -38,5 +38,6 @@ pub(crate) fn check(alg: AlgId, names: &[String], items: &[Item]) -> Vec<bool> {
     let mut engine = CpuEngine::new(1, 1024).unwrap();
     let verdicts = engine.verify(&Batch::new(items.to_vec(), Path::Together)).unwrap();
     assert_eq!(verdicts.iter().collect::<Vec<_>>(), expected);
+    assert_eq!(crate::gpu_weierstrass::verdicts(items), expected, "{alg} on the GPU");
     expected
 }

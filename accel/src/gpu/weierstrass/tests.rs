@@ -285,6 +285,7 @@ fn whatever_an_attacker_chooses_has_the_reference_verdict() {
         let mut source = Source(7);
         let mut claims = meetings(&group, &mut source);
         claims.extend(ends(&group, &mut source));
+        let whole = claims.len();
         claims.extend(spoilt(&group, &claims));
         let items: Vec<Item> = claims.iter().map(|claim| claim.item(group.alg)).collect();
         let verdicts = engine.verify(&Batch::new(items.clone(), Path::Singly)).unwrap();
@@ -293,7 +294,7 @@ fn whatever_an_attacker_chooses_has_the_reference_verdict() {
             assert_eq!(verdict, item.verify_alone(), "{} {}", group.alg, claim.name);
             valid += usize::from(verdict);
         }
-        // Most claims that were not spoilt hold: a test of refusals alone would prove little.
-        assert!(valid > 300, "{}: {valid} of {}", group.alg, claims.len());
+        // A test of refusals alone would prove little.
+        assert!(2 * valid > whole, "{}: {valid} of {whole}", group.alg);
     }
 }
