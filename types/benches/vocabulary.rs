@@ -6,7 +6,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use types::{
     Address, AlgId, AuthorityIndex, BlockBody, BlockHeader, BlockRef, ChainId, Digest, Epoch, HeaderVote, Height,
-    Payload, PayloadDescriptor, Round, SecretKey, Signature, TimestampMs, Transaction, TransactionBody, merkle,
+    Payload, PayloadDescriptor, Round, SecretKey, Signature, SigningMessage, TimestampMs, Transaction, TransactionBody,
+    merkle,
 };
 
 fn chain() -> ChainId {
@@ -90,5 +91,20 @@ fn verify(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, parse, hash, verify);
+/// The reference verdict, a signature, and a key of a seed, under each algorithm.
+fn algorithms(criterion: &mut Criterion) {
+    for alg in AlgId::signing() {
+        let key = SecretKey::from_seed(alg, [5; 32]).expect("an algorithm that signs");
+        let (public, message) = (key.public_key(), SigningMessage::transaction(&Digest::sha256(b"bench")));
+        let signature = key.sign(&message);
+        let mut group = criterion.benchmark_group(alg.name());
+        group.throughput(Throughput::Elements(1));
+        group.bench_function("verify", |bencher| bencher.iter(|| public.verify(black_box(&message), &signature)));
+        group.bench_function("sign", |bencher| bencher.iter(|| key.sign(black_box(&message))));
+        group.bench_function("key of a seed", |bencher| bencher.iter(|| SecretKey::from_seed(alg, black_box([6; 32]))));
+        group.finish();
+    }
+}
+
+criterion_group!(benches, parse, hash, verify, algorithms);
 criterion_main!(benches);

@@ -2,7 +2,10 @@
 //! byte. The fuzz targets call these, and so does the replay of the corpora in `types/tests`.
 
 use bytes::Bytes;
-use types::{BlockHeader, Certificate, ChainId, CommitRecord, Decode, Digest, Encode, Genesis, Payload, Transaction};
+use types::{
+    AlgId, BlockHeader, Certificate, ChainId, CommitRecord, Decode, Digest, Encode, Genesis, Payload, PublicKey,
+    Reader, Signature, Transaction,
+};
 
 /// The ledger that every input is read for; its encoding starts the transactions of the corpus.
 pub fn chain() -> ChainId {
@@ -64,5 +67,30 @@ pub fn genesis(data: &[u8]) {
     if let Ok(genesis) = Genesis::from_toml(text) {
         let again = Genesis::from_toml(&genesis.to_toml()).expect("what was read can be written and read again");
         assert_eq!(again.chain_id(), genesis.chain_id());
+    }
+}
+
+/// A key, a signature, and the rest as message: there is a verdict, over the prehash the same one. The bytes of the key
+/// are also read as other programs write points; one that is accepted is kept in the one form of the ledger.
+pub fn signature(data: &[u8]) {
+    let mut reader = Reader::new(data);
+    let (Ok(key), Ok(signature)) = (PublicKey::decode(&mut reader), Signature::decode(&mut reader)) else { return };
+    let message = &data[reader.position()..];
+    let verdict = key.verify_bytes(message, &signature);
+    if let Some(prehash) = key.prehash(message) {
+        assert_eq!(key.verify_prehashed(&prehash, &signature), verdict);
+    }
+    for alg in AlgId::signing() {
+        let same = PublicKey::from_point_bytes(alg, key.as_bytes());
+        assert!(same.is_err() || same == PublicKey::from_parts(alg, key.as_bytes()), "compressed already");
+        for length in [64, 65] {
+            let Some(bytes) = data.get(1..1 + length) else { continue };
+            if let Ok(key) = PublicKey::from_point_bytes(alg, bytes) {
+                assert_eq!(PublicKey::from_point_bytes(alg, key.as_bytes()), Ok(key));
+            }
+        }
+    }
+    if key.alg() != AlgId::Ed25519 && PublicKey::from_point_bytes(key.alg(), key.as_bytes()).is_err() {
+        assert!(verdict.is_err(), "valid under a key that is no point");
     }
 }

@@ -30,6 +30,11 @@ fn transactions() {
 }
 
 #[test]
+fn signatures() {
+    replay("signature", checks::signature);
+}
+
+#[test]
 fn block_headers() {
     replay("block_header", checks::block_header);
 }
@@ -59,8 +64,9 @@ fn genesis() {
 #[ignore = "writes into the source tree"]
 fn write_the_seeds() {
     type Sample = fn(&mut Random) -> Vec<u8>;
-    let samples: [(&str, Sample); 6] = [
+    let samples: [(&str, Sample); 7] = [
         ("transaction", |random| random.transaction(&checks::chain()).raw().to_vec()),
+        ("signature", Random::signed_message),
         ("block_header", |random| random.block_header(checks::chain()).raw().to_vec()),
         ("payload", |random| random.payload().raw().to_vec()),
         ("commit_record", |random| random.commit_record().to_bytes()),

@@ -79,6 +79,15 @@ impl Random {
         Signature::from_parts(alg, &self.bytes(alg.signature_len())).unwrap()
     }
 
+    /// A key of any supported algorithm, its signature over a message, and the message.
+    pub fn signed_message(&mut self) -> Vec<u8> {
+        let all: Vec<_> = AlgId::signing().collect();
+        let key = SecretKey::from_seed(all[self.below(all.len())], self.array()).unwrap();
+        let length = self.below(60);
+        let message = self.bytes(length);
+        [key.public_key().to_bytes(), key.sign_bytes(&message).to_bytes(), message].concat()
+    }
+
     pub fn address(&mut self) -> Address {
         Address::from_bytes(self.array())
     }
