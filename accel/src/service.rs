@@ -29,7 +29,6 @@ use crate::device::{Device, DeviceError, DeviceState};
 use crate::engine::{DeviceFault, Engine};
 use crate::item::Item;
 use crate::stats::VerifyStats;
-use crate::trust::Trust;
 use crate::verdicts::Verdicts;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -135,14 +134,13 @@ impl Verifier {
             state.device.state = DeviceState::Opening;
             state.stats.device.state = DeviceState::Opening;
         }
-        let trust = open.is_some().then(|| Trust::new(config.device.trust)).transpose()?;
         let shared = Arc::new(Shared::new(state));
         let worker = CpuWorker { shared: Arc::clone(&shared), engine };
         let cpu = std::thread::Builder::new().name("accel.verify".into()).spawn(move || worker.run())?;
         // From here on a failure drops the verifier, which ends the first worker.
         let mut verifier = Self { shared: Arc::clone(&shared), cpu: Some(cpu), device: None };
-        if let Some((open, trust)) = open.zip(trust) {
-            let worker = DeviceWorker { shared, config: config.device, cpu_threads: config.threads, trust };
+        if let Some(open) = open {
+            let worker = DeviceWorker { shared, config: config.device, cpu_threads: config.threads };
             let device = std::thread::Builder::new().name("accel.device".into()).spawn(move || worker.run(open));
             if device.is_err() {
                 verifier.shared.lock().device.ended = true;

@@ -192,3 +192,65 @@ fn the_pace_follows_what_is_measured() {
     let at = crank.next_close_in().expect("one waits");
     assert!(at > 19 * MS && at < 21 * MS, "30 ms less 512 items at about 19.5 µs, not {at:?}");
 }
+
+/// A job that a device may have.
+fn push_for_device(crank: &mut Crank, job: u32, origin: Origin, items: usize, due: Duration) {
+    let (load, deadline) = (Load::single(types::AlgId::Ed25519, items), crank.now + due);
+    let waiting =
+        Waiting { origin, priority: Priority::Block, deadline, items, load, device: true, suspect: false, job };
+    assert!(crank.queue.push(crank.now, waiting).is_ok());
+}
+
+fn jobs(closed: Option<Closed<u32>>) -> Option<Vec<u32>> {
+    closed.map(|closed| closed.jobs.iter().map(|waiting| waiting.job).collect())
+}
+
+#[test]
+fn a_device_takes_the_next_lane_and_of_the_others_what_fits() {
+    let mut crank = Crank::new(100, MS, 100_000);
+    push_for_device(&mut crank, 0, A, 60, 9 * MS);
+    push_for_device(&mut crank, 1, B, 30, 5 * MS);
+    push_for_device(&mut crank, 2, Origin::Client(1), 30, 7 * MS);
+    assert!(crank.push(3, B, Priority::Block, 1, MS), "not for it");
+    let now = crank.now;
+    assert_eq!(jobs(crank.queue.close_for_device(now, 200, 100, |_| true)), None, "all linger");
+    assert_eq!(jobs(crank.queue.close_for_device(now, 120, 100, |_| true)), Some(vec![1, 2]), "full; 60 do not fit");
+    assert_eq!(crank.queue.for_device().items(), 60);
+    crank.now += MS;
+    let now = crank.now;
+    assert_eq!(jobs(crank.queue.close_for_device(now, 200, 10, |lot| !lot.device)), None);
+    assert_eq!(jobs(crank.queue.close_for_device(now, 200, 10, |_| true)), Some(vec![0]), "larger, and whole");
+    assert_eq!(crank.close(), Some(vec![3]));
+    assert_eq!((crank.queue.items(), crank.queue.for_device().items()), (0, 0));
+}
+
+#[test]
+fn what_a_device_lost_goes_first_in_its_order_beyond_all_bounds_and_not_to_the_device() {
+    let mut crank = Crank::new(100, 5 * MS, 100);
+    push_for_device(&mut crank, 0, A, 25, 50 * MS);
+    push_for_device(&mut crank, 1, A, 25, 50 * MS);
+    let lost = crank.queue.close_for_device(crank.now, 1, 100, |_| true).expect("full");
+    for job in 2..4 {
+        push_for_device(&mut crank, job, A, 25, 50 * MS);
+        push_for_device(&mut crank, job + 10, B, 25, 50 * MS);
+    }
+    crank.queue.give_back(crank.now, lost.jobs);
+    assert_eq!(crank.queue.items(), 150);
+    assert_eq!(crank.close(), Some(vec![0, 1]), "without lingering");
+    assert_eq!(crank.queue.for_device().items(), 100);
+    assert_eq!(jobs(crank.queue.close_for_device(crank.now, 1, 1000, |_| true)).map(|jobs| jobs.len()), Some(4));
+}
+
+#[test]
+fn lanes_that_are_not_mine_are_left_and_do_not_count_as_passed_over() {
+    let mut crank = Crank::new(100, MS, 100_000);
+    push_for_device(&mut crank, 0, A, 1, MS);
+    assert!(crank.push(1, B, Priority::Block, 1, 9 * MS));
+    crank.now += MS;
+    for _ in 0..2 * PASSES_MAX {
+        assert!(crank.push(1, B, Priority::Block, 1, 9 * MS));
+        crank.now += MS;
+        assert!(jobs(crank.queue.close_where(crank.now, |lot| !lot.device)).is_some_and(|jobs| !jobs.contains(&0)));
+    }
+    assert_eq!(jobs(crank.queue.close_for_device(crank.now, 100, 100, |_| true)), Some(vec![0]));
+}

@@ -23,19 +23,18 @@ pub(super) struct DeviceWorker {
     pub(super) shared: Arc<Shared>,
     pub(super) config: DeviceConfig,
     pub(super) cpu_threads: usize,
-    pub(super) trust: Trust,
 }
 
 impl DeviceWorker {
-    pub(super) fn run(mut self, open: Open) {
+    pub(super) fn run(self, open: Open) {
         // Also where this thread panics: nobody then waits for it.
         let _end = End(Arc::clone(&self.shared));
-        let Some(mut device) = self.open(open) else { return };
+        let Some((mut device, mut trust)) = self.open(open) else { return };
         let mut quarantine = Quarantine::new(&self.config);
         let mut measured = false;
-        while let Err(mut fault) = self.work(&mut device, &mut quarantine, &mut measured) {
+        while let Err(mut fault) = self.work(&mut device, &mut trust, &mut quarantine, &mut measured) {
             loop {
-                self.fail(&device, fault);
+                self.fail(&device, &trust, fault);
                 if self.pause(quarantine.pause(fault)) {
                     return;
                 }
@@ -48,16 +47,18 @@ impl DeviceWorker {
         }
     }
 
-    fn open(&self, open: Open) -> Option<Guarded> {
+    fn open(&self, open: Open) -> Option<(Guarded, Trust)> {
         let opened =
             catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| Err(DeviceError::new(DeviceFault::Panicked)));
-        match opened.and_then(|device| Guarded::new(device).map_err(DeviceError::new)) {
-            Ok(device) => {
+        let guarded = opened.and_then(|device| Guarded::new(device).map_err(DeviceError::new));
+        let trusted = guarded.and_then(|device| Ok((device, Trust::new(self.config.trust).map_err(DeviceError::new)?)));
+        match trusted {
+            Ok((device, trust)) => {
                 self.shared.lock().stats.device.engine.name = device.name().to_owned();
-                Some(device)
+                Some((device, trust))
             }
             Err(reason) => {
-                tracing::warn!(%reason, "no device for signatures, the CPU verifies them all");
+                tracing::info!(%reason, "no device for signatures, the CPU verifies them all");
                 None
             }
         }
@@ -65,18 +66,19 @@ impl DeviceWorker {
 
     /// Tests, measures and serves. `Ok` when the service stops.
     fn work(
-        &mut self,
+        &self,
         device: &mut Guarded,
+        trust: &mut Trust,
         quarantine: &mut Quarantine,
         measured: &mut bool,
     ) -> Result<(), DeviceFault> {
         self.enter(DeviceState::SelfTesting);
-        device.restrict(|alg| self.trust.known().has(alg));
+        device.restrict(|alg| trust.known().has(alg));
         let patience = Duration::from_millis(self.config.self_test_timeout_ms.into());
-        self.trust.self_test(device, patience)?;
+        trust.self_test(device, patience)?;
         if self.config.placement == super::Placement::Measured {
             let threads = (!*measured).then_some(self.cpu_threads);
-            calibrate(&self.shared, device, &mut self.trust, threads, patience)?;
+            calibrate(&self.shared, device, trust, threads, patience)?;
             *measured = true;
         }
         let mut state = self.shared.lock();
@@ -85,11 +87,11 @@ impl DeviceWorker {
         }
         state.device.supported = device.supported().to_vec();
         state.device.condemned = None;
-        state.stats.device.trust = self.trust.counts();
+        state.stats.device.trust = trust.counts();
         drop(state);
         tracing::info!(device = device.name(), algorithms = ?device.supported(), "the device passed its self-test and serves");
         self.enter(DeviceState::Serving);
-        Serving::new(&self.shared, &self.config, device, &mut self.trust, quarantine).run()
+        Serving::new(&self.shared, &self.config, device, trust, quarantine).run()
     }
 
     fn enter(&self, device: DeviceState) {
@@ -101,11 +103,11 @@ impl DeviceWorker {
         self.shared.cpu.notify_one();
     }
 
-    fn fail(&self, device: &Guarded, fault: DeviceFault) {
+    fn fail(&self, device: &Guarded, trust: &Trust, fault: DeviceFault) {
         tracing::error!(device = device.name(), %fault, "the device is quarantined, the CPU takes over");
         let mut state = self.shared.lock();
         state.stats.count_fault(fault);
-        state.stats.device.trust = self.trust.counts();
+        state.stats.device.trust = trust.counts();
         if let DeviceFault::OutOfMemory { items } = fault {
             state.device.items_max = state.device.items_max.min((items / 2).max(ITEMS_MAX_MIN));
         }

@@ -13,7 +13,7 @@ use types::{AlgId, SecretKey};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The test's own items: bytes that begin with [`OWN`]; those at `bad` are signed over something else.
-fn own(alg: AlgId, count: u32, bad: &[u32]) -> Vec<Item> {
+pub fn own(alg: AlgId, count: u32, bad: &[u32]) -> Vec<Item> {
     let secret = SecretKey::from_seed(alg, [6; 32]).unwrap();
     let text = |number: u32| [OWN, &number.to_le_bytes()].concat();
     (0..count)

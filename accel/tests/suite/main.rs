@@ -6,6 +6,7 @@ mod cases;
 mod faults;
 mod gpu;
 mod gpu_processes;
+mod gpu_service;
 mod gpu_weierstrass;
 mod properties;
 mod scripted_device;
