@@ -59,6 +59,18 @@ pub struct SignerSection {
     pub socket: PathBuf,
 }
 
+/// Whether signatures are verified on a GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GpuUse {
+    /// Never; no driver is even asked.
+    Forbid,
+    /// Where there is a usable one and as far as it is faster, with the CPU beside it and in its place when it fails.
+    Prefer,
+    /// As `prefer`, but the node does not start where none is usable.
+    Require,
+}
+
 /// Signature verification.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -73,11 +85,38 @@ pub struct VerifySection {
     pub queue_items_max: u32,
     /// Decoded public keys that are kept, about 200 bytes each. Default 65,536, range 0 to 16,777,216.
     pub key_cache_entries: u32,
+    /// `forbid`, `prefer` or `require`. Default `prefer`.
+    pub gpu: GpuUse,
+    /// Part of the name of the adapter to use, as `stele hw` lists it; a software driver too. Default: the best that is no
+    /// software driver.
+    pub gpu_adapter: Option<String>,
+    /// Whether a software driver (Mesa's lavapipe) counts as usable. It is slower than the CPU. Default false.
+    pub allow_software: bool,
+    /// Signatures in a batch for the GPU at most. Default 65,536, range 1,024 to 1,048,576.
+    pub gpu_batch_items_max: u32,
+    /// One signature in so many that the GPU accepts is verified again on the CPU before its verdict counts; 1 is all of
+    /// them. Default 1,024, range 1 to 1,048,576.
+    pub sample_one_in: u32,
+    /// Whether every signature that the GPU accepts is verified again while the CPU idles; a mismatch raises an alarm and
+    /// quarantines the GPU, but the verdict has left by then. Default false.
+    pub audit: bool,
 }
 
 impl Default for VerifySection {
     fn default() -> Self {
-        Self { threads: 1, batch_items_max: 1024, linger_us: 1_000, queue_items_max: 65_536, key_cache_entries: 65_536 }
+        Self {
+            threads: 1,
+            batch_items_max: 1024,
+            linger_us: 1_000,
+            queue_items_max: 65_536,
+            key_cache_entries: 65_536,
+            gpu: GpuUse::Prefer,
+            gpu_adapter: None,
+            allow_software: false,
+            gpu_batch_items_max: 65_536,
+            sample_one_in: 1_024,
+            audit: false,
+        }
     }
 }
 
@@ -314,6 +353,8 @@ impl Config {
         range("verify.linger_us", self.verify.linger_us.into(), 0, 100_000)?;
         range("verify.queue_items_max", self.verify.queue_items_max.into(), 1 << 10, 1 << 24)?;
         range("verify.key_cache_entries", self.verify.key_cache_entries.into(), 0, 1 << 24)?;
+        range("verify.gpu_batch_items_max", self.verify.gpu_batch_items_max.into(), 1 << 10, 1 << 20)?;
+        range("verify.sample_one_in", self.verify.sample_one_in.into(), 1, 1 << 20)?;
         range("pacing.round_delay_ms_min", self.pacing.round_delay_ms_min.into(), 0, 1_000)?;
         range("pacing.idle_delay_ms", self.pacing.idle_delay_ms.into(), 10, 500)?;
         range("pacing.leader_timeout_ms_min", self.pacing.leader_timeout_ms_min.into(), 10, 10_000)?;

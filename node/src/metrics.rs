@@ -7,6 +7,7 @@
 mod process;
 mod scrape;
 mod signer;
+mod verification;
 
 pub use process::Usage;
 pub use signer::{Reading, SignerFigures};
@@ -125,32 +126,6 @@ impl Figures {
         out.gauge("stele_pool_waiting_transactions", "How many transactions wait for a block?", pool)
     }
 
-    fn verification(&self, out: &mut Scrape<'_>) -> fmt::Result {
-        let stats = &self.verify;
-        let verdicts = [("valid", stats.items.saturating_sub(stats.invalid)), ("invalid", stats.invalid)];
-        let verdicts = verdicts.map(|(verdict, count)| (label("verdict", verdict), count));
-        out.counters("stele_verify_signatures", "What were the verdicts on signatures?", verdicts)?;
-        let batches =
-            stats.batch_sizes.iter().enumerate().map(|(class, count)| (label("items_from", 1u64 << class), *count));
-        out.counters("stele_verify_batches", "How large were the batches?", batches)?;
-        let engine = [(label("engine", &stats.engine), 1)];
-        out.gauges("stele_verify_engine_flag", "Which engine verified the last batch?", engine)?;
-        out.gauge("stele_verify_queued_signatures", "How many signatures wait?", stats.queued as u64)?;
-        out.counter("stele_verify_busy_jobs", "How many jobs found no room?", stats.busy)?;
-        let suspects = stats.suspect_items;
-        out.counter(
-            "stele_verify_suspect_signatures",
-            "How many were checked one by one, for their origin?",
-            suspects,
-        )?;
-        out.counter("stele_verify_device_faults", "How often did a device fail?", stats.device_faults)?;
-        let keys = [("hit", stats.key_cache_hits), ("miss", stats.key_cache_misses)];
-        let keys = keys.map(|(cache, count)| (label("cache", cache), count));
-        out.counters("stele_verify_key_lookups", "How often was a decoded key at hand?", keys)?;
-        let run = [(Labels::new(), stats.run_ns as f64 / 1e9)];
-        out.seconds("stele_verify_run_seconds", "How long did engines run?", run)
-    }
-
     fn log(&self, out: &mut Scrape<'_>) -> fmt::Result {
         let stats = &self.log;
         out.counter("stele_log_written_bytes", "How much was written, padding included?", stats.bytes)?;
@@ -266,7 +241,7 @@ impl Collector for Figures {
         self.ledger(&mut out)?;
         self.consensus(&mut out)?;
         self.ingress(&mut out)?;
-        self.verification(&mut out)?;
+        verification::write(&self.verify, &mut out)?;
         self.log(&mut out)?;
         self.signer(&mut out)?;
         self.transport(&mut out)?;

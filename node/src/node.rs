@@ -18,7 +18,7 @@ use crate::rpc;
 use crate::status::{State, Status};
 use crate::tables::Tables;
 use crate::topology::{CLIENT_EVENTS, EXECUTION_EVENTS, HEIGHT_NOTICES, MESH_EVENTS, REPLICA_EVENTS};
-use accel::{Verifier, VerifierConfig};
+use accel::Verifier;
 use crossbeam_channel::{Sender, bounded, unbounded};
 use hsm::SignerClient;
 use ledger::LedgerOptions;
@@ -38,6 +38,7 @@ use transport::{
 use types::Height;
 
 mod error;
+mod verification;
 pub use error::NodeError;
 
 /// What the RPC and the metrics read.
@@ -84,14 +85,7 @@ pub fn run(plan: Plan, network: &tokio::runtime::Runtime, ready: impl FnOnce(Sto
     // A handshake never waits behind a round statement: it has a connection of its own.
     let identity = SignerIdentity::new(signer.another().map_err(NodeError::Signer)?, &plan)?;
 
-    let verifier = Arc::new(Verifier::start(VerifierConfig {
-        threads: config.verify.threads.into(),
-        batch_items_max: config.verify.batch_items_max as usize,
-        linger_us: config.verify.linger_us,
-        queue_items_max: config.verify.queue_items_max as usize,
-        key_cache_entries: config.verify.key_cache_entries as usize,
-        ..VerifierConfig::default()
-    })?);
+    let verifier = Arc::new(verification::start(&plan)?);
     let found = recovery::recover(&plan, started)?;
     let Recovery {
         log, tables, ledger, applied, core, effects, blocks, segments, replayed, unsigned, voted, tip, ..

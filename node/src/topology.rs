@@ -18,7 +18,9 @@
 //! | 1 | `signer-desk` | the one connection to the signer process for round statements |
 //! | 1 | `flush` | flushing the state database |
 //! | n | `net-*` | QUIC, RPC, metrics (tokio); `transport.threads` |
-//! | n | `accel-*` | signature verification; `verify.threads` |
+//! | 1 | `accel.verify` | closing batches, and verifying those of the CPU |
+//! | n | `accel.cpu.*` | verifying on the CPU, where `verify.threads` is more than one |
+//! | 1 | `accel.device` | the GPU: opening and testing it, its batches, checking what it says; where `verify.gpu` allows one |
 //! | 1 | `log-*` | the log's writer and its maker of spare segments |
 
 /// Peers' frames, from the network to `intake`: the events of each of two lanes, headers and the rest. Full: the reader of

@@ -107,6 +107,30 @@ pub struct VerifyStatus {
     pub batches: u64,
     /// Signatures that were wrong.
     pub invalid: u64,
+    /// Who did how much of it: the CPU first, then the device where there is one.
+    #[serde(default)]
+    pub engines: Vec<EngineStatus>,
+    /// How the device is: `absent`, `opening`, `self_testing`, `serving` or `quarantined`.
+    #[serde(default)]
+    pub device: String,
+    /// How often the device failed; the CPU then did its work.
+    #[serde(default)]
+    pub device_faults: u64,
+}
+
+/// What one engine did of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineStatus {
+    /// Name of the engine.
+    pub engine: String,
+    /// Signatures checked.
+    pub items: u64,
+    /// In how many batches.
+    pub batches: u64,
+    /// Signatures that were wrong.
+    pub invalid: u64,
+    /// Milliseconds from the start of each batch to its verdicts, summed.
+    pub run_ms: u64,
 }
 
 /// The signer, seen from the node.

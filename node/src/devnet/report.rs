@@ -4,7 +4,7 @@ use super::load::{Cpu, Measured};
 use super::measure::{Counts, Latency};
 use super::network::Network;
 use super::{DevnetArgs, Rate, WARM_UP, usage};
-use client::rpc::{CertifiedMs, LogStatus, NodeStatus, SignerStatus, Stages, VerifyStatus};
+use client::rpc::{CertifiedMs, EngineStatus, LogStatus, NodeStatus, SignerStatus, Stages, VerifyStatus};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -170,6 +170,9 @@ impl Report {
                 items: sum(|status| status.verify.items),
                 batches: sum(|status| status.verify.batches),
                 invalid: sum(|status| status.verify.invalid),
+                engines: engines(&all),
+                device: text(|status| &status.verify.device),
+                device_faults: sum(|status| status.verify.device_faults),
             },
             signer_stats: SignerStatus {
                 module: text(|status| &status.signer.module),
@@ -245,6 +248,9 @@ impl Report {
             "  verification    {}: {} signatures in {} batches",
             self.verify.engine, self.verify.items, self.verify.batches
         );
+        for engine in self.verify.engines.iter().filter(|_| self.verify.engines.len() > 1) {
+            println!("    {:<14}{} signatures in {} batches", engine.engine, engine.items, engine.batches);
+        }
         println!(
             "  signing         {}: {} signatures, p50 {} µs, p99 {} µs",
             self.signer_stats.module, self.signer_stats.signatures, self.signer_stats.p50_us, self.signer_stats.p99_us
@@ -283,6 +289,23 @@ async fn compare_headers(network: &Network, nodes: &[Option<NodeStatus>]) -> (Op
     }
     let agree = digests.first().is_some_and(|first| first.is_some() && digests.iter().all(|digest| digest == first));
     (Some(common), agree)
+}
+
+/// What each engine did on all nodes.
+fn engines(all: &[&NodeStatus]) -> Vec<EngineStatus> {
+    let mut sums: Vec<EngineStatus> = Vec::new();
+    for found in all.iter().flat_map(|status| &status.verify.engines) {
+        match sums.iter_mut().find(|sum| sum.engine == found.engine) {
+            Some(sum) => {
+                sum.items += found.items;
+                sum.batches += found.batches;
+                sum.invalid += found.invalid;
+                sum.run_ms += found.run_ms;
+            }
+            None => sums.push(found.clone()),
+        }
+    }
+    sums
 }
 
 fn round(value: f64) -> f64 {

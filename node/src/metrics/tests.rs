@@ -1,8 +1,28 @@
 //! Scenarios of a scrape.
 
 use super::*;
+use accel::{CostFigures, DeviceState, EngineStats};
 use std::collections::BTreeSet;
-use types::{AuthorityIndex, Reject};
+use types::{AlgId, AuthorityIndex, Reject};
+
+fn verify() -> VerifyStats {
+    let mut verify = VerifyStats { engine: "gpu".into(), items: 10, invalid: 4, ..VerifyStats::default() };
+    verify.cpu = EngineStats { name: "cpu".into(), items: 3, invalid: 1, ..EngineStats::default() };
+    verify.device.engine = EngineStats { name: "gpu".into(), items: 7, invalid: 3, ..EngineStats::default() };
+    verify.device.state = DeviceState::Serving;
+    verify.device.faults[3] = 2;
+    verify.device.trust.samples = 9;
+    verify.device.audit_wrong = 1;
+    verify.costs.push(CostFigures {
+        alg: AlgId::Sm2Sm3,
+        cpu_fixed_ns: 1_000,
+        cpu_item_ps: 60_000_000,
+        device_fixed_ns: 1_000_000,
+        device_item_ps: 100_000,
+        break_even_items: Some(17),
+    });
+    verify
+}
 
 fn figures() -> Figures {
     let status = Status::new();
@@ -12,7 +32,7 @@ fn figures() -> Figures {
     status.misbehaviour(AuthorityIndex(2), "equivocation");
     Figures {
         status: Arc::new(status),
-        verify: VerifyStats { engine: "test".into(), items: 10, invalid: 4, ..VerifyStats::default() },
+        verify: verify(),
         log: LogStats { backend: "simulated", sync_p99_us: 1500, ..LogStats::default() },
         signer: Reading::default(),
         mesh: TransportStats { handshakes_accepted: 3, ..TransportStats::default() },
@@ -49,6 +69,15 @@ fn outcomes_are_one_counter_with_a_label() {
         "stele_consensus_misbehaviour_events_total{peer=\"2\",what=\"equivocation\"} 1",
         "stele_verify_signatures_total{verdict=\"valid\"} 6",
         "stele_verify_signatures_total{verdict=\"invalid\"} 4",
+        "stele_verify_engine_signatures_total{engine=\"gpu\",verdict=\"valid\"} 4",
+        "stele_verify_engine_signatures_total{engine=\"cpu\",verdict=\"invalid\"} 1",
+        "stele_verify_device_flag{state=\"serving\"} 1",
+        "stele_verify_device_flag{state=\"quarantined\"} 0",
+        "stele_verify_device_fault_events_total{kind=\"wrong_answer\"} 2",
+        "stele_verify_device_checks_total{check=\"sample\"} 9",
+        "stele_verify_device_wrong_checks_total{check=\"audit\"} 1",
+        "stele_verify_item_cost_seconds{alg=\"sm2-sm3\",side=\"cpu\"} 0.00006",
+        "stele_verify_break_even_signatures{alg=\"sm2-sm3\"} 17",
         "stele_transport_handshakes_total{endpoint=\"peers\",outcome=\"accepted\"} 3",
         "stele_transport_handshakes_total{endpoint=\"clients\",outcome=\"accepted\"} 0",
         "stele_transport_client_sessions 5",

@@ -31,6 +31,28 @@ pub enum NodeError {
     /// Verification could not be started.
     #[error(transparent)]
     Verifier(#[from] accel::StartError),
+    /// A GPU is required, and none can be used.
+    #[error("`gpu = \"require\"` in node.toml, but no GPU can be used: {reason}")]
+    #[diagnostic(help(
+        "`stele hw` lists the adapters and what they lack; install the vendor's Vulkan driver and the Vulkan loader \
+         (libvulkan1), or start with `gpu = \"prefer\"`: the CPU then verifies where there is no GPU"
+    ))]
+    NoGpu {
+        /// Why.
+        reason: accel::gpu::OpenError,
+    },
+    /// A GPU is required, and the one there is failed its test.
+    #[error("`gpu = \"require\"` in node.toml, but {adapter} failed its self-test: {faults}")]
+    #[diagnostic(help(
+        "its driver computes wrongly, or it is lost: update the driver, look at `stele hw`, or start with \
+         `gpu = \"prefer\"`: the CPU then verifies until the GPU passes"
+    ))]
+    GpuFailed {
+        /// Which.
+        adapter: String,
+        /// What was found, by kind.
+        faults: String,
+    },
     /// Log or state could not be read.
     #[error(transparent)]
     #[diagnostic(transparent)]

@@ -2,7 +2,7 @@
 
 use crate::rpc::state::State;
 use crate::status;
-use client::rpc::{CertifiedMs, LogStatus, NodeState, NodeStatus, SignerStatus, VerifyStatus};
+use client::rpc::{CertifiedMs, EngineStatus, LogStatus, NodeState, NodeStatus, SignerStatus, VerifyStatus};
 use types::{Digest, Height};
 
 pub(super) async fn of(state: &State) -> NodeStatus {
@@ -36,6 +36,9 @@ pub(super) async fn of(state: &State) -> NodeStatus {
             items: verify.items,
             batches: verify.batches,
             invalid: verify.invalid,
+            engines: [&verify.cpu, &verify.device.engine].into_iter().filter_map(engine).collect(),
+            device: verify.device.state.label().to_owned(),
+            device_faults: verify.device_faults,
         },
         signer: SignerStatus {
             module: signer.stats.module,
@@ -68,4 +71,10 @@ pub(super) fn node_state(state: &status::State) -> (NodeState, Option<String>) {
         status::State::Halted(reason) => (NodeState::Halted, Some(reason.clone())),
         status::State::Stopping => (NodeState::Stopping, None),
     }
+}
+
+/// What an engine did; nothing where there is none.
+fn engine(stats: &accel::EngineStats) -> Option<EngineStatus> {
+    let accel::EngineStats { name, items, batches, invalid, run_ns } = stats.clone();
+    (!name.is_empty()).then_some(EngineStatus { engine: name, items, batches, invalid, run_ms: run_ns / 1_000_000 })
 }

@@ -1,0 +1,72 @@
+//! Starts signature verification as `node.toml` says: on the CPU, and on a GPU where one is allowed and usable.
+
+use super::NodeError;
+use crate::config::{GpuUse, Plan, VerifySection};
+use accel::gpu::{GpuEngine, Options};
+use accel::{Device, DeviceConfig, DeviceError, DeviceState, FAULT_KINDS, TrustConfig, Verifier, VerifierConfig};
+use std::time::Duration;
+
+/// Directory, within the data directory, of what the GPU's driver has compiled.
+const CACHE: &str = "gpu-cache";
+/// How long a required GPU may take for its self-test and its measurement, once it is open.
+const SELF_TEST: Duration = Duration::from_secs(180);
+
+/// See the module.
+pub(super) fn start(plan: &Plan) -> Result<Verifier, NodeError> {
+    let section = &plan.config.verify;
+    let config = config(section);
+    let options = options(plan);
+    match section.gpu {
+        GpuUse::Forbid => Ok(Verifier::start(config)?),
+        GpuUse::Prefer => Ok(Verifier::start_with_device(config, move || match GpuEngine::open(&options) {
+            Ok(engine) => Ok(Box::new(engine) as Box<dyn Device>),
+            Err(reason) => Err(DeviceError::new(reason)),
+        })?),
+        GpuUse::Require => {
+            let engine = GpuEngine::open(&options).map_err(|reason| NodeError::NoGpu { reason })?;
+            let verifier = Verifier::start_with_device(config, move || Ok(Box::new(engine) as Box<dyn Device>))?;
+            match verifier.await_device(SELF_TEST) {
+                DeviceState::Serving => Ok(verifier),
+                _ => Err(failed(&verifier)),
+            }
+        }
+    }
+}
+
+fn failed(verifier: &Verifier) -> NodeError {
+    let device = verifier.stats().device;
+    let faults = FAULT_KINDS.iter().zip(device.faults).filter(|(_, count)| *count > 0).map(|(kind, _)| *kind);
+    let faults: Vec<&str> = faults.collect();
+    let faults = if faults.is_empty() { "it takes too long".to_owned() } else { faults.join(", ") };
+    NodeError::GpuFailed { adapter: device.engine.name, faults }
+}
+
+fn config(section: &VerifySection) -> VerifierConfig {
+    let trust = TrustConfig { sample_one_in: section.sample_one_in, audit: section.audit, ..TrustConfig::default() };
+    let device =
+        DeviceConfig { batch_items_max: section.gpu_batch_items_max as usize, trust, ..DeviceConfig::default() };
+    VerifierConfig {
+        threads: section.threads.into(),
+        batch_items_max: section.batch_items_max as usize,
+        linger_us: section.linger_us,
+        queue_items_max: section.queue_items_max as usize,
+        key_cache_entries: section.key_cache_entries as usize,
+        device,
+    }
+}
+
+/// Kernels are compiled for the algorithms that the genesis allows, and no others.
+fn options(plan: &Plan) -> Options {
+    let section = &plan.config.verify;
+    let every = Options::default();
+    let allowed = plan.genesis.algorithms().unwrap_or_default();
+    let algorithms = every.algorithms.iter().copied().filter(|alg| allowed.contains(alg)).collect();
+    Options {
+        adapter: section.gpu_adapter.clone(),
+        allow_software: section.allow_software,
+        cache_dir: Some(plan.data_dir.join(CACHE)),
+        slot_items_max: every.slot_items_max.min(section.gpu_batch_items_max),
+        algorithms,
+        ..every
+    }
+}
