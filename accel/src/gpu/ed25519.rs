@@ -7,7 +7,7 @@ use super::weierstrass::numbers::{Number, Prime, number};
 use crate::ed25519::round_constants::ROUND_CONSTANTS;
 
 /// Bits of a window of k, and of s.
-const WINDOW_BITS: [usize; 2] = [5, 10];
+const WINDOW_BITS: [u32; 2] = [5, 10];
 
 const ONE: Number = [1, 0, 0, 0];
 /// p = 2^255 − 19, d, and B (RFC 8032 §5.1).

@@ -13,17 +13,31 @@ mod tests;
 use super::compress;
 use super::field::{self, limbs, literal, montgomery_limbs};
 use super::kernel::KernelSource;
-use numbers::{Number, Prime, add, add_points, number, sub};
+use numbers::{Number, Prime, add, add_points, multiples, number, sub};
 use program::{MULTIPLES, PowerStep};
 
-/// Words of a slot of the key table: sixteen of header, then the multiples, two elements each.
-const KEY_WORDS: u32 = 16 + MULTIPLES * 18;
+/// Parts of a scalar, each with its own table of multiples, so that all of them share their doublings.
+const PARTS: u32 = 4;
+/// Bits of a part: whole windows of either width.
+const PART_BITS: u32 = 66;
+/// Bits of a window of the scalar of the key. Wider ones are faster and take more memory a key: four bits 2.3 KiB and 4.6 for
+/// five, for a sixth less work each; and twice the work for a key that is new.
+const KEY_WINDOW_BITS: u32 = 3;
+/// Bits of a window of the scalar of G.
+const G_WINDOW_BITS: u32 = 11;
+/// Multiples in each table of G.
+const G_MULTIPLES: u32 = 1 << (G_WINDOW_BITS - 1);
+const _: () = assert!(
+    PART_BITS % KEY_WINDOW_BITS == 0 && PART_BITS % G_WINDOW_BITS == 0 && MULTIPLES == 1 << (KEY_WINDOW_BITS - 1)
+);
+/// Words of an affine point: two elements.
+const POINT_WORDS: u32 = 18;
+/// Words in front of a key's multiples.
+const KEY_HEADER_WORDS: u32 = 16;
+/// Words of a slot of the key table.
+const KEY_WORDS: u32 = KEY_HEADER_WORDS + PARTS * MULTIPLES * POINT_WORDS;
 /// Words of scratch an item: see bindings.wgsl.
 const SCRATCH_WORDS: u32 = 27;
-/// Bits of a window of the scalar of the key, and of that of G.
-const WINDOW_BITS: [usize; 2] = [5, 10];
-/// Bits that the windows cover.
-const RECODED_BITS: usize = 260;
 
 /// y² = x³ + ax + b, of prime order.
 struct Curve {
@@ -201,28 +215,30 @@ impl Assembly {
         let mut put = |limbs: [i32; field::LIMBS]| constants.extend(limbs.map(|limb| limb as u32));
         let given = [field.power_of_two(field::MONTGOMERY_BITS), curve.a, curve.b];
         given.iter().for_each(|element| put(montgomery_limbs(&field, element)));
+        put(montgomery_limbs(&field, &[1, 0, 0, 0]));
         put(limbs(&[1, 0, 0, 0]));
         let program_at = constants.len();
         let program = program::program(curve);
         constants.extend(&program);
-        let multiples_at = constants.len();
-        let multiples = 1 << (WINDOW_BITS[1] - 1);
-        let mut point = curve.g;
-        for multiple in 1..=multiples {
-            constants.extend(
-                point.iter().flat_map(|coordinate| montgomery_limbs(&field, coordinate)).map(|limb| limb as u32),
-            );
-            if multiple < multiples {
-                point = add_points(&field, &curve.a, &point, &curve.g);
-            }
+        let multiples_at = constants.len() as u32;
+        let mut base = curve.g;
+        for _ in 0..PARTS {
+            let points = multiples(&field, &curve.a, &base, G_MULTIPLES as usize);
+            let limbs = points.iter().flatten().flat_map(|coordinate| montgomery_limbs(&field, coordinate));
+            constants.extend(limbs.map(|limb| limb as u32));
+            base = (0..PART_BITS).fold(base, |point, _| add_points(&field, &curve.a, &point, &point));
         }
+        let schedule_at = constants.len();
+        let schedule = schedule(multiples_at);
+        constants.extend(schedule.iter().flatten());
         let mut source = field::shared_functions();
         source += include_str!("weierstrass/bindings.wgsl");
         source += &format!(
             "const KEY_WORDS = {KEY_WORDS}u;\nconst P = {};\nconst N = {};\nconst P_LESS_N = {};\nconst N_LIMBS = {};\n\
              const ONE = {};\nconst PLAIN_ONE = {};\nconst HALVES_KEY = {};\nconst HALVES_G = {};\n\
              const GIVEN_REGISTERS = {}u;\nconst REGISTER_X = {}u;\nconst REGISTER_Y = {}u;\n\
-             const PROGRAM = {program_at}u;\nconst PROGRAM_WORDS = {}u;\nconst G_MULTIPLES = {multiples_at}u;\n\
+             const PROGRAM = {program_at}u;\nconst PROGRAM_WORDS = {}u;\nconst SCHEDULE = {schedule_at}u;\n\
+             const STEPS = {}u;\nconst OP_DOUBLE = {}u;\n\
              const OP_MUL = {}u;\nconst OP_ADD_MULTIPLE = {}u;\nconst OP_LOAD = {}u;\nconst OP_STORE = {}u;\n",
             words(&curve.p),
             words(&curve.n),
@@ -230,12 +246,14 @@ impl Assembly {
             literal(&limbs(&curve.n)),
             literal(&montgomery_limbs(&field, &[1, 0, 0, 0])),
             literal(&limbs(&[1, 0, 0, 0])),
-            halves(WINDOW_BITS[0]),
-            halves(WINDOW_BITS[1]),
+            halves(KEY_WINDOW_BITS),
+            halves(G_WINDOW_BITS),
             program::GIVEN_REGISTERS,
             program::X,
             program::Y,
             program.len(),
+            schedule.len(),
+            program::OP_DOUBLE,
             program::OP_MUL,
             program::OP_ADD_MULTIPLE,
             program::OP_LOAD,
@@ -271,12 +289,33 @@ fn words(number: &Number) -> String {
 }
 
 /// The number with half a window's value in each window.
-pub(super) fn halves(window_bits: usize) -> String {
+pub(super) fn halves(window_bits: u32) -> String {
     let mut words = [0u32; 9];
-    for bit in (window_bits - 1..RECODED_BITS).step_by(window_bits) {
-        words[bit / 32] |= 1 << (bit % 32);
+    for bit in (window_bits - 1..PARTS * PART_BITS).step_by(window_bits as usize) {
+        words[bit as usize / 32] |= 1 << (bit % 32);
     }
     format!("array<u32, 9>({})", words.map(|word| format!("{word}u")).join(", "))
+}
+
+/// Which windows are added when, from the top of the parts down, in the words that verify.wgsl reads.
+fn schedule(g_multiples_at: u32) -> Vec<[u32; 2]> {
+    let mut steps = Vec::new();
+    let mut reached = PART_BITS;
+    for bit in (0..PART_BITS).rev() {
+        for part in 0..PARTS {
+            let key_at = KEY_HEADER_WORDS + part * MULTIPLES * POINT_WORDS;
+            let g_at = g_multiples_at + part * G_MULTIPLES * POINT_WORDS;
+            for (of_g, width, table) in [(0, KEY_WINDOW_BITS, key_at), (1, G_WINDOW_BITS, g_at)] {
+                if bit % width == 0 {
+                    // Before the first addition there is nothing to double.
+                    let doublings = if reached == PART_BITS { 0 } else { reached - bit };
+                    steps.push([width | doublings << 5 | of_g << 10 | (part * PART_BITS + bit) << 16, table]);
+                    reached = bit;
+                }
+            }
+        }
+    }
+    steps
 }
 
 /// State of SM3 after whole blocks.

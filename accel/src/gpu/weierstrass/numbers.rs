@@ -142,15 +142,48 @@ impl Prime {
 /// A point that is not infinite.
 pub(crate) type Point = [Number; 2];
 
+/// Multiples 1 to `count` of a point of large order on y² = x³ + ax + b: each round adds the last one to all before it,
+/// with one inversion.
+pub(crate) fn multiples(field: &Prime, a: &Number, point: &Point, count: usize) -> Vec<Point> {
+    let mut points = vec![*point];
+    while points.len() < count {
+        let last = points[points.len() - 1];
+        let mut sums = points.clone();
+        sums.truncate(count - points.len());
+        // Slopes: numerator and denominator, then the denominators' inverses from that of their product.
+        let slopes: Vec<[Number; 2]> = sums.iter().map(|other| slope(field, a, &last, other)).collect();
+        let mut products = vec![[1, 0, 0, 0]];
+        products.extend(slopes.iter().scan([1, 0, 0, 0], |product, [_, denominator]| {
+            *product = field.mul(product, denominator);
+            Some(*product)
+        }));
+        let mut inverse = field.inverse(&products[slopes.len()]);
+        for (at, [numerator, denominator]) in slopes.iter().enumerate().rev() {
+            let slope = field.mul(numerator, &field.mul(&inverse, &products[at]));
+            inverse = field.mul(&inverse, denominator);
+            sums[at] = third_point(field, &slope, &last, &sums[at]);
+        }
+        points.extend(sums);
+    }
+    points
+}
+
 /// P + Q on y² = x³ + ax + b, for P ≠ −Q.
 pub(crate) fn add_points(field: &Prime, a: &Number, p: &Point, q: &Point) -> Point {
-    let slope = if p == q {
+    let [numerator, denominator] = slope(field, a, p, q);
+    third_point(field, &field.mul(&numerator, &field.inverse(&denominator)), p, q)
+}
+
+fn slope(field: &Prime, a: &Number, p: &Point, q: &Point) -> [Number; 2] {
+    if p == q {
         let square = field.mul(&p[0], &p[0]);
         let numerator = field.add(&field.add(&square, &field.add(&square, &square)), a);
-        field.mul(&numerator, &field.inverse(&field.add(&p[1], &p[1])))
-    } else {
-        field.mul(&field.sub(&q[1], &p[1]), &field.inverse(&field.sub(&q[0], &p[0])))
-    };
-    let x = field.sub(&field.sub(&field.mul(&slope, &slope), &p[0]), &q[0]);
-    [x, field.sub(&field.mul(&slope, &field.sub(&p[0], &x)), &p[1])]
+        return [numerator, field.add(&p[1], &p[1])];
+    }
+    [field.sub(&q[1], &p[1]), field.sub(&q[0], &p[0])]
+}
+
+fn third_point(field: &Prime, slope: &Number, p: &Point, q: &Point) -> Point {
+    let x = field.sub(&field.sub(&field.mul(slope, slope), &p[0]), &q[0]);
+    [x, field.sub(&field.mul(slope, &field.sub(&p[0], &x)), &p[1])]
 }

@@ -1,7 +1,8 @@
-// A new key: x decompressed (SEC 1 §2.3.4), multiples 1..16 of the point made affine, one thread a key.
+// A new key: x decompressed (SEC 1 §2.3.4), small multiples of the point and of its powers of two made affine, one thread a
+// key.
 //
 // All of it is one straight-line program over registers, read from the constants (see program.rs): so the kernel holds one
-// body of a multiplication and one of a squaring, whatever the program's length, and compiles at once. Threads run the same
+// body of a multiplication, of a squaring and of a doubling, whatever the program's length, and compiles at once. Threads run the same
 // instruction at the same time. A key that is invalid goes through the same motions and is marked.
 fn load_constant(at: u32) -> Fe {
   return Fe(constants[at], constants[at + 1u], constants[at + 2u], constants[at + 3u], constants[at + 4u],
@@ -30,9 +31,10 @@ fn prepare_keys(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workg
   let slot = new_keys[new_key + 9u] * KEY_WORDS;
   var valid = new_keys[new_key + 10u] == 1u && words_less(x, P);
 
-  var registers: array<Fe, 32>;
+  var registers: array<Fe, 64>;
   for (var r = 0u; r < GIVEN_REGISTERS; r++) { registers[r] = load_constant(r * 9u); }
   registers[REGISTER_X] = fe_from_words(x);
+  var y: Words;
   for (var at = 0u; at < PROGRAM_WORDS; at++) {
     let instruction = u32(constants[PROGRAM + at]);
     let to = (instruction >> 3u) & 63u;
@@ -58,17 +60,24 @@ fn prepare_keys(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workg
         store_key(to_slot, registers[a]);
         store_key(to_slot + 9u, registers[a + 1u]);
       }
+      case OP_DOUBLE: {
+        var p = Point(registers[a], registers[a + 1u], registers[a + 2u]);
+        for (var k = 0u; k < number; k++) { p = double(p); }
+        registers[to] = p.x; registers[to + 1u] = p.y;
+        // Its z is a product that may be doubled.
+        registers[to + 2u] = p_red(p.z);
+      }
       default: {
         // OP_CHOOSE_ROOT: register a is y² less x³ + ax + b, register b is y as a number. y = 0 is on no curve of odd order.
         valid = valid && p_is_zero(registers[a]);
-        var y = p_words(registers[b]);
+        y = p_words(registers[b]);
         if ((y[0] & 1u) != parity) {
           y = words_sub(P, y).words;
           registers[REGISTER_Y] = fe_scale(registers[REGISTER_Y], -1);
         }
-        identify_key(slot, x, y);
       }
     }
   }
+  identify_key(slot, x, y);
   key_table[slot] = select(0, 1, valid);
 }

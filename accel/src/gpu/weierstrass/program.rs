@@ -1,32 +1,35 @@
 //! The program that `prepare_keys` interprets: what is done to a new key, as instructions over registers. Deliberately
 //! absent: what an instruction does (prepare.wgsl), and numbers.
 
-use super::Curve;
+use super::{Curve, PART_BITS, PARTS};
 
-/// Multiples of the key in its slot.
-pub(super) const MULTIPLES: u32 = 16;
+/// Multiples of each part of the key in its slot: 1 to 4.
+pub(super) const MULTIPLES: u32 = 4;
 
 pub(super) const OP_MUL: u32 = 0;
 pub(super) const OP_ADD_MULTIPLE: u32 = 1;
 pub(super) const OP_LOAD: u32 = 2;
 pub(super) const OP_STORE: u32 = 3;
-pub(super) const OP_CHOOSE_ROOT: u32 = 4;
+pub(super) const OP_DOUBLE: u32 = 4;
+const OP_CHOOSE_ROOT: u32 = 5;
 
 /// Registers that hold constants at the start, in this order; the last is 1 outside Montgomery form.
-pub(super) const GIVEN_REGISTERS: u32 = 4;
+pub(super) const GIVEN_REGISTERS: u32 = 5;
 const R_SQUARED: u32 = 0;
 const CURVE_A: u32 = 1;
 const CURVE_B: u32 = 2;
-const PLAIN_ONE: u32 = 3;
+const ONE: u32 = 3;
+const PLAIN_ONE: u32 = 4;
 /// The key.
 pub(super) const X: u32 = 5;
 pub(super) const Y: u32 = 6;
-/// A multiple of it in Jacobian coordinates.
-const SUM: [u32; 3] = [11, 12, 13];
-/// Quotient of the Z of multiple k + 1 and of multiple k, for k from 2.
-const Z_QUOTIENTS: u32 = 17;
 /// Powers that the long exponentiation comes back to; none is among the registers it is applied to.
-const SAVED: [u32; 6] = [8, 9, 10, 11, 12, 14];
+const SAVED: [u32; 6] = [8, 9, 10, 11, 12, 13];
+/// Multiples 1 to 4 of a part of the key, in Jacobian coordinates.
+const JACOBIAN: [[u32; 3]; MULTIPLES as usize] = [[16, 17, 18], [19, 20, 21], [22, 23, 24], [25, 26, 27]];
+/// Z of each multiple of each part, and the products of those up to it.
+const Z: u32 = 28;
+const Z_PRODUCTS: u32 = 45;
 
 /// A step of an exponentiation: `to = from^(2^squarings)·by`, over places of [`SAVED`], place 0 being the base.
 pub(super) type PowerStep = (usize, u32, usize, usize);
@@ -55,11 +58,41 @@ impl Program {
     }
 
     fn load(&mut self, to: u32, multiple: u32) {
-        self.push(OP_LOAD, to, 0, 0, multiple - 1);
+        self.push(OP_LOAD, to, 0, 0, multiple);
     }
 
     fn store(&mut self, from: u32, multiple: u32) {
-        self.push(OP_STORE, 0, from, 0, multiple - 1);
+        self.push(OP_STORE, 0, from, 0, multiple);
+    }
+
+    fn double(&mut self, to: [u32; 3], point: [u32; 3], times: u32) {
+        self.push(OP_DOUBLE, to[0], point[0], 0, times);
+    }
+
+    /// to = p + q, for points that are neither the same nor opposite; all in Jacobian coordinates.
+    fn add_points(&mut self, [x, y, z]: [u32; 3], [px, py, pz]: [u32; 3], [qx, qy, qz]: [u32; 3]) {
+        self.mul(7, pz, pz);
+        self.mul(8, qx, 7);
+        self.mul(7, 7, pz);
+        self.mul(7, qy, 7);
+        self.mul(9, qz, qz);
+        self.mul(10, px, 9);
+        self.mul(9, 9, qz);
+        self.mul(9, py, 9);
+        self.add(8, 8, -1, 10);
+        self.add(7, 7, -1, 9);
+        self.mul(z, pz, qz);
+        self.mul(z, z, 8);
+        self.mul(11, 8, 8);
+        self.mul(8, 8, 11);
+        self.mul(10, 10, 11);
+        self.mul(x, 7, 7);
+        self.add(x, x, -1, 8);
+        self.add(x, x, -2, 10);
+        self.add(10, 10, -1, x);
+        self.mul(7, 7, 10);
+        self.mul(9, 9, 8);
+        self.add(y, 7, -1, 9);
     }
 
     /// a^((p − 3)/4), of which both a root and an inverse are made. It ends in `SAVED[0]`.
@@ -90,62 +123,42 @@ pub(super) fn program(curve: &Curve) -> Vec<u32> {
     p.add(8, 8, -1, 7);
     p.mul(9, Y, PLAIN_ONE);
     p.push(OP_CHOOSE_ROOT, 0, 8, 9, 0);
-    p.store(X, 1);
 
-    // 2P: α = 3x² + a, s = 4xy², x' = α² − 2s, y' = α(s − x') − 8y⁴, z' = 2y.
-    let [x, y, z] = SUM;
-    p.mul(7, X, X);
-    p.add(8, 7, 2, 7);
-    p.add(8, 8, 1, CURVE_A);
-    p.mul(9, Y, Y);
-    p.mul(10, X, 9);
-    p.add(10, 10, 3, 10);
-    p.mul(x, 8, 8);
-    p.add(x, x, -2, 10);
-    p.add(y, 10, -1, x);
-    p.mul(y, 8, y);
-    p.mul(9, 9, 9);
-    p.add(y, y, -4, 9);
-    p.add(y, y, -4, 9);
-    p.add(z, Y, 1, Y);
-    p.store(x, 2);
-
-    // kP + P, for k from 2: never the same or opposite points, as the order is a large prime.
-    for k in 2..MULTIPLES {
-        let quotient = Z_QUOTIENTS + k - 2;
-        p.mul(7, z, z);
-        p.mul(8, X, 7);
-        p.mul(7, 7, z);
-        p.mul(7, Y, 7);
-        p.add(quotient, 8, -1, x);
-        p.add(7, 7, -1, y);
-        p.mul(9, quotient, quotient);
-        p.mul(10, quotient, 9);
-        p.mul(9, x, 9);
-        p.mul(x, 7, 7);
-        p.add(x, x, -1, 10);
-        p.add(x, x, -2, 9);
-        p.add(9, 9, -1, x);
-        p.mul(9, 7, 9);
-        p.mul(10, y, 10);
-        p.add(y, 9, -1, 10);
-        p.mul(z, z, quotient);
-        p.store(x, k + 1);
+    // 2^(66·part)·P, and its multiples; only the first of all is affine as it is.
+    let [one, two, three, four] = JACOBIAN;
+    for (to, from) in one.into_iter().zip([X, Y, ONE]) {
+        p.add(to, from, 0, ONE);
+    }
+    for part in 0..PARTS {
+        if part > 0 {
+            p.double(one, one, PART_BITS);
+        }
+        p.double(two, one, 1);
+        p.add_points(three, one, two);
+        p.double(four, two, 1);
+        for (multiple, [x, _, z]) in (part * MULTIPLES..).zip(JACOBIAN) {
+            p.store(x, multiple);
+            p.add(Z + multiple, z, 0, ONE);
+        }
     }
 
-    // One inversion, of the last Z, p − 2 = 4·(p − 3)/4 + 1; from it the inverse of each Z before by its quotient.
-    p.long_power(z, curve.power_steps);
-    p.square_mul(power, power, 2, z);
-    for k in (2..=MULTIPLES).rev() {
-        p.load(9, k);
-        p.mul(7, power, power);
-        p.mul(9, 9, 7);
-        p.mul(7, 7, power);
-        p.mul(10, 10, 7);
-        p.store(9, k);
-        if k > 2 {
-            p.mul(power, power, Z_QUOTIENTS + k - 3);
-        }
+    // One inversion, p − 2 = 4·(p − 3)/4 + 1, of the product of all Z; from it the inverse of each, from the last to the first.
+    let last = PARTS * MULTIPLES - 1;
+    p.add(Z_PRODUCTS, Z, 0, ONE);
+    for multiple in 1..=last {
+        p.mul(Z_PRODUCTS + multiple, Z_PRODUCTS + multiple - 1, Z + multiple);
+    }
+    p.long_power(Z_PRODUCTS + last, curve.power_steps);
+    p.square_mul(power, power, 2, Z_PRODUCTS + last);
+    for multiple in (1..=last).rev() {
+        p.mul(7, power, Z_PRODUCTS + multiple - 1);
+        p.mul(power, power, Z + multiple);
+        p.load(9, multiple);
+        p.mul(11, 7, 7);
+        p.mul(9, 9, 11);
+        p.mul(11, 11, 7);
+        p.mul(10, 10, 11);
+        p.store(9, multiple);
     }
     p.0
 }

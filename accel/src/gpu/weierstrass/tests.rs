@@ -208,7 +208,8 @@ fn ends(group: &Group, source: &mut Source) -> Vec<Claim> {
     for x in [[0; 4], [1, 0, 0, 0], [2, 0, 0, 0], below(p, 1), below(p, 2), below(p, 3), *order, below(order, 1)] {
         for odd in [false, true] {
             let Some(point) = group.with_x(&x, odd) else {
-                let mut claim = group.with_secret("no such x".into(), &[3, 0, 0, 0], &[5, 0, 0, 0], &[7, 0, 0, 0]).unwrap();
+                let mut claim =
+                    group.with_secret("no such x".into(), &[3, 0, 0, 0], &[5, 0, 0, 0], &[7, 0, 0, 0]).unwrap();
                 claim.key[1..].copy_from_slice(&bytes(&x));
                 claims.push(claim);
                 continue;
@@ -280,7 +281,8 @@ fn whatever_an_attacker_chooses_has_the_reference_verdict() {
         algorithms: vec![AlgId::Sm2Sm3, AlgId::EcdsaP256, AlgId::EcdsaSecp256k1],
         ..Options::default()
     };
-    let mut engine = GpuEngine::open(&options).expect("a Vulkan adapter: `cargo xtask setup` installs mesa-vulkan-drivers");
+    let mut engine =
+        GpuEngine::open(&options).expect("a Vulkan adapter: `cargo xtask setup` installs mesa-vulkan-drivers");
     for group in Group::all() {
         let mut source = Source(7);
         let mut claims = meetings(&group, &mut source);

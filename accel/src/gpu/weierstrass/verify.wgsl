@@ -1,5 +1,7 @@
-// u₁·G + u₂·P by Straus' method, one thread a signature: 52 windows of 5 bits of u₂ over multiples of the key, 26 of 10 bits
-// of u₁ over multiples of G, from the top; then the check of x without an inversion.
+// u₁·G + u₂·P by Straus' method, one thread a signature. Each scalar falls into four parts of 66 bits, each with a table of
+// multiples, so that all four share 63 doublings: 88 windows of 3 bits of u₂ over multiples of the key, 24 of 11 bits of u₁
+// over multiples of G. The schedule of windows is in the constants, two words a step: bits of the window 0..5, doublings
+// before 5..10, whether of G 10, first bit 16..25; the place of multiple 1. Then the check of x without an inversion.
 //
 // Exact for all inputs. Doubling in Jacobian coordinates is, on a group of odd order. Adding an affine point Q to the sum S is
 // not where S is infinite (the sum becomes Q), where S = Q (the sum becomes Q, and the doublings before the next addition
@@ -7,15 +9,12 @@
 // and not read off Z.
 struct Point { x: Fe, y: Fe, z: Fe }
 
-const WINDOW_BITS = 5u;
-const WINDOWS_A_GROUP = 2u;
-const GROUP_BITS = 10u;
-const GROUPS = 26u;
-const ADDITIONS_A_GROUP = 3u;
-
+// The window at `bit` of a recoded scalar, less half of what it can hold.
 fn window(scalar: u32, bit: u32, bits: u32, i: u32) -> i32 {
   let at = (scalar + (bit >> 5u)) * params.items + i;
-  let pair = u64(scratch[at]) | (u64(scratch[at + params.items]) << 32u);
+  // A window of the last word needs no word above it.
+  let above = at + select(0u, params.items, (bit >> 5u) < 8u);
+  let pair = u64(scratch[at]) | (u64(scratch[above]) << 32u);
   return i32(u32(pair >> (bit & 31u)) & ((1u << bits) - 1u)) - i32(1u << (bits - 1u));
 }
 
@@ -28,29 +27,25 @@ fn verify(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups)
   var infinite = true;
   var more_doublings = 0u;
   // The step after the last one makes up for a doubling that is still owed, and adds nothing.
-  for (var step = 0u; step <= GROUPS * ADDITIONS_A_GROUP; step++) {
-    let group = GROUPS - 1u - step / ADDITIONS_A_GROUP;
-    let place = step % ADDITIONS_A_GROUP;
-    let last = step == GROUPS * ADDITIONS_A_GROUP;
-    let adds_key = place < WINDOWS_A_GROUP;
-    let doublings = more_doublings + select(0u, WINDOW_BITS, adds_key && !last);
+  for (var step = 0u; step <= STEPS; step++) {
+    let last = step == STEPS;
+    let at_step = SCHEDULE + 2u * select(step, 0u, last);
+    let what = u32(constants[at_step]);
+    let doublings = more_doublings + select((what >> 5u) & 31u, 0u, last);
     more_doublings = 0u;
     for (var d = 0u; d < doublings; d++) {
       sum = double(sum);
     }
-    var digit = 0;
+    let of_g = (what & 1024u) != 0u;
+    var digit = window(select(SCALAR_KEY, SCALAR_G, of_g), what >> 16u, what & 31u, i);
+    let multiple = u32(constants[at_step + 1u]) + (max(u32(abs(digit)), 1u) - 1u) * 18u;
     var qx: Fe; var qy: Fe;
-    if (!last) {
-      if (adds_key) {
-        digit = window(SCALAR_KEY, group * GROUP_BITS + (WINDOWS_A_GROUP - 1u - place) * WINDOW_BITS, WINDOW_BITS, i);
-        let at = key + KEY_POINTS + (max(u32(abs(digit)), 1u) - 1u) * 18u;
-        qx = load_key(at); qy = load_key(at + 9u);
-      } else {
-        digit = window(SCALAR_G, group * GROUP_BITS, GROUP_BITS, i);
-        let at = G_MULTIPLES + (max(u32(abs(digit)), 1u) - 1u) * 18u;
-        qx = load_constant(at); qy = load_constant(at + 9u);
-      }
+    if (of_g) {
+      qx = load_constant(multiple); qy = load_constant(multiple + 9u);
+    } else {
+      qx = load_key(key + multiple); qy = load_key(key + multiple + 9u);
     }
+    if (last) { digit = 0; }
     if (digit != 0) {
       // The sum: x A 1 V 1, y A 2 V 4, z A 2 V 3. Q: A 1 V 1.1.
       qy = fe_scale(qy, select(1, -1, digit < 0));
