@@ -18,7 +18,7 @@ const AHEAD_BYTES_MAX: u64 = 1 << 30;
 /// What `--rate max` is prepared for.
 const MAX_TPS_EXPECTED: u64 = 45_000;
 /// The same for each core under an algorithm that is slower to verify than Ed25519.
-const MAX_TPS_EXPECTED_PER_CORE: u64 = 4_000;
+const MAX_TPS_EXPECTED_PER_CORE: u64 = 6_000;
 /// Chunks that are kept in stock once those signed ahead are used up.
 const STOCK: u64 = 16;
 /// How long after its intended send time a transaction stays valid.

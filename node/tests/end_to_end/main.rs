@@ -14,6 +14,7 @@ mod process;
 
 mod absence;
 mod agreement;
+mod algorithms;
 mod crashes;
 mod disk_full;
 mod protocols;

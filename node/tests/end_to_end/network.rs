@@ -13,8 +13,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 use types::{
-    Address, Allocation, Authority, AuthorityIndex, ChainId, Committee, Epoch, Genesis, Height, Parameters, PublicKey,
-    SecretKey, Stake, TransactionId,
+    Address, AlgId, Allocation, Authority, AuthorityIndex, ChainId, Committee, Epoch, Genesis, Height, Parameters,
+    PublicKey, SecretKey, Stake, TransactionId,
 };
 
 /// What everybody is given to become ready.
@@ -39,6 +39,8 @@ pub struct Options {
     pub parameters: Parameters,
     /// Execution threads of each node.
     pub shards: [u16; VALIDATORS],
+    /// What transactions may be signed with. There is an account for each.
+    pub algorithms: Vec<AlgId>,
     /// Sections added to every `node.toml`. By default small segments: a start reads through those that are made ahead.
     pub node_toml: String,
 }
@@ -46,7 +48,13 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let node_toml = "[log]\nsegment_bytes = 16777216\n".to_owned();
-        Self { softhsm: false, parameters: Parameters::default(), shards: [2; VALIDATORS], node_toml }
+        Self {
+            softhsm: false,
+            parameters: Parameters::default(),
+            shards: [2; VALIDATORS],
+            algorithms: vec![AlgId::Ed25519],
+            node_toml,
+        }
     }
 }
 
@@ -81,14 +89,15 @@ impl Network {
             let store = if options.softhsm { token(&home, index) } else { encrypted_file(&home) };
             nodes.push((Node::new(home, index, ports, make_keys(&store), options.softhsm), store));
         }
-        let account = |index| Allocation { address: key(index).public_key().address(), balance: BALANCE };
+        let account = |key: SecretKey| Allocation { address: key.public_key().address(), balance: BALANCE };
+        let others = options.algorithms.iter().filter(|alg| **alg != AlgId::Ed25519).map(|alg| key_of(*alg));
         let genesis = Genesis {
             name: "end-to-end".to_owned(),
             created_ms: now_ms(),
-            signature_algorithms: vec!["ed25519".to_owned()],
+            signature_algorithms: options.algorithms.iter().map(|alg| alg.name().to_owned()).collect(),
             parameters: options.parameters,
             validators: nodes.iter().map(|(node, _)| node.authority.clone()).collect(),
-            accounts: (0..ACCOUNTS).map(account).collect(),
+            accounts: (0..ACCOUNTS).map(key).chain(others).map(account).collect(),
         };
         genesis.check().unwrap();
         std::fs::write(dir.path().join("genesis.toml"), genesis.to_toml()).unwrap();
@@ -162,6 +171,11 @@ pub fn key(index: u8) -> SecretKey {
 /// Its address.
 pub fn address(index: u8) -> Address {
     key(index).public_key().address()
+}
+
+/// The key of the account of an algorithm that genesis allows; under Ed25519 that of the first account.
+pub fn key_of(alg: AlgId) -> SecretKey {
+    SecretKey::from_seed(alg, [0; 32]).unwrap()
 }
 
 impl Node {
