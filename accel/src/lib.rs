@@ -1,12 +1,15 @@
 //! Batches of public work on the best device present: signatures are checked here, many at a time.
 //!
-//! Three ideas, kept apart:
+//! Four ideas, kept apart:
 //!
 //! * *What is asked*: an [`Item`] is one (key, message, signature); a [`Batch`] goes to an engine whole; the answer is one
 //!   verdict an item, [`Verdicts`], and each verdict equals that of [`types::PublicKey::verify`], bit for bit.
 //! * *How it is checked*: an [`Engine`]. [`CpuEngine`] is always present and is the oracle of every other one. A device
 //!   that fails answers [`DeviceFault`], which is never a verdict.
-//! * *When a batch closes*: [`closing`], pure and without a clock; the thread around it is the [`Verifier`].
+//! * *When a batch closes*: [`closing`], pure and without a clock; the threads around it are the [`Verifier`], which gives
+//!   each batch to the CPU or to a [`Device`], by what either is measured to take.
+//! * *What is believed of a device*: nothing that was not checked as far as [`TrustConfig`] says. A wrong answer is a
+//!   fault too.
 //!
 //! Deliberately absent: the network, the ledger's rules (a verdict says nothing about balances), secrets of any kind.
 //!

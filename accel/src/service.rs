@@ -185,7 +185,8 @@ impl Verifier {
         let waiting = Waiting { origin, priority, deadline, items, load, device, suspect, job };
         if let Err(full) = state.queue.push(now, waiting) {
             state.stats.busy += 1;
-            let retry_after_ms = u32::try_from(full.retry_after.as_millis()).unwrap_or(u32::MAX).max(1);
+            let retry_after = full.retry_after.min(state.device_backlog(now).unwrap_or(Duration::MAX));
+            let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX).max(1);
             return Err(Busy { retry_after_ms, job: Box::new(full.waiting.job) });
         }
         let (cpu_sleeps, device_sleeps) = state.sleepers(now);

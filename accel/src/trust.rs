@@ -41,7 +41,7 @@ mod known;
 mod self_test;
 
 pub(crate) use audit::{Audit, AuditBacklog};
-pub(crate) use canaries::Laden;
+pub(crate) use canaries::{Laden, canaries_max};
 pub(crate) use guarded::Guarded;
 pub(crate) use known::Known;
 pub(crate) use self_test::run_alone;

@@ -44,7 +44,7 @@ pub enum Placement {
 /// The knobs of a device.
 #[derive(Clone, Copy, Debug)]
 pub struct DeviceConfig {
-    /// Items in a batch at most, but of one job. Default 65,536.
+    /// Items in a batch at most, but of one job; no more than the device's best in any case. Default 65,536.
     pub batch_items_max: usize,
     /// Who gets what a device could take. Default [`Placement::Measured`].
     pub placement: Placement,

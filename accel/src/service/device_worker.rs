@@ -8,7 +8,7 @@ use super::serving::Serving;
 use super::state::Shared;
 use crate::device::{Device, DeviceError, DeviceState};
 use crate::engine::DeviceFault;
-use crate::trust::{Guarded, Trust};
+use crate::trust::{Guarded, Trust, canaries_max};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -86,6 +86,10 @@ impl DeviceWorker {
             return Ok(());
         }
         state.device.supported = device.supported().to_vec();
+        // With its canaries a batch still fits the device's best size; a larger one would be no faster an item.
+        let best = device.items_best();
+        let items_max = best.saturating_sub(canaries_max(best, device.supported().len())).max(best.div_ceil(2));
+        state.device.items_max = state.device.items_max.min(items_max);
         state.device.condemned = None;
         state.stats.device.trust = trust.counts();
         drop(state);

@@ -70,7 +70,7 @@ pub(super) struct DeviceView {
     pub(super) state: DeviceState,
     /// What it may be given while it serves.
     pub(super) supported: Vec<AlgId>,
-    /// Items in a batch at most; halved when the device had no memory for one.
+    /// Items in a batch at most: as configured, no more than the device's best, halved when it had no memory for one.
     pub(super) items_max: usize,
     /// When it is thought to be done with what it has.
     pub(super) busy_until: Option<Instant>,
@@ -146,6 +146,13 @@ impl State {
 
     pub(super) fn is_serving(&self) -> bool {
         self.device.state == DeviceState::Serving && self.device.condemned.is_none()
+    }
+
+    /// How long the device is busy with what it has and with what waits for it; `None` while it does not serve.
+    pub(super) fn device_backlog(&self, now: Instant) -> Option<Duration> {
+        let waiting = self.cost.predict(Side::Device, &self.queue.for_device()).filter(|_| self.is_serving())?;
+        let busy = self.device.busy_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        Some(busy + waiting)
     }
 
     /// The batch that the CPU is to verify now, and whether the device was to have it.

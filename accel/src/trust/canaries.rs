@@ -14,6 +14,11 @@ const ITEMS_A_CANARY: usize = 4096;
 /// And no more than so many.
 const CANARIES_MAX: usize = 16;
 
+/// Canaries in a batch of so many items of so many algorithms, at most.
+pub(crate) fn canaries_max(items: usize, algorithms: usize) -> usize {
+    2 * algorithms * (CANARIES_MIN + items / ITEMS_A_CANARY).min(CANARIES_MAX)
+}
+
 /// A batch with canaries in it. Positions are those in the batch; numbers are those of the items without canaries.
 pub(crate) struct Laden {
     batch: Batch,

@@ -3,7 +3,10 @@
 
 use crate::scripted_device::{Act, OWN, Script, Scripted, Shared, config};
 use crate::service::{Answer, job};
-use accel::{DeviceConfig, DeviceError, DeviceState, FAULT_KINDS, Item, Origin, TrustConfig, Verifier, VerifierConfig};
+use accel::{
+    DeviceConfig, DeviceError, DeviceFault, DeviceState, FAULT_KINDS, Item, Origin, TrustConfig, Verifier,
+    VerifierConfig,
+};
 use proptest::prelude::*;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -177,6 +180,24 @@ fn a_device_that_hangs_is_left_behind() {
     assert_eq!(bench.faults("timed_out"), 1);
     assert_eq!(bench.script.lock().unwrap().lives, 2);
     bench.end();
+}
+
+#[test]
+fn stopping_while_the_device_hangs_answers_every_job_once() {
+    let (release, released) = channel();
+    let script = Script { acts: [Act::Hangs].into(), ..Script::default() };
+    // Nobody rescues within this test: the end of the service itself has to.
+    let device = DeviceConfig { timeout_ms: 600_000, ..config().device };
+    let bench = Bench::with(VerifierConfig { device, ..config() }, script, move |device| device.released_by(released));
+    bench.until_serving();
+    bench.submit(0, A, ed25519(9, &[4]));
+    bench.until(|_| !bench.script.lock().unwrap().batches.is_empty());
+    let Bench { verifier, answers, answered, .. } = bench;
+    drop(verifier);
+    assert_eq!(answered.recv_timeout(PATIENCE).unwrap(), (0, Err(DeviceFault::Stopped)));
+    drop(release);
+    drop(answers);
+    assert_eq!(answered.iter().count(), 0);
 }
 
 #[test]
