@@ -39,6 +39,7 @@ mod cpu;
 pub mod device;
 pub mod ed25519;
 mod engine;
+pub mod gpu;
 mod item;
 mod key_cache;
 mod service;
