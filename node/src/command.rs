@@ -1,13 +1,17 @@
 //! The command line: one variant and one file for each subcommand.
 
+mod bench;
 mod genesis;
+mod hw;
 mod key;
 mod node;
 mod signer;
 mod tx;
+mod verify;
 
 use clap::Subcommand;
 use miette::IntoDiagnostic;
+use std::process::ExitCode;
 
 /// What `stele` can do.
 #[derive(Debug, Subcommand)]
@@ -24,19 +28,29 @@ pub enum Command {
     Key(key::KeyArgs),
     /// Send transactions and read the ledger.
     Tx(tx::TxArgs),
+    /// Check a file of signatures.
+    Verify(verify::VerifyArgs),
+    /// Measure the engines of this machine.
+    Bench(bench::BenchArgs),
+    /// Show adapters and instruction sets, and what of them is used.
+    Hw(hw::HwArgs),
 }
 
 impl Command {
-    /// Runs to the end.
-    pub fn run(self) -> miette::Result<()> {
+    /// Runs to the end; the status to leave with.
+    pub fn run(self) -> miette::Result<ExitCode> {
         match self {
-            Self::Node(args) => node::run(args),
-            Self::Signer(args) => signer::run(args),
-            Self::Devnet(args) => runtime()?.block_on(crate::devnet::run(args)),
-            Self::Genesis(args) => genesis::run(args),
-            Self::Key(args) => key::run(args),
-            Self::Tx(args) => runtime()?.block_on(tx::run(args)),
+            Self::Verify(args) => return Ok(verify::run(&args)),
+            Self::Hw(args) => return hw::run(&args),
+            Self::Bench(args) => bench::run(args)?,
+            Self::Node(args) => node::run(args)?,
+            Self::Signer(args) => signer::run(args)?,
+            Self::Devnet(args) => runtime()?.block_on(crate::devnet::run(args))?,
+            Self::Genesis(args) => genesis::run(args)?,
+            Self::Key(args) => key::run(args)?,
+            Self::Tx(args) => runtime()?.block_on(tx::run(args))?,
         }
+        Ok(ExitCode::SUCCESS)
     }
 }
 

@@ -13,7 +13,7 @@ mod report;
 mod screen;
 mod site;
 mod traffic;
-mod usage;
+pub mod usage;
 
 use crate::algorithm;
 use clap::{Args, ValueEnum};

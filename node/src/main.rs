@@ -22,20 +22,21 @@ mod wire;
 
 use clap::Parser;
 use command::Command;
+use std::process::ExitCode;
 
 /// A permissioned ledger node for physical machines.
 #[derive(Debug, Parser)]
 #[command(
     name = "stele",
     version,
-    after_help = "Start here:\n  stele devnet                    four validators under load, then a report\n  stele devnet --keep             leave them running and print how to use them\n  stele tx transfer --help        send a transaction"
+    after_help = "Start here:\n  stele devnet                    four validators under load, then a report\n  stele devnet --keep             leave them running and print how to use them\n  stele tx transfer --help        send a transaction\n  stele verify --help             check a file of signatures"
 )]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
-fn main() -> miette::Result<()> {
+fn main() -> miette::Result<ExitCode> {
     let cli = Cli::parse();
     cli.command.run()
 }

@@ -1,0 +1,140 @@
+//! `stele bench`: what signature checks and hashes cost on this machine, on every engine that it has.
+//!
+//! A run measures ([`verify`], [`hash`]), each row with the engine, the batch and the threads; the rows become one
+//! [`report::Report`], which is printed as a [`table`], written as JSON, and drawn as one page ([`page`], [`plot`]) that
+//! needs nothing from anywhere else. Every verdict is compared with the right one: a fast wrong answer ends the run.
+//! Deliberately absent: the ledger, which `stele devnet` measures.
+
+mod burn;
+mod energy;
+mod gpu_start;
+mod hash;
+mod openssl;
+mod page;
+mod peers;
+mod plot;
+mod report;
+mod stopwatch;
+mod table;
+mod verify;
+mod workload;
+
+use clap::{Args, Subcommand, ValueEnum};
+use miette::{Diagnostic, Report as Failure};
+use report::Report;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Measure the engines of this machine.
+#[derive(Clone, Debug, Args)]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum What {
+    /// Measure signature checks.
+    Verify(verify::VerifyArgs),
+    /// Measure hashes and Merkle roots.
+    Hash(hash::HashArgs),
+    /// Open a GPU engine once and print how long it took, as JSON: what `bench verify` starts to measure a cold start.
+    #[command(hide = true)]
+    GpuStart(gpu_start::GpuStartArgs),
+}
+
+/// Where the results go, besides the terminal.
+#[derive(Clone, Debug, Args)]
+pub struct Output {
+    /// Directory for report.html and report.json; it is made.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+    /// File for the JSON; `-` is standard output, in place of the table.
+    #[arg(long, value_name = "FILE|-")]
+    json: Option<PathBuf>,
+}
+
+/// Which engines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EngineChoice {
+    /// The CPU alone.
+    Cpu,
+    /// The GPU alone; it is an error where there is none.
+    Gpu,
+    /// All that there are.
+    All,
+}
+
+/// Why nothing was measured.
+#[derive(Debug, Error, Diagnostic)]
+enum BenchError {
+    #[error("no GPU engine: {0}")]
+    #[diagnostic(help(
+        "`stele hw` lists the adapters and why one is not used; --adapter NAME takes also a software adapter"
+    ))]
+    NoGpu(#[source] accel::gpu::OpenError),
+    #[error("the {engine} engine failed at a batch of {batch} {alg} items")]
+    Fault {
+        engine: String,
+        batch: usize,
+        alg: &'static str,
+        #[source]
+        fault: accel::DeviceFault,
+    },
+    #[error("the {engine} engine gave {wrong} wrong verdicts in a batch of {batch} {alg} items")]
+    #[diagnostic(help(
+        "nothing that it answers can be trusted; please report it with the output of `stele hw --json`"
+    ))]
+    WrongVerdicts { engine: String, batch: usize, alg: &'static str, wrong: usize },
+    #[error("cannot write {path}")]
+    Write {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("cannot start the CPU engine")]
+    Cpu(#[from] accel::CpuEngineError),
+    #[error("cannot start the threads that keep the cores busy")]
+    Burn(#[source] std::io::Error),
+    #[error("a GPU cannot be started in a process of its own")]
+    GpuStart(#[source] std::io::Error),
+}
+
+/// Runs to the end.
+pub fn run(args: BenchArgs) -> miette::Result<()> {
+    let (report, output) = match args.what {
+        What::Verify(args) => (verify::run(&args)?, args.output),
+        What::Hash(args) => (hash::run(&args)?, args.output),
+        What::GpuStart(args) => return Ok(gpu_start::run(&args)?),
+    };
+    publish(&report, &output).map_err(Failure::from)
+}
+
+fn publish(report: &Report, output: &Output) -> Result<(), BenchError> {
+    let failed = |path: &Path| {
+        let path = path.display().to_string();
+        move |source| BenchError::Write { path, source }
+    };
+    let json = report.to_json();
+    let to_stdout = output.json.as_ref().is_some_and(|file| file.as_os_str() == "-");
+    let text = if to_stdout { json.clone() } else { table::table(report) };
+    std::io::stdout().write_all(text.as_bytes()).map_err(failed(Path::new("standard output")))?;
+    if let Some(file) = output.json.as_ref().filter(|_| !to_stdout) {
+        fs::write(file, &json).map_err(failed(file))?;
+    }
+    if let Some(directory) = &output.report {
+        fs::create_dir_all(directory).map_err(failed(directory))?;
+        for (name, content) in [("report.json", json), ("report.html", page::page(report))] {
+            let file = directory.join(name);
+            fs::write(&file, content).map_err(failed(&file))?;
+        }
+    }
+    Ok(())
+}
+
+/// Says on standard error what is being done: a run takes minutes.
+fn note(what: &str) {
+    drop(writeln!(std::io::stderr(), "{what}"));
+}
