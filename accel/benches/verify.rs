@@ -1,18 +1,22 @@
-//! Microseconds a signature: the reference, batches with a warm and a cold key cache, ed25519-zebra beside them; and
-//! Merkle roots. Every item has a key of its own. Criterion's time is for the whole batch: its `elem/s` says the rest.
+//! Microseconds a signature on one core: the reference, batches with a warm and a cold key cache, public crates beside them;
+//! and Merkle roots. Every item has a key of its own. Criterion's time is for the whole batch: its `elem/s` says the rest.
+
+#[path = "verify/peers.rs"]
+mod peers;
 
 use accel::ed25519::{Ed25519, Entry};
+use accel::weierstrass::{self, Weierstrass};
 use accel::{Batch, CpuEngine, Engine, Item, Path};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
-use types::{Digest, SecretKey, SigningMessage};
+use types::{AlgId, Digest, SecretKey, SigningMessage};
 
-fn items(count: u32) -> Vec<Item> {
+fn items(alg: AlgId, count: u32) -> Vec<Item> {
     (0..count)
         .map(|number| {
             let mut seed = [3; 32];
             seed[..4].copy_from_slice(&number.to_le_bytes());
-            let secret = SecretKey::ed25519_from_seed(seed);
+            let secret = SecretKey::from_seed(alg, seed).expect("an algorithm that signs");
             let message = SigningMessage::transaction(&Digest::sha256(&number.to_le_bytes()));
             Item { key: secret.public_key(), message: message.into(), signature: secret.sign(&message) }
         })
@@ -31,7 +35,7 @@ fn entries(items: &[Item]) -> Vec<Entry<'_>> {
 }
 
 fn verify(criterion: &mut Criterion) {
-    let all = items(4096);
+    let all = items(AlgId::Ed25519, 4096);
     let mut group = criterion.benchmark_group("ed25519");
     group.throughput(Throughput::Elements(1));
     group.bench_function("reference", |bencher| bencher.iter(|| black_box(all[0].verify_alone())));
@@ -87,6 +91,45 @@ fn verify(criterion: &mut Criterion) {
     });
 }
 
+/// SM2 and ECDSA: batches with every key at hand, and with none, on each arithmetic; then the crates with the key decoded.
+fn verify_weierstrass(criterion: &mut Criterion) {
+    for alg in [AlgId::Sm2Sm3, AlgId::EcdsaP256, AlgId::EcdsaSecp256k1] {
+        let all = items(alg, 1024);
+        let entries: Vec<weierstrass::Entry<'_>> = all
+            .iter()
+            .map(|item| weierstrass::Entry {
+                key: item.key.as_bytes().try_into().expect("33 bytes"),
+                message: &item.message,
+                signature: item.signature.as_bytes().try_into().expect("64 bytes"),
+            })
+            .collect();
+        let mut group = criterion.benchmark_group(alg.name());
+        group.throughput(Throughput::Elements(1));
+        group.bench_function("reference", |bencher| bencher.iter(|| assert!(all[0].verify_alone())));
+        for (name, verify) in peers::decoded(&all[0]) {
+            group.bench_function(name, |bencher| bencher.iter(|| assert!(verify())));
+        }
+        for make in [Weierstrass::portable, Weierstrass::new] {
+            for size in [1, 8, 64, 1024] {
+                group.throughput(Throughput::Elements(size as u64));
+                let warm = make(alg, 65_536).expect("one of the three");
+                group.bench_function(BenchmarkId::new(format!("{} warm", warm.name()), size), |bencher| {
+                    bencher.iter(|| assert!(warm.verify(&entries[..size]).iter().all(|valid| *valid)));
+                });
+                // A cache of 32 keys, and every key seen before its turn comes again.
+                let cold = make(alg, 0).expect("one of the three");
+                let mut batches = entries.chunks(size).cycle();
+                group.bench_function(BenchmarkId::new(format!("{} cold", cold.name()), size), |bencher| {
+                    bencher.iter(|| {
+                        let batch = batches.next().expect("it is endless");
+                        assert!(cold.verify(batch).iter().all(|valid| *valid));
+                    });
+                });
+            }
+        }
+    }
+}
+
 fn merkle(criterion: &mut Criterion) {
     let leaves: Vec<Digest> = (0..4096_u32).map(|number| Digest::sha256(&number.to_le_bytes())).collect();
     let mut group = criterion.benchmark_group("merkle-sha256");
@@ -101,6 +144,6 @@ fn merkle(criterion: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(10).measurement_time(std::time::Duration::from_secs(1)).warm_up_time(std::time::Duration::from_millis(200));
-    targets = verify, merkle
+    targets = verify, verify_weierstrass, merkle
 }
 criterion_main!(benches);

@@ -17,13 +17,14 @@ const USER_ID: [u8; 18] = *b"\0\x801234567812345678";
 
 /// A decoded key.
 pub(super) struct Key {
-    pub(super) table: KeyTable,
+    /// Apart, so that keys by the thousand are handed on without copying their tables.
+    pub(super) table: Box<KeyTable>,
     /// Z of GM/T 0003.2 §5.5; zero under ECDSA.
     z: [u8; 32],
 }
 
 impl Key {
-    pub(super) fn new<C: Curve>(table: KeyTable) -> Self {
+    pub(super) fn new<C: Curve>(table: Box<KeyTable>) -> Self {
         let z = match C::SCHEME {
             Scheme::Ecdsa => [0; 32],
             Scheme::Sm2 => {

@@ -1,7 +1,7 @@
 //! What the three curves are: y² = x³ + ax + b over a prime p, and a generator G of prime order n, with a = −3 or a = 0.
 //! Every point but that at infinity is a multiple of G, so the order is that of the whole group.
 
-use super::montgomery::{Limbs, Modulus};
+use super::montgomery::{Limbs, Modulus, Shape};
 use super::table::BaseTable;
 use std::sync::OnceLock;
 use types::AlgId;
@@ -45,6 +45,7 @@ macro_rules! curve {
 
         impl Modulus for $field {
             const PRIME: Limbs = $p;
+            const SHAPE: Shape = Shape::$curve;
         }
 
         #[doc = concat!("Modulo the order of [`", stringify!($curve), "`].")]
@@ -53,6 +54,7 @@ macro_rules! curve {
 
         impl Modulus for $order {
             const PRIME: Limbs = $n;
+            const SHAPE: Shape = Shape::Any;
         }
 
         impl Curve for $curve {

@@ -13,14 +13,14 @@ mod point;
 pub(super) use self::constants::Shape;
 use self::field::reduce;
 use self::lines::{from_numbers, gather};
-use self::point::{add_affine, double, exceptional_lanes, from_affine, lanes_with_x};
+use self::point::{Point8, add_affine, double, exceptional_lanes, from_affine, lanes_with_x};
 use super::Group;
 use super::claim::{Claim, Key};
 use super::digits::{BASE_DIGITS, BASE_WIDTH, KEY_DIGITS, KEY_WIDTH, PARTS, base_digits, key_digits};
 use super::montgomery::{Limbs, Residue};
 use super::point::{Affine, Jacobian, to_affine};
 use super::portable;
-use super::table::{KEY_PART_BITS, Line};
+use super::table::{BaseTable, KEY_MULTIPLES, KEY_PART_BITS, Line};
 use core::arch::x86_64::*;
 use std::marker::PhantomData;
 
@@ -86,72 +86,147 @@ impl<C: Shape> Group<C> for Lanes<C> {
     }
 
     fn hold(&self, claims: &[Claim<'_>], verdicts: &mut [bool]) {
-        for eight in claims.chunks(8) {
-            let (hold, exceptional) = if eight.len() < CLAIMS_MIN {
-                (0, 0xff)
-            } else {
+        for sixteen in claims.chunks(16) {
+            let answers = match sixteen.len() {
+                ..CLAIMS_MIN => [Answer::UNKNOWN; 2],
                 // SAFETY: a `Lanes` exists only where all target features of the function were detected.
-                unsafe { hold(self, eight) }
+                CLAIMS_MIN..=8 => [unsafe { hold::<C, 1>(self, sixteen) }[0], Answer::UNKNOWN],
+                // SAFETY: as above.
+                _ => unsafe { hold::<C, 2>(self, sixteen) },
             };
-            for (lane, claim) in eight.iter().enumerate() {
-                let again = exceptional >> lane & 1 == 1 || claim.x_above.is_some();
-                verdicts[claim.index] = if again { portable::holds::<C>(claim) } else { hold >> lane & 1 == 1 };
+            for (lane, claim) in sixteen.iter().enumerate() {
+                let answer = answers[lane / 8];
+                let again = answer.unknown >> (lane % 8) & 1 == 1 || claim.x_above.is_some();
+                verdicts[claim.index] =
+                    if again { portable::holds::<C>(claim) } else { answer.hold >> (lane % 8) & 1 == 1 };
             }
         }
     }
 }
 
-/// The lanes whose claim is true but for an x above n, and the lanes that are not known. Fewer than eight: the last is
-/// repeated.
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn hold<C: Shape>(lanes: &Lanes<C>, claims: &[Claim<'_>]) -> (__mmask8, __mmask8) {
-    let Some(last) = claims.last() else { return (0, 0) };
-    let base = C::base_table();
-    let (mut of_key, mut of_base, mut x) = ([[0; KEY_DIGITS]; 8], [[0; BASE_DIGITS]; 8], [[0; 4]; 8]);
-    let mut tables = [&last.key.table.0; 8];
-    for lane in 0..8 {
-        let claim = claims.get(lane).unwrap_or(last);
-        tables[lane] = &claim.key.table.0;
-        of_key[lane] = key_digits::<C>(&claim.of_key);
-        let scalar = Residue::<C::Order>::from_montgomery(claim.base);
-        let scalar = scalar.sub(&Residue::from_montgomery(lanes.start_scaled));
-        of_base[lane] = base_digits(scalar.montgomery());
-        x[lane] = claim.x;
+/// What eight lanes say.
+#[derive(Clone, Copy)]
+struct Answer {
+    /// Where the claim is true, but for an x above n.
+    hold: __mmask8,
+    /// Where that is not known.
+    unknown: __mmask8,
+}
+
+impl Answer {
+    const UNKNOWN: Self = Self { hold: 0, unknown: 0xff };
+}
+
+/// Eight claims: their digits, and the tables where these are looked up.
+struct Eight<'a> {
+    of_key: [[i8; KEY_DIGITS]; 8],
+    of_base: [[i16; BASE_DIGITS]; 8],
+    tables: [&'a [[Line; KEY_MULTIPLES]; PARTS]; 8],
+    x: [Limbs; 8],
+}
+
+/// What is added at one place in each lane.
+struct Addends<'a> {
+    lines: [&'a Line; 8],
+    negative: __mmask8,
+    none: __mmask8,
+}
+
+impl<'a> Eight<'a> {
+    /// Of up to eight claims; the last one fills what is left.
+    fn new<C: Shape>(lanes: &Lanes<C>, claims: &[Claim<'a>], last: &Claim<'a>) -> Self {
+        let mut eight = Self {
+            of_key: [[0; KEY_DIGITS]; 8],
+            of_base: [[0; BASE_DIGITS]; 8],
+            tables: [&last.key.table.0; 8],
+            x: [[0; 4]; 8],
+        };
+        for lane in 0..8 {
+            let claim = claims.get(lane).unwrap_or(last);
+            eight.tables[lane] = &claim.key.table.0;
+            eight.of_key[lane] = key_digits::<C>(&claim.of_key);
+            let scalar = Residue::<C::Order>::from_montgomery(claim.base);
+            let scalar = scalar.sub(&Residue::from_montgomery(lanes.start_scaled));
+            eight.of_base[lane] = base_digits(scalar.montgomery());
+            eight.x[lane] = claim.x;
+        }
+        eight
     }
+
+    #[inline]
+    fn of_key(&self, part: usize, position: usize) -> Addends<'a> {
+        let mut addends = Addends { lines: [&self.tables[0][part][0]; 8], negative: 0, none: 0 };
+        for (lane, (digits, table)) in self.of_key.iter().zip(&self.tables).enumerate() {
+            let digit = digits[part * (KEY_DIGITS / PARTS) + position];
+            let place = usize::from(digit.unsigned_abs().saturating_sub(1));
+            addends.set(lane, digit.into(), &table[part][place]);
+        }
+        addends
+    }
+
+    #[inline]
+    fn of_base(&self, base: &'a BaseTable, part: usize, position: usize) -> Addends<'a> {
+        let mut addends = Addends { lines: [base.line(part, 1); 8], negative: 0, none: 0 };
+        for (lane, digits) in self.of_base.iter().enumerate() {
+            let digit = digits[part * (BASE_DIGITS / PARTS) + position];
+            addends.set(lane, digit, base.line(part, usize::from(digit.unsigned_abs().max(1))));
+        }
+        addends
+    }
+}
+
+impl<'a> Addends<'a> {
+    #[inline]
+    fn set(&mut self, lane: usize, digit: i16, line: &'a Line) {
+        self.lines[lane] = line;
+        self.negative |= u8::from(digit < 0) << lane;
+        self.none |= u8::from(digit == 0) << lane;
+    }
+}
+
+/// The claims, `N` times eight of them at the most. The end of a point's operation waits for itself; that of another eight
+/// fills the gap.
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+fn hold<C: Shape, const N: usize>(lanes: &Lanes<C>, claims: &[Claim<'_>]) -> [Answer; N] {
+    let Some(last) = claims.last() else { return [Answer::UNKNOWN; N] };
+    let base = C::base_table();
+    let mut chunks = claims.chunks(8);
+    let eights: [Eight<'_>; N] = [(); N].map(|()| Eight::new(lanes, chunks.next().unwrap_or_default(), last));
     let [start_x, start_y] = gather(&[&lanes.start; 8]);
-    let mut sum = from_affine::<C>(&reduce::<C>(start_x.into()), &reduce::<C>(start_y.into()));
+    let mut sums = [from_affine::<C>(&reduce::<C>(start_x.into()), &reduce::<C>(start_y.into())); N];
     for bit in (0..=KEY_PART_BITS - KEY_WIDTH).rev() {
         if bit != KEY_PART_BITS - KEY_WIDTH {
-            sum = double::<C>(&sum);
+            for sum in &mut sums {
+                *sum = double::<C>(sum);
+            }
         }
         if bit % KEY_WIDTH == 0 {
             for part in 0..PARTS {
-                let position = part * KEY_DIGITS / PARTS + bit / KEY_WIDTH;
-                let (mut lines, mut negative, mut none) = ([&Line::ZERO; 8], 0, 0);
-                for lane in 0..8 {
-                    let digit = of_key[lane][position];
-                    negative |= u8::from(digit < 0) << lane;
-                    none |= u8::from(digit == 0) << lane;
-                    lines[lane] = &tables[lane][part][usize::from(digit.unsigned_abs().saturating_sub(1))];
+                for (sum, eight) in sums.iter_mut().zip(&eights) {
+                    *sum = add_lines::<C>(sum, &eight.of_key(part, bit / KEY_WIDTH));
                 }
-                sum = add_affine::<C>(&sum, &gather(&lines), negative, none);
             }
         }
         if bit % BASE_WIDTH == 0 {
             for part in 0..PARTS {
-                let position = part * BASE_DIGITS / PARTS + bit / BASE_WIDTH;
-                let (mut lines, mut negative, mut none) = ([&Line::ZERO; 8], 0, 0);
-                for lane in 0..8 {
-                    let digit = of_base[lane][position];
-                    negative |= u8::from(digit < 0) << lane;
-                    none |= u8::from(digit == 0) << lane;
-                    lines[lane] = base.line(part, usize::from(digit.unsigned_abs().max(1)));
+                for (sum, eight) in sums.iter_mut().zip(&eights) {
+                    *sum = add_lines::<C>(sum, &eight.of_base(base, part, bit / BASE_WIDTH));
                 }
-                sum = add_affine::<C>(&sum, &gather(&lines), negative, none);
             }
         }
     }
-    (lanes_with_x::<C>(&sum, &from_numbers(&x)), exceptional_lanes::<C>(&sum))
+    let mut answers = [Answer::UNKNOWN; N];
+    for ((answer, sum), eight) in answers.iter_mut().zip(&sums).zip(&eights) {
+        answer.hold = lanes_with_x::<C>(sum, &from_numbers(&eight.x));
+        answer.unknown = exceptional_lanes::<C>(sum);
+    }
+    answers
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+fn add_lines<C: Shape>(sum: &Point8, addends: &Addends<'_>) -> Point8 {
+    add_affine::<C>(sum, &gather(&addends.lines), addends.negative, addends.none)
 }
 
 #[cfg(test)]

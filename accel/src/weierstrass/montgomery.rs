@@ -7,10 +7,25 @@ use std::marker::PhantomData;
 /// A number of 256 bits, least significant limb first.
 pub(crate) type Limbs = [u64; 4];
 
+/// How a multiple of the prime is found while reducing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// By multiplication.
+    Any,
+    /// 2^256 − 2^224 − 2^96 + 2^64 − 1.
+    Sm2,
+    /// 2^256 − 2^224 + 2^192 + 2^96 − 1.
+    P256,
+    /// 2^256 − 2^32 − 977.
+    Secp256k1,
+}
+
 /// A prime above 2^255.
 pub(crate) trait Modulus: Copy + Eq + std::fmt::Debug + Send + Sync + 'static {
     /// The prime.
     const PRIME: Limbs;
+    /// Its shape.
+    const SHAPE: Shape;
     /// −1 / prime modulo 2^64.
     const NEGATED_INVERSE: u64 = negated_inverse(Self::PRIME[0]);
     /// R modulo the prime.
@@ -86,7 +101,10 @@ pub(crate) const fn less(a: &Limbs, b: &Limbs) -> bool {
 /// From a + carry · 2^256 below twice the prime.
 const fn reduce_once(a: &Limbs, carry: bool, prime: &Limbs) -> Limbs {
     let (difference, negative) = subtract(a, prime);
-    if negative && !carry { *a } else { difference }
+    // By masks: a branch would be guessed wrongly every other time.
+    let keep = 0_u64.wrapping_sub((negative & !carry) as u64);
+    let [d0, d1, d2, d3] = difference;
+    [a[0] & keep | d0 & !keep, a[1] & keep | d1 & !keep, a[2] & keep | d2 & !keep, a[3] & keep | d3 & !keep]
 }
 
 /// From 32 bytes, big-endian.
@@ -160,7 +178,6 @@ impl<M: Modulus> Residue<M> {
     #[inline(always)]
     pub(crate) fn sub(&self, b: &Self) -> Self {
         let (difference, negative) = subtract(&self.0, &b.0);
-        // Adds the prime or nothing, without a branch that would be taken every other time.
         let mask = 0_u64.wrapping_sub(u64::from(negative));
         Self::from_montgomery(add(&difference, &M::PRIME.map(|limb| limb & mask)).0)
     }
@@ -181,7 +198,7 @@ impl<M: Modulus> Residue<M> {
 
     #[inline(always)]
     pub(crate) fn square(&self) -> Self {
-        self.mul(self)
+        Self::from_montgomery(square::<M>(&self.0))
     }
 
     /// self^exponent, in windows of four bits.
@@ -194,7 +211,10 @@ impl<M: Modulus> Residue<M> {
         for limb in exponent.iter().rev() {
             for window in (0..16).rev() {
                 product = product.square().square().square().square();
-                product = product.mul(&powers[(limb >> (4 * window)) as usize & 15]);
+                let digit = (limb >> (4 * window)) as usize & 15;
+                if digit != 0 {
+                    product = product.mul(&powers[digit]);
+                }
             }
         }
         product
@@ -226,22 +246,81 @@ pub(crate) fn invert_all<M: Modulus>(numbers: &mut [Residue<M>]) {
 /// a · b / R modulo the prime, below it; a and b are below the prime.
 #[inline(always)]
 fn multiply<M: Modulus>(a: &Limbs, b: &Limbs) -> Limbs {
-    let mut t = [0_u64; 5];
-    for factor in b {
-        let (t0, c) = a[0].carrying_mul_add(*factor, t[0], 0);
-        let (t1, c) = a[1].carrying_mul_add(*factor, t[1], c);
-        let (t2, c) = a[2].carrying_mul_add(*factor, t[2], c);
-        let (t3, c) = a[3].carrying_mul_add(*factor, t[3], c);
-        let (t4, t5) = t[4].overflowing_add(c);
-        let q = t0.wrapping_mul(M::NEGATED_INVERSE);
-        let (_, c) = M::PRIME[0].carrying_mul_add(q, t0, 0);
-        let (r0, c) = M::PRIME[1].carrying_mul_add(q, t1, c);
-        let (r1, c) = M::PRIME[2].carrying_mul_add(q, t2, c);
-        let (r2, c) = M::PRIME[3].carrying_mul_add(q, t3, c);
-        let (r3, r4) = t4.overflowing_add(c);
-        t = [r0, r1, r2, r3, u64::from(t5) | u64::from(r4)];
+    let mut product = [0_u64; 8];
+    for (i, factor) in b.iter().enumerate() {
+        let mut carry = 0;
+        for (j, limb) in a.iter().enumerate() {
+            (product[i + j], carry) = limb.carrying_mul_add(*factor, product[i + j], carry);
+        }
+        product[i + 4] = carry;
     }
-    let [low @ .., high] = t;
-    let (difference, negative) = subtract(&low, &M::PRIME);
-    if negative && high == 0 { low } else { difference }
+    reduce_product::<M>(&product)
+}
+
+/// a² / R modulo the prime, below it; a is below the prime.
+#[inline(always)]
+fn square<M: Modulus>(a: &Limbs) -> Limbs {
+    let mut product = [0_u64; 8];
+    for i in 0..3 {
+        let mut carry = 0;
+        for j in i + 1..4 {
+            (product[i + j], carry) = a[i].carrying_mul_add(a[j], product[i + j], carry);
+        }
+        product[i + 4] = carry;
+    }
+    for i in (1..8).rev() {
+        product[i] = product[i] << 1 | product[i - 1] >> 63;
+    }
+    let mut carry = false;
+    for i in 0..4 {
+        let (low, high) = a[i].carrying_mul_add(a[i], 0, 0);
+        (product[2 * i], carry) = carrying(product[2 * i], low, carry);
+        (product[2 * i + 1], carry) = carrying(product[2 * i + 1], high, carry);
+    }
+    reduce_product::<M>(&product)
+}
+
+/// From a product below prime², limb by limb: a multiple q · prime makes the lowest limb zero.
+#[inline(always)]
+fn reduce_product<M: Modulus>(product: &[u64; 8]) -> Limbs {
+    let mut t = *product;
+    let mut above = false;
+    for i in 0..4 {
+        let multiple = multiple_above::<M>(t[i]);
+        let mut carry = false;
+        for (j, limb) in multiple.into_iter().enumerate().take(3) {
+            (t[i + j + 1], carry) = carrying(t[i + j + 1], limb, carry);
+        }
+        // The multiple is below the prime, so that at most one is carried in all.
+        let (sum, first) = carrying(t[i + 4], multiple[3], carry);
+        let (sum, second) = carrying(sum, 0, above);
+        (t[i + 4], above) = (sum, first | second);
+    }
+    reduce_once(&[t[4], t[5], t[6], t[7]], above, &M::PRIME)
+}
+
+/// (low + q · prime) / 2^64 with the q that makes this a whole number; below the prime.
+#[inline(always)]
+fn multiple_above<M: Modulus>(low: u64) -> Limbs {
+    let q = low.wrapping_mul(M::NEGATED_INVERSE);
+    match M::SHAPE {
+        Shape::Any => {
+            let (_, carry) = q.carrying_mul_add(M::PRIME[0], low, 0);
+            let (l0, carry) = q.carrying_mul_add(M::PRIME[1], carry, 0);
+            let (l1, carry) = q.carrying_mul_add(M::PRIME[2], carry, 0);
+            let (l2, l3) = q.carrying_mul_add(M::PRIME[3], carry, 0);
+            [l0, l1, l2, l3]
+        }
+        // q is low, and prime + 1 is a multiple of 2^64.
+        Shape::Sm2 => subtract(&[q, 0, 0, q], &[q << 32, q >> 32, q << 32, q >> 32]).0,
+        Shape::P256 => {
+            let (l2, borrow) = borrowing(q, q << 32, false);
+            [q << 32, q >> 32, l2, borrowing(q, q >> 32, borrow).0]
+        }
+        // The low half of q · (2^32 + 977) is low.
+        Shape::Secp256k1 => {
+            let (_, high) = q.carrying_mul_add((1 << 32) + 977, 0, 0);
+            subtract(&[0, 0, 0, q], &[high, 0, 0, 0]).0
+        }
+    }
 }

@@ -37,8 +37,13 @@ impl Line {
 pub(super) struct KeyTable(pub(super) [[Line; KEY_MULTIPLES]; PARTS]);
 
 impl KeyTable {
-    pub(super) fn new<C: Curve>(key: &Affine<C>) -> Self {
-        let mut table = Self([[Line::ZERO; KEY_MULTIPLES]; PARTS]);
+    /// To be filled.
+    pub(super) fn empty() -> Box<Self> {
+        Box::new(Self([[Line::ZERO; KEY_MULTIPLES]; PARTS]))
+    }
+
+    pub(super) fn new<C: Curve>(key: &Affine<C>) -> Box<Self> {
+        let mut table = Self::empty();
         for (line, point) in table.0.as_flattened_mut().iter_mut().zip(multiples(key, KEY_PART_BITS, KEY_MULTIPLES)) {
             *line = Line::new(point.x.montgomery(), point.y.montgomery());
         }
@@ -72,10 +77,13 @@ fn multiples<C: Curve>(point: &Affine<C>, part_bits: usize, count: usize) -> Vec
     let mut first = Jacobian { x: point.x, y: point.y, z: Residue::ONE };
     let mut points = Vec::with_capacity(PARTS * count);
     for _ in 0..PARTS {
-        let mut multiple = first;
-        for _ in 0..count {
-            points.push(multiple);
-            multiple = multiple.add(&first);
+        let start = points.len();
+        points.push(first);
+        for multiple in 2..=count {
+            points.push(match multiple % 2 {
+                0 => points[start + multiple / 2 - 1].double(),
+                _ => points[start + multiple - 2].add(&first),
+            });
         }
         for _ in 0..part_bits {
             first = first.double();

@@ -1,5 +1,6 @@
 //! SM2 and ECDSA: every arithmetic against the reference verifier, on public vectors and on what an attacker would try.
 
+mod attacks;
 mod properties;
 mod vectors;
 

@@ -258,7 +258,10 @@ pub(super) fn power<C: Shape>(a: &Fe8, exponent: &[u64; 4]) -> Fe8 {
             for _ in 0..4 {
                 product = square::<C>(&product);
             }
-            product = mul::<C>(&product, &powers[(limb >> (4 * window)) as usize & 15]);
+            let digit = (limb >> (4 * window)) as usize & 15;
+            if digit != 0 {
+                product = mul::<C>(&product, &powers[digit]);
+            }
         }
     }
     product

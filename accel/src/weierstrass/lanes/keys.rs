@@ -8,7 +8,7 @@ use crate::weierstrass::claim::Key;
 use crate::weierstrass::digits::PARTS;
 use crate::weierstrass::montgomery::{Modulus, less, limbs_from_be, subtract};
 use crate::weierstrass::point::root_exponent;
-use crate::weierstrass::table::{KEY_MULTIPLES, KEY_PART_BITS, KeyTable, Line};
+use crate::weierstrass::table::{KEY_MULTIPLES, KEY_PART_BITS, KeyTable};
 
 /// Fewer than eight: the last is repeated, and then left out.
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
@@ -37,7 +37,7 @@ pub(super) fn decode<C: Shape>(encodings: &[[u8; 33]], keys: &mut Vec<Option<Key
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn tables<C: Shape>(x: &Fe8, y: &Fe8) -> Vec<KeyTable> {
+fn tables<C: Shape>(x: &Fe8, y: &Fe8) -> [Box<KeyTable>; 8] {
     let mut first = from_affine::<C>(x, y);
     let mut points: Vec<Point8> = Vec::with_capacity(PARTS * KEY_MULTIPLES);
     for part in 0..PARTS {
@@ -58,7 +58,7 @@ fn tables<C: Shape>(x: &Fe8, y: &Fe8) -> Vec<KeyTable> {
             }
         }
     }
-    let mut tables: Vec<KeyTable> = (0..8).map(|_| KeyTable([[Line::ZERO; KEY_MULTIPLES]; PARTS])).collect();
+    let mut tables = [(); 8].map(|()| KeyTable::empty());
     // One inversion for all points of a lane.
     let mut product = splat(&C::ONE);
     let mut before = Vec::with_capacity(points.len());
