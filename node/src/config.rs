@@ -92,7 +92,8 @@ pub struct VerifySection {
     pub gpu_adapter: Option<String>,
     /// Whether a software driver (Mesa's lavapipe) counts as usable. It is slower than the CPU. Default false.
     pub allow_software: bool,
-    /// Signatures in a batch for the GPU at most. Default 65,536, range 1,024 to 1,048,576.
+    /// Signatures in a batch for the GPU at most, and what its buffers are made for. Default 16,896 (a warp for each
+    /// scheduler of 132 multiprocessors), range 1,024 to 1,048,576.
     pub gpu_batch_items_max: u32,
     /// One signature in so many that the GPU accepts is verified again on the CPU before its verdict counts; 1 is all of
     /// them. Default 1,024, range 1 to 1,048,576.
@@ -113,7 +114,7 @@ impl Default for VerifySection {
             gpu: GpuUse::Prefer,
             gpu_adapter: None,
             allow_software: false,
-            gpu_batch_items_max: 65_536,
+            gpu_batch_items_max: 16_896,
             sample_one_in: 1_024,
             audit: false,
         }

@@ -65,8 +65,35 @@ fn options(plan: &Plan) -> Options {
         adapter: section.gpu_adapter.clone(),
         allow_software: section.allow_software,
         cache_dir: Some(plan.data_dir.join(CACHE)),
-        slot_items_max: every.slot_items_max.min(section.gpu_batch_items_max),
+        slot_items_max: section.gpu_batch_items_max,
+        key_slots: every.key_slots.max(section.gpu_batch_items_max),
         algorithms,
         ..every
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gpu_is_preferred_and_each_key_reaches_the_verifier() {
+        let default: VerifySection = toml::from_str("").expect("all keys have defaults");
+        assert_eq!((default.gpu, default.allow_software), (GpuUse::Prefer, false));
+        let text = "gpu = \"require\"\ngpu_batch_items_max = 4096\nsample_one_in = 7\naudit = true\nlinger_us = 9";
+        let section: VerifySection = toml::from_str(text).expect("known keys");
+        assert_eq!(section.gpu, GpuUse::Require);
+        let config = config(&section);
+        assert_eq!((config.device.batch_items_max, config.linger_us), (4096, 9));
+        assert_eq!((config.device.trust.sample_one_in, config.device.trust.audit), (7, true));
+        assert!(toml::from_str::<VerifySection>("gpu = \"maybe\"").is_err());
+    }
+
+    #[test]
+    fn a_required_gpu_that_is_not_there_is_told_with_what_to_do() {
+        let error = NodeError::NoGpu { reason: accel::gpu::OpenError::OnlySoftware { present: "llvmpipe".into() } };
+        assert!(error.to_string().contains("only software adapters were found (llvmpipe)"));
+        let help = miette::Diagnostic::help(&error).expect("a help").to_string();
+        assert!(help.contains("stele hw") && help.contains("libvulkan1") && help.contains("prefer"), "{help}");
     }
 }
