@@ -25,12 +25,14 @@ mod pack;
 mod pipelines;
 mod session;
 mod slot;
+mod tree;
 mod weierstrass;
 mod field;
 mod compress;
 
 pub use self::adapter::{AdapterFacts, OpenError, Unusable, adapters};
 pub use self::ceiling::{Ceiling, ceilings};
+pub use self::tree::TreeEngine;
 
 use self::session::Session;
 use crate::device::{Device, Ticket};
