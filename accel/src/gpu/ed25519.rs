@@ -2,12 +2,14 @@
 
 use super::field::{self, limbs, literal, montgomery_limbs};
 use super::kernel::KernelSource;
-use super::weierstrass::halves;
 use super::weierstrass::numbers::{Number, Prime, number};
 use crate::ed25519::round_constants::ROUND_CONSTANTS;
 
-/// Bits of a window of k, and of s.
-const WINDOW_BITS: [u32; 2] = [5, 10];
+/// Parts of a scalar, of 64 bits each, that share their doublings.
+const PARTS: u32 = 4;
+/// Multiples of a part's base, from 0 on: digits of four bits with a sign, of eight for the base point.
+const KEY_MULTIPLES: u32 = 9;
+const BASE_MULTIPLES: u32 = 129;
 
 const ONE: Number = [1, 0, 0, 0];
 /// p = 2^255 − 19, d, and B (RFC 8032 §5.1).
@@ -36,40 +38,50 @@ pub(super) fn kernel() -> KernelSource {
         source += &format!("const {name} = {};\n", literal(&montgomery_limbs(&field, &value)));
     }
     source += &format!("const PLAIN_ONE = {};\n", literal(&limbs(&ONE)));
-    for (name, bits) in [("KEY_HALVES", WINDOW_BITS[0]), ("BASE_HALVES", WINDOW_BITS[1])] {
-        source += &format!("const {name} = {};\n", halves(bits));
-    }
     source += include_str!("ed25519/verify.wgsl");
     let mut constants: Vec<u32> =
         ROUND_CONSTANTS.iter().flat_map(|round| [*round as u32, (*round >> 32) as u32]).collect();
-    constants.extend(base_multiples(&field, 1 << (WINDOW_BITS[1] - 1)));
+    constants.extend(base_multiples(&field));
     KernelSource {
         label: "ed25519",
         source,
         constants,
         // As KEY_SLOT_WORDS and the map of the scratch in verify.wgsl.
-        key_words: 1 + 36 * (1 + (1 << (WINDOW_BITS[0] - 1))),
-        scratch_words: 46,
+        key_words: 1 + PARTS * KEY_MULTIPLES * 36,
+        scratch_words: 44,
     }
 }
 
-/// B times 0 to `last`, each as y+x, y−x, 2d·x·y in limbs.
-fn base_multiples(field: &Prime, last: u32) -> Vec<u32> {
-    let [mut x, mut y] = [[0; 4], ONE];
+/// For each part j the point B·2^(64j) times 0 to 128, each as y+x, y−x, 2d·x·y in limbs.
+fn base_multiples(field: &Prime) -> Vec<u32> {
+    let mut base = BASE;
     let mut words = Vec::new();
-    for _ in 0..=last {
-        let product = field.mul(&field.mul(&x, &y), &D);
-        for element in [field.add(&y, &x), field.sub(&y, &x), field.add(&product, &product)] {
-            words.extend(montgomery_limbs(field, &element).map(|limb| limb as u32));
+    for _ in 0..PARTS {
+        let mut point = [[0; 4], ONE];
+        for _ in 0..BASE_MULTIPLES {
+            let [x, y] = point;
+            let product = field.mul(&field.mul(&x, &y), &D);
+            for element in [field.add(&y, &x), field.sub(&y, &x), field.add(&product, &product)] {
+                words.extend(montgomery_limbs(field, &element).map(|limb| limb as u32));
+            }
+            point = sum(field, &point, &base);
         }
-        // RFC 8032 §5.1.4, affine.
-        let cross = field.add(&field.mul(&x, &BASE[1]), &field.mul(&y, &BASE[0]));
-        let straight = field.add(&field.mul(&y, &BASE[1]), &field.mul(&x, &BASE[0]));
-        let mixed = field.mul(&field.mul(&D, &field.mul(&x, &BASE[0])), &field.mul(&y, &BASE[1]));
-        x = field.mul(&cross, &field.inverse(&field.add(&ONE, &mixed)));
-        y = field.mul(&straight, &field.inverse(&field.sub(&ONE, &mixed)));
+        for _ in 0..64 {
+            base = sum(field, &base, &base);
+        }
     }
     words
+}
+
+/// RFC 8032 §5.1.4, affine: complete.
+fn sum(field: &Prime, [x1, y1]: &[Number; 2], [x2, y2]: &[Number; 2]) -> [Number; 2] {
+    let cross = field.add(&field.mul(x1, y2), &field.mul(y1, x2));
+    let straight = field.add(&field.mul(y1, y2), &field.mul(x1, x2));
+    let mixed = field.mul(&field.mul(&D, &field.mul(x1, x2)), &field.mul(y1, y2));
+    [
+        field.mul(&cross, &field.inverse(&field.add(&ONE, &mixed))),
+        field.mul(&straight, &field.inverse(&field.sub(&ONE, &mixed))),
+    ]
 }
 
 #[cfg(test)]
@@ -94,16 +106,19 @@ mod tests {
     #[test]
     fn the_table_holds_the_multiples_that_the_curve_library_computes() {
         let field = Prime::new(P);
-        let table = base_multiples(&field, 40);
+        let table = base_multiples(&field);
+        assert_eq!(table.len(), (PARTS * BASE_MULTIPLES * 27) as usize);
         let half = field.inverse(&[2, 0, 0, 0]);
-        for (index, entry) in table.chunks(27).enumerate() {
+        for (index, entry) in table.chunks(27).enumerate().step_by(5) {
             let (sum, difference) = (value(&field, &entry[..9]), value(&field, &entry[9..18]));
             let y = field.mul(&field.add(&sum, &difference), &half);
             let x = field.mul(&field.sub(&sum, &difference), &half);
             let mut encoding = y;
             encoding[3] |= (x[0] & 1) << 63;
             let bytes: Vec<u8> = encoding.iter().flat_map(|word| word.to_le_bytes()).collect();
-            assert_eq!(bytes, (ED25519_BASEPOINT_POINT * Scalar::from(index as u64)).compress().to_bytes(), "{index}");
+            let (part, multiple) = (index / BASE_MULTIPLES as usize, index % BASE_MULTIPLES as usize);
+            let scalar = (0..part).fold(Scalar::from(multiple as u64), |scalar, _| scalar * Scalar::from(1u128 << 64));
+            assert_eq!(bytes, (ED25519_BASEPOINT_POINT * scalar).compress().to_bytes(), "{part}, {multiple}");
             let product = field.mul(&field.mul(&x, &y), &D);
             assert_eq!(value(&field, &entry[18..]), field.add(&product, &product));
         }

@@ -14,17 +14,22 @@ struct Params { items: u32, keys: u32, pad0: u32, pad1: u32 }
 @group(0) @binding(6) var<storage, read_write> scratch: array<u32>;
 @group(0) @binding(7) var<storage, read_write> results: array<u32>;
 
-// A slot of the key table: whether the key decodes; then −A times 0 to 16, each as Y+X, Y−X, 2d·T, 2Z.
-const KEY_SLOT_WORDS = 613u;
+// Scalars fall into four parts of 64 bits, each with a table of multiples of its own, so that all share 60 doublings.
+const PARTS = 4u;
+// A slot of the key table: whether the key decodes; then for each part j the point −A·2^(64j) times 0 to 8, each as Y+X, Y−X,
+// 2d·T, 2Z.
 const KEY_MULTIPLE_WORDS = 36u;
-// Constants: SHA-512's, low and high words; then B times 0 to 512, each as y+x, y−x, 2d·x·y.
+const KEY_PART_WORDS = 324u;
+const KEY_SLOT_WORDS = 1297u;
+// Constants: SHA-512's, low and high words; then for each part j the point B·2^(64j) times 0 to 128, each as y+x, y−x, 2d·x·y.
 const B_MULTIPLES = 160u;
 const B_MULTIPLE_WORDS = 27u;
+const B_PART_WORDS = 3483u;
 // Scratch, word w of item i at w·items + i: k and s recoded, −R as y+x, y−x, 2d·x·y, whether s and R are in order.
 const K = 0u;
-const S = 9u;
-const R = 18u;
-const IN_ORDER = 45u;
+const S = 8u;
+const R = 16u;
+const IN_ORDER = 43u;
 
 struct Extended { x: Fe, y: Fe, z: Fe, t: Fe }
 struct Decoded { ok: bool, x: Fe, y: Fe }
@@ -75,6 +80,20 @@ fn decode(encoding: Words) -> Decoded {
   return Decoded(is_root || is_twisted, x, y);
 }
 
+// T is computed where the next step is an addition, which alone reads it.
+fn double(p: Extended, with_t: bool) -> Extended {
+  // X, Y, Z: A 1, V 1.5. e: A 3, V 3.4; f: A 4, V 4.3.
+  let xx = p_sq(p.x);
+  let yy = p_sq(p.y);
+  let h = fe_add(yy, xx);
+  let g = fe_sub(yy, xx);
+  let e = fe_sub(p_sq(fe_add(p.x, p.y)), h);
+  let f = fe_sub(fe_scale(p_sq(p.z), 2), g);
+  var t = p.t;
+  if (with_t) { t = p_mul(e, h); }
+  return Extended(p_mul(e, f), p_mul(h, g), p_mul(g, f), t);
+}
+
 @compute @workgroup_size(64)
 fn prepare_keys(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   let j = item_index(id, groups);
@@ -84,32 +103,38 @@ fn prepare_keys(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workg
   let slot = new_keys[12u*j + 9u] * KEY_SLOT_WORDS;
   let key = decode(encoding);
   key_table[slot] = select(0, 1, key.ok);
-  // −A, of which the table holds multiples: each is the one before plus −A, from O on.
-  let nx = fe_scale(key.x, -1);
-  let sum1 = fe_add(key.y, nx);
-  let difference1 = fe_sub(key.y, nx);
-  let product1 = p_mul(p_mul(nx, key.y), D2);
-  var p = Extended(ZERO, ONE, ONE, ZERO);
-  for (var multiple = 0u; multiple < 17u; multiple++) {
-    let at = slot + 1u + multiple * KEY_MULTIPLE_WORDS;
-    let sum = fe_add(p.y, p.x);
-    let difference = fe_sub(p.y, p.x);
-    let t2d = p_mul(p.t, D2);
-    let z2 = fe_scale(p.z, 2);
-    for (var a = 0u; a < 9u; a++) {
-      key_table[at + a] = sum[a];
-      key_table[at + 9u + a] = difference[a];
-      key_table[at + 18u + a] = t2d[a];
-      key_table[at + 27u + a] = z2[a];
+  var base = Extended(fe_scale(key.x, -1), key.y, ONE, p_mul(fe_scale(key.x, -1), key.y));
+  for (var part = 0u; part < PARTS; part++) {
+    // The part's multiples: each is the one before plus the base, from O on.
+    let base_sum = fe_add(base.y, base.x);
+    let base_difference = fe_sub(base.y, base.x);
+    let base_t2d = p_mul(base.t, D2);
+    let base_z2 = fe_scale(base.z, 2);
+    var p = Extended(ZERO, ONE, ONE, ZERO);
+    for (var multiple = 0u; multiple < 9u; multiple++) {
+      let at = slot + 1u + part * KEY_PART_WORDS + multiple * KEY_MULTIPLE_WORDS;
+      let sum = fe_add(p.y, p.x);
+      let difference = fe_sub(p.y, p.x);
+      let t2d = p_mul(p.t, D2);
+      let z2 = fe_scale(p.z, 2);
+      for (var a = 0u; a < 9u; a++) {
+        key_table[at + a] = sum[a];
+        key_table[at + 9u + a] = difference[a];
+        key_table[at + 18u + a] = t2d[a];
+        key_table[at + 27u + a] = z2[a];
+      }
+      let b = p_mul(sum, base_sum);
+      let a = p_mul(difference, base_difference);
+      let c = p_mul(p.t, base_t2d);
+      let d = p_mul(p.z, base_z2);
+      let e = fe_sub(b, a);
+      let h = fe_add(b, a);
+      let g = fe_add(d, c);
+      let f = fe_sub(d, c);
+      p = Extended(p_mul(e, f), p_mul(h, g), p_mul(g, f), p_mul(e, h));
     }
-    let b = p_mul(sum, sum1);
-    let a = p_mul(difference, difference1);
-    let c = p_mul(p.t, product1);
-    let e = fe_sub(b, a);
-    let h = fe_add(b, a);
-    let g = fe_add(z2, c);
-    let f = fe_sub(z2, c);
-    p = Extended(p_mul(e, f), p_mul(h, g), p_mul(g, f), p_mul(e, h));
+    if (part + 1u == PARTS) { break; }
+    for (var d = 0u; d < 64u; d++) { base = double(base, d == 63u); }
   }
 }
 
@@ -192,18 +217,16 @@ fn hash(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     }
     if (borrow == 0lu) { r = less; }
   }
-  // Signed digits by one addition: half a window's value is added to each window here and taken off where it is read.
-  var key_halves = KEY_HALVES;
-  var base_halves = BASE_HALVES;
+  // Signed digits by one addition: a digit of four bits of k + 0x88…8 less 8, a byte of s + 0x80…80 less 128.
   var carry = 0lu;
-  for (var a = 0u; a < 9u; a++) { let t = u64(r[a]) + u64(key_halves[a]) + carry; scratch[(K + a)*n + i] = u32(t); carry = t >> 32u; }
+  for (var a = 0u; a < 8u; a++) { let t = u64(r[a]) + 0x88888888lu + carry; scratch[(K + a)*n + i] = u32(t); carry = t >> 32u; }
   carry = 0lu;
   borrow = 0lu;
-  for (var a = 0u; a < 9u; a++) {
-    var s = 0u;
+  for (var a = 0u; a < 8u; a++) {
+    let s = items[20u*i + 8u + a];
     // s < L is where the subtraction borrows.
-    if (a < 8u) { s = items[20u*i + 8u + a]; borrow = ((u64(s) - u64(order[a]) - borrow) >> 32u) & 1lu; }
-    let t = u64(s) + u64(base_halves[a]) + carry; scratch[(S + a)*n + i] = u32(t); carry = t >> 32u;
+    borrow = ((u64(s) - u64(order[a]) - borrow) >> 32u) & 1lu;
+    let t = u64(s) + 0x80808080lu + carry; scratch[(S + a)*n + i] = u32(t); carry = t >> 32u;
   }
   var encoding: Words;
   for (var a = 0u; a < 8u; a++) { encoding[a] = items[20u*i + a]; }
@@ -227,72 +250,62 @@ fn from_scratch(w: u32, i: u32) -> Fe {
 fn from_table(o: u32) -> Fe { return Fe(key_table[o],key_table[o+1u],key_table[o+2u],key_table[o+3u],key_table[o+4u],key_table[o+5u],key_table[o+6u],key_table[o+7u],key_table[o+8u]); }
 fn from_constants(o: u32) -> Fe { return Fe(constants[o],constants[o+1u],constants[o+2u],constants[o+3u],constants[o+4u],constants[o+5u],constants[o+6u],constants[o+7u],constants[o+8u]); }
 
-fn digit(scalar: u32, bit: u32, bits: u32, i: u32) -> i32 {
-  let at = (scalar + (bit >> 5u)) * params.items + i;
-  let pair = u64(scratch[at]) | (u64(scratch[at + params.items]) << 32u);
-  return i32(u32(pair >> (bit & 31u)) & ((1u << bits) - 1u)) - i32(1u << (bits - 1u));
+// Digit of `bits` bits, counted from the lowest, of a recoded scalar.
+fn digit(scalar: u32, index: u32, bits: u32, i: u32) -> i32 {
+  let bit = index * bits;
+  let word = scratch[(scalar + (bit >> 5u)) * params.items + i];
+  return i32((word >> (bit & 31u)) & ((1u << bits) - 1u)) - i32(1u << (bits - 1u));
 }
 
-// 26 groups of ten bits from the top: twice five doublings and a multiple of −A, then a multiple of B. Then −R, and three
-// doublings. One doubling body and one addition body in all.
-const STEPS = 78u;
+// Sixteen windows of four bits from the top: four doublings, a multiple of −A for each part of k, and on every second one a
+// multiple of B for each part of s. Then −R, and three doublings. One doubling body and one addition body in all.
+const WINDOWS = 16u;
 @compute @workgroup_size(64)
 fn verify(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   let i = item_index(id, groups);
   if (i >= params.items) { return; }
   let slot = items[20u*i + 16u] * KEY_SLOT_WORDS;
   var p = Extended(ZERO, ONE, ONE, ZERO);
-  for (var step = 0u; step <= STEPS + 1u; step++) {
-    let place = step % 3u;
-    let bit = (25u - min(step, STEPS - 1u) / 3u) * 10u;
-    var doublings = 5u;
-    if (step == 0u || place == 2u || step == STEPS) { doublings = 0u; }
-    if (step > STEPS) { doublings = 3u; }
-    for (var d = 0u; d < doublings; d++) {
-      // X, Y, Z: A 1, V 1.5. e: A 3, V 3.4; f: A 4, V 4.3.
-      let xx = p_sq(p.x);
-      let yy = p_sq(p.y);
-      let h = fe_add(yy, xx);
-      let g = fe_sub(yy, xx);
-      let e = fe_sub(p_sq(fe_add(p.x, p.y)), h);
-      let f = fe_sub(fe_scale(p_sq(p.z), 2), g);
+  for (var step = 0u; step <= WINDOWS + 1u; step++) {
+    let adds_r = step == WINDOWS;
+    let clears_cofactor = step == WINDOWS + 1u;
+    let window = WINDOWS - 1u - min(step, WINDOWS - 1u);
+    let doublings = select(4u, select(0u, 3u, clears_cofactor), step == 0u || step >= WINDOWS);
+    let additions = select(select(PARTS, 2u*PARTS, (window & 1u) == 0u), select(1u, 0u, clears_cofactor), step >= WINDOWS);
+    for (var d = 0u; d < doublings; d++) { p = double(p, d == 3u); }
+    for (var q = 0u; q < additions; q++) {
+      let part = q & 3u;
+      var sum: Fe; var difference: Fe; var t2d: Fe;
+      var z2 = TWO;
+      var negative = false;
+      if (adds_r) {
+        sum = from_scratch(R, i); difference = from_scratch(R + 9u, i); t2d = from_scratch(R + 18u, i);
+      } else if (q >= PARTS) {
+        let multiple = digit(S, 8u*part + (window >> 1u), 8u, i);
+        negative = multiple < 0;
+        let at = B_MULTIPLES + part*B_PART_WORDS + u32(abs(multiple))*B_MULTIPLE_WORDS;
+        sum = from_constants(at); difference = from_constants(at + 9u); t2d = from_constants(at + 18u);
+      } else {
+        let multiple = digit(K, 16u*part + window, 4u, i);
+        negative = multiple < 0;
+        let at = slot + 1u + part*KEY_PART_WORDS + u32(abs(multiple))*KEY_MULTIPLE_WORDS;
+        sum = from_table(at); difference = from_table(at + 9u); t2d = from_table(at + 18u); z2 = from_table(at + 27u);
+      }
+      // All factors A 2 or less.
+      let b = p_mul(fe_add(p.y, p.x), fe_select(sum, difference, negative));
+      let a = p_mul(fe_sub(p.y, p.x), fe_select(difference, sum, negative));
+      let c = p_mul(p.t, fe_scale(t2d, select(1, -1, negative)));
+      let d = p_mul(p.z, z2);
+      let e = fe_sub(b, a);
+      let h = fe_add(b, a);
+      let g = fe_add(d, c);
+      let f = fe_sub(d, c);
       p.x = p_mul(e, f);
       p.y = p_mul(h, g);
       p.z = p_mul(g, f);
-      // Only an addition reads T.
-      if (d == 4u) { p.t = p_mul(e, h); }
+      // The next step is an addition too.
+      if (q + 1u < additions || step == WINDOWS - 1u) { p.t = p_mul(e, h); }
     }
-    if (step > STEPS) { break; }
-    var sum: Fe; var difference: Fe; var t2d: Fe;
-    var z2 = TWO;
-    var negative = false;
-    if (step == STEPS) {
-      sum = from_scratch(R, i); difference = from_scratch(R + 9u, i); t2d = from_scratch(R + 18u, i);
-    } else if (place == 2u) {
-      let multiple = digit(S, bit, 10u, i);
-      negative = multiple < 0;
-      let at = B_MULTIPLES + u32(abs(multiple)) * B_MULTIPLE_WORDS;
-      sum = from_constants(at); difference = from_constants(at + 9u); t2d = from_constants(at + 18u);
-    } else {
-      let multiple = digit(K, bit + 5u * (1u - place), 5u, i);
-      negative = multiple < 0;
-      let at = slot + 1u + u32(abs(multiple)) * KEY_MULTIPLE_WORDS;
-      sum = from_table(at); difference = from_table(at + 9u); t2d = from_table(at + 18u); z2 = from_table(at + 27u);
-    }
-    // All factors A 2 or less.
-    let b = p_mul(fe_add(p.y, p.x), fe_select(sum, difference, negative));
-    let a = p_mul(fe_sub(p.y, p.x), fe_select(difference, sum, negative));
-    let c = p_mul(p.t, fe_scale(t2d, select(1, -1, negative)));
-    let d = p_mul(p.z, z2);
-    let e = fe_sub(b, a);
-    let h = fe_add(b, a);
-    let g = fe_add(d, c);
-    let f = fe_sub(d, c);
-    p.x = p_mul(e, f);
-    p.y = p_mul(h, g);
-    p.z = p_mul(g, f);
-    // The next step adds without a doubling before.
-    if (place == 1u || step == STEPS - 1u) { p.t = p_mul(e, h); }
   }
   let is_identity = p_is_zero(p.x) && p_is_zero(fe_sub(p.y, p.z));
   results[i] = select(0u, 1u, is_identity && scratch[IN_ORDER*params.items + i] == 1u && key_table[slot] == 1);
