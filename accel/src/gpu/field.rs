@@ -15,7 +15,12 @@
 //! | `_words(x)` | A ≤ 5, V ≤ 16 | the residue in [0, p) as eight words |
 //!
 //! Nine products of limbs reach 12·9·2^56, the reduction adds at most 9·2^57, and 126·2^56 is below 2^63. V ≤ 16 keeps the
-//! top limb, of weight 2^232, within A = 1. Deliberately absent: inversion and square roots, which are programs over these.
+//! top limb, of weight 2^232, within A = 1. The primes of the curves have limbs that are zero, small or powers of two but the
+//! top one 2^23 or 2^24; the orders of the groups fill all nine, and for them the last three functions take A = 1, V ≤ 2 alone.
+//! Deliberately absent: inversion and square roots, which are programs over these.
+
+#[cfg(test)]
+mod tests;
 
 use super::weierstrass::numbers::{Number, Prime, bit};
 use std::fmt::Write as _;
@@ -172,8 +177,8 @@ impl Writer<'_> {
         out + &format!("  return Fe({}, i32(t16 >> 29u));\n", limbs.collect::<Vec<_>>().join(", "))
     }
 
-    /// Takes off the nearest multiple of the prime as the top limb shows it (which for p is a power of two: p is within 2^−31 of it), then carries all
-    /// limbs at once: what moves is at most 12, hence the 16 in the bound of a limb.
+    /// Takes off the nearest multiple of the prime as the top limb shows it, p being within 2^−31 of a power of two, then
+    /// carries all limbs at once: what moves is at most 12, hence the 16 in the bound of a limb.
     fn weak_reduction(&self) -> String {
         let top = self.digits[LIMBS - 1].trailing_zeros();
         let half = 1 << (top - 1);
