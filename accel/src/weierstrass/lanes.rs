@@ -86,19 +86,15 @@ impl<C: Shape> Group<C> for Lanes<C> {
     }
 
     fn hold(&self, claims: &[Claim<'_>], verdicts: &mut [bool]) {
-        for sixteen in claims.chunks(16) {
-            let answers = match sixteen.len() {
-                ..CLAIMS_MIN => [Answer::UNKNOWN; 2],
+        for eight in claims.chunks(8) {
+            let answer = match eight.len() {
+                ..CLAIMS_MIN => Answer::UNKNOWN,
                 // SAFETY: a `Lanes` exists only where all target features of the function were detected.
-                CLAIMS_MIN..=8 => [unsafe { hold::<C, 1>(self, sixteen) }[0], Answer::UNKNOWN],
-                // SAFETY: as above.
-                _ => unsafe { hold::<C, 2>(self, sixteen) },
+                _ => unsafe { hold::<C>(self, eight) },
             };
-            for (lane, claim) in sixteen.iter().enumerate() {
-                let answer = answers[lane / 8];
-                let again = answer.unknown >> (lane % 8) & 1 == 1 || claim.x_above.is_some();
-                verdicts[claim.index] =
-                    if again { portable::holds::<C>(claim) } else { answer.hold >> (lane % 8) & 1 == 1 };
+            for (lane, claim) in eight.iter().enumerate() {
+                let again = answer.unknown >> lane & 1 == 1 || claim.x_above.is_some();
+                verdicts[claim.index] = if again { portable::holds::<C>(claim) } else { answer.hold >> lane & 1 == 1 };
             }
         }
     }
@@ -184,43 +180,31 @@ impl<'a> Addends<'a> {
     }
 }
 
-/// The claims, `N` times eight of them at the most. The end of a point's operation waits for itself; that of another eight
-/// fills the gap.
+/// Up to eight claims; the last one fills what is left. (Two eights in turn, so that one would fill the gaps of the other, were
+/// tried, and gained nothing.)
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn hold<C: Shape, const N: usize>(lanes: &Lanes<C>, claims: &[Claim<'_>]) -> [Answer; N] {
-    let Some(last) = claims.last() else { return [Answer::UNKNOWN; N] };
+fn hold<C: Shape>(lanes: &Lanes<C>, claims: &[Claim<'_>]) -> Answer {
+    let Some(last) = claims.last() else { return Answer::UNKNOWN };
     let base = C::base_table();
-    let mut chunks = claims.chunks(8);
-    let eights: [Eight<'_>; N] = [(); N].map(|()| Eight::new(lanes, chunks.next().unwrap_or_default(), last));
+    let eight = Eight::new(lanes, claims, last);
     let [start_x, start_y] = gather(&[&lanes.start; 8]);
-    let mut sums = [from_affine::<C>(&reduce::<C>(start_x.into()), &reduce::<C>(start_y.into())); N];
+    let mut sum = from_affine::<C>(&reduce::<C>(start_x.into()), &reduce::<C>(start_y.into()));
     for bit in (0..=KEY_PART_BITS - KEY_WIDTH).rev() {
         if bit != KEY_PART_BITS - KEY_WIDTH {
-            for sum in &mut sums {
-                *sum = double::<C>(sum);
-            }
+            sum = double::<C>(&sum);
         }
         if bit % KEY_WIDTH == 0 {
             for part in 0..PARTS {
-                for (sum, eight) in sums.iter_mut().zip(&eights) {
-                    *sum = add_lines::<C>(sum, &eight.of_key(part, bit / KEY_WIDTH));
-                }
+                sum = add_lines::<C>(&sum, &eight.of_key(part, bit / KEY_WIDTH));
             }
         }
         if bit % BASE_WIDTH == 0 {
             for part in 0..PARTS {
-                for (sum, eight) in sums.iter_mut().zip(&eights) {
-                    *sum = add_lines::<C>(sum, &eight.of_base(base, part, bit / BASE_WIDTH));
-                }
+                sum = add_lines::<C>(&sum, &eight.of_base(base, part, bit / BASE_WIDTH));
             }
         }
     }
-    let mut answers = [Answer::UNKNOWN; N];
-    for ((answer, sum), eight) in answers.iter_mut().zip(&sums).zip(&eights) {
-        answer.hold = lanes_with_x::<C>(sum, &from_numbers(&eight.x));
-        answer.unknown = exceptional_lanes::<C>(sum);
-    }
-    answers
+    Answer { hold: lanes_with_x::<C>(&sum, &from_numbers(&eight.x)), unknown: exceptional_lanes::<C>(&sum) }
 }
 
 #[inline]
