@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
-use types::{AlgId, ChainId, Transaction, TransactionBody};
+use types::{ChainId, Transaction, TransactionBody};
 
 /// Transactions in a chunk.
 const CHUNK: u64 = 512;
@@ -17,8 +17,6 @@ const CHUNK: u64 = 512;
 const AHEAD_BYTES_MAX: u64 = 1 << 30;
 /// What `--rate max` is prepared for.
 const MAX_TPS_EXPECTED: u64 = 45_000;
-/// The same for each core under an algorithm that is slower to verify than Ed25519.
-const MAX_TPS_EXPECTED_PER_CORE: u64 = 6_000;
 /// Chunks that are kept in stock once those signed ahead are used up.
 const STOCK: u64 = 16;
 /// How long after its intended send time a transaction stays valid.
@@ -50,12 +48,15 @@ impl Order {
         }
     }
 
-    fn expected_tps(&self, alg: AlgId, cores: usize) -> u64 {
-        match (self.rate, alg) {
-            (Rate::PerSecond(rate), _) => rate.into(),
-            (Rate::Max, AlgId::Ed25519) => MAX_TPS_EXPECTED,
-            (Rate::Max, _) => MAX_TPS_EXPECTED.min(MAX_TPS_EXPECTED_PER_CORE * cores as u64),
+    fn expected_tps(&self) -> u64 {
+        match self.rate {
+            Rate::PerSecond(rate) => rate.into(),
+            Rate::Max => MAX_TPS_EXPECTED,
         }
+    }
+
+    fn ahead(&self) -> u64 {
+        count(self.expected_tps(), self.duration).min(AHEAD_BYTES_MAX / self.payload as u64)
     }
 }
 
@@ -77,7 +78,6 @@ struct Shared {
     room: Condvar,
     accounts: Accounts,
     order: Order,
-    expected_tps: u64,
     /// When the first transaction was expected to be sent, Unix milliseconds.
     start_ms: u64,
 }
@@ -99,13 +99,11 @@ impl Presigner {
     /// Starts a thread for each core.
     pub fn start(accounts: Accounts, order: Order) -> Self {
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
-        let expected_tps = order.expected_tps(accounts.alg(), threads);
-        let ahead = count(expected_tps, order.duration).min(AHEAD_BYTES_MAX / order.payload as u64);
+        let ahead = order.ahead();
         let signing = signing_cost(&accounts).saturating_mul(u32::try_from(ahead / threads as u64).unwrap_or(u32::MAX));
         let start_ms = client::now_ms() + (START_UP + signing).as_millis() as u64;
         let state = State { ready: BTreeMap::new(), next: 0, limit: ahead.div_ceil(CHUNK), stop: false };
-        let (state, room) = (Mutex::new(state), Condvar::new());
-        let shared = Arc::new(Shared { state, room, accounts, order, expected_tps, start_ms });
+        let shared = Arc::new(Shared { state: Mutex::new(state), room: Condvar::new(), accounts, order, start_ms });
         for _ in 0..threads {
             let shared = shared.clone();
             std::thread::spawn(move || sign_chunks(&shared));
@@ -180,7 +178,7 @@ fn signing_cost(accounts: &Accounts) -> Duration {
 }
 
 fn sign_chunk(shared: &Shared, chunk: u64) -> Vec<Bytes> {
-    let Shared { accounts, order, expected_tps, start_ms, .. } = shared;
+    let Shared { accounts, order, start_ms, .. } = shared;
     let overhead = Transaction::transfer_overhead(accounts.alg());
     let mut random = SplitMix(chunk);
     // One allocation for a chunk, and slices of it.
@@ -189,7 +187,7 @@ fn sign_chunk(shared: &Shared, chunk: u64) -> Vec<Bytes> {
         let from = random.below(accounts.len());
         let to = (from + 1 + random.below(accounts.len() - 1)) % accounts.len();
         let memo = random.bytes(order.payload - overhead);
-        let due_ms = start_ms + index * 1000 / expected_tps;
+        let due_ms = start_ms + index * 1000 / order.expected_tps();
         let valid_until_ms = due_ms + VALIDITY.as_millis() as u64;
         let body = TransactionBody::Transfer { to: accounts.address(to), amount: 1, memo };
         let signed = Transaction::sign(&order.chain, accounts.key(from), valid_until_ms, index, body)
@@ -249,7 +247,7 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use types::Digest;
+    use types::{AlgId, Digest};
 
     fn order(rate: Rate) -> Order {
         let chain = ChainId(Digest::ZERO);
