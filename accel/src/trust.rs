@@ -43,11 +43,11 @@ mod self_test;
 pub(crate) use audit::{Audit, AuditBacklog};
 pub(crate) use canaries::{Laden, canaries_max};
 pub(crate) use guarded::Guarded;
-pub(crate) use known::Known;
 pub(crate) use self_test::run_alone;
 
 use self::budget::Budget;
 use self::dice::Dice;
+use self::known::Known;
 use crate::closing::Origin;
 use crate::cpu::{CpuEngine, CpuEngineError};
 use crate::engine::{DeviceFault, Engine};
@@ -57,6 +57,7 @@ use crate::verdicts::Verdicts;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
+use types::AlgId;
 
 /// One reject of a client in so many is a candidate for a check.
 const CLIENT_CHECK_ONE_IN: u32 = 16;
@@ -144,9 +145,14 @@ impl Trust {
         self.counts
     }
 
-    /// Known items, for measuring.
-    pub(crate) fn known(&self) -> &Known {
-        &self.known
+    /// Whether there are known items of an algorithm.
+    pub(crate) fn knows(&self, alg: AlgId) -> bool {
+        self.known.has(alg)
+    }
+
+    /// Valid items under as many keys, for measuring.
+    pub(crate) fn fresh(&mut self, alg: AlgId, count: usize) -> Vec<Item> {
+        known::fresh(alg, count, &mut self.dice)
     }
 
     /// The CPU engine of the checks, for measuring.

@@ -4,10 +4,9 @@
 use super::cost::Side;
 use super::state::Shared;
 use crate::engine::DeviceFault;
-use crate::item::{Batch, Path};
+use crate::item::{Batch, Item, Path};
 use crate::trust::{Guarded, Trust, run, run_alone};
 use std::time::{Duration, Instant};
-use types::AlgId;
 
 /// A small batch, on either engine.
 const SMALL: usize = 64;
@@ -31,45 +30,37 @@ pub(super) fn calibrate(
     patience: Duration,
 ) -> Result<(), DeviceFault> {
     for alg in device.supported().to_vec() {
+        // Under different keys, because equal ones are cheaper; from the second run on their decoded forms are at hand.
+        let items = trust.fresh(alg, CPU_LARGE);
         if let Some(threads) = cpu_threads {
             let threads = u32::try_from(threads.max(1)).unwrap_or(u32::MAX);
-            let small = (SMALL, on_cpu(trust, alg, SMALL)? / threads);
-            let large = (CPU_LARGE, on_cpu(trust, alg, CPU_LARGE)? / threads);
+            let small = (SMALL, on_cpu(trust, &items[..SMALL.min(items.len())])? / threads);
+            let large = (CPU_LARGE, on_cpu(trust, &items)? / threads);
             shared.lock().cost.calibrate(Side::Cpu, alg, small, large);
         }
-        let mut on_device = |items| on_device(device, trust, alg, items, patience);
-        let small = (SMALL, on_device(SMALL)?);
-        let mut large = (MIDDLE, on_device(MIDDLE)?);
-        let best = device_best(shared, device);
+        let small = (SMALL, on_device(device, &items, SMALL, patience)?);
+        let mut large = (MIDDLE, on_device(device, &items, MIDDLE, patience)?);
+        let best = device.items_best().min(shared.lock().device.items_max);
         let takes = large.1 * u32::try_from(best.div_ceil(MIDDLE)).unwrap_or(u32::MAX);
         if best > MIDDLE && takes <= LARGE_TAKES_MAX {
-            large = (best, self::on_device(device, trust, alg, best, patience)?);
+            large = (best, on_device(device, &items, best, patience)?);
         }
         shared.lock().cost.calibrate(Side::Device, alg, small, large);
     }
     Ok(())
 }
 
-fn device_best(shared: &Shared, device: &Guarded) -> usize {
-    device.items_best().min(shared.lock().device.items_max)
-}
-
-fn on_cpu(trust: &mut Trust, alg: AlgId, items: usize) -> Result<Duration, DeviceFault> {
-    let batch = Batch::new(trust.known().repeated(alg, items), Path::Together);
+fn on_cpu(trust: &mut Trust, items: &[Item]) -> Result<Duration, DeviceFault> {
+    let batch = Batch::new(items.to_vec(), Path::Together);
     fastest(|| run(trust.checker(), &batch).map(drop))
 }
 
-fn on_device(
-    device: &mut Guarded,
-    trust: &Trust,
-    alg: AlgId,
-    items: usize,
-    patience: Duration,
-) -> Result<Duration, DeviceFault> {
-    let batch = Batch::new(trust.known().repeated(alg, items), Path::Together);
+/// So many items on the device, over and over the same ones.
+fn on_device(device: &mut Guarded, items: &[Item], count: usize, patience: Duration) -> Result<Duration, DeviceFault> {
+    let batch = Batch::new(items.iter().cycle().take(count).cloned().collect(), Path::Together);
     fastest(|| {
         let verdicts = run_alone(device, &batch, patience)?;
-        if verdicts.len() == items && verdicts.all_valid() { Ok(()) } else { Err(DeviceFault::WrongAnswer) }
+        if verdicts.len() == batch.len() && verdicts.all_valid() { Ok(()) } else { Err(DeviceFault::WrongAnswer) }
     })
 }
 

@@ -73,7 +73,7 @@ impl DeviceWorker {
         measured: &mut bool,
     ) -> Result<(), DeviceFault> {
         self.enter(DeviceState::SelfTesting);
-        device.restrict(|alg| trust.known().has(alg));
+        device.restrict(|alg| trust.knows(alg));
         let patience = Duration::from_millis(self.config.self_test_timeout_ms.into());
         trust.self_test(device, patience)?;
         if self.config.placement == super::Placement::Measured {

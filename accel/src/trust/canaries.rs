@@ -104,13 +104,14 @@ impl Laden {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trust::known::fresh;
     use types::AlgId;
 
     #[test]
     fn items_keep_their_order_and_verdicts_and_canaries_their_secret() {
         let mut dice = Dice::new(Some([5; 32])).expect("a seed");
         let known = Known::new(&mut dice);
-        let stock = known.repeated(AlgId::Ed25519, 32);
+        let stock = fresh(AlgId::Ed25519, 32, &mut dice);
         let mut first_positions = std::collections::HashSet::new();
         for len in [0, 1, 2, 10, 63, 64, 5000] {
             let items: Vec<Item> = stock.iter().cycle().take(len).cloned().collect();
@@ -135,7 +136,7 @@ mod tests {
     fn stripped_verdicts_belong_to_their_items() {
         let mut dice = Dice::new(Some([6; 32])).expect("a seed");
         let known = Known::new(&mut dice);
-        let (valid, invalid) = (known.repeated(AlgId::Ed25519, 1), known.draw(AlgId::Ed25519, false, &mut dice));
+        let (valid, invalid) = (fresh(AlgId::Ed25519, 1, &mut dice), known.draw(AlgId::Ed25519, false, &mut dice));
         let invalid = invalid.expect("stock").clone();
         let items: Vec<Item> = (0..70).map(|i| if i % 7 == 3 { invalid.clone() } else { valid[0].clone() }).collect();
         let laden = Laden::new(items, Path::Together, &known, &mut dice);

@@ -48,11 +48,6 @@ impl Known {
         items.get(dice.below(items.len()))
     }
 
-    /// `count` valid items of one algorithm, over and over the same ones.
-    pub(crate) fn repeated(&self, alg: AlgId, count: usize) -> Vec<Item> {
-        self.stock(alg).map_or_else(Vec::new, |stock| stock.valid.iter().cycle().take(count).cloned().collect())
-    }
-
     /// Everything about an algorithm, honest and adversarial, with the verdicts.
     pub(crate) fn all(&self, alg: AlgId) -> Vec<(Item, bool)> {
         let Some(stock) = self.stock(alg) else { return Vec::new() };
@@ -68,6 +63,16 @@ impl Known {
     fn stock(&self, alg: AlgId) -> Option<&Stock> {
         self.stocks.iter().find(|stock| stock.alg == alg)
     }
+}
+
+/// Valid items that look like those of transactions, each under a key of its own.
+pub(crate) fn fresh(alg: AlgId, count: usize, dice: &mut Dice) -> Vec<Item> {
+    let item = |_| {
+        let secret = SecretKey::from_seed(alg, dice.bytes()).ok()?;
+        let message = SigningMessage::transaction(&Digest::sha256(&dice.bytes::<32>()));
+        Some(Item { key: secret.public_key(), message: message.into(), signature: secret.sign(&message) })
+    };
+    (0..count).filter_map(item).collect()
 }
 
 impl Stock {
@@ -145,7 +150,7 @@ mod tests {
                 assert!(count(true) >= STOCK_ITEMS && count(false) >= STOCK_ITEMS + 10, "{alg}");
                 assert!(known.draw(alg, true, &mut dice).expect("stock").verify_alone());
                 assert!(!known.draw(alg, false, &mut dice).expect("stock").verify_alone());
-                assert_eq!(known.repeated(alg, 100).len(), 100);
+                assert!(fresh(alg, 5, &mut dice).iter().all(Item::verify_alone));
             }
         }
         let all = known.all(AlgId::Ed25519);

@@ -4,12 +4,16 @@ use super::NodeError;
 use crate::config::{GpuUse, Plan, VerifySection};
 use accel::gpu::{GpuEngine, Options};
 use accel::{Device, DeviceConfig, DeviceError, DeviceState, FAULT_KINDS, TrustConfig, Verifier, VerifierConfig};
+use std::path::Path;
 use std::time::Duration;
 
 /// Directory, within the data directory, of what the GPU's driver has compiled.
 const CACHE: &str = "gpu-cache";
 /// How long a required GPU may take for its self-test and its measurement, once it is open.
 const SELF_TEST: Duration = Duration::from_secs(180);
+
+/// Where Linux shows GPUs: its own drivers, NVIDIA's, and the one of WSL.
+const DEVICE_FILES: [&str; 4] = ["/dev/dri", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg"];
 
 /// See the module.
 pub(super) fn start(plan: &Plan) -> Result<Verifier, NodeError> {
@@ -18,6 +22,11 @@ pub(super) fn start(plan: &Plan) -> Result<Verifier, NodeError> {
     let options = options(plan);
     match section.gpu {
         GpuUse::Forbid => Ok(Verifier::start(config)?),
+        // The Vulkan loader would load every driver there is, Mesa's software one too: 50 MiB that nobody uses.
+        GpuUse::Prefer if !is_software_wanted(section) && !DEVICE_FILES.iter().any(|file| Path::new(file).exists()) => {
+            tracing::info!("this machine has no GPU, the CPU verifies signatures");
+            Ok(Verifier::start(config)?)
+        }
         GpuUse::Prefer => Ok(Verifier::start_with_device(config, move || match GpuEngine::open(&options) {
             Ok(engine) => Ok(Box::new(engine) as Box<dyn Device>),
             Err(reason) => Err(DeviceError::new(reason)),
@@ -31,6 +40,10 @@ pub(super) fn start(plan: &Plan) -> Result<Verifier, NodeError> {
             }
         }
     }
+}
+
+fn is_software_wanted(section: &VerifySection) -> bool {
+    section.allow_software || section.gpu_adapter.is_some()
 }
 
 fn failed(verifier: &Verifier) -> NodeError {
