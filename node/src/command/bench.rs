@@ -6,6 +6,7 @@
 //! Deliberately absent: the ledger, which `stele devnet` measures.
 
 mod burn;
+mod ceiling;
 mod energy;
 mod gpu_start;
 mod hash;
@@ -40,6 +41,8 @@ enum What {
     Verify(verify::VerifyArgs),
     /// Measure hashes and Merkle roots.
     Hash(hash::HashArgs),
+    /// Measure what a GPU can do at most: multiplications a second, as JSON.
+    Ceiling(ceiling::CeilingArgs),
     /// Open a GPU engine once and print how long it took, as JSON: what `bench verify` starts to measure a cold start.
     #[command(hide = true)]
     GpuStart(gpu_start::GpuStartArgs),
@@ -107,31 +110,33 @@ pub fn run(args: BenchArgs) -> miette::Result<()> {
     let (report, output) = match args.what {
         What::Verify(args) => (verify::run(&args)?, args.output),
         What::Hash(args) => (hash::run(&args)?, args.output),
+        What::Ceiling(args) => return Ok(ceiling::run(&args)?),
         What::GpuStart(args) => return Ok(gpu_start::run(&args)?),
     };
     publish(&report, &output).map_err(Failure::from)
 }
 
 fn publish(report: &Report, output: &Output) -> Result<(), BenchError> {
-    let failed = |path: &Path| {
-        let path = path.display().to_string();
-        move |source| BenchError::Write { path, source }
-    };
     let json = report.to_json();
     let to_stdout = output.json.as_ref().is_some_and(|file| file.as_os_str() == "-");
     let text = if to_stdout { json.clone() } else { table::table(report) };
-    std::io::stdout().write_all(text.as_bytes()).map_err(failed(Path::new("standard output")))?;
+    std::io::stdout().write_all(text.as_bytes()).map_err(failed_at(Path::new("standard output")))?;
     if let Some(file) = output.json.as_ref().filter(|_| !to_stdout) {
-        fs::write(file, &json).map_err(failed(file))?;
+        fs::write(file, &json).map_err(failed_at(file))?;
     }
     if let Some(directory) = &output.report {
-        fs::create_dir_all(directory).map_err(failed(directory))?;
+        fs::create_dir_all(directory).map_err(failed_at(directory))?;
         for (name, content) in [("report.json", json), ("report.html", page::page(report))] {
             let file = directory.join(name);
-            fs::write(&file, content).map_err(failed(&file))?;
+            fs::write(&file, content).map_err(failed_at(&file))?;
         }
     }
     Ok(())
+}
+
+fn failed_at(path: &Path) -> impl FnOnce(std::io::Error) -> BenchError + use<> {
+    let path = path.display().to_string();
+    move |source| BenchError::Write { path, source }
 }
 
 /// Says on standard error what is being done: a run takes minutes.

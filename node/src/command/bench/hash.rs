@@ -1,10 +1,11 @@
 //! `stele bench hash`: single messages and Merkle roots, under SHA-256 and SM3, beside a second implementation.
 
-use super::report::{Report, Row};
+use super::report::{Report, Row, break_even};
 use super::stopwatch::measure;
 use super::verify::seconds;
-use super::{BenchError, Output, note};
+use super::{BenchError, EngineChoice, Output, note};
 use crate::command::hw::machine::Machine;
+use accel::gpu::{Options, TreeEngine};
 use clap::Args;
 use sha2::{Digest as _, Sha256};
 use sm3::Sm3;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::hint::black_box;
 use std::time::Duration;
+use types::{AlgId, Digest};
 
 /// Measure hashes and Merkle roots.
 #[derive(Clone, Debug, Args)]
@@ -35,6 +37,12 @@ pub struct HashArgs {
     #[arg(long, value_delimiter = ',', default_values_t = [1024, 16_384, 131_072],
         value_parser = clap::value_parser!(u32).range(1..=16_777_216), value_name = "N")]
     leaves: Vec<u32>,
+    /// Engines for trees; single messages are the CPU's.
+    #[arg(long, value_enum, default_value_t = EngineChoice::All, value_name = "ENGINE")]
+    engine: EngineChoice,
+    /// Part of an adapter's name, in place of the best one; a software adapter is taken when it is named.
+    #[arg(long, value_name = "NAME")]
+    adapter: Option<String>,
     /// A second implementation beside each: aws-lc-rs for SHA-256.
     #[arg(long)]
     peers: bool,
@@ -48,36 +56,100 @@ pub struct HashArgs {
 /// Measures, and puts the report together.
 pub(super) fn run(args: &HashArgs) -> Result<Report, BenchError> {
     let budget = Duration::from_secs_f64(args.seconds);
+    let (mut gpu, no_adapter) = open(args)?;
     let mut results = Vec::new();
     for alg in &args.alg {
         let sha256 = alg == "sha256";
-        for bytes in &args.message_bytes {
-            note(&format!("{alg}: messages of {bytes} bytes"));
-            let mut row = message(sha256, *bytes as usize, budget);
-            if args.peers && sha256 {
-                row.peers = peers(*bytes as usize, budget);
+        if args.engine != EngineChoice::Gpu {
+            for bytes in &args.message_bytes {
+                note(&format!("{alg}: messages of {bytes} bytes"));
+                let mut row = message(sha256, *bytes as usize, budget);
+                if args.peers && sha256 {
+                    row.peers = peers(*bytes as usize, budget);
+                }
+                results.push(row);
             }
-            results.push(row);
         }
         for leaves in &args.leaves {
             note(&format!("{alg}: a tree of {leaves} leaves"));
-            results.push(if sha256 {
-                tree::<Sha256>("sha256 tree", *leaves as usize, budget)
-            } else {
-                tree::<Sm3>("sm3 tree", *leaves as usize, budget)
-            });
+            let level = level(*leaves as usize);
+            let (name, id) = if sha256 { ("sha256 tree", AlgId::Sha256) } else { ("sm3 tree", AlgId::Sm3) };
+            if args.engine != EngineChoice::Gpu {
+                results.push(if sha256 {
+                    tree::<Sha256>(name, &level, budget)
+                } else {
+                    tree::<Sm3>(name, &level, budget)
+                });
+            }
+            if let Some(gpu) = &mut gpu {
+                let right = if sha256 { root::<Sha256>(level.clone()) } else { root::<Sm3>(level.clone()) };
+                results.push(tree_on_gpu(gpu, (name, id), &level, &right, budget)?);
+            }
         }
     }
     Ok(Report {
         kind: "hash",
         machine: Machine::look(),
-        adapter: None,
-        no_adapter: None,
+        adapter: gpu.as_ref().map(|engine| engine.adapter().clone()),
+        no_adapter,
         options: BTreeMap::from([("measured", format!("{} s each", args.seconds))]),
         gpu_start: None,
-        break_even: Vec::new(),
+        break_even: break_even(&results),
         results,
         notes: vec!["size is bytes of a message, or leaves of a tree; items are messages, or leaves".into()],
+    })
+}
+
+/// The GPU, or why there is none where one could have been.
+fn open(args: &HashArgs) -> Result<(Option<TreeEngine>, Option<String>), BenchError> {
+    if args.engine == EngineChoice::Cpu {
+        return Ok((None, None));
+    }
+    let allow_software = args.adapter.is_some();
+    let options = Options { adapter: args.adapter.clone(), allow_software, ..Options::default() };
+    match TreeEngine::open(&options) {
+        Ok(engine) => Ok((Some(engine), None)),
+        Err(error) if args.engine == EngineChoice::Gpu => Err(BenchError::NoGpu(error)),
+        Err(error) => Ok((None, Some(error.to_string()))),
+    }
+}
+
+/// Leaf hashes that differ.
+fn level(leaves: usize) -> Vec<[u8; 32]> {
+    let leaf = |leaf: u64| {
+        let mut hash = [0x5a; 32];
+        hash[..8].copy_from_slice(&leaf.to_le_bytes());
+        hash
+    };
+    (0..leaves as u64).map(leaf).collect()
+}
+
+fn tree_on_gpu(
+    engine: &mut TreeEngine,
+    (name, id): (&'static str, AlgId),
+    level: &[[u8; 32]],
+    right: &[u8; 32],
+    budget: Duration,
+) -> Result<Row, BenchError> {
+    let leaf = |hash: &[u8; 32]| Digest::from_parts(id, *hash).expect("both are digest algorithms");
+    let leaves: Vec<Digest> = level.iter().map(leaf).collect();
+    let named = |fault| BenchError::Fault { engine: "GPU".into(), batch: leaves.len(), alg: name, fault };
+    let measured = measure(budget, |_| {
+        let root = engine.root_of_hashes(id, &leaves).map_err(named)?;
+        if root.as_bytes()[..] == right[..] {
+            Ok(())
+        } else {
+            Err(BenchError::WrongVerdicts { engine: "GPU".into(), batch: leaves.len(), alg: name, wrong: 1 })
+        }
+    })?;
+    Ok(Row {
+        alg: name,
+        engine: "gpu".into(),
+        batch: leaves.len(),
+        items_per_s: measured.per_s * leaves.len() as f64,
+        p50_us: measured.p50_us,
+        p99_us: measured.p99_us,
+        ..Row::default()
     })
 }
 
@@ -95,17 +167,10 @@ fn message(sha256: bool, bytes: usize, budget: Duration) -> Row {
     }
 }
 
-fn tree<H: sha2::Digest>(alg: &'static str, leaves: usize, budget: Duration) -> Row {
-    let level: Vec<[u8; 32]> = (0..leaves as u64)
-        .map(|leaf| {
-            let mut hash = [0x5a; 32];
-            hash[..8].copy_from_slice(&leaf.to_le_bytes());
-            hash
-        })
-        .collect();
-    let row = Row { alg, batch: leaves, ..Row::default() };
-    timed(row, leaves, budget, || {
-        black_box(root::<H>(level.clone()));
+fn tree<H: sha2::Digest>(alg: &'static str, level: &[[u8; 32]], budget: Duration) -> Row {
+    let row = Row { alg, batch: level.len(), ..Row::default() };
+    timed(row, level.len(), budget, || {
+        black_box(root::<H>(level.to_vec()));
     })
 }
 
@@ -156,7 +221,6 @@ fn timed(row: Row, items: usize, budget: Duration, call: impl Fn()) -> Row {
 mod tests {
     use super::*;
     use clap::Parser;
-    use types::Digest;
     use types::merkle::root_of_hashes;
 
     #[derive(Parser)]
@@ -177,7 +241,18 @@ mod tests {
 
     #[test]
     fn a_small_run_has_a_row_for_each_size_and_hash() {
-        let arguments = ["hash", "--seconds", "0.001", "--message-bytes", "0,64", "--leaves", "1,100", "--peers"];
+        let arguments = [
+            "hash",
+            "--seconds",
+            "0.001",
+            "--message-bytes",
+            "0,64",
+            "--leaves",
+            "1,100",
+            "--peers",
+            "--engine",
+            "cpu",
+        ];
         let report = run(&Cli::try_parse_from(arguments).unwrap().args).unwrap();
         let rows: Vec<_> = report.results.iter().map(|row| (row.alg, row.batch)).collect();
         let expected = ["sha256", "sm3"].map(|alg| [(alg, 0), (alg, 64)]);
