@@ -5,10 +5,15 @@
 //! A tree that is larger than the device's buffers is made of whole subtrees of a power of two, joined here. Deliberately
 //! absent: proofs, and when a tree is large enough for a GPU to pay: that is measured by the caller.
 
+mod kernels;
+#[cfg(test)]
+mod tests;
+
+use self::kernels::{Kernel, Levels, bindings, compile, levels};
+use super::Options;
 use super::adapter::{AdapterFacts, OpenError, choose};
 use super::connection::Connection;
 use super::kernel::WORKGROUP;
-use super::{Options, compress};
 use crate::engine::DeviceFault;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -40,21 +45,6 @@ pub struct TreeEngine {
     levels: Levels,
     subtree_leaves_max: usize,
     launch_ms_max: u32,
-}
-
-/// The kernels of one hash.
-struct Kernel {
-    alg: AlgId,
-    leaves: wgpu::ComputePipeline,
-    nodes: wgpu::ComputePipeline,
-}
-
-/// Two buffers that levels go to and fro between, leaves being in the first.
-struct Levels {
-    leaves: usize,
-    buffers: [wgpu::Buffer; 2],
-    /// Into the first from the second, and the other way.
-    groups: [wgpu::BindGroup; 2],
 }
 
 /// Leaves on their way to the device.
@@ -318,145 +308,4 @@ fn hash(alg: AlgId, parts: &[&[u8]]) -> [u8; 32] {
 
 fn digest(alg: AlgId, bytes: [u8; 32]) -> Digest {
     Digest::from_parts(alg, bytes).expect("both are digest algorithms")
-}
-
-fn bindings(device: &wgpu::Device) -> wgpu::BindGroupLayout {
-    let read = wgpu::BufferBindingType::Storage { read_only: true };
-    let write = wgpu::BufferBindingType::Storage { read_only: false };
-    let types = [wgpu::BufferBindingType::Uniform, read, read, read, write];
-    let entries: Vec<_> = (0..)
-        .zip(types)
-        .map(|(binding, ty)| wgpu::BindGroupLayoutEntry {
-            binding,
-            visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: binding == 0, min_binding_size: None },
-            count: None,
-        })
-        .collect();
-    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some("tree"), entries: &entries })
-}
-
-fn levels(
-    connection: &Connection,
-    layout: &wgpu::BindGroupLayout,
-    [params, blocks, spans]: [&wgpu::Buffer; 3],
-    leaves: usize,
-) -> Levels {
-    let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
-    let buffers = [leaves, leaves.div_ceil(2)].map(|nodes| connection.buffer("tree level", nodes as u64 * 32, usage));
-    let group = |below: &wgpu::Buffer, above: &wgpu::Buffer| {
-        let params = wgpu::BufferBinding { buffer: params, offset: 0, size: std::num::NonZero::new(16) };
-        let entries = [
-            wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(params) },
-            wgpu::BindGroupEntry { binding: 1, resource: blocks.as_entire_binding() },
-            wgpu::BindGroupEntry { binding: 2, resource: spans.as_entire_binding() },
-            wgpu::BindGroupEntry { binding: 3, resource: below.as_entire_binding() },
-            wgpu::BindGroupEntry { binding: 4, resource: above.as_entire_binding() },
-        ];
-        let descriptor = wgpu::BindGroupDescriptor { label: Some("tree"), layout, entries: &entries };
-        connection.device.create_bind_group(&descriptor)
-    };
-    let groups = [group(&buffers[1], &buffers[0]), group(&buffers[0], &buffers[1])];
-    Levels { leaves, buffers, groups }
-}
-
-fn compile(connection: &Connection, layout: &wgpu::BindGroupLayout, alg: AlgId) -> Result<Kernel, OpenError> {
-    let (label, function, initial) = match alg {
-        AlgId::Sm3 => ("tree-sm3", compress::sm3(), compress::SM3_INITIAL),
-        _ => ("tree-sha256", compress::sha256(), compress::SHA256_INITIAL),
-    };
-    let initial = compress::words(&initial);
-    let source = format!(
-        "alias Words = array<u32, 8>;\nconst INITIAL = {initial};\n{function}{}",
-        include_str!("tree/tree.wgsl")
-    );
-    let device = &connection.device;
-    let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
-    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-        label: Some(label),
-        source: wgpu::ShaderSource::Wgsl(source.into()),
-    });
-    let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-        label: Some(label),
-        bind_group_layouts: &[Some(layout)],
-        immediate_size: 0,
-    });
-    let [leaves, nodes] = ["hash_leaves", "hash_nodes"].map(|entry_point| {
-        device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(label),
-            layout: Some(&layout),
-            module: &module,
-            entry_point: Some(entry_point),
-            compilation_options: wgpu::PipelineCompilationOptions::default(),
-            cache: None,
-        })
-    });
-    if let Some(error) = pollster::block_on(scope.pop()) {
-        let (name, reason) = (connection.facts.name.clone(), error.to_string());
-        return Err(OpenError::Kernel { name, kernel: label, reason });
-    }
-    Ok(Kernel { alg, leaves, nodes })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use types::merkle;
-
-    fn options() -> Options {
-        Options { allow_software: true, launch_ms_max: 120_000, ..Options::default() }
-    }
-
-    /// RFC 6962 §2.1, transcribed.
-    fn naive(alg: AlgId, leaves: &[Vec<u8>]) -> [u8; 32] {
-        match leaves {
-            [] => hash(alg, &[]),
-            [leaf] => hash(alg, &[&[0], leaf]),
-            _ => {
-                let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
-                hash(alg, &[&[1], &naive(alg, left), &naive(alg, right)])
-            }
-        }
-    }
-
-    fn leaves(count: usize) -> Vec<Vec<u8>> {
-        // Lengths around the edges of a block, a few beyond what the device takes.
-        let length = |leaf: usize| if leaf % 97 == 96 { 4090 + leaf % 13 } else { leaf * 5 % 131 };
-        (0..count).map(|leaf| (0..length(leaf)).map(|byte| (leaf + byte * 3) as u8).collect()).collect()
-    }
-
-    #[test]
-    fn roots_of_any_number_of_leaves_are_those_of_the_standard() {
-        let mut whole = TreeEngine::open(&options()).expect("a Vulkan adapter");
-        let mut of_subtrees = TreeEngine::with_subtrees(&options(), 8).expect("a Vulkan adapter");
-        for count in (0..40).chain([63, 64, 65, 255, 256, 257, 1000]) {
-            let leaves = leaves(count);
-            for alg in [AlgId::Sha256, AlgId::Sm3] {
-                let expected = digest(alg, naive(alg, &leaves));
-                assert_eq!(whole.merkle_root(alg, &leaves), Ok(expected), "{alg}, {count} leaves");
-                assert_eq!(of_subtrees.merkle_root(alg, &leaves), Ok(expected), "{alg}, {count} leaves in subtrees");
-            }
-            let hashes: Vec<Digest> = leaves.iter().map(|leaf| merkle::leaf_hash(leaf)).collect();
-            let expected = merkle::merkle_root(&leaves);
-            assert_eq!(whole.root_of_hashes(AlgId::Sha256, &hashes), Ok(expected), "{count} hashes");
-        }
-    }
-
-    #[test]
-    fn a_tree_of_many_uploads_and_many_rows_has_the_reference_root() {
-        let mut engine = TreeEngine::open(&options()).expect("a Vulkan adapter");
-        let leaves: Vec<[u8; 64]> =
-            (0..300_000_u32).map(|leaf| std::array::from_fn(|byte| (leaf.rotate_left(byte as u32)) as u8)).collect();
-        assert_eq!(engine.merkle_root(AlgId::Sha256, &leaves), Ok(merkle::merkle_root(&leaves)));
-        let mut changed = leaves.clone();
-        changed[299_999][63] ^= 1;
-        assert_ne!(engine.merkle_root(AlgId::Sha256, &changed), engine.merkle_root(AlgId::Sha256, &leaves));
-    }
-
-    #[test]
-    fn a_hash_that_makes_no_trees_is_a_fault() {
-        let mut engine = TreeEngine::open(&options()).expect("a Vulkan adapter");
-        let fault = DeviceFault::Unsupported(AlgId::Ed25519);
-        assert_eq!(engine.merkle_root(AlgId::Ed25519, &[[1u8]]), Err(fault));
-    }
 }

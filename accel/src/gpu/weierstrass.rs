@@ -28,7 +28,9 @@ const G_WINDOW_BITS: u32 = 11;
 /// Multiples in each table of G.
 const G_MULTIPLES: u32 = 1 << (G_WINDOW_BITS - 1);
 const _: () = assert!(
-    PART_BITS % KEY_WINDOW_BITS == 0 && PART_BITS % G_WINDOW_BITS == 0 && MULTIPLES == 1 << (KEY_WINDOW_BITS - 1)
+    PART_BITS.is_multiple_of(KEY_WINDOW_BITS)
+        && PART_BITS.is_multiple_of(G_WINDOW_BITS)
+        && MULTIPLES == 1 << (KEY_WINDOW_BITS - 1)
 );
 /// Words of an affine point: two elements.
 const POINT_WORDS: u32 = 18;

@@ -1,5 +1,7 @@
 //! Every function on the device, at the limits of what it takes, against plain arithmetic on the host.
 
+#![allow(clippy::unwrap_used)]
+
 use super::{LIMBS, MONTGOMERY_BITS, functions, limbs, shared_functions};
 use crate::gpu::adapter::choose;
 use crate::gpu::connection::Connection;

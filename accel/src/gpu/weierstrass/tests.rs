@@ -1,6 +1,8 @@
 //! What an attacker would try, on the device, against the reference: sums that meet a multiple on their way, scalars and
 //! coordinates at their ends, encodings that decode under a lax rule. All of it prehashed, so that each scalar can be chosen.
 
+#![allow(clippy::unwrap_used)]
+
 use super::numbers::{Number, Point, Prime, add, add_points, bit, sub};
 use super::{Curve, P256, SECP256K1, SM2};
 use crate::gpu::{GpuEngine, Options};
