@@ -191,7 +191,8 @@ pub fn config() -> VerifierConfig {
     let trust = TrustConfig { seed: Some([7; 32]), ..TrustConfig::default() };
     let device = DeviceConfig {
         placement: Placement::Device,
-        timeout_ms: 50,
+        // Longer than any pause of a busy machine: an honest batch must never be overdue.
+        timeout_ms: 400,
         self_test_timeout_ms: 10_000,
         quarantine_ms_min: 1,
         quarantine_ms_max: 1,
