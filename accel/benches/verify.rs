@@ -1,5 +1,6 @@
-//! Microseconds a signature on one core: the reference, batches with a warm and a cold key cache, public crates beside them;
-//! and Merkle roots. Every item has a key of its own. Criterion's time is for the whole batch: its `elem/s` says the rest.
+//! Microseconds a signature on one core: the reference, batches with a warm and a cold key cache, public crates beside
+//! them; and Merkle roots. Every item has a key of its own. Criterion's time is for the whole batch: its `elem/s` says
+//! the rest.
 
 #[path = "verify/peers.rs"]
 mod peers;
@@ -91,7 +92,8 @@ fn verify(criterion: &mut Criterion) {
     });
 }
 
-/// SM2 and ECDSA: batches with every key at hand, and with none, on each arithmetic; then the crates with the key decoded.
+/// SM2 and ECDSA: batches with every key at hand, and with none, on each arithmetic; then the crates with the key
+/// decoded.
 fn verify_weierstrass(criterion: &mut Criterion) {
     for alg in [AlgId::Sm2Sm3, AlgId::EcdsaP256, AlgId::EcdsaSecp256k1] {
         let all = items(alg, 1024);

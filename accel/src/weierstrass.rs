@@ -1,8 +1,8 @@
-//! SM2 with SM3, and ECDSA with SHA-256 on P-256 and on secp256k1: many signatures, each checked by itself, with exactly the
-//! verdicts of [`types::PublicKey::verify`].
+//! SM2 with SM3, and ECDSA with SHA-256 on P-256 and on secp256k1: many signatures, each checked by itself, with
+//! exactly the verdicts of [`types::PublicKey::verify`].
 //!
-//! A signature holds iff a sum `[a]G + [b]P` has a certain x (`claim`). Scalars fall into four parts, each with a table of
-//! multiples; those of a key are made when it is decoded and remembered with it:
+//! A signature holds iff a sum `[a]G + [b]P` has a certain x (`claim`). Scalars fall into four parts, each with a table
+//! of multiples; those of a key are made when it is decoded and remembered with it:
 //!
 //! | piece, one signature | number | multiplications and squarings of each |
 //! |---|---|---|
@@ -13,14 +13,17 @@
 //! | … additions for its tables | 12 | 12 + 4 |
 //! | … a square root and an inversion | 2 | about 50 + 256 |
 //!
-//! The x is compared without a division. ECDSA's inversions of s are one for the batch. There is no equation for a batch, so
-//! a bad signature costs what a good one costs; one that was made to meet an exception costs what it costs without lanes.
+//! The x is compared without a division. ECDSA's inversions of s are one for the batch. There is no equation for a
+//! batch, so a bad signature costs what a good one costs; one that was made to meet an exception costs what it costs
+//! without lanes.
 //!
-//! Thousands a second on one Zen 4 core with AVX-512 (`benches/verify.rs`, the machine shared), statements of 47 bytes, in
-//! batches of 64 to 1,024 with the keys at hand: SM2 185, P-256 180, secp256k1 175; with every key to be decoded 60 to 70. One
-//! by one 32, 28 and 25. Without lanes 30 to 35, and 10 with keys to be decoded. The crate sm2 does 4, p256 3.5, k256 14.
+//! Thousands a second on one Zen 4 core with AVX-512 (`benches/verify.rs`, the machine shared), statements of 47 bytes,
+//! in batches of 64 to 1,024 with the keys at hand: SM2 185, P-256 180, secp256k1 175; with every key to be decoded 60
+//! to 70. One by one 32, 28 and 25. Without lanes 30 to 35, and 10 with keys to be decoded. The crate sm2 does 4, p256
+//! 3.5, k256 14.
 //!
-//! Owns the algorithm; arithmetic is a backend (`Group`): `lanes` where the CPU has AVX-512 IFMA, `portable` everywhere.
+//! Owns the algorithm; arithmetic is a backend (`Group`): `lanes` where the CPU has AVX-512 IFMA, `portable`
+//! everywhere.
 
 mod claim;
 mod curve;
@@ -70,8 +73,8 @@ pub struct Weierstrass {
 }
 
 impl Weierstrass {
-    /// On the fastest arithmetic that this CPU has, remembering about `key_cache_entries` decoded keys of 2 KiB. `None` for
-    /// an algorithm that is none of the three.
+    /// On the fastest arithmetic that this CPU has, remembering about `key_cache_entries` decoded keys of 2 KiB. `None`
+    /// for an algorithm that is none of the three.
     pub fn new(alg: AlgId, key_cache_entries: usize) -> Option<Self> {
         let inner = match alg {
             AlgId::Sm2Sm3 => fastest::<Sm2>(key_cache_entries),

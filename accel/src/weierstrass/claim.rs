@@ -1,7 +1,7 @@
 //! From signatures to what the curve has to say of them: that a sum `[a]G + [b]P` has a certain x.
 //!
-//! Here is all that tells SM2 from ECDSA: ranges, hashing, and arithmetic modulo n. The inversions of ECDSA are done for a
-//! whole batch at once. Deliberately absent: points.
+//! Here is all that tells SM2 from ECDSA: ranges, hashing, and arithmetic modulo n. The inversions of ECDSA are done
+//! for a whole batch at once. Deliberately absent: points.
 
 use super::Entry;
 use super::curve::{Curve, Scheme};

@@ -1,5 +1,5 @@
-//! What the three curves are: y² = x³ + ax + b over a prime p, and a generator G of prime order n, with a = −3 or a = 0.
-//! Every point but that at infinity is a multiple of G, so the order is that of the whole group.
+//! What the three curves are: y² = x³ + ax + b over a prime p, and a generator G of prime order n, with a = −3 or a =
+//! 0. Every point but that at infinity is a multiple of G, so the order is that of the whole group.
 
 use super::montgomery::{Limbs, Modulus, Shape};
 use super::table::BaseTable;

@@ -1,7 +1,7 @@
 //! Scalars as signed digits, as the tables want them: Σ digit · 2^(width · position).
 //!
-//! A constant that is half of each digit's range is added first; then every digit of the plain binary form, less that half,
-//! is a signed one, and nothing is carried from digit to digit.
+//! A constant that is half of each digit's range is added first; then every digit of the plain binary form, less that
+//! half, is a signed one, and nothing is carried from digit to digit.
 
 use super::curve::Curve;
 use super::montgomery::{Limbs, Modulus, add, less, subtract};

@@ -1,7 +1,7 @@
 //! The sums in eight lanes of AVX-512 IFMA, a signature in each, with the same work whatever the input.
 //!
-//! Safe to use only through [`Lanes::detect`], which asks the CPU. Lanes that met an exception (see `point`) are done again by
-//! `portable`, and so are signatures of which two values of x will do.
+//! Safe to use only through [`Lanes::detect`], which asks the CPU. Lanes that met an exception (see `point`) are done
+//! again by `portable`, and so are signatures of which two values of x will do.
 #![allow(unsafe_code)]
 
 mod constants;
@@ -27,7 +27,8 @@ use std::marker::PhantomData;
 /// With fewer the portable arithmetic is faster.
 const CLAIMS_MIN: usize = 2;
 
-/// The sum starts from this multiple of G, and not from infinity: digits of π, so that no honest sum meets an exception.
+/// The sum starts from this multiple of G, and not from infinity: digits of π, so that no honest sum meets an
+/// exception.
 const OFFSET: Limbs = [0x2440_9380_82ef_a98e, 0x1319_8a2e_0370_7344, 0x243f_6a88_85a3_08d3, 0x0452_821e_638d_0137];
 
 /// Proof that the CPU has the instructions, and where a sum starts.
@@ -180,8 +181,8 @@ impl<'a> Addends<'a> {
     }
 }
 
-/// Up to eight claims; the last one fills what is left. (Two eights in turn, so that one would fill the gaps of the other, were
-/// tried, and gained nothing.)
+/// Up to eight claims; the last one fills what is left. (Two eights in turn, so that one would fill the gaps of the
+/// other, were tried, and gained nothing.)
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 fn hold<C: Shape>(lanes: &Lanes<C>, claims: &[Claim<'_>]) -> Answer {
     let Some(last) = claims.last() else { return Answer::UNKNOWN };

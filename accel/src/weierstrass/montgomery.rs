@@ -1,4 +1,5 @@
-//! Numbers modulo a prime of 256 bits, in Montgomery form with R = 2^256 and four limbs of 64 bits, least significant first.
+//! Numbers modulo a prime of 256 bits, in Montgomery form with R = 2^256 and four limbs of 64 bits, least significant
+//! first.
 //!
 //! Always reduced, so that equality is that of limbs. Time depends on the values: for public data only.
 

@@ -1,5 +1,5 @@
-//! Points in Jacobian coordinates, x = X/Z², y = Y/Z³, exact in every case: equal points, opposite ones, and infinity, which
-//! is Z = 0.
+//! Points in Jacobian coordinates, x = X/Z², y = Y/Z³, exact in every case: equal points, opposite ones, and infinity,
+//! which is Z = 0.
 
 use super::curve::Curve;
 use super::montgomery::{Limbs, Modulus, Residue, invert_all, limbs_from_be, subtract};

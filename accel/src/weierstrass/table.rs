@@ -1,5 +1,5 @@
-//! Multiples of G and of a key, affine and ready to be looked up: for each part of a scalar, those by 1 to half the range of
-//! a digit.
+//! Multiples of G and of a key, affine and ready to be looked up: for each part of a scalar, those by 1 to half the
+//! range of a digit.
 
 use super::curve::Curve;
 use super::digits::{BASE_DIGITS, BASE_WIDTH, KEY_DIGITS, KEY_WIDTH, PARTS};

@@ -11,8 +11,8 @@ pub(super) type Shifted = (usize, u64, bool);
 pub(in crate::weierstrass) trait Shape: Curve {
     /// −1 / p modulo 2^52; `None` for 1.
     const Q_FACTOR: Option<u64>;
-    /// p, without the −1 in limb 0 where `Q_FACTOR` is `None`, and without 2^52 taken away at limb `MINUS_AT`: pairs of a limb
-    /// and its value.
+    /// p, without the −1 in limb 0 where `Q_FACTOR` is `None`, and without 2^52 taken away at limb `MINUS_AT`: pairs of
+    /// a limb and its value.
     const PRIME_TERMS: &'static [(usize, u64)];
     /// Where p has −1 in place of a large positive limb.
     const MINUS_AT: Option<usize>;

@@ -9,7 +9,8 @@ use core::arch::x86_64::*;
 
 const MASK_52: i64 = (1 << 52) - 1;
 
-/// x and y of each line, below 16 p. A line holds numbers times 2^256; that they are times 2^260 here is four bits of shift.
+/// x and y of each line, below 16 p. A line holds numbers times 2^256; that they are times 2^260 here is four bits of
+/// shift.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 pub(super) fn gather(lines: &[&Line; 8]) -> [Fe8; 2] {

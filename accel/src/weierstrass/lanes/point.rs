@@ -1,8 +1,9 @@
 //! Eight points side by side in Jacobian coordinates: x = X/Z², y = Y/Z³.
 //!
-//! Additions have no special cases: the sum of equal or of opposite points comes out with Z = 0, and from then on Z stays 0,
-//! whatever is added. So one look at Z in the end tells whether a lane went wrong, and such a lane is done again elsewhere.
-//! (A doubling never goes wrong, as no point has order two.) Infinity is never met otherwise: a sum starts from a point.
+//! Additions have no special cases: the sum of equal or of opposite points comes out with Z = 0, and from then on Z
+//! stays 0, whatever is added. So one look at Z in the end tells whether a lane went wrong, and such a lane is done
+//! again elsewhere. (A doubling never goes wrong, as no point has order two.) Infinity is never met otherwise: a sum
+//! starts from a point.
 //!
 //! Coordinates are below 2.01 p, Z below 2.8 p, and stay so.
 
@@ -48,8 +49,8 @@ pub(super) fn double<C: Shape>(p: &Point8) -> Point8 {
     Point8 { x, y, z: carry(shifted::<1>(mul_loose::<C>(&p.y, &p.z))) }
 }
 
-/// p plus the affine point (x, y), below 16 p each, with −y in the lanes of `negative`; p itself in the lanes of `none`.
-/// 8 multiplications and 3 squarings.
+/// p plus the affine point (x, y), below 16 p each, with −y in the lanes of `negative`; p itself in the lanes of
+/// `none`. 8 multiplications and 3 squarings.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 pub(super) fn add_affine<C: Shape>(p: &Point8, [x, y]: &[Fe8; 2], negative: __mmask8, none: __mmask8) -> Point8 {

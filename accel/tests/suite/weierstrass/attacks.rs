@@ -1,6 +1,6 @@
-//! What an attacker would try: keys, signatures and digests made so that the sums of the verifier meet equal points, opposite
-//! points and infinity, or that x or a scalar lies at an edge. Each is built from the scalars and the point that it should
-//! come to, with the arithmetic of the curves' crates.
+//! What an attacker would try: keys, signatures and digests made so that the sums of the verifier meet equal points,
+//! opposite points and infinity, or that x or a scalar lies at an edge. Each is built from the scalars and the point
+//! that it should come to, with the arithmetic of the curves' crates.
 
 use super::check;
 use accel::{Item, Message};
@@ -88,7 +88,8 @@ impl<C: Attacked> Cases<C> {
         self.expected.push(expected);
     }
 
-    /// A signature whose sum is [base]G + [of_key]Q with the x of `sum`, or any r where that is at infinity. Low s for ECDSA.
+    /// A signature whose sum is [base]G + [of_key]Q with the x of `sum`, or any r where that is at infinity. Low s for
+    /// ECDSA.
     fn push_sum(&mut self, name: &str, q: &ProjectivePoint<C>, base: Scalar<C>, of_key: Scalar<C>) {
         if bool::from(q.is_identity() | of_key.is_zero()) {
             return;
@@ -133,7 +134,8 @@ fn cases<C: Attacked>() -> Cases<C> {
     let generator = ProjectivePoint::<C>::generator();
     let [n, p] = C::PRIMES.map(number);
     let scalars = interesting::<C>();
-    // Keys that are small multiples of G and of −G, and multiples that tables hold: sums meet equal and opposite points.
+    // Keys that are small multiples of G and of −G, and multiples that tables hold: sums meet equal and opposite
+    // points.
     for (k, secret) in scalars.iter().enumerate() {
         for (i, base) in scalars.iter().enumerate() {
             for (j, of_key) in scalars.iter().enumerate() {

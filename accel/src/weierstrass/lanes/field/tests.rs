@@ -52,7 +52,8 @@ fn samples<C: Shape>() -> Vec<[[u64; 5]; 8]> {
         })
         .collect();
     for prime in C::PRIMES {
-        // p − 3 to p + 4, and 2p with them, in the eight lanes; the lowest limb of no prime is near its ends but for 2^52 − 1.
+        // p − 3 to p + 4, and 2p with them, in the eight lanes; the lowest limb of no prime is near its ends but for
+        // 2^52 − 1.
         samples.push(core::array::from_fn(|lane| {
             let mut number = prime;
             let sum = number[0] + lane as u64 - 3;
