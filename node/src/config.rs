@@ -2,8 +2,9 @@
 //!
 //! Raw [`Config`] → checked [`Plan`], once, at start. Paths in the file are relative to the file.
 
+use clap::ValueEnum;
 use miette::{Diagnostic, NamedSource, SourceSpan};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -60,7 +61,7 @@ pub struct SignerSection {
 }
 
 /// Whether signatures are verified on a GPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum GpuUse {
     /// Never; no driver is even asked.

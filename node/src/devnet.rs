@@ -16,6 +16,7 @@ mod traffic;
 pub mod usage;
 
 use crate::algorithm;
+use crate::config::GpuUse;
 use clap::{Args, ValueEnum};
 use miette::{Diagnostic, IntoDiagnostic, WrapErr};
 use network::Network;
@@ -40,6 +41,7 @@ const TAIL: Duration = Duration::from_secs(20);
   stele devnet --keep                           leave it running afterwards, and print how to use it
   stele devnet --seconds 0 --keep               no load at all
   stele devnet --algorithm sm2-sm3              accounts that sign with SM2
+  stele devnet --gpu require --verify-threads 4 verified on a GPU, and on four threads of each validator
   stele devnet --signer soft --json out.json    keys in encrypted files; the report also as JSON")]
 pub struct DevnetArgs {
     /// Validators, each a process with its signer process.
@@ -57,6 +59,15 @@ pub struct DevnetArgs {
     /// Signature algorithm of the accounts that send. Validators' own keys are always Ed25519.
     #[arg(long, value_name = "NAME", default_value = algorithm::DEFAULT, value_parser = algorithm::parser())]
     algorithm: AlgId,
+    /// Whether the validators verify on a GPU; all of them share the one that there is.
+    #[arg(long, value_enum, default_value_t = GpuUse::Prefer)]
+    gpu: GpuUse,
+    /// Part of an adapter's name, in place of the best one; a software adapter is taken when it is named.
+    #[arg(long, value_name = "NAME")]
+    gpu_adapter: Option<String>,
+    /// Threads with which each validator verifies on the CPU.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    verify_threads: u16,
     /// Execution threads of each validator.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     shards: u16,

@@ -148,7 +148,7 @@ impl Network {
         write_private(&self.genesis_path(), &genesis.to_toml())?;
         self.genesis = Some(genesis);
         for (index, validator) in self.validators.iter().enumerate() {
-            validator.configure(self.chain, index, args.shards)?;
+            validator.configure(self.chain, index, args)?;
         }
         Ok(())
     }
@@ -210,7 +210,7 @@ impl Network {
 }
 
 impl Validator {
-    fn configure(&self, chain: ChainId, index: usize, shards: u16) -> miette::Result<()> {
+    fn configure(&self, chain: ChainId, index: usize, args: &DevnetArgs) -> miette::Result<()> {
         let config = self.signer_config(chain, index, "guard");
         write_private(&self.dir.join("signer.toml"), &toml::to_string(&config).into_diagnostic()?)?;
         let keys = PublicKeys {
@@ -218,11 +218,24 @@ impl Validator {
             transport: self.authority.transport_key.clone(),
         };
         provision::guard(&config, &keys).into_diagnostic().wrap_err("the signer's guard file")?;
-        let node = format!(
-            "genesis = \"../genesis.toml\"\nvalidator = \"{}\"\ndata_dir = \".\"\nshards = {shards}\n\n\
-             [signer]\nsocket = \"signer.sock\"\n\n[verify]\nthreads = 1\n\n[log]\nsegment_bytes = 16777216\n",
-            self.authority.name
-        );
+        let mut verify = toml::Table::new();
+        verify.insert("threads".into(), i64::from(args.verify_threads).into());
+        verify.insert("gpu".into(), toml::Value::try_from(args.gpu).into_diagnostic()?);
+        if let Some(adapter) = &args.gpu_adapter {
+            verify.insert("gpu_adapter".into(), adapter.as_str().into());
+        }
+        let mut node = toml::toml! {
+            genesis = "../genesis.toml"
+            data_dir = "."
+            [signer]
+            socket = "signer.sock"
+            [log]
+            segment_bytes = 16777216
+        };
+        node.insert("validator".into(), self.authority.name.as_str().into());
+        node.insert("shards".into(), i64::from(args.shards).into());
+        node.insert("verify".into(), verify.into());
+        let node = toml::to_string(&node).into_diagnostic()?;
         write_private(&self.dir.join("node.toml"), &node)
     }
 
