@@ -217,8 +217,8 @@ fn stopping_while_batches_are_in_flight_answers_every_job_once() {
 
 #[test]
 fn without_a_device_the_cpu_serves() {
-    let openings: [fn() -> Result<Box<dyn accel::Device>, DeviceError>; 2] =
-        [|| Err(DeviceError::new("no adapter")), || panic!("injected")];
+    type Opening = fn() -> Result<Box<dyn accel::Device>, DeviceError>;
+    let openings: [Opening; 2] = [|| Err(DeviceError::new("no adapter")), || panic!("injected")];
     for open in openings {
         let verifier = Verifier::start_with_device(config(), open).unwrap();
         assert_eq!(verifier.await_device(PATIENCE), DeviceState::Absent);
