@@ -11,5 +11,6 @@ mod gpu_weierstrass;
 mod properties;
 mod scripted_device;
 mod service;
+mod trust;
 mod vectors;
 mod weierstrass;
