@@ -2,7 +2,7 @@
 //!
 //! One thread a signature, no randomness, the same control flow whatever the bytes are. A launch is three passes: prepare
 //! the keys that the device has not seen (decode, tables of multiples), hash and recode, verify. Keys stay in a table on the
-//! device until others need the room ([`keys`]), so a frequent account's key is decoded once.
+//! device until others need the room, so a frequent account's key is decoded once.
 //!
 //! | file | what it owns |
 //! |---|---|
