@@ -72,7 +72,7 @@ step 240 hw "$stele" hw --json --self-test
 # The figures: messages of 200 bytes, a million distinct keys, 0, 1 and 50 % invalid, host to host.
 sizes=1,256,1024,4096,16896,65536,262144
 for invalid in 0 1 50; do
-    bench "figures-$invalid" 420 verify --engine gpu --alg ed25519,sm2 --batch 16896,262144,1048576 --keys 1000000 \
+    bench "figures-$invalid" 420 verify --skip-start --engine gpu --alg ed25519,sm2 --batch 16896,262144,1048576 --keys 1000000 \
         --message-bytes 200 --invalid "$invalid" --seconds "$long"
 done
 # The whole picture, both engines: what the page is for.
@@ -83,18 +83,18 @@ step 120 ceiling "$stele" bench ceiling $adapter
 
 # Tuning: items of a launch, launches in flight, known keys and new ones.
 for slot in 4096 16896 65536 262144; do
-    bench "slot-$slot" 180 verify --engine gpu --alg ed25519,sm2 --batch 1048576 --slot-items "$slot" --keys 65536 \
+    bench "slot-$slot" 180 verify --skip-start --engine gpu --alg ed25519,sm2 --batch 1048576 --slot-items "$slot" --keys 65536 \
         --seconds "$seconds"
 done
 for slots in 1 2 4 8; do
-    bench "slots-$slots" 120 verify --engine gpu --alg ed25519,sm2 --batch 262144 --slots "$slots" --keys 65536 \
+    bench "slots-$slots" 120 verify --skip-start --engine gpu --alg ed25519,sm2 --batch 262144 --slots "$slots" --keys 65536 \
         --seconds "$seconds"
 done
-bench keys-known 150 verify --engine gpu --batch 16896,262144 --keys 65536 --key-cache 131072 --seconds "$seconds"
-bench keys-new 240 verify --engine gpu --batch 16896,262144 --keys 524288 --key-cache 65536 --seconds "$seconds"
+bench keys-known 150 verify --skip-start --engine gpu --batch 16896,262144 --keys 65536 --key-cache 131072 --seconds "$seconds"
+bench keys-new 240 verify --skip-start --engine gpu --batch 16896,262144 --keys 524288 --key-cache 65536 --seconds "$seconds"
 
 # With the CPU busy: when the GPU pays for a validator whose cores execute.
-bench busy 420 verify --alg ed25519,sm2 --batch $sizes --busy --seconds "$seconds"
+bench busy 420 verify --skip-start --alg ed25519,sm2 --batch $sizes --busy --seconds "$seconds"
 bench hash 300 hash --leaves 1024,16384,131072,1048576,16777216 --peers --seconds "$seconds"
 
 # The whole node, GPU on and off. Off, the Vulkan loader is shown no driver.

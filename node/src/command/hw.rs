@@ -221,6 +221,7 @@ fn verdict(test: &SelfTest) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use accel::{Batch, DeviceFault, Verdicts};

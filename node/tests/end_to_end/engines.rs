@@ -88,7 +88,7 @@ fn lines() -> (String, Vec<bool>) {
         let (alg, name) = [(AlgId::Ed25519, "ed25519"), (AlgId::Sm2Sm3, "sm2")][number % 2];
         let secret = SecretKey::from_seed(alg, [number as u8; 32]).unwrap();
         let mut signature = secret.sign_bytes(&[number as u8]).as_bytes().to_vec();
-        signature[7] ^= u8::from(number % 3 == 0);
+        signature[7] ^= u8::from(number.is_multiple_of(3));
         let (key, signature) = (hex::encode(secret.public_key().as_bytes()), hex::encode(signature));
         json!({"alg": name, "pk": key, "msg": hex::encode([number as u8]), "sig": signature}).to_string() + "\n"
     };

@@ -163,6 +163,7 @@ fn mean_since(samples: &[(Instant, f64)], from: Instant) -> Option<f64> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

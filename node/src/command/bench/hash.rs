@@ -218,6 +218,7 @@ fn timed(row: Row, items: usize, budget: Duration, call: impl Fn()) -> Row {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use clap::Parser;

@@ -158,6 +158,7 @@ fn ratios(report: &Report, alg: &str) -> Vec<Series> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::report::tests::report;
     use super::*;

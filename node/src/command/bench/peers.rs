@@ -110,7 +110,7 @@ fn zebra_batches(items: &[Item], budget: Duration) -> f64 {
     let size = batches.first().map_or(0, |batch| batch.len());
     let per_s = rate(batches.len().max(1), budget, |place| {
         let mut verifier = ed25519_zebra::batch::Verifier::new();
-        batches.get(place).into_iter().flat_map(|batch| batch.iter()).for_each(|item| verifier.queue(item.clone()));
+        batches.get(place).into_iter().flat_map(|batch| batch.iter()).for_each(|item| verifier.queue(*item));
         verifier.verify(getrandom::rand_core::UnwrapErr(getrandom::SysRng)).is_ok()
     });
     per_s * size as f64

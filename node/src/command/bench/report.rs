@@ -173,6 +173,7 @@ fn crossing(first: &[(f64, f64)], second: &[(f64, f64)]) -> Option<f64> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 pub mod tests {
     use super::*;
 

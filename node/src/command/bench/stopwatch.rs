@@ -68,6 +68,7 @@ fn summarise(mut times: Vec<Duration>, took: Duration) -> Measured {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -165,6 +165,7 @@ impl<R: Read + AsFd> Source<R> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crossbeam_channel::unbounded;

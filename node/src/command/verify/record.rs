@@ -17,6 +17,8 @@ pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 const SIGNATURE_BYTES: usize = 64;
 
 /// What a line asks.
+// Almost every line is the larger variant, so a box would only cost.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 pub enum Question {
     /// An engine has to say.
