@@ -12,7 +12,9 @@ pub fn verdicts(items: &[Item]) -> Vec<bool> {
     static ENGINE: OnceLock<Mutex<GpuEngine>> = OnceLock::new();
     let shared = ENGINE.get_or_init(|| {
         let options = Options { algorithms: ALGS.to_vec(), ..options() };
-        Mutex::new(GpuEngine::open(&options).expect("a Vulkan adapter: `cargo xtask setup` installs mesa-vulkan-drivers"))
+        Mutex::new(
+            GpuEngine::open(&options).expect("a Vulkan adapter: `cargo xtask setup` installs mesa-vulkan-drivers"),
+        )
     });
     // A test that failed while it held the engine has left it whole.
     let mut engine = shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,7 +61,8 @@ fn a_mixture_of_algorithms_with_any_bit_of_key_or_signature_turned_has_the_refer
         match number / 3 % 4 {
             0 => item.key = PublicKey::from_parts(alg, &turned(item.key.as_bytes(), number * 7 % 264)).unwrap(),
             1 => {
-                item.signature = Signature::from_parts(alg, &turned(item.signature.as_bytes(), number * 11 % 512)).unwrap();
+                item.signature =
+                    Signature::from_parts(alg, &turned(item.signature.as_bytes(), number * 11 % 512)).unwrap();
             }
             _ => {}
         }
