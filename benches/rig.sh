@@ -97,16 +97,17 @@ bench keys-new 240 verify --skip-start --engine gpu --batch 16896,262144 --keys 
 bench busy 420 verify --skip-start --alg ed25519,sm2 --batch $sizes --busy --seconds "$seconds"
 bench hash 300 hash --leaves 1024,16384,131072,1048576,16777216 --peers --seconds "$seconds"
 
-# The whole node, GPU on and off. Off, the Vulkan loader is shown no driver.
+# The whole node, GPU on and off, on as many threads of verification as there are cores to a validator.
+threads=$(($(nproc) / 4)); if [ "$threads" -lt 1 ]; then threads=1; fi
 for algorithm in sm2-sm3 ed25519; do
     for rate in 10000 max; do
-        for gpu in on off; do
+        for gpu in require forbid; do
             name=devnet-$algorithm-$rate-$gpu
-            hide=
-            if [ $gpu = off ]; then hide="VK_DRIVER_FILES=/dev/null VK_ICD_FILENAMES=/dev/null"; fi
-            # shellcheck disable=SC2086 # two assignments or none
-            step 180 "$name" env $hide "$stele" devnet --algorithm $algorithm --rate $rate --signer soft \
-                --seconds "$devnet_seconds" --json "$out/$name.json"
+            chosen=
+            if [ $gpu = require ] && [ "${RIG_ADAPTER:-}" ]; then chosen="--gpu-adapter=$RIG_ADAPTER"; fi
+            # shellcheck disable=SC2086 # an adapter is one word or none
+            step 180 "$name" "$stele" devnet --algorithm $algorithm --rate $rate --signer soft --gpu $gpu $chosen \
+                --verify-threads "$threads" --seconds "$devnet_seconds" --json "$out/$name.json"
         done
     done
 done

@@ -17,8 +17,10 @@
 
 mod adapter;
 mod ceiling;
+mod compress;
 mod connection;
 mod ed25519;
+mod field;
 mod kernel;
 mod keys;
 mod pack;
@@ -27,8 +29,6 @@ mod session;
 mod slot;
 mod tree;
 mod weierstrass;
-mod field;
-mod compress;
 
 pub use self::adapter::{AdapterFacts, OpenError, Unusable, adapters};
 pub use self::ceiling::{Ceiling, ceilings};
@@ -183,8 +183,7 @@ impl GpuEngine {
         for index in 0..self.session.kernels() {
             let alg = self.session.algorithm(index);
             let mut from = 0;
-            loop {
-                let Some(offset) = batch.items()[from..].iter().position(|item| item.key.alg() == alg) else { break };
+            while let Some(offset) = batch.items()[from..].iter().position(|item| item.key.alg() == alg) {
                 from += offset;
                 let slot = self.free_slot()?;
                 let packed = self.session.pack(slot, index, batch.items(), from);

@@ -28,7 +28,9 @@ pub fn options() -> Options {
 fn engine() -> MutexGuard<'static, GpuEngine> {
     static ENGINE: OnceLock<Mutex<GpuEngine>> = OnceLock::new();
     let shared = ENGINE.get_or_init(|| {
-        Mutex::new(GpuEngine::open(&options()).expect("a Vulkan adapter: `cargo xtask setup` installs mesa-vulkan-drivers"))
+        Mutex::new(
+            GpuEngine::open(&options()).expect("a Vulkan adapter: `cargo xtask setup` installs mesa-vulkan-drivers"),
+        )
     });
     // A test that failed while it held the engine has left it whole.
     shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -128,7 +130,11 @@ fn more_keys_than_slots_are_prepared_again_and_a_known_key_is_not() {
             seed[..4].copy_from_slice(&number.to_le_bytes());
             let secret = SecretKey::ed25519_from_seed(seed);
             let message = number.to_le_bytes().to_vec();
-            Item { key: secret.public_key(), signature: secret.sign_bytes(&message), message: Message::Bytes(message.into()) }
+            Item {
+                key: secret.public_key(),
+                signature: secret.sign_bytes(&message),
+                message: Message::Bytes(message.into()),
+            }
         })
         .collect();
     for _ in 0..2 {

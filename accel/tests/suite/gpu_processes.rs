@@ -12,12 +12,8 @@ const ROLE: &str = "STELE_TEST_GPU_ROLE";
 
 /// CPU time for a kernel from nothing to its first verdict on Mesa's software driver, in milliseconds: a driver that needs
 /// more here needs minutes on a card. Field operations are inlined, so it grows with their number in the source.
-const BUDGET_MS: [(AlgId, u64); 4] = [
-    (AlgId::Ed25519, 10_000),
-    (AlgId::Sm2Sm3, 15_000),
-    (AlgId::EcdsaP256, 15_000),
-    (AlgId::EcdsaSecp256k1, 15_000),
-];
+const BUDGET_MS: [(AlgId, u64); 4] =
+    [(AlgId::Ed25519, 10_000), (AlgId::Sm2Sm3, 15_000), (AlgId::EcdsaP256, 15_000), (AlgId::EcdsaSecp256k1, 15_000)];
 
 fn child(role: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
@@ -48,7 +44,11 @@ fn cpu_ms() -> u64 {
 fn signed(alg: AlgId) -> Item {
     let secret = SecretKey::from_seed(alg, [7; 32]).unwrap();
     let message = b"one message".to_vec();
-    Item { key: secret.public_key(), signature: secret.sign_bytes(&message), message: accel::Message::Bytes(message.into()) }
+    Item {
+        key: secret.public_key(),
+        signature: secret.sign_bytes(&message),
+        message: accel::Message::Bytes(message.into()),
+    }
 }
 
 /// The child's side; a pass without a role.
