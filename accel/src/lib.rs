@@ -40,6 +40,8 @@ pub mod device;
 pub mod ed25519;
 mod engine;
 pub mod gpu;
+#[cfg(target_arch = "x86_64")]
+mod ifma;
 mod item;
 mod key_cache;
 mod service;

@@ -40,12 +40,7 @@ pub(super) struct Lanes {
 impl Lanes {
     /// `None` where the CPU lacks an instruction set.
     pub(super) fn detect() -> Option<Self> {
-        let present = is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512vl")
-            && is_x86_feature_detected!("avx512ifma");
-        if !present {
+        if !crate::ifma::is_present() {
             return None;
         }
         // SAFETY: all target features of the function have just been detected.

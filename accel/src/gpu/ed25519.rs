@@ -1,7 +1,7 @@
 //! The kernel of Ed25519: constants, the table of the base point, and WGSL put together. The passes lie in verify.wgsl.
 
 use super::field::{self, limbs, literal, montgomery_limbs};
-use super::kernel::KernelSource;
+use super::kernel::{self, KernelSource};
 use super::weierstrass::numbers::{Number, Prime, number};
 use crate::ed25519::round_constants::ROUND_CONSTANTS;
 
@@ -38,6 +38,7 @@ pub(super) fn kernel() -> KernelSource {
         source += &format!("const {name} = {};\n", literal(&montgomery_limbs(&field, &value)));
     }
     source += &format!("const PLAIN_ONE = {};\n", literal(&limbs(&ONE)));
+    source += kernel::BINDINGS;
     source += include_str!("ed25519/verify.wgsl");
     let mut constants: Vec<u32> =
         ROUND_CONSTANTS.iter().flat_map(|round| [*round as u32, (*round >> 32) as u32]).collect();

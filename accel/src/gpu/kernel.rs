@@ -19,6 +19,9 @@
 /// Threads of a workgroup, in every kernel.
 pub(crate) const WORKGROUP: u32 = 64;
 
+/// The contract's bindings in WGSL; part of every kernel's source.
+pub(super) const BINDINGS: &str = include_str!("kernel/bindings.wgsl");
+
 /// A kernel, ready to be compiled. Needs `SHADER_INT64`.
 pub(crate) struct KernelSource {
     /// Its name in labels and reports.

@@ -12,7 +12,7 @@ mod tests;
 
 use super::compress;
 use super::field::{self, limbs, literal, montgomery_limbs};
-use super::kernel::KernelSource;
+use super::kernel::{self, KernelSource};
 use numbers::{Number, Prime, add, add_points, multiples, number, sub};
 use program::{MULTIPLES, PowerStep};
 
@@ -38,7 +38,7 @@ const POINT_WORDS: u32 = 18;
 const KEY_HEADER_WORDS: u32 = 16;
 /// Words of a slot of the key table.
 const KEY_WORDS: u32 = KEY_HEADER_WORDS + PARTS * MULTIPLES * POINT_WORDS;
-/// Words of scratch an item: see bindings.wgsl.
+/// Words of scratch an item: see layout.wgsl.
 const SCRATCH_WORDS: u32 = 27;
 
 /// y² = x³ + ax + b, of prime order.
@@ -234,7 +234,8 @@ impl Assembly {
         let schedule = schedule(multiples_at);
         constants.extend(schedule.iter().flatten());
         let mut source = field::shared_functions();
-        source += include_str!("weierstrass/bindings.wgsl");
+        source += kernel::BINDINGS;
+        source += include_str!("weierstrass/layout.wgsl");
         source += &format!(
             "const KEY_WORDS = {KEY_WORDS}u;\nconst P = {};\nconst N = {};\nconst P_LESS_N = {};\nconst N_LIMBS = {};\n\
              const ONE = {};\nconst PLAIN_ONE = {};\nconst HALVES_KEY = {};\nconst HALVES_G = {};\n\

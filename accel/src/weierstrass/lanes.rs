@@ -42,12 +42,7 @@ pub(super) struct Lanes<C> {
 impl<C: Shape> Lanes<C> {
     /// `None` where the CPU lacks an instruction set.
     pub(super) fn detect() -> Option<Self> {
-        let present = is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512vl")
-            && is_x86_feature_detected!("avx512ifma");
-        if !present {
+        if !crate::ifma::is_present() {
             return None;
         }
         let generator = Affine::<C>::generator();

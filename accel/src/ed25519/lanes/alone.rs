@@ -4,10 +4,11 @@
 //! Both scalars are split at 2^126, so there are 32 windows of 4 bits: 128 doublings, and in each window four additions,
 //! from tables of the multiples 1 to 8 of −A and of −2^126·A (made for the occasion) and of B and 2^126·B.
 
-use super::field::{Fe8, add, five, from_lanes, mul, neg, select, splat};
+use super::field::{Fe8, add, from_lanes, mul, neg, select, splat};
 use super::field_constants::{D2, ONE, ZERO};
 use super::point::{Niels, Point8, add_points_prepared, double, double_times, identity, identity_lanes};
 use super::{Key, split};
+use crate::ifma::five;
 use core::arch::x86_64::*;
 use curve25519_dalek::scalar::Scalar;
 

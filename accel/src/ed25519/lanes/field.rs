@@ -5,36 +5,8 @@
 //! A multiplication is 50 IFMA operations for eight products, about 55 cycles on Zen 4; a squaring 30.
 
 use super::field_constants::{SQRT_M1, TWO_P};
+use crate::ifma::five;
 use core::arch::x86_64::*;
-
-/// An array of five, element by element. Closures in `map` or `from_fn` would not be compiled for the instruction set.
-macro_rules! five {
-    (|$i:ident| $element:expr) => {
-        [
-            {
-                let $i = 0;
-                $element
-            },
-            {
-                let $i = 1;
-                $element
-            },
-            {
-                let $i = 2;
-                $element
-            },
-            {
-                let $i = 3;
-                $element
-            },
-            {
-                let $i = 4;
-                $element
-            },
-        ]
-    };
-}
-pub(super) use five;
 
 const MASK_51: i64 = (1 << 51) - 1;
 

@@ -4,10 +4,11 @@
 
 use super::alone::Prepared8;
 use super::field::{
-    Fe8, Limbs, add, five, from_lanes, invert, mul, neg, odd_lanes, select, splat, sqrt_ratio, square, sub, to_lanes,
+    Fe8, Limbs, add, from_lanes, invert, mul, neg, odd_lanes, select, splat, sqrt_ratio, square, sub, to_lanes,
     zero_lanes,
 };
 use super::field_constants::{D, D2, ONE, ZERO};
+use crate::ifma::five;
 use core::arch::x86_64::*;
 
 /// Eight points.

@@ -4,16 +4,6 @@
 // Points are extended (X : Y : Z : T) on −x² + y² = 1 + d·x²·y², whose addition law is complete: no special cases. Elements are
 // those of the field generator, with its bounds: A of the limbs, V of the value.
 
-struct Params { items: u32, keys: u32, pad0: u32, pad1: u32 }
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> items: array<u32>;
-@group(0) @binding(2) var<storage, read> blocks: array<u32>;
-@group(0) @binding(3) var<storage, read> new_keys: array<u32>;
-@group(0) @binding(4) var<storage, read_write> key_table: array<i32>;
-@group(0) @binding(5) var<storage, read> constants: array<i32>;
-@group(0) @binding(6) var<storage, read_write> scratch: array<u32>;
-@group(0) @binding(7) var<storage, read_write> results: array<u32>;
-
 // Scalars fall into four parts of 64 bits, each with a table of multiples of its own, so that all share 60 doublings.
 const PARTS = 4u;
 // A slot of the key table: whether the key decodes; then for each part j the point −A·2^(64j) times 0 to 8, each as Y+X, Y−X,
@@ -33,8 +23,6 @@ const IN_ORDER = 43u;
 
 struct Extended { x: Fe, y: Fe, z: Fe, t: Fe }
 struct Decoded { ok: bool, x: Fe, y: Fe }
-
-fn item_index(id: vec3<u32>, groups: vec3<u32>) -> u32 { return id.x + id.y * (groups.x * 64u); }
 
 // z^((p − 5) / 8) = z^(2^252 − 3): eight steps of squarings and one multiplication, in one loop so that the compiler sees
 // two bodies and not twenty.
@@ -97,7 +85,7 @@ fn double(p: Extended, with_t: bool) -> Extended {
 @compute @workgroup_size(64)
 fn prepare_keys(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   let j = item_index(id, groups);
-  if (j >= params.keys) { return; }
+  if (j >= params.new_keys) { return; }
   var encoding: Words;
   for (var a = 0u; a < 8u; a++) { encoding[a] = new_keys[12u*j + a]; }
   let slot = new_keys[12u*j + 9u] * KEY_SLOT_WORDS;

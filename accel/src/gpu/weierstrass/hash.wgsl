@@ -22,7 +22,7 @@ fn modulo_n(x: Words) -> Words {
 
 @compute @workgroup_size(64)
 fn hash(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-  let i = id.x + id.y * (groups.x * 64u);
+  let i = item_index(id, groups);
   if (i >= params.items) { return; }
   let item = i * 20u;
   var r: Words; var s: Words;

@@ -22,7 +22,7 @@ fn store_key(at: u32, x: Fe) {
 
 @compute @workgroup_size(64)
 fn prepare_keys(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-  let i = id.x + id.y * (groups.x * 64u);
+  let i = item_index(id, groups);
   if (i >= params.new_keys) { return; }
   let new_key = i * 12u;
   var x: Words;

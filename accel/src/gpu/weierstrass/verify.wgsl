@@ -20,7 +20,7 @@ fn window(scalar: u32, bit: u32, bits: u32, i: u32) -> i32 {
 
 @compute @workgroup_size(64)
 fn verify(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-  let i = id.x + id.y * (groups.x * 64u);
+  let i = item_index(id, groups);
   if (i >= params.items) { return; }
   let key = items[i * 20u + 16u] * KEY_WORDS;
   var sum = Point(ONE, ONE, ONE);

@@ -8,39 +8,11 @@
 //!   up to 2^10·p in magnitude, to an element below (2 + 2^-25)·p.
 
 use super::constants::Shape;
+use crate::ifma::five;
 use core::arch::x86_64::*;
 
 /// One number in limbs of 52 bits.
 pub(in crate::weierstrass) type Limbs52 = [u64; 5];
-
-/// An array of five, element by element. Closures in `map` or `from_fn` would not be compiled for the instruction set.
-macro_rules! five {
-    (|$i:ident| $element:expr) => {
-        [
-            {
-                let $i = 0;
-                $element
-            },
-            {
-                let $i = 1;
-                $element
-            },
-            {
-                let $i = 2;
-                $element
-            },
-            {
-                let $i = 3;
-                $element
-            },
-            {
-                let $i = 4;
-                $element
-            },
-        ]
-    };
-}
-pub(super) use five;
 
 const MASK_52: i64 = (1 << 52) - 1;
 

@@ -1,7 +1,8 @@
 //! Between lanes and memory: eight lines of tables, one a lane, become eight points, and back.
 
 use super::constants::Shape;
-use super::field::{Fe8, canonical, five, mul, splat};
+use super::field::{Fe8, canonical, mul, splat};
+use crate::ifma::five;
 use crate::transpose::transpose;
 use crate::weierstrass::montgomery::Limbs;
 use crate::weierstrass::table::Line;

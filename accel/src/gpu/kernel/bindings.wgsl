@@ -9,14 +9,5 @@ struct Params { items: u32, new_keys: u32, pad0: u32, pad1: u32 }
 @group(0) @binding(6) var<storage, read_write> scratch: array<u32>;
 @group(0) @binding(7) var<storage, read_write> results: array<u32>;
 
-// A slot of the key table: 0 whether the key is valid, 8..16 Z of SM2 as big-endian words, then multiples of the key.
-const KEY_Z = 8u;
-const KEY_POINTS = 16u;
-// Scratch of an item: scalars recoded, what x must be, flags.
-const SCALAR_G = 0u;
-const SCALAR_KEY = 9u;
-const X_WANTED = 18u;
-const FLAGS = 26u;
-const FLAG_IN_RANGE = 1u;
-// Whether x may also be X_WANTED + n, which is then below p.
-const FLAG_SECOND_X = 2u;
+// Which item a thread of a workgroup of 64 takes: dispatches are two-dimensional, since one dimension ends at 65,535 groups.
+fn item_index(id: vec3<u32>, groups: vec3<u32>) -> u32 { return id.x + id.y * (groups.x * 64u); }
