@@ -4,7 +4,7 @@ use crate::dag::{Dag, Place};
 use types::{AuthorityIndex, BlockRef, Round};
 
 /// The own chain and what it includes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct OwnHistory {
     me: AuthorityIndex,
     /// The last own block; the genesis block before the first.

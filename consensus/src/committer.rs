@@ -26,7 +26,7 @@ pub(crate) struct Fork {
     pub second: BlockRef,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Slot {
     leader: AuthorityIndex,
     decision: Decision,
@@ -35,7 +35,7 @@ struct Slot {
 }
 
 /// Decisions above the last one that was handed out.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Committer {
     committee: Arc<Committee>,
     thresholds: Thresholds,

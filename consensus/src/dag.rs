@@ -36,7 +36,7 @@ impl AuthoritySet {
 }
 
 /// A block and what is known of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub header: Arc<BlockHeader>,
     /// Author and twin of each ancestor in the round below that is in the DAG.
@@ -50,7 +50,7 @@ pub(crate) struct Entry {
 }
 
 /// One author's place in a round.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Cell {
     /// The author's blocks, first accepted first; more than one is an equivocation.
     pub entries: Vec<Entry>,
@@ -58,7 +58,7 @@ pub(crate) struct Cell {
     pub output: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub cells: Vec<Cell>,
     /// Stake of the authors with a block.
@@ -66,7 +66,7 @@ pub(crate) struct Row {
 }
 
 /// The DAG.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Dag {
     committee: Arc<Committee>,
     gc_round: Round,

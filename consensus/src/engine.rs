@@ -29,7 +29,7 @@ use types::{BlockHeader, Evidence, Round};
 ///
 /// The driver's loop: call [`Core::step`] with each fact and carry out the effects in order; sleep until
 /// [`Core::next_timer`] or the next fact; on the timer step with [`Input::Tick`]. `now_ms` comes from a monotonic clock.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Core {
     pub(crate) config: Config,
     pub(crate) thresholds: Thresholds,

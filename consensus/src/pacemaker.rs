@@ -10,7 +10,7 @@ use types::{AuthorityIndex, Committee, Round, Stake};
 const TIMEOUTS_BEFORE_DOUBLING: u32 = 3;
 
 /// Round and time.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Pacemaker {
     pacing: Pacing,
     round: Round,

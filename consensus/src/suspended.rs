@@ -11,7 +11,7 @@ use types::{AuthorityIndex, BlockHeader, BlockRef, Round};
 /// Payload notices kept for an author whose headers have not come.
 const EARLY_PER_AUTHOR_MAX: usize = 256;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Waiting {
     header: Arc<BlockHeader>,
     /// Ancestors that are not settled.
@@ -20,7 +20,7 @@ struct Waiting {
 }
 
 /// The table of waiting blocks.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Suspended {
     blocks: BTreeMap<(Round, AuthorityIndex), Vec<Waiting>>,
     /// Who waits for a block, by that block.

@@ -26,7 +26,7 @@ struct Want {
 }
 
 /// One kind of missing thing.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Wants {
     items: BTreeMap<BlockRef, Want>,
     /// Not later than the earliest due time.
@@ -39,7 +39,7 @@ struct Wants {
 pub(crate) type Requests = BTreeMap<AuthorityIndex, Vec<BlockRef>>;
 
 /// Everything that is being asked for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Synchronizer {
     me: AuthorityIndex,
     retry_ms_min: u64,

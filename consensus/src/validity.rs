@@ -67,7 +67,7 @@ pub enum InvalidHeader {
 }
 
 /// Checks headers of one epoch.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Validity {
     chain: ChainId,
     committee: Arc<Committee>,
