@@ -3,12 +3,15 @@
 #![allow(clippy::unwrap_used)]
 
 mod adversary;
+mod appendix_a;
 mod bounds;
 mod faults;
 mod links;
+mod naive_schedule;
 mod oracle;
 mod oracle_tests;
 mod pacing;
+mod random_dag;
 mod recovery;
 
 /// How many seeds to try, `share` of the environment's number.

@@ -1,7 +1,8 @@
-//! A naive transcription of CONSENSUS.md §2.6 and §2.8 that evaluates everything from scratch, and random DAGs for it.
+//! A naive transcription of CONSENSUS.md §2.6 and §2.8 that evaluates everything from scratch, over the transcription of
+//! §2.7 beside it. Absent: every rule taken from the crate under test.
 
-use consensus::sim::{Keys, Rng};
-use consensus::{Config, LeaderSchedule, genesis_refs};
+use crate::naive_schedule::Table;
+use consensus::Config;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use types::{AuthorityIndex, BlockHeader, BlockRef, CommitRecord, Digest, Hasher, Height, Round, TimestampMs};
@@ -27,11 +28,10 @@ impl Oracle {
 
     /// Every commit that the DAG gives.
     pub fn commits(&self) -> Vec<CommitRecord> {
-        let mut schedule = LeaderSchedule::new(&self.config);
         let (mut commits, mut decided) = (Vec::<CommitRecord>::new(), Round(0));
-        let mut taken = BTreeSet::new();
+        let (mut prefix, mut taken) = (Vec::new(), BTreeSet::new());
         loop {
-            let statuses = self.statuses(&schedule, decided);
+            let statuses = self.statuses(&Table::behind(&self.config, &prefix), decided);
             let Some((round, status)) = statuses.first() else { return commits };
             match status {
                 Status::Undecided => return commits,
@@ -39,7 +39,7 @@ impl Oracle {
                 Status::Commit(leader) => {
                     let record = self.linearize(commits.last(), *leader, &mut taken);
                     let headers: Vec<Header> = record.blocks.iter().map(|block| self.blocks[block].clone()).collect();
-                    schedule.apply(&record, &headers);
+                    prefix.push((record.leader, headers));
                     commits.push(record);
                 }
             }
@@ -47,11 +47,11 @@ impl Oracle {
         }
     }
 
-    fn statuses(&self, schedule: &LeaderSchedule, above: Round) -> Vec<(Round, Status)> {
+    fn statuses(&self, table: &Table, above: Round) -> Vec<(Round, Status)> {
         let highest = self.blocks.keys().map(|block| block.round).max().unwrap_or(Round(0));
         let mut statuses: BTreeMap<Round, Status> = BTreeMap::new();
         for round in (above.0 + 1..highest.0).rev().map(Round) {
-            let leaders = self.by(round, schedule.leader(round));
+            let leaders = self.by(round, table.leader(round));
             let mut status = self.direct(round, &leaders);
             if status == Status::Undecided {
                 let anchor = statuses.range(Round(round.0 + 3)..).find(|(_, status)| **status != Status::Skip);
@@ -155,66 +155,4 @@ impl Oracle {
         times.sort_unstable();
         times.get(times.len().saturating_sub(1) / 2).copied().unwrap_or(TimestampMs(0))
     }
-}
-
-/// A random DAG of valid blocks in causal order. At most f of the authors, the last ones, make twins; the others make
-/// at most one block a round. How well a round's blocks know each other changes from round to round.
-pub fn random_dag(keys: &Keys, rng: &mut Rng, rounds: u64) -> Vec<Header> {
-    let committee = keys.committee().clone();
-    let configs: Vec<Config> = committee.indices().map(|author| keys.config(author)).collect();
-    let genesis = genesis_refs(&configs[0].chain, &committee);
-    let twinning = committee.size() - committee.faulty_max().0 as usize;
-    let mut by_author: Vec<Vec<BlockRef>> = genesis.iter().map(|block| vec![*block]).collect();
-    let (mut below, mut dag): (Vec<Vec<BlockRef>>, Vec<Header>) = (genesis.iter().map(|b| vec![*b]).collect(), vec![]);
-    for round in 1..=rounds {
-        let sparse = rng.between(0, 600);
-        let mut row: Vec<Vec<BlockRef>> = vec![Vec::new(); committee.size()];
-        let mut authors: Vec<usize> = (0..committee.size()).collect();
-        rng.shuffle(&mut authors);
-        for author in authors {
-            let made = row.iter().filter(|twins| !twins.is_empty()).count() as u64;
-            // A quorum in every round, so that the DAG goes on.
-            if made >= committee.quorum().0 && rng.chance(300) {
-                continue;
-            }
-            let twins = if author >= twinning && rng.chance(400) { 2 } else { 1 };
-            for nonce in 0..twins {
-                let last = *by_author[author].last().unwrap();
-                let own = if below[author].is_empty() { last } else { *rng_pick(rng, &below[author]) };
-                let mut ancestors = vec![own];
-                let mut parents = u64::from(own.round.0 + 1 == round);
-                let mut others: Vec<usize> = (0..committee.size()).filter(|other| *other != author).collect();
-                rng.shuffle(&mut others);
-                for other in others {
-                    let twins = &below[other];
-                    if !twins.is_empty() && (parents < committee.quorum().0 || !rng.chance(sparse)) {
-                        ancestors.push(*rng_pick(rng, twins));
-                        parents += 1;
-                    } else if rng.chance(200) && round > 1 {
-                        let old = rng_pick(rng, &by_author[other]);
-                        if old.round.0 > 0 {
-                            ancestors.push(*old);
-                            parents += u64::from(old.round.0 + 1 == round);
-                        }
-                    }
-                }
-                let time = round * 10 + rng.between(0, 30);
-                let header = keys.block(&configs[author], Round(round), ancestors, Vec::new(), time, 0);
-                if nonce == 1 && row[author].contains(&header.block_ref()) {
-                    continue;
-                }
-                row[author].push(header.block_ref());
-                dag.push(header);
-            }
-        }
-        for (author, twins) in row.iter().enumerate() {
-            by_author[author].extend(twins);
-        }
-        below = row;
-    }
-    dag
-}
-
-fn rng_pick<'a, T>(rng: &mut Rng, items: &'a [T]) -> &'a T {
-    &items[rng.between(0, items.len() as u64 - 1) as usize]
 }

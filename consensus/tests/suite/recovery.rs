@@ -1,7 +1,7 @@
 //! From a log to the same core again: any checkpoint, any cut of the log.
 
-use crate::oracle::random_dag;
 use crate::oracle_tests::{feed, keys_for, records};
+use crate::random_dag::random_dag;
 use crate::seeds;
 use consensus::sim::{Keys, Rng};
 use consensus::{Checkpoint, Config, Core, Effect, Input, RecoverError, Recovered};
