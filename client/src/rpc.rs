@@ -17,7 +17,7 @@ mod client;
 mod status;
 
 pub use client::{AtHeight, Follow, RpcClient, RpcError};
-pub use status::{CertifiedMs, EngineStatus, LogStatus, NodeState, NodeStatus, SignerStatus, VerifyStatus};
+pub use status::{CertifiedMs, EngineStatus, LogStatus, NodeState, NodeStatus, SignerStatus, SyncStatus, VerifyStatus};
 
 /// Names of methods, subscriptions and their notifications.
 pub mod method {

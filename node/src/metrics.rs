@@ -93,6 +93,12 @@ impl Figures {
             let outcomes = [(label("outcome", "applied"), tip.committed), (label("outcome", "rejected"), tip.rejected)];
             out.counters("stele_ledger_transactions", "What became of the transactions since genesis?", outcomes)?;
         }
+        let sync = self.status.sync().unwrap_or_default();
+        let target = sync.target.0;
+        out.gauge("stele_sync_target_height", "Up to which height does a node catch up?", target)?;
+        let pace = [(Labels::new(), sync.heights_per_second)];
+        out.measures("stele_sync_height_rate", "How many heights a second does a node execute that catches up?", pace)?;
+        out.gauge("stele_sync_asked_peers", "How many peers is it asking?", sync.peers as u64)?;
         out.gauge("stele_ledger_certified_height", "Up to which height are there certificates?", certified)?;
         let seconds = [0.5, 0.99].map(|q| (label("quantile", q), self.status.certified_ms(q) / 1e3));
         out.measures("stele_ledger_certification_seconds", "How long after its order is a height certified?", seconds)?;

@@ -6,6 +6,7 @@ use crate::identity::SignerIdentity;
 use crate::ingress::{self, Admission};
 use crate::pool::Pool;
 use crate::replica::certificates::Certificates;
+use crate::replica::commit_sync::{CommitSync, Standing};
 use crate::replica::driver::Replica;
 use crate::replica::event::{Answer, Fact, Failure};
 use crate::replica::intake::{self, Checker};
@@ -22,7 +23,7 @@ use accel::Verifier;
 use crossbeam_channel::{Sender, bounded, unbounded};
 use hsm::SignerClient;
 use ledger::LedgerOptions;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -30,7 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use storage::log::Log;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use transport::{
     ClientLimits, ClientServer, Congestion, EventLimits, Mesh, MeshConfig, PeerAddress, client_event_channel,
     event_channel,
@@ -191,6 +192,15 @@ pub fn run(plan: Plan, network: &tokio::runtime::Runtime, ready: impl FnOnce(Sto
         certificates.certified_up_to(certificate.height());
         drop(orders.send(Order::Certified(Box::new(certificate))));
     }
+    let (standing, watched) = watch::channel(Standing::default());
+    let commit_sync = CommitSync {
+        mesh: mesh.clone(),
+        checker: checker.clone(),
+        standing: watched,
+        replica: facts.clone(),
+        status: Arc::clone(&status),
+    };
+    network.spawn(commit_sync.run());
     let replica = Replica {
         me: plan.me,
         core,
@@ -200,6 +210,7 @@ pub fn run(plan: Plan, network: &tokio::runtime::Runtime, ready: impl FnOnce(Sto
         certificates,
         segments,
         executed: std::iter::once((header.height, header.digest())).collect(),
+        proven: BTreeMap::new(),
         tip,
         replayed,
         log: Arc::clone(&log),
@@ -210,6 +221,7 @@ pub fn run(plan: Plan, network: &tokio::runtime::Runtime, ready: impl FnOnce(Sto
         execution: orders.clone(),
         signer: proposals,
         facts,
+        standing,
         verifier,
         pool,
         receipts,

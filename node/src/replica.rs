@@ -5,8 +5,8 @@
 //! with its payload at hand; every block of a commit is in the log before the commit's record is.
 
 pub mod blocks;
-pub mod catch_up;
 pub mod certificates;
+pub mod commit_sync;
 mod commits;
 pub mod contents;
 pub mod driver;

@@ -66,6 +66,21 @@ pub struct Gauges {
     pub pool: usize,
 }
 
+/// How far a node that was left behind has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SyncProgress {
+    /// The last height executed.
+    pub height: Height,
+    /// A height that the others have reached.
+    pub target: Height,
+    /// Heights executed a second, of late.
+    pub heights_per_second: f64,
+    /// Seconds until the target is reached at this pace, where there is one.
+    pub seconds_left: Option<f64>,
+    /// Peers that are being asked.
+    pub peers: usize,
+}
+
 /// See the module. The locks are held for single assignments.
 pub struct Status {
     started: Instant,
@@ -82,6 +97,7 @@ pub struct Status {
     misbehaviour: Mutex<BTreeMap<(AuthorityIndex, &'static str), u64>>,
     execution_queue: AtomicUsize,
     log_fault: Mutex<Option<LogFault>>,
+    sync: Mutex<Option<SyncProgress>>,
 }
 
 impl Status {
@@ -102,6 +118,7 @@ impl Status {
             misbehaviour: Mutex::default(),
             execution_queue: AtomicUsize::new(0),
             log_fault: Mutex::default(),
+            sync: Mutex::default(),
         }
     }
 
@@ -183,6 +200,21 @@ impl Status {
     /// The log failed.
     pub fn log_failed(&self, fault: LogFault) {
         *lock(&self.log_fault) = Some(fault);
+    }
+
+    /// Commits are being fetched.
+    pub fn syncing(&self, progress: SyncProgress) {
+        *lock(&self.sync) = Some(progress);
+    }
+
+    /// No commits are being fetched any more.
+    pub fn synced(&self) {
+        *lock(&self.sync) = None;
+    }
+
+    /// How far a node that was left behind has come; none while it keeps up.
+    pub fn sync(&self) -> Option<SyncProgress> {
+        *lock(&self.sync)
     }
 
     /// Time since the start.

@@ -6,7 +6,9 @@
 use bytes::Bytes;
 use types::codec::{put_bytes, put_list};
 use types::committee::COMMITTEE_MAX;
-use types::{BlockRef, Certificate, CommitRecord, Decode, DecodeError, Encode, Height, LedgerHeader, Reader, Round};
+use types::{
+    BlockRef, Certificate, CommitRecord, Decode, DecodeError, Encode, Height, LedgerHeader, Outcome, Reader, Round,
+};
 
 /// Most headers in one frame or response.
 pub const HEADERS_MAX: usize = 1024;
@@ -99,10 +101,12 @@ pub enum Request {
     },
     /// Payloads by reference.
     Payloads(Vec<BlockRef>),
-    /// Commits from this height upward, with their blocks.
+    /// Commits of a range of heights, with their blocks and what became of their transactions.
     Commits {
         /// First height.
         from: Height,
+        /// Last height that is wanted; the answer may end before it, or a little above it where it finds no certificate.
+        to: Height,
     },
 }
 
@@ -120,9 +124,10 @@ impl Request {
                 out.push(2);
                 put_list(&mut out, refs);
             }
-            Self::Commits { from } => {
+            Self::Commits { from, to } => {
                 out.push(3);
                 from.encode(&mut out);
+                to.encode(&mut out);
             }
         }
         out.into()
@@ -137,7 +142,7 @@ impl Request {
                 frontier: reader.list("frontier", COMMITTEE_MAX)?,
             },
             2 => Self::Payloads(reader.list("payload references", PAYLOADS_MAX)?),
-            3 => Self::Commits { from: Height::decode(&mut reader)? },
+            3 => Self::Commits { from: Height::decode(&mut reader)?, to: Height::decode(&mut reader)? },
             tag => return Err(DecodeError::UnknownTag { field: "request", value: tag.into() }),
         };
         reader.finish()?;
@@ -180,61 +185,72 @@ pub fn parse_payloads_response(body: &Bytes) -> Result<Vec<PayloadFrame>, Decode
 pub struct CommitWithBlocks {
     /// The ordering.
     pub record: CommitRecord,
+    /// What it did to the ledger. Names the record, and through [`LedgerHeader::previous`] the header before.
+    pub header: LedgerHeader,
+    /// What became of each transaction, in order. With the transactions' ids they are the receipts of the header's root,
+    /// so that no signature need be verified again (CONSENSUS.md §0.7).
+    pub outcomes: Vec<Outcome>,
     /// Header and payload of each block of the record, in its order.
     pub blocks: Vec<(Bytes, Bytes)>,
 }
 
 /// Answer to [`Request::Commits`]: commits in rising order of heights without gaps. The certificate is over the last
-/// one's ledger header, which names its commit digest, which chains to all before it.
+/// one's ledger header, which names all before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommitsResponse {
     /// The commits; empty where the peer has none, or no certificate for any.
     pub commits: Vec<CommitWithBlocks>,
-    /// Ledger header of the last commit, and the certificate over it.
-    pub proof: Option<(LedgerHeader, Certificate)>,
+    /// The certificate over the last ledger header; there is one exactly where there are commits.
+    pub certificate: Option<Certificate>,
+    /// The lowest height that the peer can serve; its log holds nothing below. A hint.
+    pub oldest: Height,
+    /// The highest height that the peer has a certificate for. A hint.
+    pub certified: Height,
 }
 
 impl CommitsResponse {
     /// Encodes.
     pub fn to_body(&self) -> Bytes {
         let mut out = Vec::new();
+        self.oldest.encode(&mut out);
+        self.certified.encode(&mut out);
         (self.commits.len() as u32).encode(&mut out);
         for commit in &self.commits {
             commit.record.encode(&mut out);
+            commit.header.encode(&mut out);
+            put_list(&mut out, &commit.outcomes);
             for (header, payload) in &commit.blocks {
                 put_bytes(&mut out, header);
                 put_bytes(&mut out, payload);
             }
         }
-        out.push(u8::from(self.proof.is_some()));
-        if let Some((header, certificate)) = &self.proof {
-            header.encode(&mut out);
-            certificate.encode(&mut out);
-        }
+        self.certificate.encode(&mut out);
         out.into()
     }
 
     /// Decodes, sharing the body's memory.
     pub fn parse(body: &Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
+        let (oldest, certified) = (Height::decode(&mut reader)?, Height::decode(&mut reader)?);
         let count = reader.length("commits", COMMITS_MAX)?;
         let mut commits = Vec::new();
         for _ in 0..count {
             let record = CommitRecord::decode(&mut reader)?;
+            let header = LedgerHeader::decode(&mut reader)?;
+            let outcomes = reader.list("outcomes", body.len())?;
             let mut blocks = Vec::new();
             for _ in 0..record.blocks.len() {
                 let header = body.slice_ref(reader.bytes("header", HEADER_BYTES_MAX)?);
                 blocks.push((header, body.slice_ref(reader.bytes("payload", body.len())?)));
             }
-            commits.push(CommitWithBlocks { record, blocks });
+            commits.push(CommitWithBlocks { record, header, outcomes, blocks });
         }
-        let proof = match u8::decode(&mut reader)? {
-            0 => None,
-            1 => Some((LedgerHeader::decode(&mut reader)?, Certificate::decode(&mut reader)?)),
-            tag => return Err(DecodeError::UnknownTag { field: "commit proof", value: tag.into() }),
-        };
+        let certificate: Option<Certificate> = Option::decode(&mut reader)?;
         reader.finish()?;
-        Ok(Self { commits, proof })
+        if certificate.is_some() == commits.is_empty() {
+            return Err(DecodeError::NotCanonical { field: "commits" });
+        }
+        Ok(Self { commits, certificate, oldest, certified })
     }
 }
 

@@ -22,25 +22,37 @@ pub struct Receipt {
     pub outcome: Outcome,
 }
 
+impl Encode for Outcome {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Applied => 0u16.encode(out),
+            Self::Rejected(reject) => reject.encode(out),
+        }
+    }
+}
+
+impl Decode for Outcome {
+    const ENCODED_LEN_MIN: usize = 2;
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match u16::decode(reader)? {
+            0 => Ok(Self::Applied),
+            code => Reject::from_code(code)
+                .map(Self::Rejected)
+                .ok_or(DecodeError::UnknownTag { field: "reject", value: code.into() }),
+        }
+    }
+}
+
 impl Encode for Receipt {
     fn encode(&self, out: &mut Vec<u8>) {
         self.transaction.encode(out);
-        match self.outcome {
-            Outcome::Applied => 0u16.encode(out),
-            Outcome::Rejected(reject) => reject.encode(out),
-        }
+        self.outcome.encode(out);
     }
 }
 
 impl Decode for Receipt {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let transaction = TransactionId::decode(reader)?;
-        let outcome = match u16::decode(reader)? {
-            0 => Outcome::Applied,
-            code => Outcome::Rejected(
-                Reject::from_code(code).ok_or(DecodeError::UnknownTag { field: "reject", value: code.into() })?,
-            ),
-        };
-        Ok(Self { transaction, outcome })
+        Ok(Self { transaction: TransactionId::decode(reader)?, outcome: Outcome::decode(reader)? })
     }
 }

@@ -59,6 +59,9 @@ pub struct NodeStatus {
     /// Why, where the state alone does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_detail: Option<String>,
+    /// How far it has come, while it catches up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync: Option<SyncStatus>,
     /// Validators linked, without itself.
     pub peers_up: u32,
     /// Transactions in its queue.
@@ -85,6 +88,20 @@ pub struct NodeStatus {
     pub rss_bytes_max: u64,
     /// CPU time of threads by the stage that they serve, in microseconds.
     pub stages: Stages,
+}
+
+/// How far a node that was left behind has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SyncStatus {
+    /// A height that the others have reached.
+    pub target: Height,
+    /// Heights executed a second, of late.
+    pub heights_per_second: f64,
+    /// Seconds until the target is reached at this pace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_left: Option<f64>,
+    /// Peers that are being asked.
+    pub peers: u32,
 }
 
 /// Time from a header's execution to its certificate, in milliseconds.

@@ -2,20 +2,28 @@
 
 use crate::execution::{CommitBlock, Job, Order};
 use crate::records;
-use crate::replica::catch_up;
+use crate::replica::certificates::Certificates;
+use crate::replica::commit_sync::Standing;
 use crate::replica::contents::Contents;
 use crate::replica::driver::{Loop, Replica};
-use crate::replica::event::{CertifiedCommit, Failure};
+use crate::replica::event::{CertifiedCommit, Failure, ReceivedPayload};
 use crate::status::State;
 use crate::tables::BlockPlace;
-use crate::topology::EXECUTION_LAG_MAX;
 use consensus::{Checkpoint, Input};
 use std::sync::Arc;
-use std::time::Instant;
-use types::{BlockHeader, CommitRecord};
+use std::time::{Duration, Instant};
+use types::{BlockHeader, BlockRef, CommitRecord, Height};
 
 /// Commits that this node may be behind before it fetches commits instead of blocks.
 const CATCH_UP_LAG: u64 = 48;
+/// Commits behind at which it is content to go on with blocks.
+const CAUGHT_UP_LAG: u64 = 8;
+/// The core says every half second that others are out of reach, while they are.
+const LAGGING_SAID_MAX: Duration = Duration::from_millis(1_500);
+/// After so long without a fetched commit, blocks are asked for again: there may be no certificates to fetch.
+const ADOPTION_PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Votes for a height come within so many commits of it, or not at all.
+const MISSED_VOTES_HEIGHTS: u64 = 1024;
 /// Rounds below the last leader for which committed payloads stay in memory.
 const PAYLOAD_ROUNDS: u64 = 64;
 /// Heights whose way to their certificate is timed at a time.
@@ -85,58 +93,98 @@ impl Replica {
         Ok(CommitBlock { block, contents, origins, place: BlockPlace { block: position, signed: entry.signed } })
     }
 
-    /// Commits that a peer sent and a certificate proves: logged and applied as if they had been decided here.
+    /// Commits that peers sent and a certificate proves: logged and applied as if they had been decided here.
     pub(super) fn adopt(&mut self, commits: Vec<CertifiedCommit>, state: &mut Loop) {
         for commit in commits {
-            let mut headers = Vec::with_capacity(commit.blocks.len());
-            for (header, received) in commit.blocks {
-                let (block, payload) = (header.block_ref(), received.payload.clone());
-                self.blocks.put_header(Arc::clone(&header));
-                self.blocks.put_payload(received);
-                let logged = self.blocks.entry(&block).is_some_and(|entry| entry.position.is_some());
-                if !logged {
-                    match self.log_block(&header, &payload) {
-                        Ok(position) => {
-                            if let Some(entry) = self.blocks.entry_mut(&block) {
-                                entry.position = Some(position);
-                            }
-                        }
-                        Err(failure) => return tracing::error!(%failure, "a fetched block could not be logged"),
-                    }
+            let CertifiedCommit { record, header: proven, blocks } = commit;
+            let height = record.height;
+            if state.halted || height <= self.tip.0 {
+                continue;
+            }
+            if height == self.tip.0.next() && record.previous != self.tip.1 {
+                return self.halt(self.tip.0, self.tip.1, record.previous, state);
+            }
+            if height > state.executed {
+                self.proven.insert(height, proven);
+            }
+            let mut headers = Vec::with_capacity(blocks.len());
+            for (header, received) in blocks {
+                if let Err(failure) = self.keep_fetched(&header, received) {
+                    return tracing::error!(%failure, "a fetched block could not be logged");
                 }
+                self.count_missed_votes(&header, height, state);
                 headers.push(header);
             }
-            self.step(Input::Adopt { record: commit.record, headers });
+            self.step(Input::Adopt { record, headers });
             if let Err(failure) = self.carry_out(state) {
                 tracing::error!(%failure, "a fetched commit could not be applied");
                 return;
             }
+            state.lag.adopted = Some(Instant::now());
         }
     }
 
-    pub(super) fn catch_up_if_behind(&mut self, state: &mut Loop) {
-        let credible = self.certificates.credible_height();
-        if credible.0 > self.tip.0.0 + CATCH_UP_LAG {
-            self.catch_up(state);
+    /// A block of a fetched commit goes to the log, unless it is there.
+    fn keep_fetched(&mut self, header: &Arc<BlockHeader>, received: ReceivedPayload) -> Result<(), Failure> {
+        let (block, payload) = (header.block_ref(), received.payload.clone());
+        self.blocks.put_header(Arc::clone(header));
+        self.blocks.put_payload(received);
+        if self.blocks.entry(&block).is_some_and(|entry| entry.position.is_some()) {
+            return Ok(());
+        }
+        let position = self.log_block(header, &payload)?;
+        if let Some(entry) = self.blocks.entry_mut(&block) {
+            entry.position = Some(position);
+        }
+        Ok(())
+    }
+
+    /// Votes in fetched blocks make the certificates of the heights that this node missed, so that it can prove them to
+    /// clients and serve them to others.
+    fn count_missed_votes(&mut self, header: &Arc<BlockHeader>, adopted: Height, state: &mut Loop) {
+        let committee = &self.checker.committee;
+        let missed = state.lag.votes.get_or_insert_with(|| Certificates::new(Arc::clone(committee), self.tip.0));
+        for certificate in missed.count(header) {
+            drop(self.execution.send(Order::Certified(Box::new(certificate))));
+        }
+        missed.certified_up_to(Height(adopted.0.saturating_sub(MISSED_VOTES_HEIGHTS)));
+    }
+
+    /// Whether fetched commits are coming in, so that blocks need not be asked for one by one.
+    pub(super) fn is_catching_up(&self, state: &Loop) -> bool {
+        let coming = state.lag.adopted.is_some_and(|at| at.elapsed() < ADOPTION_PAUSE_MAX);
+        coming && state.lag.behind && self.certificates.credible_height().0 > self.tip.0.0 + CATCH_UP_LAG
+    }
+
+    /// Whether the core would not take a block in because it lies too far ahead.
+    pub(super) fn is_out_of_reach(&self, block: &BlockRef) -> bool {
+        let status = self.core.status();
+        let reached = status.highest_round.max(status.round);
+        block.round.0 > reached.0.saturating_add(self.checker.parameters.gc_depth_rounds)
+    }
+
+    /// Compares this node with the others, and tells commit sync and everybody who asks how it stands.
+    pub(super) fn note_standing(&mut self, state: &mut Loop) {
+        let target = self.certificates.credible_height();
+        let gap = target.0.saturating_sub(self.tip.0.0);
+        let out_of_reach = state.lag.said.is_some_and(|at| at.elapsed() < LAGGING_SAID_MAX);
+        let lag = if state.lag.behind { CAUGHT_UP_LAG } else { CATCH_UP_LAG };
+        state.lag.behind = !state.halted && (gap > lag || out_of_reach);
+        if state.lag.behind {
+            self.status.set_state(State::CatchingUp);
         } else if !state.halted {
+            state.lag.votes = None;
             let linked = self.checker.committee.is_quorum(self.linked.iter().copied().chain([self.me]));
             self.status.set_state(if linked { State::Ready } else { State::NoQuorum });
         }
-    }
-
-    pub(super) fn catch_up(&mut self, state: &mut Loop) {
-        let early = state.catch_up_after.is_some_and(|after| Instant::now() < after);
-        if state.catching_up || state.halted || early {
-            return;
-        }
-        // Execution takes in what was fetched before more is.
-        if self.tip.0.0 - state.executed.0 > EXECUTION_LAG_MAX {
-            return;
-        }
-        state.catching_up = true;
-        self.status.set_state(State::CatchingUp);
-        let peers = self.outbox.peers_in_turn();
-        let task = catch_up::run(self.outbox.mesh(), self.checker.clone(), peers, self.tip, self.facts.clone());
-        self.outbox.spawn(task);
+        let standing = Standing { behind: state.lag.behind, tip: self.tip.0, executed: state.executed, target };
+        self.standing.send_if_modified(|told| {
+            // While this node keeps up nobody waits for its heights.
+            let news = *told != standing && (told.behind || standing.behind);
+            if news {
+                *told = standing;
+            }
+            news
+        });
     }
 }

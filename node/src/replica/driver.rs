@@ -6,6 +6,7 @@ use crate::pool::Pool;
 use crate::records;
 use crate::replica::blocks::{Blocks, Matched};
 use crate::replica::certificates::Certificates;
+use crate::replica::commit_sync::Standing;
 use crate::replica::contents::Contents;
 use crate::replica::event::{Answer, Fact, Failure, ReceivedPayload};
 use crate::replica::intake::Checker;
@@ -22,14 +23,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use storage::log::Log;
+use tokio::sync::watch;
 use types::{AuthorityIndex, BlockHeader, BlockRef, Digest, HeaderVote, Height, Payload};
 
 /// Headers from clocks that run ahead are held back until they are due, at most this many.
 const HELD_BACK_MAX: usize = 1024;
 /// How far ahead of this clock a block's timestamp may be.
 const CLOCK_SKEW_MS: u64 = 500;
-/// Pause before peers are asked again when none had anything.
-const CATCH_UP_PAUSE: Duration = Duration::from_millis(250);
 /// Facts taken before effects are carried out, so that one pass serves many.
 const FACTS_A_PASS: usize = 256;
 /// How often delays to peers are taken from the links.
@@ -55,6 +55,8 @@ pub struct Replica {
     pub segments: Segments,
     /// Digests of own headers that are not certified yet.
     pub executed: BTreeMap<Height, Digest>,
+    /// Digests of headers that were certified before they were executed here.
+    pub proven: BTreeMap<Height, Digest>,
     /// Last commit handed to execution, and its digest.
     pub tip: (Height, Digest),
     /// Commits found in the log above what was applied: their verdicts, by height.
@@ -75,6 +77,8 @@ pub struct Replica {
     pub signer: Sender<records::Proposal>,
     /// To itself, for those who fetch.
     pub facts: Sender<Fact>,
+    /// Tells commit sync whether it is needed.
+    pub standing: watch::Sender<Standing>,
     /// Verifies peers' transactions.
     pub verifier: Arc<Verifier>,
     /// Waiting transactions.
@@ -92,9 +96,7 @@ pub struct Replica {
 pub(super) struct Loop {
     pub(super) held_back: BTreeMap<(u64, BlockRef), (Arc<BlockHeader>, AuthorityIndex)>,
     pub(super) executed: Height,
-    pub(super) catching_up: bool,
-    /// Not before: no peer had anything the last time.
-    pub(super) catch_up_after: Option<Instant>,
+    pub(super) lag: Lag,
     pub(super) halted: bool,
     /// When each height was handed to execution, to measure how long its certificate takes.
     pub(super) ordered_at: BTreeMap<Height, Instant>,
@@ -104,6 +106,19 @@ pub(super) struct Loop {
     /// be like this node's.
     pub(super) signing: Duration,
     pub(super) delays_at: Option<Instant>,
+}
+
+/// Whether this node is behind the others.
+#[derive(Default)]
+pub(super) struct Lag {
+    /// Whether commits are fetched.
+    pub(super) behind: bool,
+    /// When the core last said that others are out of its reach.
+    pub(super) said: Option<Instant>,
+    /// When fetched commits were last applied.
+    pub(super) adopted: Option<Instant>,
+    /// Votes of fetched blocks, for the certificates of the heights that were missed.
+    pub(super) votes: Option<Certificates>,
 }
 
 impl Replica {
@@ -140,7 +155,7 @@ impl Replica {
             self.measure_delays(&mut state);
             self.step(Input::Tick);
             self.carry_out(&mut state)?;
-            self.catch_up_if_behind(&mut state);
+            self.note_standing(&mut state);
             self.status.protocol(&self.core.status(), self.pool.len(), self.blocks.len());
         }
     }
@@ -182,10 +197,6 @@ impl Replica {
             }
             Fact::Pooled => self.step(Input::Pending { local: true }),
             Fact::Certified(commits) => self.adopt(commits, state),
-            Fact::CatchUpEnded { progress } => {
-                state.catching_up = false;
-                state.catch_up_after = (!progress).then(|| Instant::now() + CATCH_UP_PAUSE);
-            }
             // Handled where facts are received.
             Fact::Stop => {}
         }
@@ -208,6 +219,11 @@ impl Replica {
             }
             Answer::Executed { height, header, transactions } => {
                 state.executed = height;
+                if let Some(proven) = self.proven.remove(&height)
+                    && proven != header
+                {
+                    self.halt(height, header, proven, state);
+                }
                 self.executed.insert(height, header);
                 self.proposer.vote(HeaderVote { height, header });
                 if let Some(vote) = self.certificates.contradicts(height, header) {
@@ -244,6 +260,10 @@ impl Replica {
         }
         self.count_votes(&header, state);
         let block = header.block_ref();
+        if state.lag.behind && self.is_out_of_reach(&block) {
+            // The core notes how far the others are and keeps nothing; neither does this node.
+            return self.step(Input::Header { header, from });
+        }
         match self.blocks.put_header(Arc::clone(&header)) {
             Matched::Complete => {
                 self.step(Input::Header { header, from });

@@ -43,6 +43,8 @@ impl Replica {
                     self.step(Input::Pending { local: true });
                 }
             }
+            // What commits bring is not fetched block by block as well. The core asks again if they bring nothing.
+            Effect::RequestHeaders { .. } | Effect::RequestPayload { .. } if self.is_catching_up(state) => {}
             Effect::RequestHeaders { from, refs, frontier } => {
                 self.outbox.fetch_headers(from, refs, frontier, self.checker.clone(), self.facts.clone());
             }
@@ -54,7 +56,7 @@ impl Replica {
                     self.outbox.fetch_payloads(from, missing, self.checker.clone(), self.facts.clone());
                 }
             }
-            Effect::Lagging { .. } => self.catch_up(state),
+            Effect::Lagging { .. } => state.lag.said = Some(Instant::now()),
             Effect::AdoptRefused { height, reason } => {
                 tracing::warn!(height = height.0, %reason, "a fetched commit did not fit");
             }

@@ -26,7 +26,9 @@ pub struct ReceivedPayload {
 pub struct CertifiedCommit {
     /// The ordering.
     pub record: CommitRecord,
-    /// Its blocks, in order; every payload matches its header.
+    /// Digest of the certified ledger header.
+    pub header: Digest,
+    /// Its blocks, in order; every payload matches its header, and the verdicts on its signatures are known.
     pub blocks: Vec<(Arc<BlockHeader>, ReceivedPayload)>,
 }
 
@@ -70,11 +72,6 @@ pub enum Fact {
     Pooled,
     /// Commits from a peer, in rising order.
     Certified(Vec<CertifiedCommit>),
-    /// A round of catching up ended.
-    CatchUpEnded {
-        /// Whether it brought anything.
-        progress: bool,
-    },
     /// Stop.
     Stop,
 }

@@ -32,23 +32,16 @@ pub struct Outbox {
     mesh: Mesh,
     network: Handle,
     answers: Arc<Semaphore>,
-    /// Turns with each catching up, so that no peer serves it all.
-    turn: usize,
 }
 
 impl Outbox {
     /// Over a running mesh.
     pub fn new(me: AuthorityIndex, mesh: Mesh, network: Handle) -> Self {
-        Self { me, mesh, network, answers: Arc::new(Semaphore::new(ANSWERS_IN_FLIGHT_MAX)), turn: 0 }
-    }
-
-    /// The mesh.
-    pub fn mesh(&self) -> Mesh {
-        self.mesh.clone()
+        Self { me, mesh, network, answers: Arc::new(Semaphore::new(ANSWERS_IN_FLIGHT_MAX)) }
     }
 
     /// Runs a task on the network's threads.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         drop(self.network.spawn(task));
     }
 
@@ -145,9 +138,9 @@ impl Outbox {
                     drop(permit);
                 });
             }
-            Request::Commits { from } => {
+            Request::Commits { from, to } => {
                 self.network.spawn_blocking(move || {
-                    match archive.commits(from) {
+                    match archive.commits(from, to) {
                         Ok(response) => send(reply, response.to_body()),
                         Err(error) => tracing::error!(%error, "commits could not be read for a peer"),
                     }
@@ -199,21 +192,6 @@ impl Outbox {
     pub fn round_trips(&self) -> Vec<(AuthorityIndex, Duration)> {
         let up = self.mesh.peers().into_iter().filter(|peer| peer.up && peer.index != self.me.0);
         up.map(|peer| (AuthorityIndex(peer.index), Duration::from_micros(peer.rtt_us))).collect()
-    }
-
-    /// Peers whose link is up, each time starting with another.
-    pub fn peers_in_turn(&mut self) -> Vec<AuthorityIndex> {
-        let mut up: Vec<_> = self
-            .mesh
-            .peers()
-            .iter()
-            .filter(|peer| peer.up && peer.index != self.me.0)
-            .map(|peer| AuthorityIndex(peer.index))
-            .collect();
-        self.turn += 1;
-        let middle = self.turn.checked_rem(up.len()).unwrap_or(0);
-        up.rotate_left(middle);
-        up
     }
 }
 

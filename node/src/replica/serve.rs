@@ -4,15 +4,12 @@
 
 use crate::records;
 use crate::tables::{TableError, Tables};
-use crate::wire::{CommitWithBlocks, CommitsResponse, HEADERS_MAX, PayloadFrame, RESPONSE_BYTES_SOFT};
+use crate::wire::{COMMITS_MAX, CommitWithBlocks, CommitsResponse, HEADERS_MAX, PayloadFrame, RESPONSE_BYTES_SOFT};
 use bytes::Bytes;
 use std::sync::Arc;
 use storage::log::{Log, LogError, LogPosition, Record};
 use thiserror::Error;
 use types::{BlockHeader, BlockRef, ChainId, DecodeError, Height, Payload};
-
-/// Commits in one answer at most; an answer also ends at [`RESPONSE_BYTES_SOFT`].
-const COMMITS_PER_ANSWER: u64 = 256;
 
 /// Why an answer could not be read.
 #[derive(Debug, Error)]
@@ -29,6 +26,13 @@ pub enum ServeError {
     /// A record is not of the kind that its index says.
     #[error("the record at {0:?} is not a block")]
     NotABlock(LogPosition),
+}
+
+impl ServeError {
+    /// Whether the log has given the record up: what was asked for is too old.
+    fn is_released(&self) -> bool {
+        matches!(self, Self::Log(LogError::Released(_)))
+    }
 }
 
 /// Reads blocks and commits back.
@@ -70,10 +74,14 @@ impl Archive {
         Ok(BlockHeader::parse(&self.chain, record.payload)?)
     }
 
-    /// Header and payload of a committed block.
+    /// Header and payload of a committed block; `None` where the log does not hold it, or no longer.
     pub fn block(&self, block: &BlockRef) -> Result<Option<(Bytes, Bytes)>, ServeError> {
         let Some(place) = self.tables.block_place(&block.digest)? else { return Ok(None) };
-        let (header, payload) = self.block_at(place.block)?;
+        let (header, payload) = match self.block_at(place.block) {
+            Ok(found) => found,
+            Err(error) if error.is_released() => return Ok(None),
+            Err(error) => return Err(error),
+        };
         match (header, place.signed) {
             (Some(header), _) => Ok(Some((header, payload))),
             (None, Some(signed)) => Ok(Some((self.signed_at(signed)?.raw().clone(), payload))),
@@ -105,25 +113,25 @@ impl Archive {
         Ok(found)
     }
 
-    /// Commits from a height upward, ending at one that has a certificate.
-    pub fn commits(&self, from: Height) -> Result<CommitsResponse, ServeError> {
-        let mut response = CommitsResponse { commits: Vec::new(), proof: None };
-        let (mut certified, mut bytes) = (0, 0);
-        for height in (from.0.max(1)..).take(COMMITS_PER_ANSWER as usize).map(Height) {
-            let Some(record) = self.tables.commit_record(height)? else { break };
-            let mut blocks = Vec::with_capacity(record.blocks.len());
-            for block in &record.blocks {
-                let Some((header, payload)) = self.block(block)? else { break };
-                bytes += header.len() + payload.len();
-                blocks.push((header, payload));
-            }
-            if blocks.len() < record.blocks.len() {
+    /// Commits of a range, ending at one that has a certificate: at or before `to` where there is one, else above it.
+    pub fn commits(&self, from: Height, to: Height) -> Result<CommitsResponse, ServeError> {
+        let mut response = CommitsResponse {
+            commits: Vec::new(),
+            certificate: None,
+            oldest: Height(0),
+            certified: self.tables.last_certified()?.min(self.tip()?),
+        };
+        let (mut proven, mut bytes) = (0, 0);
+        for height in (from.0.max(1)..).take(COMMITS_MAX).map(Height) {
+            if height > to && response.certificate.is_some() {
                 break;
             }
-            response.commits.push(CommitWithBlocks { record, blocks });
-            if let (Some(certificate), Some(header)) = (self.tables.certificate(height)?, self.tables.header(height)?) {
-                certified = response.commits.len();
-                response.proof = Some((header, certificate));
+            let Some(commit) = self.commit(height)? else { break };
+            bytes += commit.blocks.iter().map(|(header, payload)| header.len() + payload.len()).sum::<usize>();
+            response.commits.push(commit);
+            if let Some(certificate) = self.tables.certificate(height)? {
+                proven = response.commits.len();
+                response.certificate = Some(certificate);
                 if bytes > RESPONSE_BYTES_SOFT {
                     break;
                 }
@@ -133,7 +141,39 @@ impl Archive {
                 break;
             }
         }
-        response.commits.truncate(certified);
+        response.commits.truncate(proven);
+        response.oldest = if proven > 0 { from } else { self.oldest(from)? };
         Ok(response)
+    }
+
+    /// The lowest height from `from` on of which the log holds every block, up to one above the last executed height.
+    /// Segments are given up in their order, so heights are lost in theirs.
+    pub fn oldest(&self, from: Height) -> Result<Height, ServeError> {
+        let tip = self.tip()?;
+        let (mut low, mut high) = (from.0.max(1), tip.0 + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.commit(Height(middle))?.is_some() { high = middle } else { low = middle + 1 }
+        }
+        Ok(Height(low))
+    }
+
+    fn tip(&self) -> Result<Height, ServeError> {
+        Ok(self.tables.applied()?.map_or(Height(0), |applied| applied.ledger.height()))
+    }
+
+    /// A commit with its blocks; `None` where it was not executed here, or the log has given up one of its blocks.
+    fn commit(&self, height: Height) -> Result<Option<CommitWithBlocks>, ServeError> {
+        let (record, header) = (self.tables.commit_record(height)?, self.tables.header(height)?);
+        let (Some(record), Some(header), Some(receipts)) = (record, header, self.tables.receipts(height)?) else {
+            return Ok(None);
+        };
+        let mut blocks = Vec::with_capacity(record.blocks.len());
+        for block in &record.blocks {
+            let Some(block) = self.block(block)? else { return Ok(None) };
+            blocks.push(block);
+        }
+        let outcomes = receipts.iter().map(|receipt| receipt.outcome).collect();
+        Ok(Some(CommitWithBlocks { record, header, outcomes, blocks }))
     }
 }

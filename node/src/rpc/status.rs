@@ -2,7 +2,9 @@
 
 use crate::rpc::state::State;
 use crate::status;
-use client::rpc::{CertifiedMs, EngineStatus, LogStatus, NodeState, NodeStatus, SignerStatus, VerifyStatus};
+use client::rpc::{
+    CertifiedMs, EngineStatus, LogStatus, NodeState, NodeStatus, SignerStatus, SyncStatus, VerifyStatus,
+};
 use types::{Digest, Height};
 
 pub(super) async fn of(state: &State) -> NodeStatus {
@@ -25,6 +27,12 @@ pub(super) async fn of(state: &State) -> NodeStatus {
         header_digest: tip.map_or(Digest::ZERO, |tip| tip.header),
         state: node_state,
         state_detail,
+        sync: status.sync().map(|progress| SyncStatus {
+            target: progress.target,
+            heights_per_second: progress.heights_per_second,
+            seconds_left: progress.seconds_left,
+            peers: progress.peers as u32,
+        }),
         peers_up: status.peers_up(),
         pending_transactions: status.gauges().pool as u64,
         committed_transactions: committed + rejected,

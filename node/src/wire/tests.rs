@@ -42,10 +42,15 @@ fn commits(random: &mut Random) -> CommitsResponse {
     let commit = |random: &mut Random| {
         let record = random.commit_record();
         let blocks = record.blocks.iter().map(|_| (raw_header(random), random.payload().raw().clone())).collect();
-        CommitWithBlocks { record, blocks }
+        CommitWithBlocks { record, header: random.ledger_header(), outcomes: random.list(4, Random::outcome), blocks }
     };
-    let proof = (random.below(3) > 0).then(|| (random.ledger_header(), random.certificate()));
-    CommitsResponse { commits: random.list(3, commit), proof }
+    let commits = random.list(3, commit);
+    let certificate = (!commits.is_empty()).then(|| random.certificate());
+    CommitsResponse { commits, certificate, oldest: Height(random.number()), certified: Height(random.number()) }
+}
+
+fn answer(commits: Vec<CommitWithBlocks>, certificate: Option<types::Certificate>) -> CommitsResponse {
+    CommitsResponse { commits, certificate, oldest: Height(1), certified: Height(9) }
 }
 
 fn messages() -> [Message; 8] {
@@ -112,7 +117,7 @@ fn decoding_gives_back_every_message() {
     }
     let response = commits(&mut Random::new(2));
     assert_eq!(CommitsResponse::parse(&response.to_body()), Ok(response));
-    let from = Request::Commits { from: Height(u64::MAX) };
+    let from = Request::Commits { from: Height(u64::MAX), to: Height(0) };
     assert_eq!(Request::parse(&from.to_body()), Ok(from));
 }
 
@@ -184,9 +189,9 @@ fn decoding_refuses_tags_to_come() {
         let error = DecodeError::UnknownTag { field: "request", value: tag.into() };
         assert_eq!(Request::parse(&[tag; 40]), Err(error));
     }
-    let mut body = CommitsResponse { commits: vec![], proof: None }.to_body().to_vec();
+    let mut body = answer(vec![], None).to_body().to_vec();
     *body.last_mut().expect("it is not empty") = 2;
-    let error = DecodeError::UnknownTag { field: "commit proof", value: 2 };
+    let error = DecodeError::UnknownTag { field: "option", value: 2 };
     assert_eq!(CommitsResponse::parse(&body.into()), Err(error));
 }
 
@@ -225,10 +230,11 @@ fn decoding_ends_at_the_limits_of_lists() {
     assert_eq!(asked(PAYLOADS_MAX + 1), Err(too_long("payload references", PAYLOADS_MAX)));
 
     let record = CommitRecord { blocks: vec![], ..random.commit_record() };
-    let commit = CommitWithBlocks { record, blocks: vec![] };
-    let answer = |count| CommitsResponse { commits: vec![commit.clone(); count], proof: None };
-    assert_eq!(CommitsResponse::parse(&answer(COMMITS_MAX).to_body()), Ok(answer(COMMITS_MAX)));
-    assert_eq!(CommitsResponse::parse(&answer(COMMITS_MAX + 1).to_body()), Err(too_long("commits", COMMITS_MAX)));
+    let commit = CommitWithBlocks { record, header: random.ledger_header(), outcomes: vec![], blocks: vec![] };
+    let certificate = Some(random.certificate());
+    let answered = |count| answer(vec![commit.clone(); count], certificate.clone());
+    assert_eq!(CommitsResponse::parse(&answered(COMMITS_MAX).to_body()), Ok(answered(COMMITS_MAX)));
+    assert_eq!(CommitsResponse::parse(&answered(COMMITS_MAX + 1).to_body()), Err(too_long("commits", COMMITS_MAX)));
 }
 
 #[test]
@@ -236,8 +242,19 @@ fn a_commit_has_a_header_and_a_payload_for_each_of_its_blocks() {
     let mut random = Random::new(7);
     let record = CommitRecord { blocks: vec![random.block_ref(); 3], ..random.commit_record() };
     let blocks = vec![(Bytes::from_static(b"header"), Bytes::from_static(b"payload")); 2];
-    let short = CommitsResponse { commits: vec![CommitWithBlocks { record, blocks }], proof: None };
+    let commit = CommitWithBlocks { record, header: random.ledger_header(), outcomes: vec![], blocks };
+    let short = answer(vec![commit], Some(random.certificate()));
     assert!(CommitsResponse::parse(&short.to_body()).is_err());
+}
+
+#[test]
+fn commits_come_with_a_certificate_and_nothing_comes_without() {
+    let mut random = Random::new(10);
+    let error = Err(DecodeError::NotCanonical { field: "commits" });
+    assert_eq!(CommitsResponse::parse(&answer(vec![], Some(random.certificate())).to_body()), error);
+    let record = CommitRecord { blocks: vec![], ..random.commit_record() };
+    let commit = CommitWithBlocks { record, header: random.ledger_header(), outcomes: vec![], blocks: vec![] };
+    assert_eq!(CommitsResponse::parse(&answer(vec![commit], None).to_body()), error);
 }
 
 #[test]

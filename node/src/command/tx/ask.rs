@@ -106,7 +106,11 @@ pub(super) async fn status(context: &Context) -> miette::Result<()> {
 }
 
 fn status_words(status: &NodeStatus) -> String {
-    let detail = status.state_detail.as_ref().map_or(String::new(), |detail| format!(" ({detail})"));
+    let mut detail = status.state_detail.as_ref().map_or(String::new(), |detail| format!(" ({detail})"));
+    if let Some(sync) = &status.sync {
+        let left = sync.seconds_left.map_or(String::new(), |seconds| format!(", {seconds:.0} s left"));
+        detail += &format!(" to height {}, {:.0} heights a second{left}", sync.target, sync.heights_per_second);
+    }
     [
         ("node", format!("{}, version {}", status.name, status.version)),
         ("ledger", status.chain.to_string()),
