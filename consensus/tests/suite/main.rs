@@ -5,6 +5,7 @@
 mod adversary;
 mod appendix_a;
 mod bounds;
+mod evidence;
 mod faults;
 mod links;
 mod naive_schedule;
