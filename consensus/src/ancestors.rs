@@ -25,9 +25,9 @@ impl OwnHistory {
         self.last = block;
         if let Some(place) = dag.find(&block) {
             let included = &mut self.included;
-            dag.include(place, |block| {
-                let round = &mut included[block.author.index()];
-                *round = (*round).max(block.round);
+            dag.note_history_known(self.me, place, |learnt| {
+                let round = &mut included[learnt.author.index()];
+                *round = (*round).max(learnt.round);
             });
         }
     }

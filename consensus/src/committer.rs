@@ -1,13 +1,20 @@
 //! The commit rule: decides each round's slot as *commit* or *skip* (CONSENSUS.md §2.6), in order.
 //!
-//! Works on undecided slots only: a direct rule is looked at again when a block of the two rounds above the slot came,
-//! the indirect rule when some slot was decided. Decisions are cached under the present leader table and forgotten when
-//! a commit changes it. Deliberately absent: what a committed leader brings with it (`linearizer`).
+//! Incremental: an accepted block is counted once in each of the three slots that it bears on (as leader, vote and
+//! certificate), and the direct rule compares running stakes; nothing walks the DAG again. Only the indirect rule, which
+//! is rare, walks the history of an anchor, and never below the undecided rounds. What was counted holds under the
+//! present leader table and is counted anew when a commit changes it. Deliberately absent: what a committed leader
+//! brings with it (`linearizer`).
 
+mod anchor;
+mod slot;
+
+use crate::committer::anchor::History;
+use crate::committer::slot::Slot;
 use crate::config::Thresholds;
 use crate::dag::{Dag, Place};
 use crate::schedule::LeaderSchedule;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use types::{AuthorityIndex, BlockRef, Committee, Round};
 
@@ -26,42 +33,57 @@ pub(crate) struct Fork {
     pub second: BlockRef,
 }
 
-#[derive(Clone, Debug)]
-struct Slot {
-    leader: AuthorityIndex,
-    decision: Decision,
-    /// A block came that the direct rule has not seen.
-    dirty: bool,
-}
-
 /// Decisions above the last one that was handed out.
 #[derive(Clone, Debug)]
 pub(crate) struct Committer {
     committee: Arc<Committee>,
     thresholds: Thresholds,
     last_decided: Round,
-    /// The first is of round `last_decided` + 1.
+    /// The first is of round `last_decided` + 1, the last of the highest round with an accepted block.
     slots: VecDeque<Slot>,
+    /// A slot was decided since the indirect rule was last tried.
+    decided: bool,
+    fork: Option<Fork>,
 }
 
 impl Committer {
     pub fn new(committee: Arc<Committee>, thresholds: Thresholds, last_decided: Round) -> Self {
-        Self { committee, thresholds, last_decided, slots: VecDeque::new() }
+        Self { committee, thresholds, last_decided, slots: VecDeque::new(), decided: false, fork: None }
     }
 
-    /// A block of `round` was accepted.
-    pub fn touch(&mut self, round: Round) {
-        for below in 1..=2 {
-            let index = round.0.checked_sub(self.last_decided.0 + 1 + below);
-            if let Some(slot) = index.and_then(|index| self.slots.get_mut(index as usize)) {
-                slot.dirty = true;
-            }
+    /// Counts a block that was accepted.
+    pub fn accept(&mut self, dag: &Dag, schedule: &LeaderSchedule, place: Place) {
+        if place.round <= self.last_decided {
+            return;
+        }
+        while self.highest() < place.round {
+            self.slots.push_back(Slot::new(schedule.leader(self.highest().next())));
+        }
+        let entry = dag.entry(place);
+        let index = (place.round.0 - self.last_decided.0 - 1) as usize;
+        let leader = &mut self.slots[index];
+        if leader.leader == place.author {
+            leader.add_leader(entry.header.block_ref());
+        }
+        if let Some(voted) = index.checked_sub(1) {
+            self.slots[voted].add_vote(place, entry, &self.committee);
+            self.decide_directly(voted);
+        }
+        if let Some(certified) = index.checked_sub(2)
+            && self.slots[certified].add_certificate(place, entry, &self.committee, &self.thresholds)
+        {
+            self.decide_directly(certified);
         }
     }
 
     /// Decides what can be decided and hands out the next decision in order, with its round.
-    pub fn next(&mut self, dag: &Dag, schedule: &LeaderSchedule) -> Result<Option<(Round, Decision)>, Fork> {
-        self.evaluate(dag, schedule)?;
+    pub fn next(&mut self, dag: &Dag) -> Result<Option<(Round, Decision)>, Fork> {
+        if let Some(fork) = self.fork {
+            return Err(fork);
+        }
+        if std::mem::take(&mut self.decided) {
+            self.decide_indirectly(dag)?;
+        }
         match self.slots.front() {
             None | Some(Slot { decision: Decision::Undecided, .. }) => Ok(None),
             Some(Slot { decision, .. }) => {
@@ -73,9 +95,18 @@ impl Committer {
         }
     }
 
-    /// A commit changed the leader table: what was decided above it does not count.
-    pub fn forget(&mut self) {
+    /// A commit changed the leader table: what was counted above it is counted again under the new one.
+    pub fn recount(&mut self, dag: &Dag, schedule: &LeaderSchedule) {
         self.slots.clear();
+        self.decided = false;
+        let undecided = (self.last_decided.0 + 1..=dag.highest_round().0).map(Round);
+        for round in undecided.filter(|round| *round > dag.gc_round()) {
+            for author in self.committee.clone().indices() {
+                for twin in 0..dag.entries(round, author).len() {
+                    self.accept(dag, schedule, Place { round, author, twin });
+                }
+            }
+        }
     }
 
     /// A commit led by `round` was adopted.
@@ -92,173 +123,51 @@ impl Committer {
 
     /// The leader of an undecided round where it is known already.
     pub fn leader(&self, round: Round) -> Option<AuthorityIndex> {
+        self.slot(round).map(|slot| slot.leader)
+    }
+
+    /// Whether blocks of the round above an undecided slot, one of each author, certify or skip it: the evidence of C1.
+    pub fn is_settled_by(&self, round: Round, votes: &[Place]) -> bool {
+        self.slot(round).is_some_and(|slot| slot.is_settled_by(votes, &self.committee, &self.thresholds))
+    }
+
+    fn slot(&self, round: Round) -> Option<&Slot> {
         let index = round.0.checked_sub(self.last_decided.0 + 1)?;
-        self.slots.get(index as usize).map(|slot| slot.leader)
+        self.slots.get(index as usize)
     }
 
-    fn evaluate(&mut self, dag: &Dag, schedule: &LeaderSchedule) -> Result<(), Fork> {
-        let mut round = Round(self.last_decided.0 + self.slots.len() as u64);
-        while round < dag.highest_round().saturating_sub(1) {
-            round = round.next();
-            self.slots.push_back(Slot { leader: schedule.leader(round), decision: Decision::Undecided, dirty: true });
-        }
-        let mut decided = false;
-        for index in (0..self.slots.len()).rev() {
-            let slot = &mut self.slots[index];
-            if !std::mem::take(&mut slot.dirty) || slot.decision != Decision::Undecided {
-                continue;
-            }
-            let leader = slot.leader;
-            let decision = self.decide_directly(dag, Round(self.last_decided.0 + 1 + index as u64), leader)?;
-            self.slots[index].decision = decision;
-            decided |= decision != Decision::Undecided;
-        }
-        if decided { self.decide_indirectly(dag) } else { Ok(()) }
+    fn highest(&self) -> Round {
+        Round(self.last_decided.0 + self.slots.len() as u64)
     }
 
-    fn decide_directly(&self, dag: &Dag, round: Round, leader: AuthorityIndex) -> Result<Decision, Fork> {
-        let leaders = dag.entries(round, leader).len();
-        let mut committed = None;
-        for twin in 0..leaders {
-            let place = Place { round, author: leader, twin };
-            if self.certified_stake(dag, place) < self.thresholds.direct_commit.0 {
-                continue;
-            }
-            let block = dag.entry(place).header.block_ref();
-            match committed.replace(block) {
-                Some(first) => return Err(Fork { first, second: block }),
-                None => continue,
-            }
+    fn decide_directly(&mut self, index: usize) {
+        match self.slots[index].decide_directly(&self.thresholds) {
+            Ok(decided) => self.decided |= decided,
+            Err(fork) => self.fork = self.fork.or(Some(fork)),
         }
-        if let Some(block) = committed {
-            return Ok(Decision::Commit(block));
-        }
-        if dag.stake_at(round.next()).0 < self.thresholds.direct_skip.0 {
-            return Ok(Decision::Undecided);
-        }
-        let blamed =
-            |twin| self.blaming_stake(dag, Place { round, author: leader, twin }) >= self.thresholds.direct_skip.0;
-        Ok(if (0..leaders).all(blamed) { Decision::Skip } else { Decision::Undecided })
     }
 
+    /// From high rounds to low, so that a slot decided here can be the anchor of those below.
     fn decide_indirectly(&mut self, dag: &Dag) -> Result<(), Fork> {
+        let (mut anchor, mut walk) = (None, None::<(usize, History<'_>)>);
         for index in (0..self.slots.len()).rev() {
+            let above = index + 3;
+            anchor = match self.slots.get(above).map(|slot| slot.decision) {
+                None | Some(Decision::Skip) => anchor,
+                Some(Decision::Undecided) => None,
+                Some(Decision::Commit(block)) => Some((above, block)),
+            };
+            let Some((at, block)) = anchor else { continue };
             if self.slots[index].decision != Decision::Undecided {
                 continue;
             }
-            let anchor = self.slots.iter().skip(index + 3).find(|slot| slot.decision != Decision::Skip);
-            let Some(Slot { decision: Decision::Commit(anchor), .. }) = anchor else { continue };
-            let round = Round(self.last_decided.0 + 1 + index as u64);
-            self.slots[index].decision = self.decide_by_anchor(dag, round, self.slots[index].leader, anchor)?;
+            if walk.as_ref().is_none_or(|(from, _)| *from != at) {
+                walk = Some((at, History::new(dag, &block, Round(self.last_decided.0 + 3))));
+            }
+            let Some((_, history)) = &mut walk else { continue };
+            let certifying = history.at(Round(self.last_decided.0 + 3 + index as u64));
+            self.slots[index].decide_by_anchor(certifying)?;
         }
         Ok(())
     }
-
-    fn decide_by_anchor(
-        &self,
-        dag: &Dag,
-        round: Round,
-        leader: AuthorityIndex,
-        anchor: &BlockRef,
-    ) -> Result<Decision, Fork> {
-        let twins = dag.entries(round, leader).len();
-        if twins == 0 {
-            return Ok(Decision::Skip);
-        }
-        let certifying = history_at(dag, anchor, Round(round.0 + 2));
-        let mut committed = None;
-        for twin in 0..twins {
-            let place = Place { round, author: leader, twin };
-            if !certifying.iter().any(|certifier| self.certifies(dag, *certifier, place)) {
-                continue;
-            }
-            let block = dag.entry(place).header.block_ref();
-            if let Some(first) = committed.replace(block) {
-                return Err(Fork { first, second: block });
-            }
-        }
-        Ok(committed.map_or(Decision::Skip, Decision::Commit))
-    }
-
-    /// Stake of the authors with a block in the round above that does not vote for `leader`.
-    fn blaming_stake(&self, dag: &Dag, leader: Place) -> u64 {
-        let Some(row) = dag.row(leader.round.next()) else { return 0 };
-        let blames = |author: &AuthorityIndex| {
-            row.cells[author.index()].entries.iter().any(|entry| !entry.parents.contains(&(leader.author, leader.twin)))
-        };
-        self.committee.indices().filter(blames).map(|author| self.committee.stake(author).0).sum()
-    }
-
-    /// Stake of the authors with a certificate for `leader` two rounds above.
-    fn certified_stake(&self, dag: &Dag, leader: Place) -> u64 {
-        let round = Round(leader.round.0 + 2);
-        if dag.stake_at(round).0 < self.thresholds.direct_commit.0 {
-            return 0;
-        }
-        let certifies = |author: &AuthorityIndex| {
-            let twins = dag.entries(round, *author).len();
-            (0..twins).any(|twin| self.certifies(dag, Place { round, author: *author, twin }, leader))
-        };
-        self.committee.indices().filter(certifies).map(|author| self.committee.stake(author).0).sum()
-    }
-
-    /// Whether a block two rounds above `leader` has enough votes for it among its ancestors.
-    fn certifies(&self, dag: &Dag, block: Place, leader: Place) -> bool {
-        let Some(votes) = dag.row(leader.round.next()) else { return false };
-        let stake: u64 = dag
-            .entry(block)
-            .parents
-            .iter()
-            .filter(|(author, twin)| {
-                votes.cells[author.index()].entries[*twin].parents.contains(&(leader.author, leader.twin))
-            })
-            .map(|(author, _)| self.committee.stake(*author).0)
-            .sum();
-        stake >= self.thresholds.certificate.0
-    }
-}
-
-/// The blocks of `round` in the history of `block`.
-fn history_at(dag: &Dag, block: &BlockRef, round: Round) -> Vec<Place> {
-    let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
-    let mut stack: Vec<Place> = dag.find(block).into_iter().collect();
-    while let Some(place) = stack.pop() {
-        for ancestor in dag.entry(place).header.ancestors() {
-            if ancestor.round < round {
-                continue;
-            }
-            let Some(below) = dag.find(ancestor) else { continue };
-            if seen.insert(below) {
-                if below.round == round { found.push(below) } else { stack.push(below) }
-            }
-        }
-    }
-    found
-}
-
-/// Whether the chosen parents, all of one round, certify or skip the slot below them: the evidence of C1.
-pub(crate) fn settles_slot(
-    dag: &Dag,
-    committee: &Committee,
-    thresholds: &Thresholds,
-    leader: AuthorityIndex,
-    parents: &[Place],
-) -> bool {
-    let Some(first) = parents.first() else { return false };
-    let leaders = dag.entries(first.round.saturating_sub(1), leader).len();
-    let voted = |twin| {
-        let votes = |place: &Place| dag.entry(*place).parents.contains(&(leader, twin));
-        stake_of(committee, parents, votes) >= thresholds.certificate.0
-    };
-    let blamed = |twin| {
-        let blames = |place: &Place| !dag.entry(*place).parents.contains(&(leader, twin));
-        stake_of(committee, parents, blames) >= thresholds.direct_skip.0
-    };
-    let present = stake_of(committee, parents, |_| true) >= thresholds.direct_skip.0;
-    (0..leaders).any(voted) || (present && (0..leaders).all(blamed))
-}
-
-/// Stake of the authors of those blocks that are wanted; a list of ancestors has one block of each author.
-fn stake_of(committee: &Committee, blocks: &[Place], wanted: impl Fn(&Place) -> bool) -> u64 {
-    blocks.iter().filter(|place| wanted(place)).map(|place| committee.stake(place.author).0).sum()
 }

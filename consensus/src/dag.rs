@@ -1,9 +1,11 @@
 //! The accepted blocks above the garbage collection round, by round and author, and what is known of each.
 //!
 //! Invariants: every ancestor of a block is here, or at or below [`Dag::gc_round`], or the block was adopted with a
-//! certified commit. Blocks of one author and round stand in the order in which they were accepted. Deliberately absent:
-//! blocks that wait for something, and every decision.
+//! certified commit. Blocks of one author and round stand in the order in which they were accepted. A block's ancestors
+//! are looked up once, when it enters; from then on the DAG is walked by sets of authors, a row at a time. Deliberately
+//! absent: blocks that wait for something, and every decision.
 
+use crate::authorities::AuthoritySet;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use types::{AuthorityIndex, BlockHeader, BlockRef, Committee, Round, Stake};
@@ -17,36 +19,18 @@ pub(crate) struct Place {
     pub twin: usize,
 }
 
-/// A set of validators.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct AuthoritySet([u64; types::committee::COMMITTEE_MAX.div_ceil(64)]);
-
-impl AuthoritySet {
-    /// Adds a member; whether it is new.
-    pub fn insert(&mut self, member: AuthorityIndex) -> bool {
-        let (word, bit) = (member.index() / 64, 1u64 << (member.index() % 64));
-        let fresh = self.0[word] & bit == 0;
-        self.0[word] |= bit;
-        fresh
-    }
-
-    pub fn contains(&self, member: AuthorityIndex) -> bool {
-        self.0[member.index() / 64] & (1u64 << (member.index() % 64)) != 0
-    }
-}
-
 /// A block and what is known of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub header: Arc<BlockHeader>,
-    /// Author and twin of each ancestor in the round below that is in the DAG.
-    pub parents: Box<[(AuthorityIndex, usize)]>,
+    /// Authors whose first block of the round below is an ancestor.
+    pub parents: AuthoritySet,
+    /// The other ancestors that are in the DAG: second blocks of the round below, and older ones.
+    pub others: Box<[Place]>,
     /// Part of a commit, with its whole history.
     pub committed: bool,
-    /// In the history of the last own block.
-    pub mine: bool,
-    /// Who is known to have it.
-    pub known: AuthoritySet,
+    /// Who is known to have it, unless it is the author's first of the round: then the row says.
+    known: AuthoritySet,
 }
 
 /// One author's place in a round.
@@ -63,6 +47,12 @@ pub(crate) struct Row {
     pub cells: Vec<Cell>,
     /// Stake of the authors with a block.
     pub stake: Stake,
+    /// Whether an author has two.
+    pub has_twins: bool,
+    /// Authors whose first block is part of a commit.
+    committed: AuthoritySet,
+    /// For each validator, the authors whose first block he is known to have.
+    known: Vec<AuthoritySet>,
 }
 
 /// The DAG.
@@ -77,77 +67,131 @@ pub(crate) struct Dag {
     blocks: usize,
     /// Blocks with a payload that no commit has taken.
     loaded: usize,
+    /// Room for walks, kept between them.
+    stack: Vec<Place>,
 }
 
 impl Dag {
     pub fn new(committee: Arc<Committee>, gc_round: Round) -> Self {
         let highest = vec![Round(0); committee.size()];
-        Self { committee, gc_round, rows: VecDeque::new(), highest, blocks: 0, loaded: 0 }
+        Self { committee, gc_round, rows: VecDeque::new(), highest, blocks: 0, loaded: 0, stack: Vec::new() }
     }
 
     /// Adds an accepted block that is above the garbage collection round and not yet here.
     pub fn insert(&mut self, header: Arc<BlockHeader>) -> Place {
         let (round, author) = (header.round(), header.author());
         let index = self.row_index(round).expect("only blocks above the garbage collection round are inserted");
-        let below = |ancestor: &BlockRef| -> Option<(AuthorityIndex, usize)> {
-            if ancestor.round.next() != round {
-                return None;
+        let (mut parents, mut others) = (AuthoritySet::default(), Vec::new());
+        for place in header.ancestors().iter().filter_map(|ancestor| self.find(ancestor)) {
+            if place.round.next() == round && place.twin == 0 {
+                parents.insert(place.author);
+            } else {
+                others.push(place);
             }
-            self.find(ancestor).map(|place| (place.author, place.twin))
-        };
-        let parents = header.ancestors().iter().filter_map(below).collect();
+        }
+        let size = self.committee.size();
         while self.rows.len() <= index {
-            let cells = (0..self.committee.size()).map(|_| Cell::default()).collect();
-            self.rows.push_back(Row { cells, stake: Stake(0) });
+            let cells = (0..size).map(|_| Cell::default()).collect();
+            let (committed, known) = (AuthoritySet::default(), vec![AuthoritySet::default(); size]);
+            self.rows.push_back(Row { cells, stake: Stake(0), has_twins: false, committed, known });
         }
         let row = &mut self.rows[index];
         let cell = &mut row.cells[author.index()];
         if cell.entries.is_empty() {
             row.stake.0 += self.committee.stake(author).0;
+        } else {
+            row.has_twins = true;
         }
-        let mut known = AuthoritySet::default();
-        known.insert(author);
         self.loaded += usize::from(!header.body().payload.is_empty());
-        cell.entries.push(Entry { header, parents, committed: false, mine: false, known });
+        let (others, known) = (others.into_boxed_slice(), AuthoritySet::default());
+        cell.entries.push(Entry { header, parents, others, committed: false, known });
         let highest = &mut self.highest[author.index()];
         *highest = (*highest).max(round);
         self.blocks += 1;
         Place { round, author, twin: cell.entries.len() - 1 }
     }
 
-    /// Marks a block as part of a commit, and its cell as output if `output`.
-    pub fn commit(&mut self, place: Place, output: bool) {
-        let Some(index) = self.row_index(place.round) else { return };
-        let Some(row) = self.rows.get_mut(index) else { return };
+    /// Marks a block as part of a commit, and its cell as output if `output`; whether it is new in a commit.
+    pub fn commit(&mut self, place: Place, output: bool) -> bool {
+        let Some(row) = self.row_mut(place.round) else { return false };
         let cell = &mut row.cells[place.author.index()];
         cell.output |= output;
         let entry = &mut cell.entries[place.twin];
-        if !entry.committed {
-            entry.committed = true;
-            self.loaded -= usize::from(!entry.header.body().payload.is_empty());
+        let fresh = !std::mem::replace(&mut entry.committed, true);
+        let loaded = fresh && !entry.header.body().payload.is_empty();
+        if place.twin == 0 {
+            row.committed.insert(place.author);
+        }
+        self.loaded -= usize::from(loaded);
+        fresh
+    }
+
+    /// Whether a validator is known to have a block.
+    pub fn knows(&self, peer: AuthorityIndex, place: Place) -> bool {
+        let Some(row) = self.row(place.round) else { return true };
+        match place.twin {
+            0 => row.known[peer.index()].contains(place.author),
+            twin => row.cells[place.author.index()].entries[twin].known.contains(peer),
         }
     }
 
-    /// Notes that a peer has a block; with `history`, also everything below it.
-    pub fn note_known(&mut self, place: Place, peer: AuthorityIndex, history: bool) {
-        self.entry_mut(place).known.insert(peer);
-        if history {
-            self.walk_down(place, |entry| entry.known.insert(peer));
+    /// Notes that a validator has a block; whether that is news.
+    pub fn note_known(&mut self, peer: AuthorityIndex, place: Place) -> bool {
+        let Some(row) = self.row_mut(place.round) else { return false };
+        match place.twin {
+            0 => row.known[peer.index()].insert(place.author),
+            twin => row.cells[place.author.index()].entries[twin].known.insert(peer),
         }
     }
 
-    /// Takes a block and its history into the own history; calls `included` for each block that is new there.
-    pub fn include(&mut self, place: Place, mut included: impl FnMut(&BlockRef)) {
-        let entry = self.entry_mut(place);
-        entry.mine = true;
-        included(&entry.header.block_ref());
-        self.walk_down(place, |entry| {
-            let fresh = !std::mem::replace(&mut entry.mine, true);
-            if fresh {
-                included(&entry.header.block_ref());
+    /// Notes that a validator has a block and all its history; calls `learnt` for each block that is news.
+    pub fn note_history_known(&mut self, peer: AuthorityIndex, place: Place, mut learnt: impl FnMut(Place)) {
+        if self.note_known(peer, place) {
+            learnt(place);
+        }
+        let mut stack = std::mem::take(&mut self.stack);
+        stack.push(place);
+        while let Some(place) = stack.pop() {
+            let (parents, round) = (self.entry(place).parents, place.round.saturating_sub(1));
+            if let Some(below) = self.row_mut(round) {
+                let known = &mut below.known[peer.index()];
+                let fresh = parents.without(known);
+                known.add(&fresh);
+                for place in fresh.iter().map(|author| Place { round, author, twin: 0 }) {
+                    learnt(place);
+                    stack.push(place);
+                }
             }
-            fresh
-        });
+            for other in 0..self.entry(place).others.len() {
+                let other = self.entry(place).others[other];
+                if self.note_known(peer, other) {
+                    learnt(other);
+                    stack.push(other);
+                }
+            }
+        }
+        self.stack = stack;
+    }
+
+    /// Marks a block and its history as part of a commit; calls `taken` for each block that is new in one.
+    pub fn commit_history(&mut self, place: Place, mut taken: impl FnMut(Place, &BlockHeader)) {
+        let mut stack = std::mem::take(&mut self.stack);
+        stack.extend(self.commit(place, false).then_some(place));
+        while let Some(place) = stack.pop() {
+            let (entry, round) = (self.entry(place), place.round.saturating_sub(1));
+            taken(place, &entry.header);
+            let fresh = self.row(round).map(|below| entry.parents.without(&below.committed));
+            for author in fresh.iter().flat_map(AuthoritySet::iter) {
+                let parent = Place { round, author, twin: 0 };
+                self.commit(parent, false);
+                stack.push(parent);
+            }
+            for other in 0..self.entry(place).others.len() {
+                let other = self.entry(place).others[other];
+                stack.extend(self.commit(other, false).then_some(other));
+            }
+        }
+        self.stack = stack;
     }
 
     /// Forgets rounds up to `gc_round`; calls `dropped` for each block in them that no commit took.
@@ -198,6 +242,12 @@ impl Dag {
         self.rows.get(self.row_index(round)?)
     }
 
+    /// Authors whose first block of a round one validator is known to have, and another is not.
+    pub fn known_apart(&self, round: Round, one: AuthorityIndex, other: AuthorityIndex) -> AuthoritySet {
+        let apart = |row: &Row| row.known[one.index()].without(&row.known[other.index()]);
+        self.row(round).map(apart).unwrap_or_default()
+    }
+
     /// Stake of the authors with a block in a round; all of it for round 0.
     pub fn stake_at(&self, round: Round) -> Stake {
         if round == Round(0) { self.committee.total_stake() } else { self.row(round).map_or(Stake(0), |row| row.stake) }
@@ -235,27 +285,29 @@ impl Dag {
         &self.entries(place.round, place.author)[place.twin]
     }
 
-    /// The block at a place, to note something of it.
-    pub fn entry_mut(&mut self, place: Place) -> &mut Entry {
-        let index = self.row_index(place.round).expect("a place is above the garbage collection round");
-        &mut self.rows[index].cells[place.author.index()].entries[place.twin]
-    }
-
-    /// Visits the blocks below one, never below a block for which `fresh` says no.
-    fn walk_down(&mut self, from: Place, mut fresh: impl FnMut(&mut Entry) -> bool) {
-        let mut stack = vec![self.entry(from).header.clone()];
-        while let Some(header) = stack.pop() {
-            for ancestor in header.ancestors() {
-                let Some(place) = self.find(ancestor) else { continue };
-                let entry = self.entry_mut(place);
-                if fresh(entry) {
-                    stack.push(entry.header.clone());
-                }
-            }
-        }
+    fn row_mut(&mut self, round: Round) -> Option<&mut Row> {
+        let index = self.row_index(round)?;
+        self.rows.get_mut(index)
     }
 
     fn row_index(&self, round: Round) -> Option<usize> {
         round.0.checked_sub(self.gc_round.0 + 1).map(|index| index as usize)
+    }
+}
+
+impl Entry {
+    /// Which of an author's blocks of the round below is an ancestor.
+    pub fn parent(&self, author: AuthorityIndex) -> Option<usize> {
+        if self.parents.contains(author) {
+            return Some(0);
+        }
+        let below = self.header.round().saturating_sub(1);
+        self.others.iter().find(|other| other.author == author && other.round == below).map(|other| other.twin)
+    }
+
+    /// The ancestors of the round below that are not their author's first.
+    pub fn second_parents(&self) -> impl Iterator<Item = Place> {
+        let below = self.header.round().saturating_sub(1);
+        self.others.iter().copied().filter(move |other| other.round == below)
     }
 }

@@ -39,6 +39,7 @@
 //! ```
 
 mod ancestors;
+mod authorities;
 pub mod checkpoint;
 mod committer;
 pub mod config;

@@ -47,25 +47,11 @@ pub(crate) fn linearize(
 /// The leader's history that no commit took, with the keys of its order; marks it as taken.
 fn collect(dag: &mut Dag, leader: &BlockRef) -> Vec<(Round, Digest, Place)> {
     let mut collected = Vec::new();
-    let mut take = |dag: &mut Dag, block: &BlockRef| -> Option<Arc<BlockHeader>> {
-        if block.round <= dag.gc_round() {
-            return None;
-        }
-        // An accepted block has all its history above the garbage collection round in the DAG, and adopted ones are
-        // committed, so the walk never comes below them.
-        let place = dag.find(block).expect("the history of an accepted block is complete");
-        if dag.entry(place).committed {
-            return None;
-        }
-        dag.commit(place, false);
-        let key = Hasher::new("stele/order/1").with_encoded(&leader.digest).with_encoded(&block.digest).finish();
-        collected.push((block.round, key, place));
-        Some(dag.entry(place).header.clone())
-    };
-    let mut stack: Vec<Arc<BlockHeader>> = take(dag, leader).into_iter().collect();
-    while let Some(header) = stack.pop() {
-        stack.extend(header.ancestors().iter().filter_map(|ancestor| take(dag, ancestor)));
-    }
+    let place = dag.find(leader).expect("a leader was accepted, and slots are decided before they are garbage");
+    dag.commit_history(place, |place, header| {
+        let order = Hasher::new("stele/order/1").with_encoded(&leader.digest);
+        collected.push((place.round, order.with_encoded(&header.digest()).finish(), place));
+    });
     collected
 }
 

@@ -33,7 +33,7 @@ impl Core {
         }
         if let Some(place) = self.dag.find(&block) {
             if from_member {
-                self.dag.note_known(place, from, false);
+                self.dag.note_known(from, place);
             }
             return;
         }
@@ -55,7 +55,7 @@ impl Core {
             && from != block.author
             && let Some(place) = self.dag.find(&block)
         {
-            self.dag.note_known(place, from, false);
+            self.dag.note_known(from, place);
         }
     }
 
@@ -89,8 +89,12 @@ impl Core {
     pub(crate) fn enter_dag(&mut self, header: Arc<BlockHeader>) {
         let block = header.block_ref();
         let place = self.dag.insert(header);
-        self.dag.note_known(place, block.author, true);
-        self.committer.touch(block.round);
+        if block.author != self.config.me {
+            self.dag.note_history_known(block.author, place, |_| {});
+        } else if block.round >= self.own.last().round {
+            self.own.extend(&mut self.dag, block);
+        }
+        self.committer.accept(&self.dag, &self.schedule, place);
         self.synchronizer.have_header(&block);
         self.synchronizer.have_payload(&block);
         let seen = &mut self.seen[block.author.index()];
@@ -144,42 +148,32 @@ impl Core {
         Round(reached.0.saturating_add(self.config.parameters.gc_depth_rounds))
     }
 
-    /// Looks for another block of the same author and round; returns how many there are.
+    /// Looks for another block of the same author and round; returns how many there are. One proof per author is
+    /// reported for each window of the schedule, which is how long it counts.
     fn report_equivocation(&mut self, header: &Arc<BlockHeader>, effects: &mut Vec<Effect>) -> usize {
         let (round, author) = (header.round(), header.author());
         let accepted = self.dag.entries(round, author).iter().map(|entry| &entry.header);
         let mut others = accepted.chain(self.suspended.twins(round, author));
         let Some(other) = others.next() else { return 0 };
         let (other, count) = (other.clone(), 1 + others.count());
-        let signed = |header: &BlockHeader| (*header.statement(), header.signature().clone());
-        let (first, second) = if other.digest() < header.digest() {
-            (signed(&other), signed(header))
-        } else {
-            (signed(header), signed(&other))
-        };
-        self.report(Evidence::Equivocation { first, second }, effects);
+        let due = self.reported[author.index()]
+            .is_none_or(|reported| round.0 > reported.0 + self.config.parameters.schedule_window_commits);
+        if due {
+            self.reported[author.index()] = Some(round);
+            let signed = |header: &BlockHeader| (*header.statement(), header.signature().clone());
+            let (first, second) = if other.digest() < header.digest() {
+                (signed(&other), signed(header))
+            } else {
+                (signed(header), signed(&other))
+            };
+            let evidence = Evidence::Equivocation { first, second };
+            if self.evidence.len() < EVIDENCE_QUEUE_MAX {
+                self.evidence.push_back(evidence.clone());
+            }
+            let what = Misbehaviour::Equivocation(Box::new(evidence));
+            effects.push(Effect::Misbehaviour { peer: author, what });
+        }
         count
-    }
-
-    /// Says what a validator did, and has the next own block carry the proof. One proof per author is reported for each
-    /// window of the schedule, which is how long it counts.
-    pub(crate) fn report(&mut self, evidence: Evidence, effects: &mut Vec<Effect>) {
-        let culprit = evidence.culprit();
-        let Some(round) = evidence.signed().first().map(|(statement, _)| statement.round) else { return };
-        let Some(reported) = self.reported.get_mut(culprit.index()) else { return };
-        let window = self.config.parameters.schedule_window_commits;
-        if reported.is_some_and(|reported| round.0 <= reported.0.saturating_add(window)) {
-            return;
-        }
-        *reported = Some(round);
-        if self.evidence.len() < EVIDENCE_QUEUE_MAX {
-            self.evidence.push_back(evidence.clone());
-        }
-        let what = match evidence {
-            Evidence::Equivocation { .. } => Misbehaviour::Equivocation(Box::new(evidence)),
-            Evidence::InvalidTransaction(_) => Misbehaviour::InvalidTransaction(Box::new(evidence)),
-        };
-        effects.push(Effect::Misbehaviour { peer: culprit, what });
     }
 
     /// Says that others are far ahead, if stake above f has signed for rounds that header sync may not reach.

@@ -13,7 +13,7 @@ impl Core {
     /// Decides and commits as far as the DAG allows.
     pub(crate) fn commit_decided(&mut self, effects: &mut Vec<Effect>) {
         while !self.halted {
-            match self.committer.next(&self.dag, &self.schedule) {
+            match self.committer.next(&self.dag) {
                 Err(Fork { first, second }) => {
                     self.halted = true;
                     effects.push(Effect::Halted { first, second });
@@ -97,7 +97,7 @@ impl Core {
     fn apply(&mut self, record: CommitRecord, headers: Vec<Arc<BlockHeader>>, effects: &mut Vec<Effect>) {
         self.tip = Tip::of(&record);
         if self.schedule.apply(&record, &headers) {
-            self.committer.forget();
+            self.committer.recount(&self.dag, &self.schedule);
         }
         self.pacemaker.progressed();
         let checkpoint = Checkpoint {

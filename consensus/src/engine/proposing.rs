@@ -1,12 +1,11 @@
 //! Moving the round and making own blocks: conditions A1, A2, C1 to C3 of CONSENSUS.md §2.4, and the catch-up of §2.10.
 
 use crate::ancestors::parents_of;
-use crate::committer::settles_slot;
 use crate::effect::Effect;
 use crate::engine::Core;
 use std::sync::Arc;
 use types::block::EVIDENCE_MAX;
-use types::{AuthorityIndex, BlockHeader, BlockRef, Evidence, Round};
+use types::{AuthorityIndex, BlockHeader, BlockRef, Round};
 
 impl Core {
     /// Enters the next round while a quorum of this one is accepted (A1) and it has an own block (A2). A node that was
@@ -50,21 +49,9 @@ impl Core {
         }
         self.pacemaker.proposed(now_ms, by_timeout);
         self.outstanding = Some(round);
-        let misbehaviour = self.take_evidence();
+        let count = self.evidence.len().min(EVIDENCE_MAX);
+        let misbehaviour = self.evidence.drain(..count).collect();
         effects.push(Effect::Propose { round, ancestors, misbehaviour });
-    }
-
-    /// Proofs for an own block: of those with a transaction, which are large, one at a time.
-    fn take_evidence(&mut self) -> Vec<Evidence> {
-        let mut taken = Vec::new();
-        while let Some(next) = self.evidence.front() {
-            let large = |evidence: &Evidence| matches!(evidence, Evidence::InvalidTransaction(_));
-            if taken.len() == EVIDENCE_MAX || (large(next) && taken.iter().any(large)) {
-                break;
-            }
-            taken.extend(self.evidence.pop_front());
-        }
-        taken
     }
 
     pub(crate) fn on_proposed(&mut self, header: Arc<BlockHeader>, now_ms: u64, effects: &mut Vec<Effect>) {
@@ -126,9 +113,7 @@ impl Core {
             return false;
         }
         let slot = below.saturating_sub(1);
-        let parents = parents_of(&self.dag, ancestors, round);
-        slot <= decided
-            || settles_slot(&self.dag, &self.config.committee, &self.thresholds, self.leader(slot), &parents)
+        slot <= decided || self.committer.is_settled_by(slot, &parents_of(&self.dag, ancestors, round))
     }
 
     fn leader(&self, round: Round) -> AuthorityIndex {

@@ -67,45 +67,47 @@ impl Core {
     /// send each header n times, since most are still on their way from their authors.
     pub(crate) fn push_history(&mut self, round: Round, effects: &mut Vec<Effect>) {
         let me = self.config.me;
-        let mut pushes: Vec<Vec<Arc<BlockHeader>>> = vec![Vec::new(); self.config.committee.size()];
         let first = round.saturating_sub(PUSH_ROUNDS).max(self.dag.gc_round().next());
-        for below in first.0..round.0 {
-            for author in self.config.committee.indices().filter(|author| *author != me) {
-                for twin in 0..self.dag.entries(Round(below), author).len() {
-                    self.push_block(Place { round: Round(below), author, twin }, &mut pushes);
-                }
+        for to in self.config.committee.clone().indices() {
+            if to == me || !self.synchronizer.is_up(to) {
+                continue;
             }
-        }
-        for (peer, headers) in self.config.committee.indices().zip(pushes) {
+            let mut headers = Vec::new();
+            (first.0..round.0).for_each(|below| self.push_row(Round(below), to, &mut headers));
             if !headers.is_empty() {
-                effects.push(Effect::Push { to: peer, headers });
+                effects.push(Effect::Push { to, headers });
             }
         }
     }
 
-    fn push_block(&mut self, place: Place, pushes: &mut [Vec<Arc<BlockHeader>>]) {
-        let entry = self.dag.entry(place);
-        if !entry.mine {
-            return;
+    /// Adds to `headers` what the own history holds of a round and a peer is not known to have.
+    fn push_row(&mut self, round: Round, to: AuthorityIndex, headers: &mut Vec<Arc<BlockHeader>>) {
+        let me = self.config.me;
+        let seen_without = self.dag.frontier()[to.index()].0 > round.0 + 1;
+        let first = self.dag.known_apart(round, me, to).iter().map(|author| (author, 0));
+        let mut unknown: Vec<(AuthorityIndex, usize)> = first.collect();
+        if self.dag.row(round).is_some_and(|row| row.has_twins) {
+            for author in self.config.committee.indices() {
+                let second = (1..self.dag.entries(round, author).len()).map(|twin| Place { round, author, twin });
+                let lacks = |place: &Place| self.dag.knows(me, *place) && !self.dag.knows(to, *place);
+                unknown.extend(second.filter(lacks).map(|place| (author, place.twin)));
+            }
+            unknown.sort_unstable();
         }
-        let mut known = entry.known;
-        let lacking = &mut self.lacking[place.author.index()];
-        for peer in self.config.committee.indices() {
-            let queue = &mut pushes[peer.index()];
-            let reachable = peer != self.config.me && self.synchronizer.is_up(peer);
-            if !reachable || queue.len() >= PUSH_HEADERS_MAX || known.contains(peer) {
+        for (author, twin) in unknown {
+            let left = &mut self.lacking[author.index()][to.index()];
+            if headers.len() >= PUSH_HEADERS_MAX || author == me {
                 continue;
             }
-            let left = &mut lacking[peer.index()];
-            if self.dag.frontier()[peer.index()].0 > place.round.0 + 1 {
+            if seen_without {
                 *left = LACKING_PUSHES;
             }
             let Some(fewer) = left.checked_sub(1) else { continue };
             *left = fewer;
-            known.insert(peer);
-            queue.push(entry.header.clone());
+            let place = Place { round, author, twin };
+            self.dag.note_known(to, place);
+            headers.push(self.dag.entry(place).header.clone());
         }
-        self.dag.entry_mut(place).known = known;
     }
 
     pub(crate) fn ask_for_missing(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {

@@ -5,8 +5,8 @@
 mod adversary;
 mod appendix_a;
 mod bounds;
-mod evidence;
 mod faults;
+mod increments;
 mod links;
 mod naive_schedule;
 mod oracle;
