@@ -117,6 +117,9 @@ pub enum Misbehaviour {
     /// Signed two blocks for one round.
     #[error("equivocation of validator {}", .0.culprit())]
     Equivocation(Box<Evidence>),
+    /// Signed a block with a transaction that he could have seen to be invalid.
+    #[error("validator {} signed a block with an invalid transaction", .0.culprit())]
+    InvalidTransaction(Box<Evidence>),
     /// Signed more blocks than can be held back for their missing history, or a third one for a round. Others may have
     /// passed them on in good faith.
     #[error("flood of blocks without history, {block} among them")]

@@ -48,7 +48,7 @@ pub struct Core {
     pub(crate) outstanding: Option<Round>,
     /// Proofs to carry in the next own block.
     pub(crate) evidence: VecDeque<Evidence>,
-    /// In which round each author's equivocation was last reported.
+    /// In which round each author's misbehaviour was last reported.
     pub(crate) reported: Vec<Option<Round>>,
     /// For each author and peer, how many more of the author's headers are pushed to the peer at once, because it was
     /// seen to lack one.
@@ -105,6 +105,7 @@ impl Core {
             Input::Rtt { peer, one_way_us } => {
                 self.pacemaker.measured(&self.config.committee, self.config.me, peer, one_way_us);
             }
+            Input::Evidence { evidence } => self.report(*evidence, effects),
             Input::Tick => {}
         }
         self.drive(now_ms, effects);

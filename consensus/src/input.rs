@@ -1,7 +1,7 @@
 //! What a core can be told. Facts only: nothing here asks for anything.
 
 use std::sync::Arc;
-use types::{AuthorityIndex, BlockHeader, BlockRef, CommitRecord};
+use types::{AuthorityIndex, BlockHeader, BlockRef, CommitRecord, Evidence};
 
 /// A fact from the driver.
 #[derive(Clone, Debug)]
@@ -63,6 +63,11 @@ pub enum Input {
         peer: AuthorityIndex,
         /// In microseconds.
         one_way_us: u64,
+    },
+    /// A peer's signed block holds an invalid transaction: the driver's finding, with everything verified.
+    Evidence {
+        /// The proof.
+        evidence: Box<Evidence>,
     },
     /// Time passed; due when [`Core::next_timer`](crate::Core::next_timer) is reached, harmless at any time.
     Tick,

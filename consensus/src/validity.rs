@@ -61,6 +61,9 @@ pub enum InvalidHeader {
     /// Lanes are not in use.
     #[error("payload lanes are not in use")]
     Lanes,
+    /// More than one proof that carries a transaction.
+    #[error("{0} proofs with transactions, one is allowed")]
+    EvidenceCount(usize),
     /// Evidence that proves nothing.
     #[error("evidence against validator {0} proves nothing")]
     Evidence(AuthorityIndex),
@@ -114,7 +117,12 @@ impl Validity {
         }
         self.check_ancestors(header)?;
         self.check_payload(header)?;
-        header.body().misbehaviour.iter().try_for_each(|evidence| self.check_evidence(evidence))
+        let proofs = &header.body().misbehaviour;
+        let transactions = proofs.iter().filter(|proof| matches!(proof, Evidence::InvalidTransaction(_))).count();
+        if transactions > 1 {
+            return Err(InvalidHeader::EvidenceCount(transactions));
+        }
+        proofs.iter().try_for_each(|evidence| self.check_evidence(evidence))
     }
 
     fn check_ancestors(&self, header: &BlockHeader) -> Result<(), InvalidHeader> {
@@ -160,15 +168,19 @@ impl Validity {
         if header.body().lane_roots.is_empty() { Ok(()) } else { Err(InvalidHeader::Lanes) }
     }
 
+    /// Signatures of what the culprit signed, and the verdict on a transaction, are the driver's to check.
     fn check_evidence(&self, evidence: &Evidence) -> Result<(), InvalidHeader> {
-        let Evidence::Equivocation { first, second } = evidence;
-        let (a, b) = (&first.0, &second.0);
-        let proves = a.chain == self.chain
-            && b.chain == self.chain
-            && a.epoch == self.committee.epoch()
-            && (a.epoch, a.round, a.author) == (b.epoch, b.round, b.author)
-            && self.committee.authority(a.author).is_some()
-            && a.digest() < b.digest();
-        if proves { Ok(()) } else { Err(InvalidHeader::Evidence(a.author)) }
+        let here = evidence.signed().into_iter().all(|(statement, _)| {
+            statement.chain == self.chain
+                && statement.epoch == self.committee.epoch()
+                && self.committee.authority(statement.author).is_some()
+        });
+        let proves = match evidence {
+            Evidence::Equivocation { first: (a, _), second: (b, _) } => {
+                (a.round, a.author) == (b.round, b.author) && a.digest() < b.digest()
+            }
+            Evidence::InvalidTransaction(proof) => proof.is_of_its_block(),
+        };
+        if here && proves { Ok(()) } else { Err(InvalidHeader::Evidence(evidence.culprit())) }
     }
 }

@@ -16,8 +16,8 @@ pub const HEADERS_MAX: usize = 1024;
 pub const PAYLOADS_MAX: usize = 64;
 /// Most commits in one response.
 pub const COMMITS_MAX: usize = 512;
-/// Most bytes of one header: a full committee of ancestors, a full list of votes and of evidence.
-pub const HEADER_BYTES_MAX: usize = 64 << 10;
+/// Most bytes of one header: a full committee of ancestors, a full list of votes and of evidence, with one transaction in it.
+pub const HEADER_BYTES_MAX: usize = 128 << 10;
 /// A response stops growing here; the requester asks again for the rest.
 pub const RESPONSE_BYTES_SOFT: usize = 4 << 20;
 

@@ -3,11 +3,15 @@
 //! A validator signs one [`RoundStatement`] a round. The block's digest is the digest of that statement, without the
 //! signature, so that signing again with a randomised algorithm is no equivocation (CONSENSUS.md §0.1). The chain id is
 //! part of the statement and not of the wire format: a header read for another chain simply does not verify.
+//!
+//! The digest of a body covers the digest of its proofs of misbehaviour, not the proofs themselves, so that a proof against
+//! a block can show that block's body without the proofs that it holds in turn ([`crate::evidence`]).
 
 use crate::codec::{Decode, DecodeError, Encode, Reader, put_bytes, put_list};
 use crate::digest::{ChainId, Digest, Hasher, SigningMessage};
+use crate::evidence::Evidence;
 use crate::key::Signature;
-use crate::merkle;
+use crate::merkle::{self, MerkleProof};
 use crate::units::{AuthorityIndex, Epoch, Height, Round, TimestampMs};
 use bytes::Bytes;
 use std::fmt;
@@ -16,7 +20,8 @@ use std::sync::Arc;
 /// Version of the header's encoding.
 const VERSION: u8 = 1;
 /// Domains of the digests that a statement holds.
-const BODY_DOMAIN: &str = "stele/block-body/1";
+const BODY_DOMAIN: &str = "stele/block-body/2";
+const MISBEHAVIOUR_DOMAIN: &str = "stele/misbehaviour/1";
 const VOTES_DOMAIN: &str = "stele/votes/1";
 
 /// Most ancestors: one for each member of the largest committee.
@@ -164,60 +169,6 @@ impl Decode for RoundStatement {
     }
 }
 
-/// Proof that a validator broke the protocol.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Evidence {
-    /// Two signed statements of one author, epoch and round with different digests.
-    Equivocation {
-        /// The statement with the smaller digest.
-        first: (RoundStatement, Signature),
-        /// The other one.
-        second: (RoundStatement, Signature),
-    },
-}
-
-impl Evidence {
-    /// Who broke it.
-    pub fn culprit(&self) -> AuthorityIndex {
-        match self {
-            Self::Equivocation { first, .. } => first.0.author,
-        }
-    }
-}
-
-impl Encode for Evidence {
-    fn encode(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::Equivocation { first, second } => {
-                out.push(1);
-                for (statement, signature) in [first, second] {
-                    statement.encode(out);
-                    signature.encode(out);
-                }
-            }
-        }
-    }
-}
-
-impl Decode for Evidence {
-    const ENCODED_LEN_MIN: usize = 1 + 2 * (RoundStatement::ENCODED_LEN_MIN + Signature::ENCODED_LEN_MIN);
-
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let tag = u8::decode(reader)?;
-        if tag != 1 {
-            return Err(DecodeError::UnknownTag { field: "evidence", value: tag.into() });
-        }
-        let first = (RoundStatement::decode(reader)?, Signature::decode(reader)?);
-        let second = (RoundStatement::decode(reader)?, Signature::decode(reader)?);
-        let ordered = first.0.digest() < second.0.digest();
-        if ordered {
-            Ok(Self::Equivocation { first, second })
-        } else {
-            Err(DecodeError::NotCanonical { field: "evidence" })
-        }
-    }
-}
-
 /// What a header says of its payload, which travels apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PayloadDescriptor {
@@ -273,29 +224,62 @@ pub struct BlockBody {
 impl BlockBody {
     /// Digest, as a [`RoundStatement`] holds it.
     pub fn digest(&self) -> Digest {
-        Hasher::new(BODY_DOMAIN).with_encoded(self).finish()
+        self.digest_with(&self.misbehaviour_digest())
     }
-}
 
-impl Encode for BlockBody {
-    fn encode(&self, out: &mut Vec<u8>) {
+    /// Digest of the proofs alone.
+    pub(crate) fn misbehaviour_digest(&self) -> Digest {
+        let mut encoded = Vec::new();
+        put_list(&mut encoded, &self.misbehaviour);
+        misbehaviour_digest(&encoded)
+    }
+
+    /// Digest of the body that has everything of this one but proofs with this digest.
+    pub(crate) fn digest_with(&self, misbehaviour: &Digest) -> Digest {
+        let mut content = Vec::with_capacity(128 + self.ancestors.len() * 48);
+        self.encode_content(&mut content);
+        body_digest(&content, misbehaviour)
+    }
+
+    /// Everything but the proofs.
+    pub(crate) fn encode_content(&self, out: &mut Vec<u8>) {
         put_list(out, &self.ancestors);
         self.timestamp.encode(out);
         self.payload.encode(out);
         put_list(out, &self.lane_roots);
+    }
+
+    /// What [`Self::encode_content`] wrote, without proofs.
+    pub(crate) fn decode_content(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            ancestors: reader.list("ancestors", ANCESTORS_MAX)?,
+            timestamp: TimestampMs::decode(reader)?,
+            payload: PayloadDescriptor::decode(reader)?,
+            lane_roots: reader.list("lane roots", LANES_MAX)?,
+            misbehaviour: Vec::new(),
+        })
+    }
+}
+
+fn body_digest(content: &[u8], misbehaviour: &Digest) -> Digest {
+    Hasher::new(BODY_DOMAIN).with(content).with_encoded(misbehaviour).finish()
+}
+
+fn misbehaviour_digest(encoded: &[u8]) -> Digest {
+    Hasher::new(MISBEHAVIOUR_DOMAIN).with(encoded).finish()
+}
+
+impl Encode for BlockBody {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.encode_content(out);
         put_list(out, &self.misbehaviour);
     }
 }
 
 impl Decode for BlockBody {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            ancestors: reader.list("ancestors", ANCESTORS_MAX)?,
-            timestamp: TimestampMs::decode(reader)?,
-            payload: PayloadDescriptor::decode(reader)?,
-            lane_roots: reader.list("lane roots", LANES_MAX)?,
-            misbehaviour: reader.list("misbehaviour", EVIDENCE_MAX)?,
-        })
+        let content = Self::decode_content(reader)?;
+        Ok(Self { misbehaviour: reader.list("misbehaviour", EVIDENCE_MAX)?, ..content })
     }
 }
 
@@ -350,8 +334,11 @@ impl BlockHeader {
         let author = AuthorityIndex::decode(&mut reader)?;
         // There is one encoding of a value, so the digests are taken over the bytes as they came.
         let body_start = reader.position();
-        let body = BlockBody::decode(&mut reader)?;
-        let body_digest = Hasher::new(BODY_DOMAIN).with(&raw[body_start..reader.position()]).finish();
+        let mut body = BlockBody::decode_content(&mut reader)?;
+        let proofs_start = reader.position();
+        body.misbehaviour = reader.list("misbehaviour", EVIDENCE_MAX)?;
+        let misbehaviour = misbehaviour_digest(&raw[proofs_start..reader.position()]);
+        let body_digest = body_digest(&raw[body_start..proofs_start], &misbehaviour);
         let votes_start = reader.position();
         let votes: Vec<HeaderVote> = reader.list("votes", VOTES_MAX)?;
         let votes_digest = Hasher::new(VOTES_DOMAIN).with(&raw[votes_start..reader.position()]).finish();
@@ -469,6 +456,11 @@ impl Payload {
             bytes: self.raw.len() as u32,
             count: self.places.len() as u32,
         }
+    }
+
+    /// Proves that the transaction at `index` is part of this payload; `None` where there is none. Hashes every byte.
+    pub fn prove(&self, index: usize) -> Option<MerkleProof> {
+        MerkleProof::build(self.slices().map(merkle::leaf_hash).collect(), index)
     }
 
     /// Number of transactions.

@@ -26,6 +26,7 @@ pub mod certificate;
 pub mod codec;
 pub mod committee;
 pub mod digest;
+pub mod evidence;
 pub mod genesis;
 pub mod header;
 pub mod key;
@@ -38,13 +39,13 @@ pub mod units;
 pub use address::{Address, AddressError};
 pub use alg::{AlgId, AlgKind};
 pub use block::{
-    Block, BlockBody, BlockHeader, BlockRef, CommitRecord, Evidence, HeaderVote, Payload, PayloadDescriptor,
-    RoundStatement,
+    Block, BlockBody, BlockHeader, BlockRef, CommitRecord, HeaderVote, Payload, PayloadDescriptor, RoundStatement,
 };
 pub use certificate::{Certificate, CertificateError, HeaderStatement};
 pub use codec::{Decode, DecodeError, Encode, Reader};
 pub use committee::{Authority, Committee, CommitteeError};
 pub use digest::{ChainId, Digest, Hasher, SigningMessage};
+pub use evidence::{Evidence, InvalidTransaction};
 pub use genesis::{Allocation, Genesis, GenesisError, Parameters};
 pub use header::LedgerHeader;
 pub use key::{InvalidSignature, KeyError, PublicKey, SecretKey, Signature, SignatureError};

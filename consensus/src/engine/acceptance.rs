@@ -148,32 +148,42 @@ impl Core {
         Round(reached.0.saturating_add(self.config.parameters.gc_depth_rounds))
     }
 
-    /// Looks for another block of the same author and round; returns how many there are. One proof per author is
-    /// reported for each window of the schedule, which is how long it counts.
+    /// Looks for another block of the same author and round; returns how many there are.
     fn report_equivocation(&mut self, header: &Arc<BlockHeader>, effects: &mut Vec<Effect>) -> usize {
         let (round, author) = (header.round(), header.author());
         let accepted = self.dag.entries(round, author).iter().map(|entry| &entry.header);
         let mut others = accepted.chain(self.suspended.twins(round, author));
         let Some(other) = others.next() else { return 0 };
         let (other, count) = (other.clone(), 1 + others.count());
-        let due = self.reported[author.index()]
-            .is_none_or(|reported| round.0 > reported.0 + self.config.parameters.schedule_window_commits);
-        if due {
-            self.reported[author.index()] = Some(round);
-            let signed = |header: &BlockHeader| (*header.statement(), header.signature().clone());
-            let (first, second) = if other.digest() < header.digest() {
-                (signed(&other), signed(header))
-            } else {
-                (signed(header), signed(&other))
-            };
-            let evidence = Evidence::Equivocation { first, second };
-            if self.evidence.len() < EVIDENCE_QUEUE_MAX {
-                self.evidence.push_back(evidence.clone());
-            }
-            let what = Misbehaviour::Equivocation(Box::new(evidence));
-            effects.push(Effect::Misbehaviour { peer: author, what });
-        }
+        let signed = |header: &BlockHeader| (*header.statement(), header.signature().clone());
+        let (first, second) = if other.digest() < header.digest() {
+            (signed(&other), signed(header))
+        } else {
+            (signed(header), signed(&other))
+        };
+        self.report(Evidence::Equivocation { first, second }, effects);
         count
+    }
+
+    /// Says what a validator did, and has the next own block carry the proof. One proof per author is reported for each
+    /// window of the schedule, which is how long it counts.
+    pub(crate) fn report(&mut self, evidence: Evidence, effects: &mut Vec<Effect>) {
+        let culprit = evidence.culprit();
+        let Some(round) = evidence.signed().first().map(|(statement, _)| statement.round) else { return };
+        let Some(reported) = self.reported.get_mut(culprit.index()) else { return };
+        let window = self.config.parameters.schedule_window_commits;
+        if reported.is_some_and(|reported| round.0 <= reported.0.saturating_add(window)) {
+            return;
+        }
+        *reported = Some(round);
+        if self.evidence.len() < EVIDENCE_QUEUE_MAX {
+            self.evidence.push_back(evidence.clone());
+        }
+        let what = match evidence {
+            Evidence::Equivocation { .. } => Misbehaviour::Equivocation(Box::new(evidence)),
+            Evidence::InvalidTransaction(_) => Misbehaviour::InvalidTransaction(Box::new(evidence)),
+        };
+        effects.push(Effect::Misbehaviour { peer: culprit, what });
     }
 
     /// Says that others are far ahead, if stake above f has signed for rounds that header sync may not reach.

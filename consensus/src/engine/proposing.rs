@@ -5,7 +5,7 @@ use crate::effect::Effect;
 use crate::engine::Core;
 use std::sync::Arc;
 use types::block::EVIDENCE_MAX;
-use types::{AuthorityIndex, BlockHeader, BlockRef, Round};
+use types::{AuthorityIndex, BlockHeader, BlockRef, Evidence, Round};
 
 impl Core {
     /// Enters the next round while a quorum of this one is accepted (A1) and it has an own block (A2). A node that was
@@ -49,9 +49,21 @@ impl Core {
         }
         self.pacemaker.proposed(now_ms, by_timeout);
         self.outstanding = Some(round);
-        let count = self.evidence.len().min(EVIDENCE_MAX);
-        let misbehaviour = self.evidence.drain(..count).collect();
+        let misbehaviour = self.take_evidence();
         effects.push(Effect::Propose { round, ancestors, misbehaviour });
+    }
+
+    /// Proofs for an own block: of those with a transaction, which are large, one at a time.
+    fn take_evidence(&mut self) -> Vec<Evidence> {
+        let mut taken = Vec::new();
+        while let Some(next) = self.evidence.front() {
+            let large = |evidence: &Evidence| matches!(evidence, Evidence::InvalidTransaction(_));
+            if taken.len() == EVIDENCE_MAX || (large(next) && taken.iter().any(large)) {
+                break;
+            }
+            taken.extend(self.evidence.pop_front());
+        }
+        taken
     }
 
     pub(crate) fn on_proposed(&mut self, header: Arc<BlockHeader>, now_ms: u64, effects: &mut Vec<Effect>) {

@@ -5,6 +5,7 @@
 mod adversary;
 mod appendix_a;
 mod bounds;
+mod evidence;
 mod faults;
 mod increments;
 mod links;

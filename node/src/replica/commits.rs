@@ -53,7 +53,7 @@ impl Replica {
                 first += count;
             } else {
                 // Blocks that were fetched or read back; the others are being verified since they came.
-                self.verify(Arc::clone(&block.contents), header.author());
+                self.verify(Arc::clone(&block.contents), block.block);
             }
             blocks.push(block);
         }

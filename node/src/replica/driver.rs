@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use storage::log::Log;
 use tokio::sync::watch;
-use types::{AuthorityIndex, BlockHeader, BlockRef, Digest, HeaderVote, Height, Payload};
+use types::{AuthorityIndex, BlockHeader, BlockRef, Digest, Evidence, HeaderVote, Height, InvalidTransaction, Payload};
 
 /// Headers from clocks that run ahead are held back until they are due, at most this many.
 const HELD_BACK_MAX: usize = 1024;
@@ -195,6 +195,7 @@ impl Replica {
                 }
                 self.outbox.answer(&self.core, &self.blocks, &self.archive, peer, request, reply);
             }
+            Fact::InvalidTransaction { block, index } => self.accuse(block, index),
             Fact::Pooled => self.step(Input::Pending { local: true }),
             Fact::Certified(commits) => self.adopt(commits, state),
             // Handled where facts are received.
@@ -312,14 +313,32 @@ impl Replica {
     /// A block's payload is here and is the one of its header: its signatures are verified beside ordering.
     fn complete(&mut self, block: BlockRef) {
         if let Some(contents) = self.blocks.entry(&block).and_then(|entry| entry.contents.clone()) {
-            self.verify(contents, block.author);
+            self.verify(contents, block);
         }
         self.step(Input::PayloadReady { block });
     }
 
-    pub(super) fn verify(&self, contents: Arc<Contents>, author: AuthorityIndex) {
-        let execution = self.execution.clone();
-        contents.verify(Arc::clone(&self.verifier), author, move || drop(execution.try_send(Order::Look)));
+    pub(super) fn verify(&self, contents: Arc<Contents>, block: BlockRef) {
+        let (execution, facts, found) = (self.execution.clone(), self.facts.clone(), Arc::clone(&contents));
+        let done = move || {
+            drop(execution.try_send(Order::Look));
+            let invalid = found.verdicts().and_then(|verdicts| verdicts.iter().position(|valid| !valid));
+            if let Some(index) = invalid {
+                // With a full queue there is no accusation: who did it once does it again.
+                drop(facts.try_send(Fact::InvalidTransaction { block, index }));
+            }
+        };
+        contents.verify(Arc::clone(&self.verifier), block.author, done);
+    }
+
+    /// What the author could have checked himself is evidence against him (CONSENSUS.md §0.6).
+    fn accuse(&mut self, block: BlockRef, index: usize) {
+        // Where it cannot be read back any more, it is too old to matter.
+        let Ok(Some(payload)) = self.payload(&block) else { return };
+        let Some(entry) = self.blocks.entry(&block) else { return };
+        if let Some(proof) = InvalidTransaction::of(&entry.header, &payload, index) {
+            self.step(Input::Evidence { evidence: Box::new(Evidence::InvalidTransaction(proof)) });
+        }
     }
 
     pub(super) fn count_votes(&mut self, header: &Arc<BlockHeader>, state: &mut Loop) {

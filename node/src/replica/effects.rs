@@ -145,6 +145,7 @@ fn label(what: &Misbehaviour) -> &'static str {
     match what {
         Misbehaviour::InvalidHeader { .. } => "invalid_header",
         Misbehaviour::Equivocation(_) => "equivocation",
+        Misbehaviour::InvalidTransaction(_) => "invalid_transaction",
         Misbehaviour::Flood { .. } => "flood",
     }
 }

@@ -68,6 +68,13 @@ pub enum Fact {
         /// Where the answer goes.
         reply: Reply,
     },
+    /// A peer's block holds a transaction that does not decode or whose signature does not verify.
+    InvalidTransaction {
+        /// The block.
+        block: BlockRef,
+        /// The transaction's position.
+        index: usize,
+    },
     /// Transactions wait in the pool.
     Pooled,
     /// Commits from a peer, in rising order.

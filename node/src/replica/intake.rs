@@ -40,14 +40,16 @@ impl Checker {
         Ok(Arc::new(header))
     }
 
-    /// Evidence whose signatures verify: nobody is accused by hearsay.
+    /// Evidence whose signatures verify and whose transaction is invalid: nobody is accused by hearsay.
     fn evidence(&self, evidence: &Evidence) -> Result<(), Refused> {
-        let Evidence::Equivocation { first, second } = evidence;
         let culprit = self.committee.authority(evidence.culprit()).ok_or("evidence_unknown_author")?;
-        for (statement, signature) in [first, second] {
+        for (statement, signature) in evidence.signed() {
             culprit.consensus_key.verify(&statement.message(), signature).map_err(|_| "evidence_signature")?;
         }
-        Ok(())
+        match evidence {
+            Evidence::InvalidTransaction(proof) if !proof.is_invalid(&self.chain) => Err("evidence_valid_transaction"),
+            Evidence::InvalidTransaction(_) | Evidence::Equivocation { .. } => Ok(()),
+        }
     }
 
     /// A payload within the limits, hashed and parsed. The cost is the sender's to cause, so it is bounded by the limits.

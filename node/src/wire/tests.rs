@@ -4,7 +4,8 @@
 use super::*;
 use samples::Random;
 use types::block::{ANCESTORS_MAX, EVIDENCE_MAX, LANES_MAX, VOTES_MAX};
-use types::{AlgId, BlockBody, BlockHeader, ChainId, Digest, Evidence, Signature};
+use types::evidence::EVIDENCE_TRANSACTION_BYTES_MAX;
+use types::{AlgId, BlockBody, BlockHeader, ChainId, Digest, Evidence, InvalidTransaction, Payload, Signature};
 
 /// Random values of every wire type, as the tests of `types` use them.
 #[allow(dead_code, clippy::unwrap_used)]
@@ -267,9 +268,18 @@ fn the_largest_header_and_request_fit_their_limits() {
     let body = BlockBody {
         ancestors: vec![random.block_ref(); ANCESTORS_MAX],
         lane_roots: vec![random.digest(); LANES_MAX],
-        misbehaviour: vec![evidence; EVIDENCE_MAX],
+        misbehaviour: vec![evidence; EVIDENCE_MAX - 1],
         ..random.block_body()
     };
+    // Against a block as large as this one, about the largest of as many transactions as a block can have.
+    let mut transactions = vec![Vec::new(); 1 << 16];
+    transactions[0] = vec![0; EVIDENCE_TRANSACTION_BYTES_MAX];
+    let payload = Payload::build(transactions);
+    let accused = BlockBody { payload: payload.descriptor(), ..body.clone() };
+    let accused = BlockHeader::new(random.statement(), accused, Vec::new(), signature.clone());
+    let proof = InvalidTransaction::of(&accused, &payload, 0).expect("there are transactions");
+    let mut body = body;
+    body.misbehaviour.push(Evidence::InvalidTransaction(proof));
     let header = BlockHeader::new(random.statement(), body, vec![random.vote(); VOTES_MAX], signature);
     assert!(header.raw().len() <= HEADER_BYTES_MAX, "{} bytes", header.raw().len());
 

@@ -43,7 +43,7 @@ pinned! {
         let transaction = Transaction::parse(&chain, raw.clone().into()).unwrap();
         vec![raw, transaction.id().to_bytes(), transaction.sender().to_bytes(), transaction.message().as_bytes().to_vec()]
     };
-    block_headers: 3, SAMPLES, "c7c0f639da7517c9223a4418f0734649a663800b1d2bdb255ff7bd931beeabf0", |random| {
+    block_headers: 3, SAMPLES, "5eb80f5c3813f855518929a77ebca883840ed28fbc0585004e84878337b47599", |random| {
         let chain = random.chain();
         let header = random.block_header(chain);
         let message = header.statement().message();
@@ -67,7 +67,7 @@ pinned! {
         let leaves = random.list(40, |random| random.bytes(9));
         vec![random.merkle_proof().to_bytes(), types::merkle_root(leaves).to_bytes()]
     };
-    evidence: 10, SAMPLES, "9c3ad49d10a8d6d524b5f3a7780b3a220c7b7e72cfc5f0a67b9791664998e88c", |random| vec![random.evidence().to_bytes()];
+    evidence: 10, SAMPLES, "61e138f0f9f6b4a268e8fda2ed63cf5e0b7df0af1e6096cb4fccec80178f1fc3", |random| vec![random.evidence().to_bytes()];
     chain_ids: 11, 500, "4f1f915e5b1e5d3627a5c86980eb31216b3f81cad97fc44812d27be156f7c6cd", |random| vec![random.genesis().chain_id().to_bytes()];
     committees: 12, 500, "5a45adb274e02eb7fe9fdc5cfd25d7c8b3b9ee79f707b8527e60607d44fc0c7d", |random| {
         let count = 1 + random.below(6);

@@ -13,6 +13,7 @@ mod decoders;
 mod decoding;
 mod decoding_algorithms;
 mod decoding_limits;
+mod evidence;
 mod genesis;
 mod keys;
 mod samples;

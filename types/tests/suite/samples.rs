@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use types::alg::AlgKind;
 use types::{
     Address, AlgId, Allocation, Authority, AuthorityIndex, BlockBody, BlockHeader, BlockRef, Certificate, ChainId,
-    CommitRecord, Digest, Encode, Epoch, Evidence, Genesis, HeaderStatement, HeaderVote, Height, LedgerHeader,
-    MerkleProof, Outcome, Parameters, Payload, PayloadDescriptor, PublicKey, Receipt, Reject, Round, RoundStatement,
-    SecretKey, Signature, Stake, TimestampMs, Transaction, TransactionBody, TransactionId,
+    CommitRecord, Digest, Encode, Epoch, Evidence, Genesis, HeaderStatement, HeaderVote, Height, InvalidTransaction,
+    LedgerHeader, MerkleProof, Outcome, Parameters, Payload, PayloadDescriptor, PublicKey, Receipt, Reject, Round,
+    RoundStatement, SecretKey, Signature, Stake, TimestampMs, Transaction, TransactionBody, TransactionId,
 };
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
@@ -120,9 +120,28 @@ impl Random {
     }
 
     pub fn evidence(&mut self) -> Evidence {
+        if self.number().is_multiple_of(2) {
+            return Evidence::InvalidTransaction(self.invalid_transaction());
+        }
         let (a, b) = ((self.statement(), self.signature()), (self.statement(), self.signature()));
         let (first, second) = if a.0.digest() < b.0.digest() { (a, b) } else { (b, a) };
         Evidence::Equivocation { first, second }
+    }
+
+    /// Of a block with a few transactions that are none.
+    pub fn invalid_transaction(&mut self) -> InvalidTransaction {
+        let payload = Payload::build([self.digest(); 3].map(|digest| digest.to_bytes()));
+        let body = BlockBody {
+            ancestors: self.list(6, Self::block_ref),
+            timestamp: TimestampMs(self.number()),
+            payload: payload.descriptor(),
+            lane_roots: Vec::new(),
+            misbehaviour: Vec::new(),
+        };
+        let (epoch, round, author) = (Epoch(self.number()), self.round(), self.author());
+        let statement = BlockHeader::statement_for(self.chain(), epoch, round, author, &body, &[]);
+        let header = BlockHeader::new(statement, body, Vec::new(), self.signature());
+        InvalidTransaction::of(&header, &payload, 1).expect("the payload has three transactions")
     }
 
     pub fn payload_descriptor(&mut self) -> PayloadDescriptor {
