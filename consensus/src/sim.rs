@@ -19,18 +19,33 @@
 //! assert!(committee.height(2).0 > 10);
 //! ```
 
+mod adversary;
 mod checks;
+mod clock;
 mod disk;
 mod driver;
+mod faults;
+mod held;
 mod keys;
+mod links;
+mod mix;
 mod network;
 mod node;
+mod queue;
+mod report;
 mod rng;
-mod scenario;
+pub mod scenario;
 mod simulation;
+mod timeline;
+mod trace;
 
+pub use adversary::AdversaryKind;
 pub use checks::Violation;
 pub use keys::Keys;
+pub use links::{Distribution, Links};
+pub use mix::{Fault, Mix};
+pub use report::{Expect, Latency, Report};
 pub use rng::Rng;
-pub use scenario::{Devices, Links, Scenario};
+pub use scenario::{Bounds, ClockPlan, Devices, LinkPlan, Scenario};
 pub use simulation::Simulation;
+pub use timeline::{Action, Planned, When, Who};

@@ -1,8 +1,13 @@
-//! A simulated log, state and sign-once guard. What is not synced is lost in a crash, from a random place on.
+//! A simulated log, state and sign-once guard. In a crash, what is not synced is lost from a random place on, and the
+//! record there is torn.
+//!
+//! Group commits happen at fixed times and are not events: what they had reached is worked out when the power goes.
 
 use crate::checkpoint::Checkpoint;
 use crate::recovery::Recovered;
+use crate::sim::held::Held;
 use crate::sim::rng::Rng;
+use crate::sim::scenario::Devices;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use types::{BlockHeader, BlockRef, CommitRecord, Digest, Height, Round};
@@ -19,26 +24,37 @@ pub(crate) enum Record {
 /// One node's persistent things.
 #[derive(Debug, Default)]
 pub(crate) struct Disk {
-    log: Vec<Record>,
+    /// With the time at which each record was appended, in microseconds.
+    log: Vec<(u64, Record)>,
+    /// Records that a sync of a proposal made durable.
     synced: usize,
-    /// Highest commit that is synced: what clients may have been told of.
-    durable: Height,
+    /// Syncs answer and do nothing.
+    ignores_syncs: bool,
+    /// Highest commit that was durable when the power went: what clients may have been told of.
+    promised: Height,
     checkpoint: Option<Checkpoint>,
     /// The one digest signed in each round; synced by itself.
     guard: BTreeMap<Round, Digest>,
-    /// Everything accepted, by reference, for peers that ask for old blocks.
-    headers: BTreeMap<BlockRef, Arc<BlockHeader>>,
+    /// Everything accepted, for peers that ask for old blocks.
+    headers: Held<Arc<BlockHeader>>,
     /// Position of each commit in the log; the first is of height 1.
     commits: Vec<usize>,
 }
 
 impl Disk {
+    pub fn new(devices: &Devices) -> Self {
+        Self { ignores_syncs: devices.ignore_syncs, ..Self::default() }
+    }
+
+    /// A new disk in place of a lost one, beside the same guard.
+    pub fn emptied(devices: &Devices, lost: Self) -> Self {
+        Self { guard: lost.guard, ..Self::new(devices) }
+    }
+
     /// Appends; returns the length that a sync must reach.
-    pub fn append(&mut self, record: Record) -> usize {
+    pub fn append(&mut self, now_us: u64, record: Record) -> usize {
         match &record {
-            Record::Accepted(header) => {
-                self.headers.insert(header.block_ref(), header.clone());
-            }
+            Record::Accepted(header) => self.headers.insert(header.block_ref(), header.clone()),
             Record::Commit(commit, _) if commit.height.0 as usize == self.commits.len() + 1 => {
                 self.commits.push(self.log.len());
             }
@@ -46,26 +62,14 @@ impl Disk {
             Record::Commit(..) => return self.log.len(),
             Record::Proposed(_) | Record::Signed(_) => {}
         }
-        self.log.push(record);
+        self.log.push((now_us, record));
         self.log.len()
     }
 
-    /// A sync that began at this length is through. One that is `ignored` answers all the same, and nothing is safe.
-    pub fn sync(&mut self, length: usize, ignored: bool) {
-        let length = length.min(self.log.len());
-        if !ignored {
-            self.synced = self.synced.max(length);
-        }
-        let durable = self.commits.partition_point(|position| *position < length);
-        self.durable = self.durable.max(Height(durable as u64));
-    }
-
-    /// Stores the state behind the last durable commit.
-    pub fn flush(&mut self) {
-        if let Some(position) = (self.durable.0 as usize).checked_sub(1).and_then(|index| self.commits.get(index))
-            && let Record::Commit(_, checkpoint) = &self.log[*position]
-        {
-            self.checkpoint = Some(Checkpoint::clone(checkpoint));
+    /// A sync that began at this length is through.
+    pub fn sync(&mut self, length: usize) {
+        if !self.ignores_syncs {
+            self.synced = self.synced.max(length.min(self.log.len()));
         }
     }
 
@@ -74,13 +78,37 @@ impl Disk {
         *self.guard.entry(block.round).or_insert(block.digest) == block.digest
     }
 
-    /// The power goes.
-    pub fn crash(&mut self, rng: &mut Rng) {
-        let kept = rng.between(self.synced as u64, self.log.len() as u64) as usize;
+    /// The guard's file is lost with everything it remembers.
+    pub fn lose_guard(&mut self) {
+        self.guard.clear();
+    }
+
+    /// Everything is synced, as before an orderly stop.
+    pub fn sync_all(&mut self) {
+        self.synced = self.log.len();
+    }
+
+    /// The power goes. Returns whether everything in the log was kept.
+    pub fn crash(&mut self, now_us: u64, devices: &Devices, rng: &mut Rng) -> bool {
+        let group_us = devices.group_us.max(1);
+        let boundary_us = now_us / group_us * group_us;
+        let answered = self.log.partition_point(|(at, _)| *at < boundary_us).max(self.synced);
+        self.promised = self.promised.max(self.height_within(answered));
+        self.flush(boundary_us, devices, rng);
+        let durable = if self.ignores_syncs { self.synced } else { answered };
+        let kept = rng.between(durable as u64, self.log.len() as u64) as usize;
+        let whole = kept == self.log.len();
         self.log.truncate(kept);
         self.synced = kept;
         self.commits.retain(|position| *position < kept);
-        self.headers = self.accepted().map(|header| (header.block_ref(), header.clone())).collect();
+        if !whole {
+            self.headers = Held::default();
+            let Self { log, headers, .. } = self;
+            for header in log.iter().filter_map(|(_, record)| accepted(record)) {
+                headers.insert(header.block_ref(), header.clone());
+            }
+        }
+        whole
     }
 
     /// What recovery finds, and the proposal that has to be signed again.
@@ -89,7 +117,7 @@ impl Disk {
         let gc_round = checkpoint.as_ref().map_or(Round(0), |c| c.leader.round.saturating_sub(gc_depth));
         let mut commits = Vec::new();
         let (mut last_own, mut proposed): (Option<Arc<BlockHeader>>, Option<Arc<BlockHeader>>) = (None, None);
-        for record in &self.log {
+        for (_, record) in &self.log {
             match record {
                 Record::Commit(commit, _) => {
                     // The log is trimmed as far as recovery allows, so that it is seen to allow it.
@@ -103,7 +131,8 @@ impl Disk {
                 Record::Accepted(_) => {}
             }
         }
-        let headers = self.accepted().filter(|header| header.round() > gc_round).cloned().collect();
+        let accepted = self.log.iter().filter_map(|(_, record)| accepted(record));
+        let headers = accepted.filter(|header| header.round() > gc_round).cloned().collect();
         let unsigned = proposed.filter(|header| last_own.as_ref().is_none_or(|own| own.round() < header.round()));
         let proposed_unsigned_round = unsigned.as_ref().map(|header| header.round());
         (Recovered { checkpoint, headers, commits, last_own, proposed_unsigned_round }, unsigned)
@@ -112,7 +141,7 @@ impl Disk {
     /// Commits from a height on, with their headers.
     pub fn commits_from(&self, height: Height, count: usize) -> Vec<(CommitRecord, Vec<Arc<BlockHeader>>)> {
         let first = (height.0 as usize).saturating_sub(1).min(self.commits.len());
-        let read = |position: &usize| match &self.log[*position] {
+        let read = |position: &usize| match &self.log[*position].1 {
             Record::Commit(commit, _) => {
                 let headers = commit.blocks.iter().filter_map(|block| self.headers.get(block).cloned()).collect();
                 Some((commit.clone(), headers))
@@ -127,15 +156,20 @@ impl Disk {
         self.headers.get(block)
     }
 
+    /// The accepted blocks of a round.
+    pub fn row(&self, round: Round) -> impl Iterator<Item = &Arc<BlockHeader>> {
+        self.headers.row(round)
+    }
+
     /// Whether the log holds this proposal.
     pub fn has_proposal(&self, block: &BlockRef) -> bool {
         let proposed = |record: &Record| matches!(record, Record::Proposed(header) if header.block_ref() == *block);
-        self.log.iter().any(proposed)
+        self.log.iter().any(|(_, record)| proposed(record))
     }
 
-    /// Highest commit that no crash can take.
-    pub fn durable(&self) -> Height {
-        self.durable
+    /// Highest commit that no crash so far may have taken.
+    pub fn promised(&self) -> Height {
+        self.promised
     }
 
     /// Length of the log.
@@ -143,10 +177,37 @@ impl Disk {
         self.log.len()
     }
 
-    fn accepted(&self) -> impl Iterator<Item = &Arc<BlockHeader>> {
-        self.log.iter().filter_map(|record| match record {
-            Record::Accepted(header) => Some(header),
-            _ => None,
-        })
+    /// Each group commit stores the state of the last durable commit with some chance; this draws the last one that
+    /// did, from the end.
+    fn flush(&mut self, boundary_us: u64, devices: &Devices, rng: &mut Rng) {
+        if devices.flush_permille == 0 {
+            return;
+        }
+        let mut at_us = boundary_us;
+        while !rng.chance(devices.flush_permille) {
+            match at_us.checked_sub(devices.group_us.max(1)) {
+                Some(before) => at_us = before,
+                None => return,
+            }
+        }
+        let height = self.height_within(self.log.partition_point(|(at, _)| *at < at_us));
+        if let Some(position) = (height.0 as usize).checked_sub(1).and_then(|index| self.commits.get(index))
+            && let Record::Commit(_, checkpoint) = &self.log[*position].1
+            && self.checkpoint.as_ref().is_none_or(|older| older.height < checkpoint.height)
+        {
+            self.checkpoint = Some(Checkpoint::clone(checkpoint));
+        }
+    }
+
+    /// The highest commit within the first records of the log.
+    fn height_within(&self, length: usize) -> Height {
+        Height(self.commits.partition_point(|position| *position < length) as u64)
+    }
+}
+
+fn accepted(record: &Record) -> Option<&Arc<BlockHeader>> {
+    match record {
+        Record::Accepted(header) => Some(header),
+        _ => None,
     }
 }

@@ -3,9 +3,11 @@
 use crate::effect::{AdoptError, Effect};
 use crate::engine::Core;
 use crate::input::Input;
+use crate::sim::adversary::{Adversary, Draft, Sending, View};
 use crate::sim::checks::Violation;
 use crate::sim::disk::Record;
 use crate::sim::network::Message;
+use crate::sim::node::Place;
 use crate::sim::simulation::{Event, Simulation};
 use std::sync::Arc;
 use types::{AuthorityIndex, BlockHeader, BlockRef, Evidence, Height, Round};
@@ -17,233 +19,334 @@ const ANSWER_COMMITS_MAX: usize = 50;
 
 impl Simulation {
     /// Tells a core something and carries out what it says.
-    pub(crate) fn step(&mut self, me: AuthorityIndex, input: Input) -> Result<(), Violation> {
-        let now_ms = self.now_us / 1_000;
+    pub(crate) fn step(&mut self, at: Place, input: Input) -> Result<(), Violation> {
+        let node = &mut self.nodes[at.0];
+        let now_ms = node.clock.local_ms(self.now_us);
         let mut effects = Vec::new();
-        if let Some(core) = &mut self.nodes[me.index()].core {
+        if let Some(core) = &mut node.core {
             core.step(now_ms, input, &mut effects);
         }
-        self.carry_out(me, effects)
+        self.carry_out(at, effects)
     }
 
-    pub(crate) fn deliver(
-        &mut self,
-        me: AuthorityIndex,
-        from: AuthorityIndex,
-        message: Message,
-    ) -> Result<(), Violation> {
+    pub(crate) fn deliver(&mut self, at: Place, from: AuthorityIndex, message: Message) -> Result<(), Violation> {
         match message {
+            Message::Block { header, payload } => {
+                if payload {
+                    let block = header.block_ref();
+                    self.nodes[at.0].payloads.insert(block, ());
+                    self.step(at, Input::PayloadReady { block })?;
+                }
+                self.step(at, Input::Header { header, from })
+            }
             Message::Headers(headers) => {
-                headers.into_iter().try_for_each(|header| self.step(me, Input::Header { header, from }))
+                headers.iter().try_for_each(|header| self.step(at, Input::Header { header: header.clone(), from }))
             }
-            Message::Payload(block) => {
-                self.nodes[me.index()].payloads.insert(block);
-                self.step(me, Input::PayloadReady { block })
+            Message::Payload(block, _) => {
+                self.nodes[at.0].payloads.insert(block, ());
+                self.step(at, Input::PayloadReady { block })
             }
-            Message::RequestHeaders { refs, frontier } => {
-                let node = &self.nodes[me.index()];
+            Message::RequestHeaders(request) => {
+                let (refs, frontier) = &*request;
+                let node = &self.nodes[at.0];
                 let Some(core) = &node.core else { return Ok(()) };
-                let mut headers = core.headers_above(&refs, &frontier, ANSWER_HEADERS_MAX);
+                let mut headers = core.headers_above(refs, frontier, ANSWER_HEADERS_MAX);
                 if headers.is_empty() {
                     headers.extend(refs.iter().filter_map(|block| node.disk.header(block).cloned()));
                 }
                 if !headers.is_empty() {
-                    self.send(me, from, Message::Headers(headers));
+                    self.send(at, from, Message::Headers(Arc::new(headers)), true);
                 }
-                self.step(me, Input::Asked { peer: from, refs })
+                self.step(at, Input::Asked { peer: from, refs: refs.clone() })
             }
             Message::RequestPayload(blocks) => {
-                let held = &self.nodes[me.index()].payloads;
-                let held: Vec<BlockRef> = blocks.into_iter().filter(|block| held.contains(block)).collect();
-                held.into_iter().for_each(|block| self.send(me, from, Message::Payload(block)));
+                let node = &self.nodes[at.0];
+                let held = blocks.iter().filter(|block| node.payloads.contains(block));
+                let held: Vec<Message> = held.map(|block| payload_of(node.disk.header(block), *block)).collect();
+                held.into_iter().for_each(|message| self.send(at, from, message, true));
                 Ok(())
             }
             Message::RequestCommits(height) => {
-                let commits = self.nodes[me.index()].disk.commits_from(height, ANSWER_COMMITS_MAX);
+                let commits = self.nodes[at.0].disk.commits_from(height, ANSWER_COMMITS_MAX);
                 if !commits.is_empty() {
-                    self.send(me, from, Message::Commits(commits));
+                    self.send(at, from, Message::Commits(Arc::new(commits)), true);
                 }
                 Ok(())
             }
             Message::Commits(commits) => {
-                let more = commits.len() == ANSWER_COMMITS_MAX;
-                for (record, headers) in commits {
-                    self.step(me, Input::Adopt { record, headers })?;
+                for (record, headers) in &*commits {
+                    self.step(at, Input::Adopt { record: record.clone(), headers: headers.clone() })?;
                 }
-                if more {
-                    let next = self.nodes[me.index()].height.next();
-                    self.send(me, from, Message::RequestCommits(next));
+                if commits.len() == ANSWER_COMMITS_MAX {
+                    let next = self.nodes[at.0].height.next();
+                    self.send(at, from, Message::RequestCommits(next), false);
                 }
                 Ok(())
             }
         }
     }
 
-    pub(crate) fn synced(&mut self, me: AuthorityIndex, length: usize) -> Result<(), Violation> {
-        let devices = self.scenario.devices;
-        let node = &mut self.nodes[me.index()];
-        node.disk.sync(length, devices.ignore_syncs);
+    pub(crate) fn synced(&mut self, at: Place, length: usize) -> Result<(), Violation> {
+        let sign_us = self.nodes[at.0].devices.sign_us;
+        let node = &mut self.nodes[at.0];
+        node.disk.sync(length);
         let Some(header) = node.proposal.clone() else { return Ok(()) };
         let block = header.block_ref();
-        if !node.disk.sign(&block) {
-            return Err(Violation::GuardRefused { author: me, round: block.round });
+        if !node.disk.sign(&block) && node.is_honest() {
+            return Err(Violation::GuardRefused { author: node.me, round: block.round });
         }
-        self.schedule(self.now_us + devices.sign_us, me, Event::Signed { header });
+        self.schedule(self.now_us + sign_us, at, Event::Signed { header });
         Ok(())
     }
 
-    pub(crate) fn signed(&mut self, me: AuthorityIndex, header: Arc<BlockHeader>) -> Result<(), Violation> {
-        let node = &mut self.nodes[me.index()];
+    pub(crate) fn signed(&mut self, at: Place, header: Arc<BlockHeader>) -> Result<(), Violation> {
+        let node = &mut self.nodes[at.0];
         node.proposal = None;
-        node.disk.append(Record::Signed(header.clone()));
-        self.step(me, Input::Proposed { header })
+        node.disk.append(self.now_us, Record::Signed(header.clone()));
+        self.step(at, Input::Proposed { header })
     }
 
     /// Starts a new core from a node's disk.
-    pub(crate) fn recover(&mut self, me: AuthorityIndex) -> Result<(), Violation> {
-        let config = self.scenario.keys.config(me);
-        let gc_depth = config.parameters.gc_depth_rounds;
-        let node = &mut self.nodes[me.index()];
-        let durable = node.disk.durable();
-        let (recovered, unsigned) = node.disk.recover(gc_depth);
+    pub(crate) fn recover(&mut self, at: Place) -> Result<(), Violation> {
+        let now_us = self.now_us;
+        let sync_us = self.nodes[at.0].devices.sync_us;
+        let node = &mut self.nodes[at.0];
+        let (me, config) = (node.me, node.config.clone());
+        let promised = node.disk.promised();
+        let (recovered, unsigned) = node.disk.recover(config.parameters.gc_depth_rounds);
         node.life += 1;
         node.height = recovered.checkpoint.as_ref().map_or(Height(0), |checkpoint| checkpoint.height);
-        node.payloads = recovered.headers.iter().map(|header| header.block_ref()).collect();
-        node.payloads.extend(node.in_flight.keys().copied());
+        recovered.headers.iter().for_each(|header| node.payloads.insert(header.block_ref(), ()));
+        node.clients.in_flight.keys().for_each(|block| node.payloads.insert(*block, ()));
+        let before = node.before.take().filter(|_| unsigned.is_none());
         let mut effects = Vec::new();
-        let core = Core::recover(config, recovered, self.now_us / 1_000, &mut effects)
+        let core = Core::recover(config, recovered, node.clock.local_ms(now_us), &mut effects)
             .map_err(|reason| Violation::Unrecoverable { node: me, reason })?;
-        let gc_round = core.status().gc_round;
+        let status = core.status();
+        let gc_round = status.gc_round;
         node.core = Some(core);
-        self.carry_out(me, effects)?;
-        let node = &mut self.nodes[me.index()];
-        if node.height < durable {
-            return Err(Violation::Lost { node: me, height: node.height, durable });
+        self.carry_out(at, effects)?;
+        let node = &mut self.nodes[at.0];
+        if node.height < promised && node.is_honest() {
+            return Err(Violation::Lost { node: me, height: node.height, durable: promised });
+        }
+        if let Some(before) = before
+            && let Some(what) = crate::sim::checks::difference(&before, &status)
+        {
+            return Err(Violation::NotRestored { node: me, what });
         }
         // Own blocks that were committed or became garbage while the node was not looking.
-        let old: Vec<BlockRef> = node.in_flight.keys().filter(|block| block.round <= gc_round).copied().collect();
-        for block in old {
-            if self.agreement.is_output(&block) { drop(node.in_flight.remove(&block)) } else { node.requeue(&block) }
+        let old = node.clients.in_flight.keys().filter(|block| block.round <= gc_round);
+        for block in old.copied().collect::<Vec<BlockRef>>() {
+            if self.agreement.is_output(&block) {
+                node.clients.in_flight.remove(&block);
+            } else {
+                node.clients.requeue(&block);
+            }
         }
         if let Some(header) = unsigned {
             node.proposal = Some(header);
             let length = node.disk.len();
-            self.schedule(self.now_us + self.scenario.devices.sync_us, me, Event::Synced { length });
+            self.schedule(now_us + sync_us, at, Event::Synced { length });
         }
         Ok(())
     }
 
-    fn carry_out(&mut self, me: AuthorityIndex, effects: Vec<Effect>) -> Result<(), Violation> {
-        effects.into_iter().try_for_each(|effect| self.carry_out_one(me, effect))
+    fn carry_out(&mut self, at: Place, effects: Vec<Effect>) -> Result<(), Violation> {
+        effects.into_iter().try_for_each(|effect| self.carry_out_one(at, effect))
     }
 
-    fn carry_out_one(&mut self, me: AuthorityIndex, effect: Effect) -> Result<(), Violation> {
+    fn carry_out_one(&mut self, at: Place, effect: Effect) -> Result<(), Violation> {
+        let node = &mut self.nodes[at.0];
+        let me = node.me;
         match effect {
             Effect::Propose { round, ancestors, misbehaviour } => {
-                self.propose(me, round, ancestors, misbehaviour);
-                self.step(me, Input::Pending { local: false })?;
+                let left = self.propose(at, round, ancestors, misbehaviour);
+                self.step(at, Input::Pending { local: left })?;
             }
-            Effect::Broadcast { header } => return self.broadcast(me, header),
+            Effect::Broadcast { header } => return self.broadcast(at, header),
             Effect::Push { to, headers } => {
-                let held = &self.nodes[me.index()].payloads;
                 let loaded = headers.iter().filter(|header| !header.body().payload.is_empty());
-                let payloads: Vec<BlockRef> =
-                    loaded.map(|header| header.block_ref()).filter(|block| held.contains(block)).collect();
-                self.send(me, to, Message::Headers(headers));
-                payloads.into_iter().for_each(|block| self.send(me, to, Message::Payload(block)));
+                let held = loaded.filter(|header| node.payloads.contains(&header.block_ref()));
+                let payloads: Vec<Message> =
+                    held.map(|header| payload_of(Some(header), header.block_ref())).collect();
+                self.send(at, to, Message::Headers(Arc::new(headers)), false);
+                payloads.into_iter().for_each(|message| self.send(at, to, message, false));
             }
             Effect::Accepted { header } => {
-                let node = &mut self.nodes[me.index()];
-                node.payloads.insert(header.block_ref());
-                node.disk.append(Record::Accepted(header));
+                node.payloads.insert(header.block_ref(), ());
+                node.disk.append(self.now_us, Record::Accepted(header));
             }
             Effect::Commit { record, checkpoint, .. } => {
-                let node = &mut self.nodes[me.index()];
                 if record.height != node.height.next() {
                     return Err(Violation::Order { node: me, height: record.height, after: node.height });
                 }
                 node.height = record.height;
-                if !node.equivocator {
+                let own = record.blocks.iter().filter(|block| block.author == me);
+                own.for_each(|block| node.clients.settle(block, self.now_us));
+                if node.is_honest() {
                     self.agreement.committed(me, &record, &checkpoint)?;
                 }
-                node.settle(&record.blocks, self.now_us);
-                node.disk.append(Record::Commit(record, Box::new(checkpoint)));
+                self.trace.commit(self.now_us, at, &record);
+                node.disk.append(self.now_us, Record::Commit(record, Box::new(checkpoint)));
             }
-            Effect::Dropped { block } => self.nodes[me.index()].requeue(&block),
+            Effect::Dropped { block } => {
+                node.clients.requeue(&block);
+                if !node.clients.waiting.is_empty() {
+                    self.step(at, Input::Pending { local: true })?;
+                }
+            }
             Effect::RequestHeaders { from, refs, frontier } => {
-                self.send(me, from, Message::RequestHeaders { refs, frontier });
+                self.send(at, from, Message::RequestHeaders(Arc::new((refs, frontier))), false);
             }
             Effect::RequestPayload { from, blocks } => {
-                let held = &self.nodes[me.index()].payloads;
-                let (here, missing): (Vec<_>, Vec<_>) = blocks.into_iter().partition(|block| held.contains(block));
-                here.into_iter().try_for_each(|block| self.step(me, Input::PayloadReady { block }))?;
+                let (here, missing): (Vec<_>, Vec<_>) =
+                    blocks.into_iter().partition(|block| node.payloads.contains(block));
+                here.into_iter().try_for_each(|block| self.step(at, Input::PayloadReady { block }))?;
                 if !missing.is_empty() {
-                    self.send(me, from, Message::RequestPayload(missing));
+                    self.send(at, from, Message::RequestPayload(Arc::new(missing)), false);
                 }
             }
             Effect::Lagging { height, .. } => {
-                let size = self.nodes.len() as u64;
+                let size = self.scenario.size() as u64;
                 let peer = AuthorityIndex(((u64::from(me.0) + self.rng.between(1, size.max(2) - 1)) % size) as u16);
-                self.send(me, peer, Message::RequestCommits(height.next()));
+                self.send(at, peer, Message::RequestCommits(height.next()), false);
             }
             Effect::AdoptRefused { reason: AdoptError::Height { .. }, .. } => {}
             Effect::AdoptRefused { reason, .. } => return Err(Violation::Refused { node: me, reason }),
             Effect::Misbehaviour { peer, what } => {
-                if !self.nodes[peer.index()].equivocator {
+                if node.is_honest() && self.nodes[peer.index()].is_honest() {
                     return Err(Violation::Blamed { peer, what });
                 }
             }
-            Effect::Halted { .. } => return Err(Violation::Halted { node: me }),
+            Effect::Halted { .. } if node.is_honest() => return Err(Violation::Halted { node: me }),
+            Effect::Halted { .. } => {}
         }
         Ok(())
     }
 
-    /// Makes the own block, and has it synced and signed.
-    fn propose(&mut self, me: AuthorityIndex, round: Round, ancestors: Vec<BlockRef>, misbehaviour: Vec<Evidence>) {
-        let config = self.scenario.keys.config(me);
-        let (now_us, sync_us) = (self.now_us, self.scenario.devices.sync_us);
-        let node = &mut self.nodes[me.index()];
-        let transactions = std::mem::take(&mut node.waiting);
+    /// Makes the own block, and has it synced and signed. Returns whether transactions are left for the next one.
+    fn propose(
+        &mut self,
+        at: Place,
+        round: Round,
+        ancestors: Vec<BlockRef>,
+        misbehaviour: Vec<Evidence>,
+    ) -> bool {
+        let now_us = self.now_us;
+        let timestamp_ms = self.nodes[at.0].clock.wall_ms(now_us);
+        let mut draft = Draft { round, ancestors, misbehaviour, timestamp_ms };
+        self.as_adversary(at, |adversary, view| adversary.propose(view, &mut draft));
+        let Draft { round, ancestors, misbehaviour, timestamp_ms } = draft;
+        let (open, bytes, sync_us) = (self.load, self.scenario.transaction_bytes, self.nodes[at.0].devices.sync_us);
+        let node = &mut self.nodes[at.0];
+        node.clients.arrive(now_us, open);
+        let room = (node.config.parameters.block_payload_bytes_max / (bytes + 4).max(1)).max(1);
+        let room = room.min(node.config.parameters.block_transactions_max) as usize;
+        let left = node.clients.waiting.split_off(room.min(node.clients.waiting.len()));
+        let transactions = std::mem::replace(&mut node.clients.waiting, left);
         node.nonce += 1;
         let nonce = if transactions.is_empty() { 0 } else { node.nonce };
-        let header = self.scenario.keys.block(&config, round, ancestors, misbehaviour, now_us / 1_000, nonce);
+        let payload = self.scenario.keys.payload(transactions.len() as u32, bytes);
+        let keys = &self.scenario.keys;
+        let header = keys.block_with(&node.config, round, ancestors, misbehaviour, timestamp_ms, nonce, payload);
         if !transactions.is_empty() {
-            node.in_flight.insert(header.block_ref(), transactions);
-            node.payloads.insert(header.block_ref());
+            node.clients.in_flight.insert(header.block_ref(), transactions);
+            node.payloads.insert(header.block_ref(), ());
         }
-        let length = node.disk.append(Record::Proposed(header.clone()));
+        let length = node.disk.append(now_us, Record::Proposed(header.clone()));
         node.proposal = Some(header);
-        self.schedule(now_us + sync_us, me, Event::Synced { length });
+        let left = !node.clients.waiting.is_empty();
+        let next = (node.clients.period_us > 0 && !left).then_some(node.clients.next_us);
+        self.schedule(now_us + sync_us, at, Event::Synced { length });
+        if let Some(next) = next {
+            self.schedule(next.max(now_us), at, Event::Submit);
+        }
+        left
     }
 
-    /// Sends an own block, header first; an equivocator sends some a twin instead.
-    fn broadcast(&mut self, me: AuthorityIndex, header: Arc<BlockHeader>) -> Result<(), Violation> {
-        let node = &mut self.nodes[me.index()];
-        let twin = node.equivocator.then(|| {
-            let config = self.scenario.keys.config(me);
-            let ancestors = header.ancestors().to_vec();
-            let time = header.body().timestamp.0;
-            self.scenario.keys.block(&config, header.round(), ancestors, Vec::new(), time, u64::MAX - header.round().0)
-        });
-        if let Some(twin) = &twin {
-            node.payloads.insert(twin.block_ref());
-            node.disk.append(Record::Accepted(twin.clone()));
-        } else {
+    /// Sends an own block, header first.
+    fn broadcast(&mut self, at: Place, header: Arc<BlockHeader>) -> Result<(), Violation> {
+        if self.nodes[at.0].is_honest() {
             self.agreement.sent(&header.block_ref())?;
-        }
-        let peers: Vec<AuthorityIndex> = self.nodes.iter().map(|node| node.me).filter(|peer| *peer != me).collect();
-        for to in peers {
-            let sent = match &twin {
-                Some(twin) if self.rng.chance(500) => twin.clone(),
-                _ => header.clone(),
-            };
-            let block = sent.block_ref();
-            let loaded = !sent.body().payload.is_empty();
-            self.send(me, to, Message::Headers(vec![sent]));
-            if loaded {
-                self.send(me, to, Message::Payload(block));
+            for to in self.scenario.keys.committee().clone().indices() {
+                if to != header.author() {
+                    self.send_block(at, to, &header);
+                }
             }
+            return Ok(());
         }
+        let mut out = Vec::new();
+        self.as_adversary(at, |adversary, view| adversary.broadcast(view, &header, &mut out));
+        self.send_all(at, out);
         Ok(())
     }
+
+    /// Lets an adversary act by itself.
+    pub(crate) fn act(&mut self, at: Place) {
+        let mut out = Vec::new();
+        self.as_adversary(at, |adversary, view| adversary.act(view, &mut out));
+        self.send_all(at, out);
+        let period_us = self.nodes[at.0].adversary.as_ref().and_then(|adversary| adversary.period_us());
+        if let Some(period_us) = period_us {
+            self.schedule(self.now_us + period_us, at, Event::Act);
+        }
+    }
+
+    fn send_all(&mut self, at: Place, out: Vec<Sending>) {
+        for sending in out {
+            if sending.delay_us > 0 {
+                self.schedule(self.now_us + sending.delay_us, at, Event::Send(Box::new(sending)));
+            } else {
+                self.send_now(at, sending);
+            }
+        }
+    }
+
+    pub(crate) fn send_now(&mut self, at: Place, Sending { to, message, .. }: Sending) {
+        match message {
+            Message::Block { header, .. } => self.send_block(at, to, &header),
+            message => self.transmit(at, to, message),
+        }
+    }
+
+    /// Sends a block with its payload, together where the link carries them together.
+    fn send_block(&mut self, at: Place, to: AuthorityIndex, header: &Arc<BlockHeader>) {
+        let node = &self.nodes[at.0];
+        let loaded = !header.body().payload.is_empty() && node.payloads.contains(&header.block_ref());
+        let inline = loaded && self.network.is_inline(node.me, to);
+        self.transmit(at, to, Message::Block { header: header.clone(), payload: inline });
+        if loaded && !inline {
+            self.transmit(at, to, payload_of(Some(header), header.block_ref()));
+        }
+    }
+
+    /// Sends something other than an own new block, if an adversary lets it pass.
+    fn send(&mut self, at: Place, to: AuthorityIndex, message: Message, asked: bool) {
+        let node = &mut self.nodes[at.0];
+        let me = node.me;
+        if node.adversary.as_mut().is_none_or(|adversary| adversary.passes(me, to, &message, asked)) {
+            self.transmit(at, to, message);
+        }
+    }
+
+    fn as_adversary(&mut self, at: Place, act: impl FnOnce(&mut dyn Adversary, &mut View<'_>)) {
+        let Self { nodes, rng, scenario, .. } = self;
+        let node = &mut nodes[at.0];
+        let Some(mut adversary) = node.adversary.take() else { return };
+        if let Some(core) = &node.core {
+            let (me, config) = (node.me, &node.config);
+            let mut view = View { me, config, keys: &scenario.keys, core, rng, made: Vec::new() };
+            act(&mut *adversary, &mut view);
+            for header in std::mem::take(&mut view.made) {
+                node.payloads.insert(header.block_ref(), ());
+                node.disk.append(self.now_us, Record::Accepted(header));
+            }
+        }
+        node.adversary = Some(adversary);
+    }
+}
+
+fn payload_of(header: Option<&Arc<BlockHeader>>, block: BlockRef) -> Message {
+    Message::Payload(block, header.map_or(0, |header| header.body().payload.bytes))
 }

@@ -85,17 +85,33 @@ impl Keys {
         timestamp_ms: u64,
         nonce: u64,
     ) -> Arc<BlockHeader> {
-        let body = BlockBody {
-            ancestors,
-            timestamp: TimestampMs(timestamp_ms),
-            payload: if nonce == 0 { self.empty } else { self.payload },
-            lane_roots: Vec::new(),
-            misbehaviour,
-        };
+        let payload = if nonce == 0 { self.empty } else { self.payload };
+        self.block_with(config, round, ancestors, misbehaviour, timestamp_ms, nonce, payload)
+    }
+
+    /// The same with a payload of its own.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn block_with(
+        &self,
+        config: &Config,
+        round: Round,
+        ancestors: Vec<BlockRef>,
+        misbehaviour: Vec<Evidence>,
+        timestamp_ms: u64,
+        nonce: u64,
+        payload: PayloadDescriptor,
+    ) -> Arc<BlockHeader> {
+        let timestamp = TimestampMs(timestamp_ms);
+        let body = BlockBody { ancestors, timestamp, payload, lane_roots: Vec::new(), misbehaviour };
         let vote = |nonce: u64| HeaderVote { height: types::Height(nonce), header: Digest::ZERO };
         let votes: Vec<HeaderVote> = (nonce != 0).then(|| vote(nonce)).into_iter().collect();
         let epoch = config.committee.epoch();
         let statement = BlockHeader::statement_for(config.chain, epoch, round, config.me, &body, &votes);
         Arc::new(BlockHeader::new(statement, body, votes, self.signature.clone()))
+    }
+
+    /// Of so many transactions of so many bytes each.
+    pub(crate) fn payload(&self, count: u32, bytes: u32) -> PayloadDescriptor {
+        if count == 0 { self.empty } else { PayloadDescriptor { bytes: count * (bytes + 4), count, ..self.payload } }
     }
 }

@@ -1,44 +1,105 @@
-//! Simulated links: which are up, and when and how often a message arrives.
+//! Simulated links: which are up, when and how often a message arrives, and what its bytes cost at the sender.
+//!
+//! A cut link says so to both ends after its delay; a *silent* one swallows messages and says nothing, as a wire does
+//! before the transport gives up.
 
+use crate::sim::links::Links;
 use crate::sim::rng::Rng;
-use crate::sim::scenario::Links;
 use std::sync::Arc;
 use types::{AuthorityIndex, BlockHeader, BlockRef, CommitRecord, Height, Round};
 
 /// What nodes send each other.
 #[derive(Clone, Debug)]
 pub(crate) enum Message {
-    Headers(Vec<Arc<BlockHeader>>),
-    Payload(BlockRef),
-    RequestHeaders { refs: Vec<BlockRef>, frontier: Vec<Round> },
-    RequestPayload(Vec<BlockRef>),
+    /// Somebody's own new block, with its payload if that came along.
+    Block {
+        header: Arc<BlockHeader>,
+        payload: bool,
+    },
+    Headers(Arc<Vec<Arc<BlockHeader>>>),
+    Payload(BlockRef, u32),
+    RequestHeaders(Arc<(Vec<BlockRef>, Vec<Round>)>),
+    RequestPayload(Arc<Vec<BlockRef>>),
     RequestCommits(Height),
-    Commits(Vec<(CommitRecord, Vec<Arc<BlockHeader>>)>),
+    Commits(Arc<Vec<(CommitRecord, Vec<Arc<BlockHeader>>)>>),
+}
+
+/// Bytes of an encoded block reference.
+const REF_BYTES: u64 = 8 + 2 + 33;
+
+impl Message {
+    /// Bytes on the wire, apart from the transport's own.
+    pub fn bytes(&self) -> u64 {
+        let header = |header: &Arc<BlockHeader>| 4 + header.raw().len() as u64;
+        match self {
+            Self::Block { header: block, payload } => {
+                1 + block.raw().len() as u64 + if *payload { u64::from(block.body().payload.bytes) } else { 0 }
+            }
+            Self::Headers(headers) => 5 + headers.iter().map(header).sum::<u64>(),
+            Self::Payload(_, bytes) => REF_BYTES + u64::from(*bytes),
+            Self::RequestHeaders(request) => 9 + request.0.len() as u64 * REF_BYTES + request.1.len() as u64 * 8,
+            Self::RequestPayload(blocks) => 5 + blocks.len() as u64 * REF_BYTES,
+            Self::RequestCommits(_) => 9,
+            Self::Commits(commits) => {
+                let one = |(record, headers): &(CommitRecord, Vec<Arc<BlockHeader>>)| {
+                    96 + record.blocks.len() as u64 * REF_BYTES + headers.iter().map(header).sum::<u64>()
+                };
+                5 + commits.iter().map(one).sum::<u64>()
+            }
+        }
+    }
+
+    /// Payloads yield to headers on a busy wire.
+    fn is_bulk(&self) -> bool {
+        matches!(self, Self::Payload(..) | Self::Commits(_))
+    }
+}
+
+/// State of one direction of a link.
+#[derive(Clone, Copy, Debug)]
+struct Wire {
+    links: Links,
+    cut: bool,
+    silent: bool,
+    /// When the last message, and the last payload, arrives.
+    last: [u64; 2],
+}
+
+/// How every link stands, without what is on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NetworkState {
+    wires: Vec<(Links, bool, bool)>,
+    side: Vec<u8>,
 }
 
 /// All links.
 #[derive(Debug)]
 pub(crate) struct Network {
-    links: Links,
     size: usize,
-    /// Links that do not exist, by sender and receiver.
-    cut: Vec<bool>,
+    wires: Vec<Wire>,
     /// The side of each node in a partition.
     side: Vec<u8>,
-    /// When the last message of each link, and of each payload link, arrives.
-    last: Vec<u64>,
+    /// Bytes that a node sends in a second; 0 for any number.
+    uplink_bytes_s: u64,
+    /// When each node's wire is free for headers, and for payloads.
+    free: Vec<[u64; 2]>,
 }
 
 impl Network {
-    pub fn new(size: usize, links: Links) -> Self {
-        Self { links, size, cut: vec![false; size * size], side: vec![0; size], last: vec![0; 2 * size * size] }
+    pub fn new(size: usize, links: Links, uplink_bytes_s: u64) -> Self {
+        let wire = Wire { links, cut: false, silent: false, last: [0; 2] };
+        Self { size, wires: vec![wire; size * size], side: vec![0; size], uplink_bytes_s, free: vec![[0; 2]; size] }
     }
 
-    /// Takes both directions of a link away, or gives them back.
+    /// Takes a link away, or gives it back.
     pub fn set_cut(&mut self, a: AuthorityIndex, b: AuthorityIndex, cut: bool) {
-        let size = self.size;
-        self.cut[a.index() * size + b.index()] = cut;
-        self.cut[b.index() * size + a.index()] = cut;
+        self.wire_mut(a, b).cut = cut;
+        self.wire_mut(b, a).cut = cut;
+    }
+
+    /// Makes one direction swallow what it is given, or ends that.
+    pub fn set_silent(&mut self, from: AuthorityIndex, to: AuthorityIndex, silent: bool) {
+        self.wire_mut(from, to).silent = silent;
     }
 
     /// Puts each node on a side; links between sides are down.
@@ -46,46 +107,98 @@ impl Network {
         self.side = side;
     }
 
-    /// Changes delays and losses.
-    pub fn set_links(&mut self, links: Links) {
-        self.links = links;
+    /// Changes delays and losses of one direction.
+    pub fn set_links(&mut self, from: AuthorityIndex, to: AuthorityIndex, links: Links) {
+        self.wire_mut(from, to).links = links;
     }
 
-    /// Whether messages pass from one node to another.
+    /// Delays and losses of one direction.
+    pub fn links(&self, from: AuthorityIndex, to: AuthorityIndex) -> &Links {
+        &self.wires[from.index() * self.size + to.index()].links
+    }
+
+    /// How every link stands.
+    pub fn state(&self) -> NetworkState {
+        let wires = self.wires.iter().map(|wire| (wire.links, wire.cut, wire.silent)).collect();
+        NetworkState { wires, side: self.side.clone() }
+    }
+
+    /// Puts every link back.
+    pub fn restore(&mut self, state: &NetworkState) {
+        self.side.clone_from(&state.side);
+        for (wire, (links, cut, silent)) in self.wires.iter_mut().zip(&state.wires) {
+            (wire.links, wire.cut, wire.silent) = (*links, *cut, *silent);
+        }
+    }
+
+    /// Whether a connection stands.
     pub fn is_up(&self, from: AuthorityIndex, to: AuthorityIndex) -> bool {
         from != to
-            && !self.cut[from.index() * self.size + to.index()]
+            && !self.wires[from.index() * self.size + to.index()].cut
             && self.side[from.index()] == self.side[to.index()]
     }
 
-    /// When copies of a message sent now arrive: none, one or two.
-    pub fn arrivals(
+    /// When copies of a message sent now arrive: none, one or two; and when those of a payload that follows it do, if
+    /// they come apart.
+    pub fn arrival(
         &mut self,
         rng: &mut Rng,
         now_us: u64,
         (from, to): (AuthorityIndex, AuthorityIndex),
-        payload: bool,
-    ) -> Vec<u64> {
-        if !self.is_up(from, to) || rng.chance(self.links.loss_permille) {
-            return Vec::new();
+        message: &Message,
+    ) -> [Option<u64>; 2] {
+        if !self.is_up(from, to) {
+            return [None; 2];
         }
-        let copies = 1 + usize::from(rng.chance(self.links.duplicate_permille));
-        let stream = (from.index() * self.size + to.index()) * 2 + usize::from(payload);
-        (0..copies)
-            .map(|_| {
-                let extra = if payload { rng.between(0, self.links.payload_us_max) } else { 0 };
-                let arrival = now_us + extra + rng.between(self.links.delay_us_min, self.links.delay_us_max);
-                if self.links.reorder {
-                    return arrival;
-                }
-                self.last[stream] = self.last[stream].max(arrival);
-                self.last[stream]
-            })
-            .collect()
+        let bulk = message.is_bulk();
+        let sent = self.sent_at(now_us, from, message.bytes(), bulk);
+        let wire = &mut self.wires[from.index() * self.size + to.index()];
+        let links = wire.links;
+        let mut late = 0;
+        while links.loss_permille > 0 && rng.chance(links.loss_permille) {
+            if !links.retransmit || late > 8 {
+                return [None; 2];
+            }
+            late += 1;
+        }
+        if wire.silent {
+            return [None; 2];
+        }
+        let once = |wire: &mut Wire, rng: &mut Rng| {
+            let extra = if bulk && links.payload_us_max > 0 { rng.between(0, links.payload_us_max) } else { 0 };
+            let arrival = sent + extra + links.delay_us(rng) + late * 3 * links.typical_us();
+            if links.reorder {
+                return arrival;
+            }
+            let last = &mut wire.last[usize::from(bulk)];
+            *last = (*last).max(arrival);
+            *last
+        };
+        let first = once(wire, rng);
+        let twice = links.duplicate_permille > 0 && rng.chance(links.duplicate_permille);
+        let second = twice.then(|| once(wire, rng));
+        [Some(first), second]
     }
 
-    /// The usual delay, in microseconds.
-    pub fn typical_us(&self) -> u64 {
-        (self.links.delay_us_min + self.links.delay_us_max) / 2
+    /// Whether payloads come with their headers between two nodes.
+    pub fn is_inline(&self, from: AuthorityIndex, to: AuthorityIndex) -> bool {
+        self.uplink_bytes_s == 0 && self.links(from, to).payload_us_max == 0
+    }
+
+    /// When the last byte leaves the sender.
+    fn sent_at(&mut self, now_us: u64, from: AuthorityIndex, bytes: u64, bulk: bool) -> u64 {
+        let Some(takes_us) = (bytes * 1_000_000).checked_div(self.uplink_bytes_s) else { return now_us };
+        let [headers, payloads] = &mut self.free[from.index()];
+        if bulk {
+            *payloads = (*payloads).max(*headers).max(now_us) + takes_us;
+            *payloads
+        } else {
+            *headers = (*headers).max(now_us) + takes_us;
+            *headers
+        }
+    }
+
+    fn wire_mut(&mut self, from: AuthorityIndex, to: AuthorityIndex) -> &mut Wire {
+        &mut self.wires[from.index() * self.size + to.index()]
     }
 }

@@ -1,26 +1,55 @@
-//! One simulated validator: a real [`Core`] with a driver around it that keeps the contract of [`Effect`](crate::Effect).
+//! One simulated validator: a real [`Core`] with what a driver around it keeps.
 
+use crate::config::Config;
+use crate::effect::Status;
 use crate::engine::Core;
+use crate::sim::adversary::Adversary;
+use crate::sim::clock::Clock;
 use crate::sim::disk::Disk;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::sim::held::Held;
+use crate::sim::scenario::Devices;
+use crate::sim::simulation::Event;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use types::{AuthorityIndex, BlockHeader, BlockRef, Height};
+
+/// Where a node stands in the simulation. The first nodes are the members of the committee, in order; a second core with
+/// the identity of one of them comes behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place(pub usize);
+
+/// Transactions of a node's clients. They come evenly, and none is an event unless the node would sleep without it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Clients {
+    /// Time between two transactions, in microseconds; 0 for none.
+    pub period_us: u64,
+    /// When the next one is submitted.
+    pub next_us: u64,
+    /// When each waiting one was submitted.
+    pub waiting: Vec<u64>,
+    /// Those of own blocks that no commit has taken.
+    pub in_flight: BTreeMap<BlockRef, Vec<u64>>,
+    /// Of each committed one: when it was submitted, and how long it took, in microseconds.
+    pub committed: Vec<(u64, u64)>,
+}
 
 /// One validator.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub me: AuthorityIndex,
+    pub config: Config,
     /// None while it is down.
     pub core: Option<Core>,
     /// Counts starts, so that events of an earlier life are ignored.
     pub life: u64,
+    /// What came while the process was stopped without being told, in order.
+    pub hung: Option<Vec<(Option<u64>, Event)>>,
+    pub clock: Clock,
+    pub devices: Devices,
     pub disk: Disk,
     /// Payloads that are here.
-    pub payloads: BTreeSet<BlockRef>,
-    /// When each waiting transaction was submitted, in microseconds.
-    pub waiting: Vec<u64>,
-    /// Transactions of own blocks that no commit has taken.
-    pub in_flight: BTreeMap<BlockRef, Vec<u64>>,
+    pub payloads: Held<()>,
+    pub clients: Clients,
     /// A proposal that waits for disk or signer.
     pub proposal: Option<Arc<BlockHeader>>,
     /// Height of the last commit in this life.
@@ -29,40 +58,81 @@ pub(crate) struct Node {
     pub timer_us: Option<u64>,
     /// Makes blocks differ.
     pub nonce: u64,
-    pub equivocator: bool,
-    /// From submission to commit, in microseconds, of every committed transaction.
-    pub latencies_us: Vec<u64>,
+    /// None for an honest node.
+    pub adversary: Option<Box<dyn Adversary>>,
+    /// Where it stood when it went down with all of its log kept.
+    pub before: Option<Status>,
 }
 
 impl Node {
-    pub fn new(me: AuthorityIndex, core: Core, equivocator: bool) -> Self {
+    pub fn new(me: AuthorityIndex, config: Config, clock: Clock, devices: Devices) -> Self {
         Self {
             me,
-            core: Some(core),
+            core: Some(Core::new(config.clone(), clock.local_ms(0))),
+            config,
             life: 0,
-            disk: Disk::default(),
-            payloads: BTreeSet::new(),
-            waiting: Vec::new(),
-            in_flight: BTreeMap::new(),
+            hung: None,
+            clock,
+            disk: Disk::new(&devices),
+            devices,
+            payloads: Held::default(),
+            clients: Clients::default(),
             proposal: None,
             height: Height(0),
             timer_us: None,
             nonce: 0,
-            equivocator,
-            latencies_us: Vec::new(),
+            adversary: None,
+            before: None,
         }
     }
 
-    /// A commit took these blocks.
-    pub fn settle(&mut self, blocks: &[BlockRef], now_us: u64) {
-        for block in blocks.iter().filter(|block| block.author == self.me) {
-            let submitted = self.in_flight.remove(block).unwrap_or_default();
-            self.latencies_us.extend(submitted.into_iter().map(|at| now_us - at));
+    /// Whether it keeps the rules, so that what it says counts.
+    pub fn is_honest(&self) -> bool {
+        self.adversary.is_none()
+    }
+
+    /// Whether it is up and not stopped.
+    pub fn is_running(&self) -> bool {
+        self.core.is_some() && self.hung.is_none()
+    }
+}
+
+impl Clients {
+    /// Takes in what was submitted up to now.
+    pub fn arrive(&mut self, now_us: u64, open: bool) {
+        if self.period_us == 0 {
+            return;
         }
+        if !open {
+            self.next_us = self.next_us.max(now_us + 1);
+            return;
+        }
+        while self.next_us <= now_us {
+            self.waiting.push(self.next_us);
+            self.next_us += self.period_us;
+        }
+    }
+
+    /// A commit took one of the own blocks.
+    pub fn settle(&mut self, block: &BlockRef, now_us: u64) {
+        let submitted = self.in_flight.remove(block).unwrap_or_default();
+        self.committed.extend(submitted.into_iter().map(|at| (at, now_us - at)));
     }
 
     /// An own block will never be committed: its transactions wait again.
     pub fn requeue(&mut self, block: &BlockRef) {
         self.waiting.extend(self.in_flight.remove(block).unwrap_or_default());
+        self.waiting.sort_unstable();
+    }
+
+    /// Transactions that no commit has taken.
+    pub fn unsettled(&self) -> usize {
+        self.waiting.len() + self.in_flight.values().map(Vec::len).sum::<usize>()
+    }
+
+    /// When the oldest of them was submitted.
+    pub fn oldest_us(&self) -> Option<u64> {
+        let waiting = self.waiting.first().copied();
+        waiting.into_iter().chain(self.in_flight.values().filter_map(|times| times.first().copied())).min()
     }
 }

@@ -1,39 +1,14 @@
-//! What a simulation is made of.
+//! What a simulation is made of, checked: by hand in tests, or from a file.
 
 use crate::sim::Keys;
+use crate::sim::adversary::AdversaryKind;
+use crate::sim::links::Links;
+use crate::sim::mix::Mix;
+use crate::sim::report::Expect;
+use crate::sim::timeline::Planned;
 
-/// Links, all alike.
-#[derive(Clone, Copy, Debug)]
-pub struct Links {
-    /// Shortest one-way delay in microseconds.
-    pub delay_us_min: u64,
-    /// Longest one.
-    pub delay_us_max: u64,
-    /// Messages lost of a thousand; nobody is told.
-    pub loss_permille: u64,
-    /// Messages that come twice, of a thousand.
-    pub duplicate_permille: u64,
-    /// Whether messages overtake each other.
-    pub reorder: bool,
-    /// How much later than its header a payload comes, at most, in microseconds.
-    pub payload_us_max: u64,
-}
-
-impl Default for Links {
-    fn default() -> Self {
-        Self {
-            delay_us_min: 4_000,
-            delay_us_max: 8_000,
-            loss_permille: 0,
-            duplicate_permille: 0,
-            reorder: false,
-            payload_us_max: 3_000,
-        }
-    }
-}
-
-/// Disk and signer, alike on all nodes.
-#[derive(Clone, Copy, Debug)]
+/// Disk and signer of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Devices {
     /// A sync of the log, in microseconds.
     pub sync_us: u64,
@@ -53,6 +28,34 @@ impl Default for Devices {
     }
 }
 
+/// One direction of a link that differs from the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkPlan {
+    /// The sender.
+    pub from: u16,
+    /// The receiver.
+    pub to: u16,
+    /// How it behaves; `None` for a link that does not exist.
+    pub links: Option<Links>,
+}
+
+/// A node's clocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClockPlan {
+    /// How far its wall clock is off at the start, in milliseconds.
+    pub offset_ms: i64,
+    /// Parts in a million that its seconds are too fast; negative for too slow.
+    pub drift_ppm: i64,
+}
+
+/// What counts as a violation beside what must never happen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// Longest time in milliseconds that a transaction of an honest node may wait for its commit while at most f are
+    /// faulty and no link is disturbed; also how long an honest node may need to catch up. `None`: not checked.
+    pub liveness_ms: Option<u64>,
+}
+
 /// A whole simulation.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -62,12 +65,34 @@ pub struct Scenario {
     pub keys: Keys,
     /// Links.
     pub links: Links,
+    /// Links that differ.
+    pub link_plans: Vec<LinkPlan>,
+    /// Bytes that a node sends in a second; 0 for any number.
+    pub uplink_bytes_s: u64,
     /// Disks and signers.
     pub devices: Devices,
+    /// Nodes whose disks and signers differ.
+    pub device_plans: Vec<(u16, Devices)>,
+    /// Nodes whose clocks are not right.
+    pub clocks: Vec<(u16, ClockPlan)>,
     /// Time between two transactions at each node, in microseconds; 0 for none.
     pub load_us: u64,
-    /// Members that sign two blocks for every round and send each to some of the others.
-    pub equivocators: Vec<u16>,
+    /// Bytes of a transaction.
+    pub transaction_bytes: u32,
+    /// Members that do not keep the rules.
+    pub adversaries: Vec<(u16, AdversaryKind)>,
+    /// What is done to it, and when.
+    pub timeline: Vec<Planned>,
+    /// Faults drawn from the seed.
+    pub mix: Option<Mix>,
+    /// What is checked beside safety.
+    pub bounds: Bounds,
+    /// What is expected of a whole run.
+    pub expect: Expect,
+    /// How long a whole run takes, in simulated milliseconds.
+    pub duration_ms: u64,
+    /// Latencies are taken of transactions submitted from here on.
+    pub measure_from_ms: u64,
 }
 
 impl Scenario {
@@ -77,9 +102,25 @@ impl Scenario {
             seed,
             keys: Keys::generate(size),
             links: Links::default(),
+            link_plans: Vec::new(),
+            uplink_bytes_s: 0,
             devices: Devices::default(),
+            device_plans: Vec::new(),
+            clocks: Vec::new(),
             load_us: 30_000,
-            equivocators: Vec::new(),
+            transaction_bytes: 256,
+            adversaries: Vec::new(),
+            timeline: Vec::new(),
+            mix: None,
+            bounds: Bounds::default(),
+            expect: Expect::default(),
+            duration_ms: 10_000,
+            measure_from_ms: 0,
         }
+    }
+
+    /// Number of members.
+    pub fn size(&self) -> usize {
+        self.keys.committee().size()
     }
 }

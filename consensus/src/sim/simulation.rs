@@ -1,28 +1,69 @@
-//! The priority queue of events and the one loop that runs it.
+//! The queue of events and the one loop that runs it.
 
 use crate::effect::Status;
 use crate::engine::Core;
 use crate::input::Input;
+use crate::sim::adversary::{AdversaryKind, Sending, Sides};
 use crate::sim::checks::{Agreement, Violation, bounded};
-use crate::sim::network::{Message, Network};
-use crate::sim::node::Node;
+use crate::sim::clock::Clock;
+use crate::sim::mix::Weather;
+use crate::sim::network::{Message, Network, NetworkState};
+use crate::sim::node::{Node, Place};
+use crate::sim::queue::Queue;
 use crate::sim::rng::Rng;
-use crate::sim::scenario::{Links, Scenario};
-use std::collections::BTreeMap;
+use crate::sim::scenario::{ClockPlan, Scenario};
+use crate::sim::timeline::Action;
+use crate::sim::trace::Trace;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use types::{AuthorityIndex, BlockHeader, Digest, Hasher, Height};
+use types::{AuthorityIndex, BlockHeader, Digest, Height};
+
+/// Time between two checks of liveness, in microseconds.
+const LIVENESS_CHECK_US: u64 = 500_000;
+/// Events between two looks at a node's tables.
+const BOUNDS_EVERY: u64 = 64;
 
 /// Something that happens to a node.
 #[derive(Debug)]
 pub(crate) enum Event {
-    Deliver { from: AuthorityIndex, message: Message },
+    Deliver {
+        from: AuthorityIndex,
+        message: Message,
+    },
     Timer,
-    Synced { length: usize },
-    Signed { header: Arc<BlockHeader> },
-    GroupSync,
+    Synced {
+        length: usize,
+    },
+    Signed {
+        header: Arc<BlockHeader>,
+    },
     Submit,
-    Link { peer: AuthorityIndex, up: bool },
+    Link {
+        peer: AuthorityIndex,
+        up: bool,
+    },
+    /// An adversary does something by itself.
+    Act,
+    /// An adversary sends something that it held back.
+    Send(Box<Sending>),
+    /// Something happens to the simulation and not to a node.
+    Control(Control),
 }
+
+/// Something that happens to the simulation.
+#[derive(Debug)]
+pub(crate) enum Control {
+    /// A planned action of the timeline.
+    Planned(usize),
+    /// The undoing of one, unless everything was mended since.
+    Act(Box<Action>),
+    Weather(Weather),
+    Liveness,
+    /// Twins change sides.
+    Sides(AuthorityIndex, u64),
+}
+
+type Scheduled = (Place, Option<u64>, Event);
 
 /// A committee in simulated time.
 ///
@@ -32,39 +73,78 @@ pub struct Simulation {
     pub(crate) scenario: Scenario,
     pub(crate) rng: Rng,
     pub(crate) now_us: u64,
-    /// By time, then by order of scheduling; each with its node and that node's life, if it dies with it.
-    queue: BTreeMap<(u64, u64), (AuthorityIndex, Option<u64>, Event)>,
-    sequence: u64,
+    /// Each with its node and that node's life, if it dies with it.
+    queue: Queue<Scheduled>,
     pub(crate) network: Network,
+    /// How the links were at the start.
+    pub(crate) calm_network: NetworkState,
     pub(crate) nodes: Vec<Node>,
+    /// For each member that runs twice: which peers each core is with.
+    sides: BTreeMap<AuthorityIndex, Sides>,
     pub(crate) agreement: Agreement,
-    load: bool,
+    pub(crate) trace: Trace,
+    pub(crate) load: bool,
+    /// When a fault last came or went.
+    disturbed_us: u64,
+    /// Counts calms: what was to be undone before the last one is undone.
+    calms: u64,
+    /// The highest commit at each check of liveness.
+    tops: VecDeque<(u64, Height)>,
     steps: u64,
-    trace: Digest,
+    /// Messages and bytes that all nodes have sent.
+    pub(crate) sent: (u64, u64),
 }
 
 impl Simulation {
     /// All nodes up, at time 0.
-    pub fn new(scenario: Scenario) -> Self {
+    pub fn new(mut scenario: Scenario) -> Self {
         let committee = scenario.keys.committee().clone();
-        let node = |me: AuthorityIndex| {
-            Node::new(me, Core::new(scenario.keys.config(me), 0), scenario.equivocators.contains(&me.0))
-        };
+        let mut rng = Rng::new(scenario.seed);
+        if let Some(mix) = &scenario.mix {
+            scenario.adversaries.extend(mix.adversaries(committee.size() as u16, &mut rng));
+        }
+        let mut network = Network::new(committee.size(), scenario.links, scenario.uplink_bytes_s);
+        for plan in &scenario.link_plans {
+            let (from, to) = (AuthorityIndex(plan.from), AuthorityIndex(plan.to));
+            match plan.links {
+                Some(links) => network.set_links(from, to, links),
+                None => network.set_cut(from, to, true),
+            }
+        }
         let mut simulation = Self {
-            rng: Rng::new(scenario.seed),
+            rng,
             now_us: 0,
-            queue: BTreeMap::new(),
-            sequence: 0,
-            network: Network::new(committee.size(), scenario.links),
-            nodes: committee.indices().map(node).collect(),
-            agreement: Agreement::default(),
-            load: scenario.load_us > 0,
+            queue: Queue::default(),
+            calm_network: network.state(),
+            network,
+            nodes: committee.indices().map(|me| build(&scenario, me)).collect(),
+            sides: BTreeMap::new(),
+            agreement: Agreement::new(committee.size()),
+            trace: Trace::default(),
+            load: true,
+            disturbed_us: 0,
+            calms: 0,
+            tops: VecDeque::new(),
             steps: 0,
-            trace: Digest::ZERO,
+            sent: (0, 0),
             scenario,
         };
-        for me in committee.indices() {
-            simulation.started(me);
+        for (member, kind) in simulation.scenario.adversaries.clone() {
+            simulation.turn(member, kind);
+        }
+        simulation.plan();
+        if simulation.scenario.mix.is_some() {
+            simulation.control(0, Control::Weather(Weather::Storm));
+        }
+        if simulation.scenario.bounds.liveness_ms.is_some() {
+            simulation.control(LIVENESS_CHECK_US, Control::Liveness);
+        }
+        for at in 0..simulation.nodes.len() {
+            let load_us = simulation.scenario.load_us;
+            let first_us = if load_us > 0 { simulation.rng.between(0, load_us) } else { 0 };
+            let clients = &mut simulation.nodes[at].clients;
+            (clients.period_us, clients.next_us) = (load_us, first_us);
+            simulation.started(Place(at));
         }
         simulation
     }
@@ -75,79 +155,28 @@ impl Simulation {
     /// The first [`Violation`]; the simulation is of no use afterwards.
     pub fn run_for(&mut self, ms: u64) -> Result<(), Violation> {
         let end = self.now_us + ms * 1_000;
-        while let Some(entry) = self.queue.first_entry() {
-            if entry.key().0 > end {
-                break;
+        while let Some((at_us, (at, life, event))) = self.queue.pop_until(end) {
+            self.now_us = at_us;
+            if let Event::Control(control) = event {
+                if life.is_none_or(|calms| calms == self.calms) {
+                    self.steer(control)?;
+                }
+                continue;
             }
-            let ((at, _), (node, life, event)) = entry.remove_entry();
-            self.now_us = at;
-            let alive = &self.nodes[node.index()];
-            if alive.core.is_some() && life.is_none_or(|life| life == alive.life) {
-                self.note(node, &event);
-                self.happen(node, event)?;
-                self.check(node)?;
+            let node = &mut self.nodes[at.0];
+            if node.core.is_none() || life.is_some_and(|life| life != node.life) {
+                continue;
             }
+            if let Some(missed) = &mut node.hung {
+                missed.push((life, event));
+                continue;
+            }
+            self.trace.event(self.now_us, at, &event);
+            self.happen(at, event)?;
+            self.check(at)?;
         }
         self.now_us = end;
         Ok(())
-    }
-
-    /// Takes a node down; what it had not synced is lost.
-    pub fn crash(&mut self, node: u16) {
-        let me = AuthorityIndex(node);
-        let Self { nodes, rng, .. } = self;
-        let node = &mut nodes[me.index()];
-        node.core = None;
-        node.disk.crash(rng);
-        node.in_flight.retain(|block, _| node.disk.has_proposal(block));
-        node.proposal = None;
-        node.timer_us = None;
-        node.payloads.clear();
-        // Transactions that were in no durable block are the clients' to send again.
-        node.waiting.clear();
-        self.announce(me, false);
-    }
-
-    /// Brings a node back from its disk.
-    ///
-    /// # Errors
-    /// [`Violation`] if its disk does not bring it back to where it was.
-    pub fn restart(&mut self, node: u16) -> Result<(), Violation> {
-        let me = AuthorityIndex(node);
-        self.recover(me)?;
-        self.started(me);
-        self.announce(me, true);
-        self.check(me)
-    }
-
-    /// Splits the committee; nodes that are not named are on a side of their own together.
-    pub fn partition(&mut self, sides: &[&[u16]]) {
-        let mut side = vec![0; self.nodes.len()];
-        for (index, members) in (1u8..).zip(sides) {
-            members.iter().for_each(|member| side[usize::from(*member)] = index);
-        }
-        self.relink(|network| network.set_sides(side));
-    }
-
-    /// Ends a partition.
-    pub fn heal(&mut self) {
-        let sides = vec![0; self.nodes.len()];
-        self.relink(|network| network.set_sides(sides));
-    }
-
-    /// Takes the link between two nodes away, or gives it back.
-    pub fn set_cut(&mut self, a: u16, b: u16, cut: bool) {
-        self.relink(|network| network.set_cut(AuthorityIndex(a), AuthorityIndex(b), cut));
-    }
-
-    /// Changes delays and losses of all links.
-    pub fn set_links(&mut self, links: Links) {
-        self.network.set_links(links);
-    }
-
-    /// Stops or resumes new transactions.
-    pub fn set_load(&mut self, load: bool) {
-        self.load = load;
     }
 
     /// Simulated milliseconds so far.
@@ -172,13 +201,17 @@ impl Simulation {
 
     /// Transactions that wait or are in own blocks that no commit took, over all running honest nodes.
     pub fn unsettled(&self) -> usize {
-        let running = self.nodes.iter().filter(|node| node.core.is_some() && !node.equivocator);
-        running.map(|node| node.waiting.len() + node.in_flight.values().map(Vec::len).sum::<usize>()).sum()
+        let running = self.nodes.iter().filter(|node| node.is_running() && node.is_honest());
+        running.map(|node| node.clients.unsettled()).sum()
     }
 
-    /// From submission to commit at the same node, in microseconds, of every committed transaction; sorted.
-    pub fn latencies_us(&self) -> Vec<u64> {
-        let mut all: Vec<u64> = self.nodes.iter().flat_map(|node| node.latencies_us.iter().copied()).collect();
+    /// From submission to commit at the same honest node, in microseconds, of every committed transaction that was
+    /// submitted from some millisecond on; sorted.
+    pub fn latencies_us(&self, from_ms: u64) -> Vec<u64> {
+        let honest = self.nodes.iter().filter(|node| node.is_honest());
+        let committed = honest.flat_map(|node| &node.clients.committed);
+        let mut all: Vec<u64> =
+            committed.filter(|(at_us, _)| *at_us >= from_ms * 1_000).map(|(_, took_us)| *took_us).collect();
         all.sort_unstable();
         all
     }
@@ -190,7 +223,17 @@ impl Simulation {
 
     /// Digest over everything that happened, in order.
     pub fn trace(&self) -> Digest {
-        self.trace
+        self.trace.digest()
+    }
+
+    /// Keeps a line of text for each thing that happens from now on, for [`Simulation::take_lines`].
+    pub fn keep_lines(&mut self) {
+        self.trace.keep_lines();
+    }
+
+    /// The lines since the last call.
+    pub fn take_lines(&mut self) -> String {
+        self.trace.take_lines()
     }
 
     /// Number of events that happened.
@@ -198,154 +241,232 @@ impl Simulation {
         self.steps
     }
 
-    pub(crate) fn schedule(&mut self, at_us: u64, node: AuthorityIndex, event: Event) {
+    /// Messages and their bytes that were sent.
+    pub fn sent(&self) -> (u64, u64) {
+        self.sent
+    }
+
+    pub(crate) fn schedule(&mut self, at_us: u64, at: Place, event: Event) {
         // Messages outlive the crash of their receiver; what a node asked of its own devices does not.
         let life = match &event {
             Event::Deliver { .. } | Event::Link { .. } => None,
-            _ => Some(self.nodes[node.index()].life),
+            _ => Some(self.nodes[at.0].life),
         };
-        self.queue.insert((at_us, self.sequence), (node, life, event));
-        self.sequence += 1;
+        self.schedule_for(at_us, at, life, event);
     }
 
-    pub(crate) fn send(&mut self, from: AuthorityIndex, to: AuthorityIndex, message: Message) {
-        let payload = matches!(message, Message::Payload(_) | Message::Commits(_));
-        for at in self.network.arrivals(&mut self.rng, self.now_us, (from, to), payload) {
-            self.schedule(at, to, Event::Deliver { from, message: message.clone() });
+    pub(crate) fn schedule_for(&mut self, at_us: u64, at: Place, life: Option<u64>, event: Event) {
+        self.queue.push(at_us, (at, life, event));
+    }
+
+    pub(crate) fn control(&mut self, at_us: u64, control: Control) {
+        let life = matches!(control, Control::Act(_)).then_some(self.calms);
+        self.queue.push(at_us, (Place(0), life, Event::Control(control)));
+    }
+
+    /// What waits to be undone is not, because everything is mended at once.
+    pub(crate) fn forget_undos(&mut self) {
+        self.calms += 1;
+    }
+
+    /// A fault came or went.
+    pub(crate) fn disturbed(&mut self) {
+        self.disturbed_us = self.now_us;
+    }
+
+    /// Puts a message on the wire.
+    pub(crate) fn transmit(&mut self, at: Place, to: AuthorityIndex, message: Message) {
+        let from = self.nodes[at.0].me;
+        self.sent.0 += 1;
+        self.sent.1 += message.bytes();
+        let [first, second] = self.network.arrival(&mut self.rng, self.now_us, (from, to), &message);
+        let Some(first) = first else { return };
+        for place in self.places_of(to) {
+            if !self.hears(place, at) {
+                continue;
+            }
+            if let Some(second) = second {
+                self.schedule(second, place, Event::Deliver { from, message: message.clone() });
+            }
+            self.schedule(first, place, Event::Deliver { from, message: message.clone() });
         }
+    }
+
+    /// Where a member runs: once, or twice.
+    pub(crate) fn places_of(&self, member: AuthorityIndex) -> impl Iterator<Item = Place> + use<> {
+        let second = self.sides.contains_key(&member).then(|| {
+            let second = self.nodes.iter().skip(self.scenario.size()).position(|node| node.me == member);
+            Place(self.scenario.size() + second.expect("a member with sides runs twice"))
+        });
+        std::iter::once(Place(member.index())).chain(second)
     }
 
     /// Sets a node's periodic events and its view of the links.
-    fn started(&mut self, me: AuthorityIndex) {
-        let Self { now_us, scenario, .. } = self;
-        let (now, group, load) = (*now_us, scenario.devices.group_us, scenario.load_us);
-        self.schedule(now, me, Event::Timer);
-        self.schedule(now + group, me, Event::GroupSync);
-        if load > 0 {
-            let first = self.rng.between(0, load);
-            self.schedule(now + first, me, Event::Submit);
+    pub(crate) fn started(&mut self, at: Place) {
+        let now_us = self.now_us;
+        self.schedule(now_us, at, Event::Timer);
+        self.wake_clients(at);
+        if let Some(period_us) = self.nodes[at.0].adversary.as_ref().and_then(|adversary| adversary.period_us()) {
+            self.schedule(now_us + period_us, at, Event::Act);
         }
-        let peers: Vec<AuthorityIndex> = self.nodes.iter().map(|node| node.me).collect();
-        for peer in peers {
+        let me = self.nodes[at.0].me;
+        for peer in self.scenario.keys.committee().clone().indices() {
             if self.network.is_up(me, peer) && self.nodes[peer.index()].core.is_some() {
-                self.schedule(now, me, Event::Link { peer, up: true });
+                self.schedule(now_us, at, Event::Link { peer, up: true });
             }
-        }
-    }
-
-    /// Tells the others that a node is reachable or not.
-    fn announce(&mut self, me: AuthorityIndex, up: bool) {
-        let at = self.now_us + self.network.typical_us();
-        let peers: Vec<AuthorityIndex> = self.nodes.iter().map(|node| node.me).collect();
-        for peer in peers {
-            if self.network.is_up(me, peer) {
-                self.schedule(at, peer, Event::Link { peer: me, up });
-            }
-        }
-    }
-
-    fn relink(&mut self, change: impl FnOnce(&mut Network)) {
-        let pairs = |nodes: &[Node]| -> Vec<(AuthorityIndex, AuthorityIndex)> {
-            nodes.iter().flat_map(|a| nodes.iter().map(move |b| (a.me, b.me))).collect()
-        };
-        let before: Vec<bool> = pairs(&self.nodes).iter().map(|(a, b)| self.network.is_up(*a, *b)).collect();
-        change(&mut self.network);
-        let at = self.now_us + self.network.typical_us();
-        for ((a, b), before) in pairs(&self.nodes).into_iter().zip(before) {
-            let up = self.network.is_up(a, b);
-            if up != before && self.nodes[b.index()].core.is_some() {
-                self.schedule(at, a, Event::Link { peer: b, up });
-            }
-        }
-    }
-
-    fn happen(&mut self, me: AuthorityIndex, event: Event) -> Result<(), Violation> {
-        match event {
-            Event::Deliver { from, message } => self.deliver(me, from, message),
-            // An earlier one has taken the place of this one.
-            Event::Timer if self.nodes[me.index()].timer_us.is_some_and(|set| set != self.now_us) => Ok(()),
-            Event::Timer => {
-                self.nodes[me.index()].timer_us = None;
-                self.step(me, Input::Tick)?;
-                let core = self.nodes[me.index()].core.as_ref();
-                let due = core.and_then(Core::next_timer).is_some_and(|at| at * 1_000 <= self.now_us);
-                if due { Err(Violation::StuckTimer { node: me }) } else { Ok(()) }
-            }
-            Event::Synced { length } => self.synced(me, length),
-            Event::Signed { header } => self.signed(me, header),
-            Event::GroupSync => {
-                let devices = self.scenario.devices;
-                let flush = self.rng.chance(devices.flush_permille);
-                let disk = &mut self.nodes[me.index()].disk;
-                disk.sync(disk.len(), devices.ignore_syncs);
-                if flush {
-                    disk.flush();
-                }
-                self.schedule(self.now_us + devices.group_us, me, Event::GroupSync);
-                Ok(())
-            }
-            Event::Submit => {
-                self.schedule(self.now_us + self.scenario.load_us, me, Event::Submit);
-                if self.load {
-                    self.nodes[me.index()].waiting.push(self.now_us);
-                    self.step(me, Input::Pending { local: true })?;
-                }
-                Ok(())
-            }
-            Event::Link { peer, up: true } => {
-                self.step(me, Input::PeerUp { peer })?;
-                self.step(me, Input::Rtt { peer, one_way_us: self.network.typical_us() })
-            }
-            Event::Link { peer, up: false } => self.step(me, Input::PeerDown { peer }),
         }
     }
 
     /// After every event: bounds every now and then, and the next timer.
-    fn check(&mut self, me: AuthorityIndex) -> Result<(), Violation> {
+    pub(crate) fn check(&mut self, at: Place) -> Result<(), Violation> {
         self.steps += 1;
-        let (size, now) = (self.nodes.len(), self.now_us);
-        let node = &mut self.nodes[me.index()];
+        let (size, now_us) = (self.scenario.size(), self.now_us);
+        let node = &mut self.nodes[at.0];
         let Some(core) = &node.core else { return Ok(()) };
-        if self.steps.is_multiple_of(64) {
-            bounded(me, &core.status(), size, self.scenario.keys.parameters.gc_depth_rounds)?;
+        if self.steps.is_multiple_of(BOUNDS_EVERY) && node.is_honest() {
+            bounded(node.me, &core.status(), size, node.config.parameters.gc_depth_rounds)?;
         }
-        if let Some(at_ms) = core.next_timer() {
-            let at = (at_ms * 1_000).max(now);
-            if node.timer_us.is_none_or(|set| at < set) {
-                node.timer_us = Some(at);
-                self.schedule(at, me, Event::Timer);
+        if let Some(local_ms) = core.next_timer() {
+            let at_us = node.clock.when_us(local_ms).max(now_us);
+            if node.timer_us.is_none_or(|set| at_us < set) {
+                node.timer_us = Some(at_us);
+                self.schedule(at_us, at, Event::Timer);
             }
         }
         Ok(())
     }
 
-    fn note(&mut self, me: AuthorityIndex, event: &Event) {
-        let (kind, detail): (u8, Digest) = match event {
-            Event::Deliver { from, message } => (
-                16 + from.0 as u8,
-                match message {
-                    Message::Headers(headers) => headers.last().map_or(Digest::ZERO, |header| header.digest()),
-                    Message::Payload(block) => block.digest,
-                    Message::RequestHeaders { refs, .. } | Message::RequestPayload(refs) => {
-                        refs.last().map_or(Digest::ZERO, |block| block.digest)
-                    }
-                    Message::RequestCommits(_) => Digest::ZERO,
-                    Message::Commits(commits) => commits.last().map_or(Digest::ZERO, |(record, _)| record.digest()),
-                },
-            ),
-            Event::Timer => (1, Digest::ZERO),
-            Event::Synced { .. } => (2, Digest::ZERO),
-            Event::Signed { header } => (3, header.digest()),
-            Event::GroupSync => (4, Digest::ZERO),
-            Event::Submit => (5, Digest::ZERO),
-            Event::Link { up, .. } => (6 + u8::from(*up), Digest::ZERO),
-        };
-        self.trace = Hasher::new("stele/trace/1")
-            .with(self.trace.as_bytes())
-            .with(&self.now_us.to_le_bytes())
-            .with(&me.0.to_le_bytes())
-            .with(&[kind])
-            .with(detail.as_bytes())
-            .finish();
+    fn happen(&mut self, at: Place, event: Event) -> Result<(), Violation> {
+        match event {
+            Event::Deliver { from, message } => self.deliver(at, from, message),
+            Event::Timer => self.timer(at),
+            Event::Synced { length } => self.synced(at, length),
+            Event::Signed { header } => self.signed(at, header),
+            Event::Submit => {
+                let (now_us, load) = (self.now_us, self.load);
+                let clients = &mut self.nodes[at.0].clients;
+                clients.arrive(now_us, load);
+                if clients.waiting.is_empty() { Ok(()) } else { self.step(at, Input::Pending { local: true }) }
+            }
+            Event::Link { peer, up: true } => {
+                let one_way_us = self.network.links(peer, self.nodes[at.0].me).typical_us();
+                self.step(at, Input::PeerUp { peer })?;
+                self.step(at, Input::Rtt { peer, one_way_us })
+            }
+            Event::Link { peer, up: false } => self.step(at, Input::PeerDown { peer }),
+            Event::Act => {
+                self.act(at);
+                Ok(())
+            }
+            Event::Send(sending) => {
+                self.send_now(at, *sending);
+                Ok(())
+            }
+            Event::Control(_) => Ok(()),
+        }
     }
+
+    fn timer(&mut self, at: Place) -> Result<(), Violation> {
+        let now_us = self.now_us;
+        let due = |node: &Node| {
+            let at_ms = node.core.as_ref().and_then(Core::next_timer);
+            at_ms.is_some_and(|at_ms| node.clock.when_us(at_ms) <= now_us)
+        };
+        let node = &mut self.nodes[at.0];
+        // An earlier one has taken the place of this one.
+        if node.timer_us.is_some_and(|set| set > now_us) {
+            return Ok(());
+        }
+        node.timer_us = None;
+        let started = now_us == 0 || node.height == Height(0);
+        if !started && !due(node) {
+            return Ok(());
+        }
+        self.step(at, Input::Tick)?;
+        let node = &self.nodes[at.0];
+        if due(node) && node.is_honest() { Err(Violation::StuckTimer { node: node.me }) } else { Ok(()) }
+    }
+
+    fn steer(&mut self, control: Control) -> Result<(), Violation> {
+        match control {
+            Control::Planned(index) => self.planned(index),
+            Control::Act(action) => self.act_out(*action).map(|_| ()),
+            Control::Weather(weather) => self.weather(weather),
+            Control::Liveness => {
+                self.control(self.now_us + LIVENESS_CHECK_US, Control::Liveness);
+                self.check_liveness()
+            }
+            Control::Sides(member, switch_us) => {
+                let sides = Sides::draw(self.scenario.size(), &mut self.rng);
+                self.sides.insert(member, sides);
+                self.control(self.now_us + switch_us, Control::Sides(member, switch_us));
+                Ok(())
+            }
+        }
+    }
+
+    /// What honest nodes were given is committed in time, and they are level.
+    fn check_liveness(&mut self) -> Result<(), Violation> {
+        let Some(bound_ms) = self.scenario.bounds.liveness_ms else { return Ok(()) };
+        let (now_us, bound_us) = (self.now_us, bound_ms * 1_000);
+        self.tops.push_back((now_us, self.agreement.height()));
+        while self.tops.get(1).is_some_and(|(at_us, _)| at_us + bound_us <= now_us) {
+            self.tops.pop_front();
+        }
+        let since_us = self.disturbed_us;
+        if since_us + bound_us > now_us || self.network.state() != self.calm_network {
+            return Ok(());
+        }
+        let committee = self.scenario.keys.committee();
+        let faulty = self.nodes[..self.scenario.size()].iter().filter(|node| !node.is_honest() || !node.is_running());
+        if faulty.map(|node| committee.stake(node.me).0).sum::<u64>() > committee.faulty_max().0 {
+            return Ok(());
+        }
+        let top = self.tops.front().map_or(Height(0), |(_, top)| *top);
+        for node in self.nodes.iter().filter(|node| node.is_honest() && node.is_running()) {
+            let coming = (node.clients.period_us > 0 && self.load).then_some(node.clients.next_us);
+            let oldest_us = node.clients.oldest_us().into_iter().chain(coming).min();
+            if let Some(at_us) = oldest_us.filter(|at_us| (*at_us).max(since_us) + bound_us < now_us) {
+                return Err(Violation::Stalled { node: node.me, submitted_ms: at_us / 1_000, bound_ms });
+            }
+            if node.height < top {
+                return Err(Violation::Behind { node: node.me, height: node.height, top });
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a member an adversary.
+    fn turn(&mut self, member: u16, kind: AdversaryKind) {
+        let size = self.scenario.size();
+        self.nodes[usize::from(member)].adversary = Some(kind.build(size));
+        if let AdversaryKind::Twins { switch_ms } = kind {
+            let me = AuthorityIndex(member);
+            let mut second = build(&self.scenario, me);
+            second.adversary = Some(kind.build(size));
+            second.nonce = u64::MAX / 2;
+            self.nodes.push(second);
+            self.sides.insert(me, Sides::draw(size, &mut self.rng));
+            let switch_us = switch_ms.max(1) * 1_000;
+            self.control(switch_us, Control::Sides(me, switch_us));
+        }
+    }
+
+    /// Whether what is sent at one place is heard at another.
+    fn hears(&self, at: Place, sender: Place) -> bool {
+        let size = self.scenario.size();
+        let joins = |twin: Place, peer: Place| {
+            let (twin_is, peer_is) = (self.nodes[twin.0].me, self.nodes[peer.0].me);
+            self.sides.get(&twin_is).is_none_or(|sides| sides.joins(peer_is.index(), twin.0 >= size))
+        };
+        self.sides.is_empty() || (joins(at, sender) && joins(sender, at))
+    }
+}
+
+fn build(scenario: &Scenario, me: AuthorityIndex) -> Node {
+    let of = |plans: &[(u16, ClockPlan)]| plans.iter().rfind(|(node, _)| *node == me.0).map(|(_, plan)| *plan);
+    let ClockPlan { offset_ms, drift_ppm } = of(&scenario.clocks).unwrap_or_default();
+    let devices = scenario.device_plans.iter().rfind(|(node, _)| *node == me.0);
+    let devices = devices.map_or(scenario.devices, |(_, devices)| *devices);
+    Node::new(me, scenario.keys.config(me), Clock::new(offset_ms, drift_ppm), devices)
 }

@@ -2,14 +2,16 @@
 
 use crate::faults::settle;
 use crate::{seeds, with_seed};
-use consensus::sim::{Rng, Scenario, Simulation};
+use consensus::sim::{AdversaryKind, Rng, Scenario, Simulation};
 use types::AuthorityIndex;
+
+const EQUIVOCATOR: AdversaryKind = AdversaryKind::Equivocator { coalition: false };
 
 #[test]
 fn an_equivocator_of_four_neither_forks_nor_stops_the_rest() {
     for seed in seeds(2) {
         let mut scenario = Scenario::new(seed, 4);
-        scenario.equivocators = vec![1];
+        scenario.adversaries = vec![(1, EQUIVOCATOR)];
         let mut simulation = Simulation::new(scenario);
         with_seed(seed, simulation.run_for(4_000));
         assert!(simulation.top().0 > 100, "seed {seed}: {} commits", simulation.top());
@@ -24,7 +26,7 @@ fn two_equivocators_of_seven_with_restarts_and_loss() {
     for seed in seeds(1) {
         let mut rng = Rng::new(seed);
         let mut scenario = Scenario::new(seed, 7);
-        scenario.equivocators = vec![0, 5];
+        scenario.adversaries = vec![(0, EQUIVOCATOR), (5, EQUIVOCATOR)];
         scenario.links.loss_permille = 10;
         scenario.links.reorder = true;
         scenario.keys.parameters.gc_depth_rounds = 60;

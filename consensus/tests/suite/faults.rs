@@ -24,7 +24,7 @@ fn four_honest_nodes_commit_every_transaction() {
     settle(&mut simulation, 1, 2_000);
     // A round takes about 8 ms of links and 1 ms of devices, or 5 ms of delay.
     assert!(simulation.top().0 > 600, "only {} commits", simulation.top());
-    let latencies = simulation.latencies_us();
+    let latencies = simulation.latencies_us(0);
     assert!(latencies.len() > 1_300);
     let p50 = latencies[latencies.len() / 2];
     assert!(p50 < 60_000, "p50 is {p50} us");
@@ -42,7 +42,7 @@ fn a_quiet_committee_keeps_a_slow_pace_and_answers_at_once() {
     scenario.load_us = 700_000;
     let mut simulation = Simulation::new(scenario);
     simulation.run_for(20_000).unwrap();
-    let latencies = simulation.latencies_us();
+    let latencies = simulation.latencies_us(0);
     let p90 = latencies[latencies.len() * 9 / 10];
     assert!(p90 < 80_000, "p90 is {p90} us though nothing else is to do");
 }

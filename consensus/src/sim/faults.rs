@@ -1,0 +1,212 @@
+//! What can be done to a running simulation: power, processes, links, clocks, load.
+
+use crate::sim::Simulation;
+use crate::sim::checks::Violation;
+use crate::sim::disk::Disk;
+use crate::sim::links::Links;
+use crate::sim::network::Network;
+use crate::sim::node::Place;
+use crate::sim::simulation::Event;
+use types::AuthorityIndex;
+
+impl Simulation {
+    /// Takes a node down; what it had not synced is lost.
+    pub fn crash(&mut self, node: u16) {
+        let (at, me) = (Place(node.into()), AuthorityIndex(node));
+        self.disturbed();
+        let Self { nodes, rng, now_us, .. } = self;
+        let node = &mut nodes[at.0];
+        let status = node.core.take().map(|core| core.status());
+        let whole = node.disk.crash(*now_us, &node.devices, rng);
+        node.before = status.filter(|_| whole && node.proposal.is_none());
+        node.hung = None;
+        node.clients.in_flight.retain(|block, _| node.disk.has_proposal(block));
+        node.proposal = None;
+        node.timer_us = None;
+        node.payloads = Default::default();
+        // Transactions that were in no durable block are the clients' to send again.
+        node.clients.waiting.clear();
+        self.announce(me, false);
+    }
+
+    /// Brings a node back from its disk.
+    ///
+    /// # Errors
+    /// [`Violation`] if its disk does not bring it back to where it was.
+    pub fn restart(&mut self, node: u16) -> Result<(), Violation> {
+        let at = Place(node.into());
+        self.disturbed();
+        let open_us = self.now_us + 1;
+        let clients = &mut self.nodes[at.0].clients;
+        clients.next_us = clients.next_us.max(open_us);
+        self.recover(at)?;
+        self.started(at);
+        self.announce(AuthorityIndex(node), true);
+        self.check(at)
+    }
+
+    /// Takes a node down, and its disk with it; its sign-once guard is another device and survives.
+    pub fn lose_disk(&mut self, node: u16) {
+        let at = Place(node.into());
+        if self.nodes[at.0].core.is_some() {
+            self.crash(node);
+        }
+        self.disturbed();
+        let node = &mut self.nodes[at.0];
+        node.disk = Disk::emptied(&node.devices, std::mem::take(&mut node.disk));
+        node.clients.in_flight.clear();
+        node.before = None;
+    }
+
+    /// Loses what a node's sign-once guard remembers.
+    pub fn lose_guard(&mut self, node: u16) {
+        self.nodes[usize::from(node)].disk.lose_guard();
+    }
+
+    /// Stops a process without anybody being told; what comes for it queues up.
+    pub fn hang(&mut self, node: u16) {
+        self.disturbed();
+        let node = &mut self.nodes[usize::from(node)];
+        if node.core.is_some() {
+            node.hung.get_or_insert_default();
+        }
+    }
+
+    /// Lets a stopped process go on: everything that came meanwhile happens at once.
+    pub fn resume(&mut self, node: u16) {
+        let at = Place(node.into());
+        let Some(missed) = self.nodes[at.0].hung.take() else { return };
+        self.disturbed();
+        for (life, event) in missed {
+            self.schedule_for(self.now_us, at, life, event);
+        }
+    }
+
+    /// Splits the committee; nodes that are not named are on a side of their own together.
+    pub fn partition(&mut self, sides: &[&[u16]]) {
+        let mut side = vec![0; self.scenario.size()];
+        for (index, members) in (1u8..).zip(sides) {
+            members.iter().for_each(|member| side[usize::from(*member)] = index);
+        }
+        self.relink(|network| network.set_sides(side));
+    }
+
+    /// Ends a partition.
+    pub fn heal(&mut self) {
+        let sides = vec![0; self.scenario.size()];
+        self.relink(|network| network.set_sides(sides));
+    }
+
+    /// Ends every partition and cut, and gives links back their first behaviour.
+    pub fn heal_all(&mut self) {
+        let calm = self.calm_network.clone();
+        self.relink(|network| network.restore(&calm));
+    }
+
+    /// Takes the link between two nodes away, or gives it back.
+    pub fn set_cut(&mut self, a: u16, b: u16, cut: bool) {
+        self.relink(|network| network.set_cut(AuthorityIndex(a), AuthorityIndex(b), cut));
+    }
+
+    /// Swallows what one node sends to another, without telling either, or ends that.
+    pub fn set_silent(&mut self, from: u16, to: u16, silent: bool) {
+        self.disturbed();
+        self.network.set_silent(AuthorityIndex(from), AuthorityIndex(to), silent);
+    }
+
+    /// Changes delays and losses of all links.
+    pub fn set_links(&mut self, links: Links) {
+        let size = self.scenario.size() as u16;
+        for from in 0..size {
+            (0..size).for_each(|to| self.set_link(from, to, links));
+        }
+    }
+
+    /// Changes delays and losses from one node to another.
+    pub fn set_link(&mut self, from: u16, to: u16, links: Links) {
+        self.disturbed();
+        self.network.set_links(AuthorityIndex(from), AuthorityIndex(to), links);
+    }
+
+    /// Sets a node's wall clock forward, or back.
+    pub fn jump_clock(&mut self, node: u16, ms: i64) {
+        self.disturbed();
+        self.nodes[usize::from(node)].clock.jump(ms);
+    }
+
+    /// Sets a node's wall clock right.
+    pub fn reset_clock(&mut self, node: u16) {
+        let now_us = self.now_us;
+        self.nodes[usize::from(node)].clock.set_right(now_us);
+    }
+
+    /// Changes the speed of a node's clocks, in parts in a million.
+    pub fn set_drift(&mut self, node: u16, ppm: i64) {
+        let now_us = self.now_us;
+        self.nodes[usize::from(node)].clock.set_drift(now_us, ppm);
+    }
+
+    /// Stops or resumes new transactions.
+    pub fn set_load(&mut self, load: bool) {
+        let (now_us, before) = (self.now_us, std::mem::replace(&mut self.load, load));
+        for node in &mut self.nodes {
+            // What came while there was load stays; nothing is made up for the time without.
+            node.clients.arrive(now_us, before);
+            node.clients.next_us = node.clients.next_us.max(now_us);
+        }
+        (0..self.nodes.len()).for_each(|at| self.wake_clients(Place(at)));
+    }
+
+    /// Changes how many transactions a second a node's clients send.
+    pub fn set_rate(&mut self, node: u16, per_second: u64) {
+        let (at, now_us, load) = (Place(node.into()), self.now_us, self.load);
+        let clients = &mut self.nodes[at.0].clients;
+        clients.arrive(now_us, load);
+        clients.period_us = 1_000_000u64.checked_div(per_second).unwrap_or(0);
+        clients.next_us = now_us + clients.period_us;
+        self.wake_clients(at);
+    }
+
+    /// Whether one more lost disk leaves at most f faulty.
+    pub(crate) fn can_lose_a_disk(&self) -> bool {
+        false
+    }
+
+    /// Makes sure that a node hears of its next transaction.
+    pub(crate) fn wake_clients(&mut self, at: Place) {
+        let clients = &self.nodes[at.0].clients;
+        if clients.period_us > 0 && self.nodes[at.0].core.is_some() {
+            let next_us = clients.next_us.max(self.now_us);
+            self.schedule(next_us, at, Event::Submit);
+        }
+    }
+
+    /// Tells the others that a node is reachable or not.
+    fn announce(&mut self, me: AuthorityIndex, up: bool) {
+        for peer in self.scenario.keys.committee().clone().indices() {
+            if self.network.is_up(me, peer) {
+                let at_us = self.now_us + self.network.links(me, peer).typical_us();
+                for at in self.places_of(peer) {
+                    self.schedule(at_us, at, Event::Link { peer: me, up });
+                }
+            }
+        }
+    }
+
+    fn relink(&mut self, change: impl FnOnce(&mut Network)) {
+        self.disturbed();
+        let committee = self.scenario.keys.committee().clone();
+        let pairs = || committee.indices().flat_map(|a| committee.indices().map(move |b| (a, b)));
+        let before: Vec<bool> = pairs().map(|(a, b)| self.network.is_up(a, b)).collect();
+        change(&mut self.network);
+        for ((a, b), before) in pairs().zip(before) {
+            let up = self.network.is_up(a, b);
+            if up != before && self.nodes[b.index()].core.is_some() {
+                let at_us = self.now_us + self.network.links(a, b).typical_us();
+                for at in self.places_of(a) {
+                    self.schedule(at_us, at, Event::Link { peer: b, up });
+                }
+            }
+        }
+    }
+}
