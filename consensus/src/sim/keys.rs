@@ -30,6 +30,11 @@ impl Keys {
 
     /// A validator for each stake.
     pub fn with_stakes(stakes: &[u64]) -> Self {
+        Self::try_with_stakes(stakes).expect("stakes and keys are in order")
+    }
+
+    /// The same where the stakes may be wrong.
+    pub fn try_with_stakes(stakes: &[u64]) -> Option<Self> {
         let address: SocketAddr = ([127, 0, 0, 1], 1).into();
         let key = |index: usize, kind: u8| {
             let mut bytes = [kind; 32];
@@ -46,15 +51,16 @@ impl Keys {
             rpc_address: address,
         };
         let authorities = stakes.iter().enumerate().map(authority).collect();
-        Self {
+        let committee = Committee::new(Epoch(1), authorities).ok()?;
+        Some(Self {
             chain: ChainId(Digest::sha256(b"a simulated ledger")),
-            committee: Arc::new(Committee::new(Epoch(1), authorities).expect("stakes and keys are in order")),
+            committee: Arc::new(committee),
             parameters: Parameters::default(),
             pacing: Pacing::default(),
             signature: Signature::from_parts(AlgId::Ed25519, &[0; 64]).expect("an Ed25519 signature has 64 bytes"),
             payload: Payload::build([b"a simulated transaction"]).descriptor(),
             empty: PayloadDescriptor::empty(),
-        }
+        })
     }
 
     /// The committee.

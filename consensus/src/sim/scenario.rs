@@ -1,5 +1,8 @@
 //! What a simulation is made of, checked: by hand in tests, or from a file.
 
+pub mod builtin;
+pub mod file;
+
 use crate::sim::Keys;
 use crate::sim::adversary::AdversaryKind;
 use crate::sim::links::Links;
@@ -59,6 +62,8 @@ pub struct Bounds {
 /// A whole simulation.
 #[derive(Clone, Debug)]
 pub struct Scenario {
+    /// What it is for.
+    pub about: String,
     /// Where all randomness comes from.
     pub seed: u64,
     /// Committee, parameters, pacing.
@@ -99,6 +104,7 @@ impl Scenario {
     /// `size` honest validators on good links with some load.
     pub fn new(seed: u64, size: u16) -> Self {
         Self {
+            about: String::new(),
             seed,
             keys: Keys::generate(size),
             links: Links::default(),

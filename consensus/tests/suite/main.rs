@@ -15,6 +15,7 @@ mod oracle_tests;
 mod pacing;
 mod random_dag;
 mod recovery;
+mod scenarios;
 
 /// How many seeds to try, `share` of the environment's number.
 fn seeds(share: u64) -> std::ops::Range<u64> {

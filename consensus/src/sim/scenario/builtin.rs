@@ -1,0 +1,17 @@
+//! The scenarios of `consensus/scenarios`, known by name.
+
+/// Name and text of each.
+pub const ALL: [(&str, &str); 7] = [
+    ("steady-10", include_str!("../../../scenarios/steady-10.toml")),
+    ("one-crashed-10", include_str!("../../../scenarios/one-crashed-10.toml")),
+    ("three-crashed-10", include_str!("../../../scenarios/three-crashed-10.toml")),
+    ("wan-10", include_str!("../../../scenarios/wan-10.toml")),
+    ("wan-10-withhold", include_str!("../../../scenarios/wan-10-withhold.toml")),
+    ("wan-10-drop", include_str!("../../../scenarios/wan-10-drop.toml")),
+    ("mix-4", include_str!("../../../scenarios/mix-4.toml")),
+];
+
+/// The text of a scenario.
+pub fn text(name: &str) -> Option<&'static str> {
+    ALL.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
