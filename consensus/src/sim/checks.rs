@@ -169,7 +169,6 @@ const CHECKPOINTS_KEPT: usize = 4_096;
 pub(crate) struct Agreement {
     /// Digests of the records, from height 1 on.
     commits: Vec<Digest>,
-    leaders: Vec<BlockRef>,
     /// The last checkpoints.
     checkpoints: VecDeque<Checkpoint>,
     time: TimestampMs,
@@ -183,7 +182,6 @@ impl Agreement {
     pub fn new(size: usize) -> Self {
         Self {
             commits: Vec::new(),
-            leaders: Vec::new(),
             checkpoints: VecDeque::new(),
             time: TimestampMs(0),
             output: vec![Vec::new(); size],
@@ -210,7 +208,6 @@ impl Agreement {
             return if same { Ok(()) } else { Err(Violation::Checkpoint { node, height }) };
         }
         self.commits.push(record.digest());
-        self.leaders.push(record.leader);
         if height.0.is_multiple_of(16) {
             self.checkpoint_bytes_max = self.checkpoint_bytes_max.max(checkpoint.to_bytes().len());
         }
@@ -242,11 +239,6 @@ impl Agreement {
     /// The highest commit of any honest node.
     pub fn height(&self) -> Height {
         Height(self.commits.len() as u64)
-    }
-
-    /// The leaders of all commits, in order.
-    pub fn leaders(&self) -> &[BlockRef] {
-        &self.leaders
     }
 
     /// The most bytes that a checkpoint took, of every sixteenth.

@@ -83,11 +83,6 @@ impl Disk {
         self.guard.clear();
     }
 
-    /// Everything is synced, as before an orderly stop.
-    pub fn sync_all(&mut self) {
-        self.synced = self.log.len();
-    }
-
     /// The power goes. Returns whether everything in the log was kept.
     pub fn crash(&mut self, now_us: u64, devices: &Devices, rng: &mut Rng) -> bool {
         let group_us = devices.group_us.max(1);
@@ -154,11 +149,6 @@ impl Disk {
     /// An accepted block, however old.
     pub fn header(&self, block: &BlockRef) -> Option<&Arc<BlockHeader>> {
         self.headers.get(block)
-    }
-
-    /// The accepted blocks of a round.
-    pub fn row(&self, round: Round) -> impl Iterator<Item = &Arc<BlockHeader>> {
-        self.headers.row(round)
     }
 
     /// Whether the log holds this proposal.

@@ -168,8 +168,7 @@ impl Simulation {
             Effect::Push { to, headers } => {
                 let loaded = headers.iter().filter(|header| !header.body().payload.is_empty());
                 let held = loaded.filter(|header| node.payloads.contains(&header.block_ref()));
-                let payloads: Vec<Message> =
-                    held.map(|header| payload_of(Some(header), header.block_ref())).collect();
+                let payloads: Vec<Message> = held.map(|header| payload_of(Some(header), header.block_ref())).collect();
                 self.send(at, to, Message::Headers(Arc::new(headers)), false);
                 payloads.into_iter().for_each(|message| self.send(at, to, message, false));
             }
@@ -226,13 +225,7 @@ impl Simulation {
     }
 
     /// Makes the own block, and has it synced and signed. Returns whether transactions are left for the next one.
-    fn propose(
-        &mut self,
-        at: Place,
-        round: Round,
-        ancestors: Vec<BlockRef>,
-        misbehaviour: Vec<Evidence>,
-    ) -> bool {
+    fn propose(&mut self, at: Place, round: Round, ancestors: Vec<BlockRef>, misbehaviour: Vec<Evidence>) -> bool {
         let now_us = self.now_us;
         let timestamp_ms = self.nodes[at.0].clock.wall_ms(now_us);
         let mut draft = Draft { round, ancestors, misbehaviour, timestamp_ms };

@@ -8,8 +8,8 @@ mod rows;
 use crate::sim::scenario::{Bounds, Scenario};
 use crate::sim::{Expect, Keys};
 use rows::{
-    AdversaryRow, ClockRow, CommitteeTable, DeviceRow, DevicesTable, EventRow, LinkRow, LinksTable, LoadTable, MixTable,
-    PacingTable, ParametersTable, RegionsTable, Within,
+    AdversaryRow, ClockRow, CommitteeTable, DeviceRow, DevicesTable, EventRow, LinkRow, LinksTable, LoadTable,
+    MixTable, PacingTable, ParametersTable, RegionsTable, Within,
 };
 use serde::Deserialize;
 use std::ops::Range;
@@ -205,9 +205,8 @@ pub fn parse(text: &str, seed: u64) -> Result<Scenario, ScenarioError> {
     }
     let timeline = file.event.iter().map(|row| row.get_ref().plan(size, links, row.span(), file.duration_ms.0));
     let timeline = timeline.collect::<Result<_, _>>()?;
-    let per_node = |rows: &[DeviceRow]| {
-        rows.iter().map(|row| row.plans(size, devices)).collect::<Result<Vec<_>, ScenarioError>>()
-    };
+    let per_node =
+        |rows: &[DeviceRow]| rows.iter().map(|row| row.plans(size, devices)).collect::<Result<Vec<_>, ScenarioError>>();
     let clocks = file.clock.iter().map(|row| row.plans(size)).collect::<Result<Vec<_>, ScenarioError>>()?;
     Ok(Scenario {
         seed,

@@ -123,9 +123,7 @@ impl EventRow {
                 let table = self.links.as_ref().ok_or_else(|| needs("links", "links"))?;
                 Action::Relink(who()?, to()?, table.apply(links))
             }
-            Deed::ClockJump => {
-                Action::JumpClock(who()?, self.ms.ok_or_else(|| needs("clock-jump", "ms"))?.into())
-            }
+            Deed::ClockJump => Action::JumpClock(who()?, self.ms.ok_or_else(|| needs("clock-jump", "ms"))?.into()),
             Deed::Load => {
                 let Within(rate) = self.per_second.ok_or_else(|| needs("load", "per_second"))?;
                 Action::Load(who()?, rate)
@@ -191,9 +189,7 @@ impl AdversaryRow {
             Kind::VoteLiar => AdversaryKind::VoteLiar,
             Kind::Flooder => AdversaryKind::Flooder { per_second: self.per_second.map_or(200, |rate| rate.0) },
             Kind::Twins => AdversaryKind::Twins { switch_ms: self.switch_ms.map_or(1_000, |switch| switch.0) },
-            Kind::Dropper => {
-                AdversaryKind::Dropper { share_permille: self.share_permille.map_or(0, |share| share.0) }
-            }
+            Kind::Dropper => AdversaryKind::Dropper { share_permille: self.share_permille.map_or(0, |share| share.0) },
         };
         all.extend(nodes_of(&self.nodes, size)?.into_iter().map(|node| (node, kind)));
         Ok(())
