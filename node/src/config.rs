@@ -187,7 +187,7 @@ impl Default for PoolSection {
 }
 
 /// Congestion control of validators' links.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum CongestionControl {
     /// RFC 9438. Collapses at 0.1 % random loss, as TCP does.

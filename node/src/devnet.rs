@@ -5,6 +5,7 @@
 //! Deliberately absent: anything that a node does differently here than elsewhere.
 
 mod accounts;
+mod links;
 mod load;
 mod measure;
 mod network;
@@ -16,7 +17,7 @@ mod traffic;
 pub mod usage;
 
 use crate::algorithm;
-use crate::config::GpuUse;
+use crate::config::{CongestionControl, GpuUse};
 use clap::{Args, ValueEnum};
 use miette::{Diagnostic, IntoDiagnostic, WrapErr};
 use network::Network;
@@ -42,6 +43,7 @@ const TAIL: Duration = Duration::from_secs(20);
   stele devnet --seconds 0 --keep               no load at all
   stele devnet --algorithm sm2-sm3              accounts that sign with SM2
   stele devnet --gpu require --verify-threads 4 verified on a GPU, and on four threads of each validator
+  stele devnet --delay-ms 25 --loss 1           validators 50 ms of round trip apart, one packet in a hundred lost
   stele devnet --signer soft --json out.json    keys in encrypted files; the report also as JSON")]
 pub struct DevnetArgs {
     /// Validators, each a process with its signer process.
@@ -74,6 +76,11 @@ pub struct DevnetArgs {
     /// Where the validators' keys are.
     #[arg(long, value_enum, default_value_t = SignerKind::Softhsm)]
     signer: SignerKind,
+    /// Congestion control between validators, as `transport.congestion` in node.toml. Default: the node's.
+    #[arg(long, value_enum, value_name = "NAME")]
+    congestion: Option<CongestionControl>,
+    #[command(flatten)]
+    links: links::LinkArgs,
     /// Directory for the network's files: new or empty, and kept. Default: a new one among the temporary files.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -169,8 +176,9 @@ pub async fn run(args: DevnetArgs) -> miette::Result<()> {
         return Err(DevnetError::PayloadTooLarge { given: args.payload }.into());
     }
     let mut interrupt = Interrupt::new()?;
+    let links = args.links.emulate(args.validators)?;
     let site = Site::create(args.data.as_deref(), args.keep)?;
-    let mut network = Network::new(&site);
+    let mut network = Network::new(&site, links);
     let driven = tokio::select! {
         driven = drive(&args, &site, &mut network) => driven,
         () = interrupt.wait() => Err(DevnetError::Interrupted.into()),

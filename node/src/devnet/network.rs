@@ -9,6 +9,7 @@ use client::{RpcClient, now_ms};
 use hsm::config::{KeystoreConfig, Pkcs11Config, consensus_label, transport_label};
 use hsm::{PublicKeys, SignerConfig, StoreConfig, keystore, provision, secret, softhsm};
 use miette::{IntoDiagnostic, WrapErr, bail, miette};
+use netem::Emulation;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 const VALIDITY_WINDOW_MS: u64 = 600_000;
 /// What the account for use by hand has.
 const HAND_BALANCE: u64 = 1_000_000;
+/// Ports of a validator that has an address of its own: for validators, for clients, for RPC.
+const PORTS: [u16; 3] = [7100, 7200, 7300];
 const NO_CHAIN: ChainId = ChainId(Digest::ZERO);
 
 /// One validator.
@@ -57,12 +60,19 @@ pub struct Network {
     genesis: Option<Genesis>,
     chain: ChainId,
     validators: Vec<Validator>,
+    /// The validators' hosts, in order; without it they share this machine's loopback.
+    links: Option<Emulation>,
 }
 
 impl Network {
     /// Nothing yet, but where it will be.
-    pub fn new(site: &Site) -> Self {
-        Self { root: site.path().to_owned(), genesis: None, chain: NO_CHAIN, validators: Vec::new() }
+    pub fn new(site: &Site, links: Option<Emulation>) -> Self {
+        Self { root: site.path().to_owned(), genesis: None, chain: NO_CHAIN, validators: Vec::new(), links }
+    }
+
+    /// What is between the validators, if it is not loopback.
+    pub fn links(&self) -> Option<&Emulation> {
+        self.links.as_ref()
     }
 
     /// The ledger.
@@ -100,14 +110,18 @@ impl Network {
 
     /// Makes keys, genesis and the files of every node.
     pub async fn prepare(&mut self, args: &DevnetArgs, accounts: &Accounts) -> miette::Result<()> {
-        let ports = free_ports(args.validators.into())?;
+        let validators = usize::from(args.validators);
+        let places = match &self.links {
+            Some(links) => (0..validators).map(|host| (links.address(host), PORTS)).collect(),
+            None => free_ports(validators)?.into_iter().map(|ports| (Ipv4Addr::LOCALHOST, ports)).collect::<Vec<_>>(),
+        };
         // One after the other: deriving a key from a passphrase takes all the memory bandwidth there is.
-        for (index, ports) in ports.into_iter().enumerate() {
+        for (index, (ip, ports)) in places.into_iter().enumerate() {
             let dir = self.root.join(format!("node-{index}"));
             std::fs::create_dir(&dir).into_diagnostic().wrap_err_with(|| format!("cannot make {}", dir.display()))?;
             let store = make_store(args.signer, &dir, index)?;
             let keys = make_keys(&dir, &store, index).await?;
-            let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            let address = |port| SocketAddr::from((ip, port));
             let authority = Authority {
                 name: format!("node-{index}"),
                 consensus_key: keys.consensus,
@@ -161,8 +175,19 @@ impl Network {
         for validator in &mut self.validators {
             validator.signer_listens().await?;
         }
-        for validator in &mut self.validators {
-            validator.start_node()?;
+        for (host, validator) in self.validators.iter_mut().enumerate() {
+            match &self.links {
+                None => validator.start_node()?,
+                Some(links) => {
+                    // A process belongs to the namespace of the thread that starts it, and to this runtime.
+                    let runtime = tokio::runtime::Handle::current();
+                    let started = links.inside(host, || {
+                        let _inside = runtime.enter();
+                        validator.start_node()
+                    });
+                    started.into_diagnostic()??;
+                }
+            }
         }
         let deadline = Instant::now() + NODE_PATIENCE;
         for validator in &mut self.validators {
@@ -235,6 +260,11 @@ impl Validator {
         node.insert("validator".into(), self.authority.name.as_str().into());
         node.insert("shards".into(), i64::from(args.shards).into());
         node.insert("verify".into(), verify.into());
+        if let Some(congestion) = args.congestion {
+            let mut transport = toml::Table::new();
+            transport.insert("congestion".into(), toml::Value::try_from(congestion).into_diagnostic()?);
+            node.insert("transport".into(), transport.into());
+        }
         let node = toml::to_string(&node).into_diagnostic()?;
         write_private(&self.dir.join("node.toml"), &node)
     }

@@ -1,9 +1,11 @@
 //! The report at the end of a run: one object for machines, a table for people.
 
+use super::links::LinksReport;
 use super::load::{Cpu, Measured};
 use super::measure::{Counts, Latency};
 use super::network::Network;
 use super::{DevnetArgs, Rate, WARM_UP, usage};
+use crate::config::CongestionControl;
 use client::rpc::{CertifiedMs, EngineStatus, LogStatus, NodeStatus, SignerStatus, Stages, VerifyStatus};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -80,6 +82,10 @@ pub struct Report {
     pub stages: Stages,
     /// Most memory of the largest node.
     pub rss_bytes_max: u64,
+    /// What is between the validators; null for loopback.
+    pub links: Option<LinksReport>,
+    /// Congestion control that was asked for; null for the node's default.
+    pub congestion: Option<CongestionControl>,
     /// The ledger.
     pub chain: ChainId,
     /// Cores of this machine.
@@ -203,6 +209,8 @@ impl Report {
                 .collect(),
             stages,
             rss_bytes_max: network.pids().0.into_iter().map(usage::rss_max).max().unwrap_or(0),
+            links: network.links().map(|links| args.links.report(links.counts())),
+            congestion: args.congestion,
             chain: network.chain(),
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             version: env!("CARGO_PKG_VERSION"),
@@ -227,6 +235,12 @@ impl Report {
             "  window          {} s after {} s of warm-up, {} bytes a transaction, signed with {}",
             self.seconds, self.warm_up_seconds, self.payload_bytes, self.algorithm
         );
+        if let Some(LinksReport { delay_ms, jitter_ms, loss_percent, mbps, dropped, late, latest_ms, .. }) = self.links
+        {
+            let rate = mbps.map_or(String::new(), |mbps| format!(", {mbps} Mbit/s"));
+            println!("  links           {delay_ms} ms each way, {jitter_ms} ms of jitter, {loss_percent} % loss{rate}");
+            println!("                  {dropped} packets dropped; {late} delivered late, by {latest_ms} ms at most");
+        }
         println!("  offered         {:>10.0} transactions a second", self.offered_tps);
         println!("  committed       {:>10.0} transactions a second", self.committed_tps);
         println!("  latency         mean {mean} ms, p50 {p50}, p90 {p90}, p99 {p99}, max {max}");
