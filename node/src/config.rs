@@ -190,8 +190,12 @@ impl Default for PoolSection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum CongestionControl {
+    /// Takes queueing for congestion, and loss for loss.
+    Delay,
     /// RFC 9438. Collapses at 0.1 % random loss, as TCP does.
     Cubic,
+    /// RFC 9002's own; collapses as well.
+    NewReno,
     /// Experimental in quinn; holds its rate under random loss.
     Bbr,
 }
@@ -200,7 +204,7 @@ pub enum CongestionControl {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TransportSection {
-    /// `cubic` or `bbr`. Default `cubic`.
+    /// `delay`, `cubic`, `new-reno` or `bbr`. Default `delay`.
     pub congestion: CongestionControl,
     /// Threads of the network runtime. Default 2, range 1 to 64.
     pub threads: u16,
@@ -208,7 +212,7 @@ pub struct TransportSection {
 
 impl Default for TransportSection {
     fn default() -> Self {
-        Self { congestion: CongestionControl::Cubic, threads: 2 }
+        Self { congestion: CongestionControl::Delay, threads: 2 }
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, Runtime, TokioRuntime, UdpPoller};
 
+use crate::congestion::DelayConfig;
 use crate::error::TransportError;
 use crate::limits::{Congestion, DatagramLimits};
 use crate::sockopt;
@@ -67,6 +68,12 @@ pub(crate) fn transport_configs(
         // A probe counts as under way, so that a window smaller than a probe would stop everything else.
         let window = u64::from(initial_window_bytes).max(4 * u64::from(*bytes));
         let factory: Arc<dyn quinn::congestion::ControllerFactory + Send + Sync> = match congestion {
+            Congestion::Delay => Arc::new(DelayConfig { initial_window: window }),
+            Congestion::NewReno => {
+                let mut reno = quinn::congestion::NewRenoConfig::default();
+                reno.initial_window(window);
+                Arc::new(reno)
+            }
             Congestion::Cubic => {
                 let mut cubic = quinn::congestion::CubicConfig::default();
                 cubic.initial_window(window);

@@ -34,6 +34,7 @@
 
 mod admission;
 mod clients;
+mod congestion;
 mod endpoint;
 pub mod error;
 pub mod frame;

@@ -46,9 +46,14 @@ pub struct AdmissionLimits {
 /// The congestion controller of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Congestion {
-    /// RFC 9438. Collapses under random loss, is fair to others.
+    /// Takes queueing for congestion and loss for loss, keeps its rate under random loss and queues short. For links
+    /// between known peers.
     #[default]
+    Delay,
+    /// RFC 9438. Collapses under random loss, is fair to others.
     Cubic,
+    /// RFC 9002's own. Collapses under random loss, too.
+    NewReno,
     /// BBR v1: keeps its rate under random loss, overfills queues. For lossy long-distance links.
     Bbr,
 }

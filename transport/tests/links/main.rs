@@ -4,9 +4,11 @@
 
 mod clients;
 mod cluster;
+mod congestion;
 mod frames;
 mod loopback;
 mod mesh;
 mod net;
 mod recovery;
 mod refusals;
+mod weather;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use transport::{Class, Congestion, EventLimits, MeshEvent, RequestError, SendError};
+use transport::{Class, EventLimits, MeshEvent, RequestError, SendError};
 
 use crate::cluster::{Node, number, numbered, pair, simulate, tight};
 use crate::net::{Net, Weather};
@@ -233,25 +233,4 @@ fn the_largest_datagram_of_a_narrow_path_is_found() {
             assert!(start.elapsed() < 100 * round_trip, "still {} bytes", a.mesh.peers()[0].datagram_bytes);
         }
     });
-}
-
-fn seconds_for_four_mebibytes(congestion: Congestion) -> f64 {
-    simulate(async {
-        let net = Net::new(3, Weather { delay: Duration::from_millis(20), loss: 0.01, ..Weather::CALM });
-        let (a, mut b) = pair(&net, |c| c.congestion = congestion).await;
-        let start = tokio::time::Instant::now();
-        for i in 0..64 {
-            a.mesh.send(1, Class::Payload, numbered(i, 64 * 1024)).unwrap();
-        }
-        for _ in 0..64 {
-            b.frame().await;
-        }
-        start.elapsed().as_secs_f64()
-    })
-}
-
-#[test]
-fn on_a_lossy_path_bbr_keeps_the_rate_that_cubic_gives_up() {
-    let (cubic, bbr) = (seconds_for_four_mebibytes(Congestion::Cubic), seconds_for_four_mebibytes(Congestion::Bbr));
-    assert!(bbr * 3.0 < cubic, "cubic {cubic} s, BBR {bbr} s");
 }

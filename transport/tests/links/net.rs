@@ -1,6 +1,7 @@
 //! An in-memory network with delay, jitter, loss, duplication, bandwidth and cuts, all drawn from one seed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -51,6 +52,10 @@ struct State {
     boxes: BTreeMap<SocketAddr, Arc<Mutex<Inbox>>>,
     busy_until: BTreeMap<(SocketAddr, SocketAddr), Instant>,
     cut: BTreeSet<SocketAddr>,
+    cut_ways: BTreeSet<(SocketAddr, SocketAddr)>,
+    start: Instant,
+    /// Of every datagram: when it set out, from where to where, how long it was and when its copies arrive.
+    trace: DefaultHasher,
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +75,9 @@ impl Net {
             boxes: BTreeMap::new(),
             busy_until: BTreeMap::new(),
             cut: BTreeSet::new(),
+            cut_ways: BTreeSet::new(),
+            start: Instant::now(),
+            trace: DefaultHasher::new(),
         })))
     }
 
@@ -87,6 +95,25 @@ impl Net {
 
     pub fn heal(&self, address: SocketAddr) {
         self.0.lock().unwrap().cut.remove(&address);
+    }
+
+    /// Drops whatever goes from one address to another, or no longer.
+    pub fn cut_way(&self, from: SocketAddr, to: SocketAddr, cut: bool) {
+        let ways = &mut self.0.lock().unwrap().cut_ways;
+        if cut {
+            ways.insert((from, to))
+        } else {
+            ways.remove(&(from, to))
+        };
+    }
+
+    pub fn change(&self, change: impl FnOnce(&mut Weather)) {
+        change(&mut self.0.lock().unwrap().weather);
+    }
+
+    /// A digest of all datagrams so far, what became of them included. Their contents are encrypted under random keys.
+    pub fn trace(&self) -> u64 {
+        self.0.lock().unwrap().trace.finish()
     }
 
     /// Datagrams sent and, of those, dropped.
@@ -110,7 +137,8 @@ impl State {
         let weather = self.weather;
         self.sent += 1;
         let lost = self.draw() < weather.loss;
-        let cut = self.cut.contains(&from) || self.cut.contains(&to);
+        let cut = self.cut.contains(&from) || self.cut.contains(&to) || self.cut_ways.contains(&(from, to));
+        (self.start.elapsed(), from, to, datagram.len()).hash(&mut self.trace);
         let Some(inbox) = self.boxes.get(&to).cloned().filter(|_| !lost && !cut && datagram.len() <= PATH_BYTES) else {
             self.dropped += 1;
             return;
@@ -131,6 +159,7 @@ impl State {
         for _ in 0..copies {
             let arrives = departs + weather.delay + weather.jitter.mul_f64(self.draw());
             self.serial += 1;
+            (arrives - self.start).hash(&mut self.trace);
             inbox.lock().unwrap().datagrams.insert((arrives, self.serial), (from, datagram.to_vec()));
             let inbox = inbox.clone();
             tokio::spawn(async move {
