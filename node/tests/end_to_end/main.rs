@@ -7,6 +7,7 @@
 //! random more often.
 #![allow(clippy::unwrap_used)]
 
+mod bank;
 mod check;
 mod load;
 mod network;
@@ -18,6 +19,7 @@ mod algorithms;
 mod crashes;
 mod disk_full;
 mod engines;
+mod fire;
 mod protocols;
 mod rejects;
 mod signers;

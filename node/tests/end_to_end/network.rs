@@ -6,9 +6,12 @@ use client::rpc::{NodeState, NodeStatus};
 use client::{Account, Client, ClientOptions, RpcClient, Updates, now_ms};
 use hsm::config::{KeystoreConfig, Pkcs11Config, consensus_label, transport_label};
 use hsm::{PublicKeys, SignerConfig, StoreConfig, keystore, provision, secret, softhsm};
+use netem::Emulation;
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
@@ -25,6 +28,8 @@ pub const VALIDATORS: usize = 4;
 pub const ACCOUNTS: u8 = 16;
 /// What each of them has.
 pub const BALANCE: u64 = 1_000_000_000;
+/// Ports of a validator that has an address of its own: for validators, for clients, for RPC.
+const EMULATED_PORTS: [u16; 3] = [7100, 7200, 7300];
 /// Keys of a test need no expensive passphrase.
 const CHEAP: keystore::Cost = keystore::Cost { memory_kib: 64, passes: 1, lanes: 1 };
 
@@ -62,6 +67,8 @@ impl Default for Options {
 pub struct Network {
     pub genesis: Genesis,
     pub nodes: Vec<Node>,
+    /// What is between the validators, if it is not loopback.
+    pub links: Option<Arc<Emulation>>,
     dir: TempDir,
     _turn: MutexGuard<'static, ()>,
 }
@@ -73,6 +80,10 @@ pub struct Node {
     pub rpc: RpcClient,
     pub signer: Option<Process>,
     pub process: Option<Process>,
+    /// Variables of the node process, beyond those of this one.
+    pub environment: Vec<(String, std::ffi::OsString)>,
+    /// The host of an emulated network that it runs on.
+    host: Option<(Arc<Emulation>, usize)>,
     softhsm: bool,
     starts: u32,
 }
@@ -80,14 +91,24 @@ pub struct Node {
 impl Network {
     /// Makes all files and starts nothing.
     pub async fn prepare(options: Options) -> Self {
+        Self::prepare_on(options, None).await
+    }
+
+    async fn prepare_on(options: Options, links: Option<Arc<Emulation>>) -> Self {
         let turn = TURN.lock().await;
         let dir = tempfile::Builder::new().prefix("stele-").tempdir().unwrap();
         let mut nodes = Vec::new();
-        for (index, ports) in free_ports().into_iter().enumerate() {
+        let places: Vec<_> = match &links {
+            None => free_ports().into_iter().map(|ports| (Ipv4Addr::LOCALHOST, ports)).collect(),
+            Some(links) => (0..VALIDATORS).map(|host| (links.address(host), EMULATED_PORTS)).collect(),
+        };
+        for (index, place) in places.into_iter().enumerate() {
             let home = dir.path().join(format!("node-{index}"));
             std::fs::create_dir(&home).unwrap();
             let store = if options.softhsm { token(&home, index) } else { encrypted_file(&home) };
-            nodes.push((Node::new(home, index, ports, make_keys(&store), options.softhsm), store));
+            let mut node = Node::new(home, index, place, make_keys(&store), options.softhsm);
+            node.host = links.clone().map(|links| (links, index));
+            nodes.push((node, store));
         }
         let account = |key: SecretKey| Allocation { address: key.public_key().address(), balance: BALANCE };
         let others = options.algorithms.iter().filter(|alg| **alg != AlgId::Ed25519).map(|alg| key_of(*alg));
@@ -104,7 +125,21 @@ impl Network {
         for (index, (node, store)) in nodes.iter().enumerate() {
             node.configure(genesis.chain_id(), index, store, options.shards[index], &options.node_toml);
         }
-        Self { genesis, nodes: nodes.into_iter().map(|(node, _)| node).collect(), dir, _turn: turn }
+        Self { genesis, nodes: nodes.into_iter().map(|(node, _)| node).collect(), links, dir, _turn: turn }
+    }
+
+    /// Makes it on an emulated network, each validator on a host of its own, and starts nothing. `None`, and a word on the
+    /// terminal, where this user or this machine can have no such network.
+    pub async fn prepare_emulated(options: Options, seed: u64) -> Option<Self> {
+        match Emulation::start(VALIDATORS, seed) {
+            Ok(links) => Some(Self::prepare_on(options, Some(Arc::new(links))).await),
+            Err(error) if error.is_unsupported() => {
+                // Past the harness, which shows nothing of a test that passes.
+                std::io::stderr().write_all(format!("SKIPPED: {error}\n").as_bytes()).unwrap();
+                None
+            }
+            Err(error) => panic!("{error}: {error:?}"),
+        }
     }
 
     /// Makes it, starts it, and waits until every node is ready.
@@ -179,8 +214,9 @@ pub fn key_of(alg: AlgId) -> SecretKey {
 }
 
 impl Node {
-    fn new(dir: PathBuf, index: usize, ports: [u16; 3], keys: PublicKeys, softhsm: bool) -> Self {
-        let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    fn new(dir: PathBuf, index: usize, place: (Ipv4Addr, [u16; 3]), keys: PublicKeys, softhsm: bool) -> Self {
+        let (ip, ports) = place;
+        let address = |port| SocketAddr::from((ip, port));
         let authority = Authority {
             name: format!("node-{index}"),
             consensus_key: keys.consensus,
@@ -191,7 +227,8 @@ impl Node {
             rpc_address: address(ports[2]),
         };
         let rpc = RpcClient::new(&authority.rpc_address.to_string()).unwrap();
-        Self { dir, authority, rpc, signer: None, process: None, softhsm, starts: 0 }
+        let (environment, host) = (Vec::new(), None);
+        Self { dir, authority, rpc, signer: None, process: None, environment, host, softhsm, starts: 0 }
     }
 
     fn configure(&self, chain: ChainId, index: usize, store: &StoreConfig, shards: u16, more: &str) {
@@ -240,8 +277,13 @@ impl Node {
         self.starts += 1;
         let mut command = stele(&self.dir);
         command.args(["node", "--config", "node.toml", "--exit-with-parent"]);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let log = self.dir.join(format!("node-{}.log", self.starts));
-        self.process = Some(Process::spawn(command, self.authority.name.clone(), log));
+        let name = self.authority.name.clone();
+        self.process = Some(match &self.host {
+            None => Process::spawn(command, name, log),
+            Some((links, host)) => links.inside(*host, || Process::spawn(command, name, log)).unwrap(),
+        });
     }
 
     /// Waits until it takes transactions.
