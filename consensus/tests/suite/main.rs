@@ -15,7 +15,9 @@ mod oracle_tests;
 mod pacing;
 mod random_dag;
 mod recovery;
+mod replica;
 mod scenarios;
+mod twins;
 
 /// How many seeds to try, `share` of the environment's number.
 fn seeds(share: u64) -> std::ops::Range<u64> {
