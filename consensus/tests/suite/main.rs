@@ -9,6 +9,7 @@ mod evidence;
 mod faults;
 mod increments;
 mod links;
+mod model;
 mod naive_schedule;
 mod oracle;
 mod oracle_tests;
