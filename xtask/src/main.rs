@@ -9,6 +9,7 @@ mod console;
 mod devnet;
 mod failure;
 mod machine;
+mod mutants;
 mod os_release;
 mod packages;
 mod rocksdb_archive;
@@ -37,6 +38,7 @@ Commands:
   devnet [flags]   build `stele` and run four validators under load; flags go to `stele devnet` untouched
   test             format, lint, test everything, stage by stage with its seconds
   torture          the same tests with many more seeds and cases (hours)
+  mutants          break the consensus rules one at a time and expect the tests to fail (an hour)
   bench devnet     sweep the offered rate and write a table under benches/results/
   bench crates     run the criterion benches of every crate
   cargo <args>     plain cargo with the settings that all of these share, such as `cargo xtask cargo test -p stele-storage`
@@ -86,6 +88,7 @@ fn dispatch(mut words: Vec<OsString>) -> Result<ExitCode, Failure> {
         "setup" => setup::HELP,
         "test" => test_stages::TEST_HELP,
         "torture" => test_stages::TORTURE_HELP,
+        "mutants" => mutants::HELP,
         "bench" => bench::HELP,
         "licences" => supply_chain::HELP,
         "clean-cache" => cache::HELP,
@@ -112,6 +115,7 @@ fn dispatch(mut words: Vec<OsString>) -> Result<ExitCode, Failure> {
         }
         "test" => return test_stages::test(&workspace, arguments),
         "torture" => return test_stages::torture(&workspace, arguments),
+        "mutants" => return mutants::run(&workspace, arguments),
         "bench" => bench::run(&workspace, arguments)?,
         "licences" => {
             arguments.finish()?;
