@@ -105,6 +105,8 @@ impl Load {
     pub async fn finish(self) -> Outcomes {
         let outcomes = self.finish_whatever_was_refused().await;
         assert_eq!(outcomes.refused, [], "good transfers were refused");
+        let rejected = outcomes.acknowledged.values().filter(|receipt| receipt.outcome != Outcome::Applied).count();
+        assert_eq!(rejected, 0, "good transfers were rejected");
         outcomes
     }
 
@@ -115,8 +117,6 @@ impl Load {
             task.await.unwrap();
         }
         let memory = std::mem::take(&mut *self.memory.lock().unwrap());
-        let rejected = memory.acknowledged.values().filter(|receipt| receipt.outcome != Outcome::Applied).count();
-        assert_eq!(rejected, 0, "good transfers were rejected");
         println!(
             "  {} acknowledged, {} without an answer, {} busy, {} refused",
             memory.acknowledged.len(),

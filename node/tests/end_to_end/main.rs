@@ -12,6 +12,7 @@ mod check;
 mod load;
 mod network;
 mod process;
+mod schedule;
 
 mod absence;
 mod agreement;
@@ -24,4 +25,5 @@ mod protocols;
 mod rejects;
 mod signers;
 mod start_up;
+mod torture;
 mod verify;
