@@ -19,6 +19,7 @@ mod supply_chain;
 mod test_binaries;
 mod test_output;
 mod test_stages;
+mod torture;
 mod workspace;
 
 use std::ffi::OsString;
@@ -37,7 +38,7 @@ Usage: cargo xtask <command> [flags]
 Commands:
   devnet [flags]   build `stele` and run four validators under load; flags go to `stele devnet` untouched
   test             format, lint, test everything, stage by stage with its seconds
-  torture          the same tests with many more seeds and cases (hours)
+  torture          real processes under random faults, simulations over fresh seeds, every test with many more cases
   mutants          break the consensus rules one at a time and expect the tests to fail (an hour)
   bench devnet     sweep the offered rate and write a table under benches/results/
   bench crates     run the criterion benches of every crate
@@ -87,7 +88,7 @@ fn dispatch(mut words: Vec<OsString>) -> Result<ExitCode, Failure> {
         "help" | "--help" | "-h" => HELP,
         "setup" => setup::HELP,
         "test" => test_stages::TEST_HELP,
-        "torture" => test_stages::TORTURE_HELP,
+        "torture" => torture::HELP,
         "mutants" => mutants::HELP,
         "bench" => bench::HELP,
         "licences" => supply_chain::HELP,
@@ -114,7 +115,7 @@ fn dispatch(mut words: Vec<OsString>) -> Result<ExitCode, Failure> {
             setup::run(&workspace)?;
         }
         "test" => return test_stages::test(&workspace, arguments),
-        "torture" => return test_stages::torture(&workspace, arguments),
+        "torture" => return torture::run(&workspace, arguments),
         "mutants" => return mutants::run(&workspace, arguments),
         "bench" => bench::run(&workspace, arguments)?,
         "licences" => {

@@ -1,8 +1,8 @@
-//! `cargo xtask test` and `torture`: the stages, their budgets, and the closing table. A stage over its budget warns and does not fail,
+//! `cargo xtask test`: the stages, their budgets, and the closing table. A stage over its budget warns and does not fail,
 //! since a slow machine is not a defect; a program that runs many times over it is stopped as hanging.
 //!
 //! Property and simulation tests read how much to do from the environment: `STELE_SIM_SEEDS` (simulated runs) and `PROPTEST_CASES`
-//! (proptest's own). `torture` raises both and runs the very same programs.
+//! (proptest's own). `cargo xtask torture` raises both and runs the very same programs.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -34,20 +34,9 @@ Stages, with their budgets on two cores:
   --only STAGE   just that one
 ";
 
-/// Shown by `--help`.
-pub const TORTURE_HELP: &str = "\
-Runs the unit, end-to-end and fuzz stages with many more seeds and cases. Hours.
-
-Usage: cargo xtask torture [--seeds N] [--cases N] [--rounds N] [--only STAGE]
-
-  --seeds N    simulated runs in each simulation test (10000), as STELE_SIM_SEEDS
-  --cases N    cases in each property test (20000), as PROPTEST_CASES
-  --rounds N   repetitions of everything (1)
-  --only STAGE unit, end-to-end or fuzz
-";
-
+/// A part of `cargo xtask test`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
+pub enum Stage {
     Setup,
     Build,
     Lint,
@@ -78,13 +67,14 @@ const NODE: &str = "stele";
 /// Seconds for each target of cargo-fuzz.
 const FUZZ_SECONDS: u32 = 5;
 
+/// What became of a stage.
 #[derive(Debug)]
-struct Row {
-    name: &'static str,
-    took: Duration,
-    budget: Duration,
-    totals: Totals,
-    ok: bool,
+pub struct Row {
+    pub name: &'static str,
+    pub took: Duration,
+    pub budget: Duration,
+    pub totals: Totals,
+    pub ok: bool,
 }
 
 /// How to run the stages.
@@ -105,32 +95,18 @@ pub fn test(workspace: &Workspace, mut arguments: Arguments) -> Result<ExitCode,
         Some(only) => vec![only],
         None => all.filter(|stage| from.is_none_or(|from| *stage >= from)).collect(),
     };
-    run(workspace, &Plan { stages, environment: Vec::new(), budgets_apply: true })
+    let rows = run(workspace, &Plan { stages, environment: Vec::new(), budgets_apply: true })?;
+    Ok(report(&rows, true))
 }
 
-/// `cargo xtask torture`.
-pub fn torture(workspace: &Workspace, mut arguments: Arguments) -> Result<ExitCode, Failure> {
-    let seeds = arguments.number("seeds")?.unwrap_or(10_000);
-    let cases = arguments.number("cases")?.unwrap_or(20_000);
-    let rounds = arguments.number("rounds")?.unwrap_or(1);
-    let only = arguments.value("only")?.map(|name| stage(&name)).transpose()?;
-    arguments.finish()?;
-    let tests = [Stage::Unit, Stage::EndToEnd, Stage::Fuzz];
-    let stages: Vec<_> = tests.into_iter().filter(|stage| only.is_none_or(|only| only == *stage)).collect();
+/// The tests of some stages with many more seeds and cases.
+pub fn run_hard(workspace: &Workspace, stages: Vec<Stage>, seeds: u64, cases: u64) -> Result<Vec<Row>, Failure> {
     let environment = vec![
         ("STELE_SIM_SEEDS", seeds.to_string()),
         ("PROPTEST_CASES", cases.to_string()),
         ("STELE_TORTURE", "1".to_owned()),
     ];
-    let plan = Plan { stages, environment, budgets_apply: false };
-    for round in 1..=rounds {
-        heading(&format!("torture, round {round} of {rounds}: {seeds} seeds, {cases} cases"));
-        let code = run(workspace, &plan)?;
-        if code != ExitCode::SUCCESS {
-            return Ok(code);
-        }
-    }
-    Ok(ExitCode::SUCCESS)
+    run(workspace, &Plan { stages, environment, budgets_apply: false })
 }
 
 fn stage(name: &str) -> Result<Stage, Failure> {
@@ -140,7 +116,7 @@ fn stage(name: &str) -> Result<Stage, Failure> {
     })
 }
 
-fn run(workspace: &Workspace, plan: &Plan) -> Result<ExitCode, Failure> {
+fn run(workspace: &Workspace, plan: &Plan) -> Result<Vec<Row>, Failure> {
     let mut rows: Vec<Row> = Vec::new();
     let mut binaries: Option<TestBinaries> = None;
     for (stage, name, budget) in STAGES {
@@ -186,7 +162,7 @@ fn run(workspace: &Workspace, plan: &Plan) -> Result<ExitCode, Failure> {
             break;
         }
     }
-    Ok(report(&rows, plan.budgets_apply))
+    Ok(rows)
 }
 
 /// Each check runs even when an earlier one failed, so that one run shows all there is to mend.
@@ -287,7 +263,8 @@ fn cargo_fuzz(workspace: &Workspace, limit: Duration) -> Result<Totals, Failure>
     Ok(totals)
 }
 
-fn report(rows: &[Row], budgets_apply: bool) -> ExitCode {
+/// The closing table, and what failed.
+pub fn report(rows: &[Row], budgets_apply: bool) -> ExitCode {
     heading("result");
     println!("  {:<12} {:>9} {:>9}  {:>7} {:>7}", "stage", "seconds", "budget", "passed", "failed");
     let mut totals = Totals::default();
