@@ -138,8 +138,10 @@ fn judge(workspace: &Workspace, scratch: &Path, mutant: &Mutant) -> Result<Verdi
         return Err(Failure::new(place, "bring consensus/mutants.toml up to date"));
     }
     write(&file, &source.replacen(&mutant.find, &mutant.replace, 1))?;
-    let Some(programs) = build(workspace, scratch)? else { return Ok(Verdict::DoesNotBuild) };
-    for filter in [Some(mutant.killed_by.as_str()), None] {
+    // Most die in the first run.
+    for (tests, filter) in [("--test=suite", Some(mutant.killed_by.as_str())), ("--test=suite", None), ("--lib", None)]
+    {
+        let Some(programs) = build(workspace, scratch, tests)? else { return Ok(Verdict::DoesNotBuild) };
         for program in &programs {
             if let Some(by) = first_failure(scratch, program, filter)? {
                 return Ok(Verdict::Killed(by));
@@ -171,14 +173,14 @@ fn copy_crates(workspace: &Workspace, scratch: &Path) -> Result<(), Failure> {
     write(&scratch.join("Cargo.lock"), &read("Cargo.lock")?)
 }
 
-/// Leaves out fuzz crates and unchanged files, whose times say that nothing needs compiling.
+/// Keeps the times of files, so that what is unchanged is not compiled again.
 fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::io(format!("copying {}", from.display()), &error);
     fs::create_dir_all(to).map_err(failed)?;
     for entry in fs::read_dir(from).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let (path, target) = (entry.path(), to.join(entry.file_name()));
-        if entry.file_name() == "fuzz" || entry.file_name() == "target" {
+        if entry.file_name() == "target" {
             continue;
         }
         if path.is_dir() {
@@ -197,13 +199,15 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
     fs::write(path, text).map_err(|error| Failure::io(format!("writing {}", path.display()), &error))
 }
 
-/// The crate's test programs; `None` when it does not compile, with the compiler's words on standard error.
-fn build(workspace: &Workspace, scratch: &Path) -> Result<Option<Vec<PathBuf>>, Failure> {
-    let arguments = ["test", "--quiet", "--offline", "-p", "stele-consensus", "--lib", "--tests", "--no-run"];
+/// The crate's test programs of one kind; `None` when it does not compile, with the compiler's words on standard error.
+fn build(workspace: &Workspace, scratch: &Path, tests: &str) -> Result<Option<Vec<PathBuf>>, Failure> {
+    let arguments = ["test", "--quiet", "--offline", "-p", "stele-consensus", tests, "--no-run"];
     let output = workspace
         .cargo()
         .current_dir(scratch)
         .env("CARGO_TARGET_DIR", workspace.target_dir())
+        // One line differs from the mutant before.
+        .env("CARGO_INCREMENTAL", "1")
         .args(arguments)
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit())

@@ -4,7 +4,9 @@
 
 mod adversary;
 mod appendix_a;
+mod bad_input;
 mod bounds;
+mod equivocation;
 mod evidence;
 mod faults;
 mod increments;

@@ -1,0 +1,3 @@
+//! The fuzz target of the consensus core: any sequence of inputs.
+
+pub mod sequence;
