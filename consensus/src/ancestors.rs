@@ -20,9 +20,11 @@ impl OwnHistory {
         Self { me, last: genesis[me.index()], genesis: genesis.to_vec(), included }
     }
 
-    /// An own block was made.
+    /// An own block was made, or was found.
     pub fn extend(&mut self, dag: &mut Dag, block: BlockRef) {
-        self.last = block;
+        if block.round > self.last.round {
+            self.last = block;
+        }
         if let Some(place) = dag.find(&block) {
             let included = &mut self.included;
             dag.note_history_known(self.me, place, |learnt| {

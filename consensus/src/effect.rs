@@ -4,7 +4,7 @@ use crate::checkpoint::Checkpoint;
 use crate::validity::InvalidHeader;
 use std::sync::Arc;
 use thiserror::Error;
-use types::{AuthorityIndex, BlockHeader, BlockRef, CommitRecord, Evidence, Height, Round};
+use types::{AuthorityIndex, BlockHeader, BlockRef, CommitRecord, Evidence, Height, Round, Stake};
 
 /// An order to the driver.
 #[derive(Clone, Debug)]
@@ -70,6 +70,18 @@ pub enum Effect {
         /// Whose payloads are missing.
         blocks: Vec<BlockRef>,
     },
+    /// The own disk is lost: ask a peer for the highest own block that it has and for its own last block
+    /// ([`Core::highest_blocks`](crate::Core::highest_blocks) answers there). Said again until it has answered.
+    RequestHighest {
+        /// The peer.
+        from: AuthorityIndex,
+    },
+    /// Enough peers have answered, or the operator has accepted the loss: own blocks are made again. A driver starts with
+    /// [`Recovered::own_blocks_lost`](crate::Recovered) until an own block is durable.
+    Reclaimed {
+        /// Own blocks are of higher rounds than this one.
+        above: Round,
+    },
     /// Peers are so far ahead that their history may be gone: start commit sync. Said again every half second.
     Lagging {
         /// A round that at least one honest validator has reached.
@@ -127,6 +139,23 @@ pub enum Misbehaviour {
         /// A block that was not kept.
         block: BlockRef,
     },
+    /// Asked for somebody's highest block, answered with another's.
+    #[error("answered with {block}, which is another validator's")]
+    ForeignBlock {
+        /// What it sent.
+        block: BlockRef,
+    },
+}
+
+/// What a validator that has lost its disk still waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reclaiming {
+    /// Stake of the answers that count.
+    pub answered: Stake,
+    /// Stake that is needed.
+    pub needed: Stake,
+    /// Peers whose answer is missing, or names a block that is not here yet.
+    pub waiting_for: Vec<AuthorityIndex>,
 }
 
 /// Why a commit was not adopted.
@@ -186,6 +215,8 @@ pub struct Status {
     pub excluded: Vec<AuthorityIndex>,
     /// How long a leader is waited for, in milliseconds.
     pub leader_timeout_ms: u64,
+    /// Set while no own blocks are made because those made before are not known.
+    pub reclaiming: Option<Reclaiming>,
     /// Whether output has stopped for good.
     pub halted: bool,
 }

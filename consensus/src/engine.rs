@@ -7,6 +7,7 @@
 mod acceptance;
 mod committing;
 mod proposing;
+mod reclaiming;
 mod serving;
 
 use crate::ancestors::OwnHistory;
@@ -17,6 +18,7 @@ use crate::effect::{Effect, Status};
 use crate::input::Input;
 use crate::linearizer::Tip;
 use crate::pacemaker::Pacemaker;
+use crate::reclaim::Reclaim;
 use crate::schedule::LeaderSchedule;
 use crate::suspended::Suspended;
 use crate::synchronizer::Synchronizer;
@@ -46,6 +48,10 @@ pub struct Core {
     pub(crate) last_own: Option<Arc<BlockHeader>>,
     /// A proposal that was asked for and has not come.
     pub(crate) outstanding: Option<Round>,
+    /// Set while it is not known which own blocks were made before.
+    pub(crate) reclaim: Option<Reclaim>,
+    /// Rounds up to this one may have own blocks that are lost.
+    pub(crate) own_floor: Round,
     /// Proofs to carry in the next own block.
     pub(crate) evidence: VecDeque<Evidence>,
     /// In which round each author's misbehaviour was last reported.
@@ -79,6 +85,8 @@ impl Core {
             own: OwnHistory::new(config.me, validity.genesis()),
             last_own: None,
             outstanding: None,
+            reclaim: None,
+            own_floor: Round(0),
             evidence: VecDeque::new(),
             reported: vec![None; size],
             lacking: vec![vec![0; size]; size],
@@ -106,6 +114,8 @@ impl Core {
                 self.pacemaker.measured(&self.config.committee, self.config.me, peer, one_way_us);
             }
             Input::Evidence { evidence } => self.report(*evidence, effects),
+            Input::Highest { peer, blocks } => self.on_highest(peer, blocks, now_ms, effects),
+            Input::AcceptLostDisk => self.accept_lost_disk(effects),
             Input::Tick => {}
         }
         self.drive(now_ms, effects);
@@ -114,7 +124,8 @@ impl Core {
     /// When to step with [`Input::Tick`] if nothing else comes before.
     pub fn next_timer(&self) -> Option<u64> {
         let resend = self.last_own.as_ref().map(|_| self.pacemaker.resend_at());
-        self.wake_ms.into_iter().chain(self.synchronizer.next_due()).chain(resend).min()
+        let reclaim = self.reclaim.as_ref().map(Reclaim::due_ms);
+        self.wake_ms.into_iter().chain(self.synchronizer.next_due()).chain(resend).chain(reclaim).min()
     }
 
     /// Where it stands.
@@ -135,6 +146,7 @@ impl Core {
             early_payloads: self.suspended.early_len(),
             excluded: self.schedule.excluded().to_vec(),
             leader_timeout_ms: self.pacemaker.leader_timeout_ms(),
+            reclaiming: self.reclaim.as_ref().map(|reclaim| reclaim.status(&self.dag, &self.config.committee)),
             halted: self.halted,
         }
     }
@@ -142,6 +154,7 @@ impl Core {
     /// Runs the rules until nothing moves.
     pub(crate) fn drive(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
         self.commit_decided(effects);
+        self.reclaim(now_ms, effects);
         self.move_round(now_ms);
         self.propose(now_ms, effects);
         self.ask_for_missing(now_ms, effects);

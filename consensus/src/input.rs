@@ -69,6 +69,25 @@ pub enum Input {
         /// The proof.
         evidence: Box<Evidence>,
     },
+    /// A peer answered [`Effect::RequestHighest`](crate::Effect); signatures are verified.
+    Highest {
+        /// The peer.
+        peer: AuthorityIndex,
+        /// What it said.
+        blocks: HighestBlocks,
+    },
+    /// The operator takes it on himself that own blocks may be signed twice, and has the core propose without the answers
+    /// that are missing.
+    AcceptLostDisk,
     /// Time passed; due when [`Core::next_timer`](crate::Core::next_timer) is reached, harmless at any time.
     Tick,
+}
+
+/// What a validator tells a peer that has lost its disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HighestBlocks {
+    /// The asker's highest block that the answering validator holds.
+    pub asker: Option<Arc<BlockHeader>>,
+    /// The answering validator's last own block.
+    pub peer: Option<Arc<BlockHeader>>,
 }

@@ -10,6 +10,7 @@ use crate::dag::Dag;
 use crate::effect::{AdoptError, Effect};
 use crate::engine::Core;
 use crate::linearizer::Tip;
+use crate::reclaim::Reclaim;
 use crate::schedule::LeaderSchedule;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,6 +35,10 @@ pub struct Recovered {
     /// A proposal that is durable and was not signed. The driver has the identical statement signed and answers with
     /// [`Input::Proposed`](crate::Input); until then nothing else is proposed.
     pub proposed_unsigned_round: Option<Round>,
+    /// Own blocks were signed that are not here: the disk is a new one, or an old copy. Nothing is proposed until peers
+    /// have said how far the own chain went ([`Effect::RequestHighest`]), or the operator says so
+    /// ([`Input::AcceptLostDisk`](crate::Input)).
+    pub own_blocks_lost: bool,
 }
 
 /// Why a core cannot start from what was found. All of these mean a damaged disk or a wrong directory.
@@ -81,7 +86,8 @@ impl Core {
         effects: &mut Vec<Effect>,
     ) -> Result<Self, RecoverError> {
         let mut core = Self::new(config, now_ms);
-        let Recovered { checkpoint, headers, commits, last_own, proposed_unsigned_round } = recovered;
+        let Recovered { checkpoint, headers, commits, last_own, proposed_unsigned_round, own_blocks_lost } = recovered;
+        core.reclaim = own_blocks_lost.then(|| Reclaim::new(core.config.me, core.config.committee.size(), now_ms));
         let height = checkpoint.as_ref().map_or(Height(0), |checkpoint| checkpoint.height);
         if let Some(checkpoint) = checkpoint {
             core.restore(checkpoint)?;

@@ -153,6 +153,13 @@ impl Suspended {
         self.blocks.get(&(round, author)).into_iter().flatten().map(|waiting| &waiting.header)
     }
 
+    /// The waiting block of an author's highest round.
+    pub fn highest_of(&self, author: AuthorityIndex) -> Option<&Arc<BlockHeader>> {
+        let mut rounds = self.blocks.iter().rev();
+        let (_, twins) = rounds.find(|((_, of), _)| *of == author)?;
+        twins.first().map(|waiting| &waiting.header)
+    }
+
     /// Whether a waiting block asks for this one.
     pub fn is_wanted(&self, block: &BlockRef) -> bool {
         self.children.contains_key(block)

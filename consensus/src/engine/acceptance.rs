@@ -91,7 +91,8 @@ impl Core {
         let place = self.dag.insert(header);
         if block.author != self.config.me {
             self.dag.note_history_known(block.author, place, |_| {});
-        } else if block.round >= self.own.last().round {
+        } else if block.round > self.own.last().round || block == self.own.last() {
+            self.last_own = Some(self.dag.entry(place).header.clone());
             self.own.extend(&mut self.dag, block);
         }
         self.committer.accept(&self.dag, &self.schedule, place);

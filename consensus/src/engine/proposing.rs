@@ -28,7 +28,8 @@ impl Core {
         let below = round.saturating_sub(1);
         if self.halted
             || self.outstanding.is_some()
-            || last.round >= round
+            || self.reclaim.is_some()
+            || self.own_mark() >= round
             || !self.dag.is_settled(&last)
             || self.dag.stake_at(below) < self.thresholds.quorum
         {

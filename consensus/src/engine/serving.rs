@@ -3,6 +3,7 @@
 use crate::dag::Place;
 use crate::effect::Effect;
 use crate::engine::Core;
+use crate::reclaim::Reclaim;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use types::{AuthorityIndex, BlockHeader, BlockRef, Round};
@@ -55,6 +56,7 @@ impl Core {
 
     pub(crate) fn on_peer_up(&mut self, peer: AuthorityIndex, effects: &mut Vec<Effect>) {
         self.synchronizer.set_up(peer, true);
+        self.reclaim.iter_mut().for_each(Reclaim::ask_again);
         if let Some(header) = &self.last_own
             && peer != self.config.me
         {

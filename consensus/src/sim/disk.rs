@@ -130,7 +130,8 @@ impl Disk {
         let headers = accepted.filter(|header| header.round() > gc_round).cloned().collect();
         let unsigned = proposed.filter(|header| last_own.as_ref().is_none_or(|own| own.round() < header.round()));
         let proposed_unsigned_round = unsigned.as_ref().map(|header| header.round());
-        (Recovered { checkpoint, headers, commits, last_own, proposed_unsigned_round }, unsigned)
+        let own_blocks_lost = false;
+        (Recovered { checkpoint, headers, commits, last_own, proposed_unsigned_round, own_blocks_lost }, unsigned)
     }
 
     /// Commits from a height on, with their headers.

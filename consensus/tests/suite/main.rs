@@ -17,6 +17,7 @@ mod oracle;
 mod oracle_tests;
 mod pacing;
 mod random_dag;
+mod reclaim;
 mod recovery;
 mod replica;
 mod scenarios;

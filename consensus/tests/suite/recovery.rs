@@ -43,6 +43,7 @@ fn disk(config: &Config, effects: &[Effect], checkpoint: Option<Checkpoint>) -> 
         commits: commits[oldest..].to_vec(),
         last_own: None,
         proposed_unsigned_round: None,
+        own_blocks_lost: false,
     }
 }
 
