@@ -56,6 +56,8 @@ impl Replica {
                     self.outbox.fetch_payloads(from, missing, self.checker.clone(), self.facts.clone());
                 }
             }
+            // A node starts with the own blocks that its log holds.
+            Effect::RequestHighest { .. } | Effect::Reclaimed { .. } => {}
             Effect::Lagging { .. } => state.lag.said = Some(Instant::now()),
             Effect::AdoptRefused { height, reason } => {
                 tracing::warn!(height = height.0, %reason, "a fetched commit did not fit");
@@ -147,5 +149,6 @@ fn label(what: &Misbehaviour) -> &'static str {
         Misbehaviour::Equivocation(_) => "equivocation",
         Misbehaviour::InvalidTransaction(_) => "invalid_transaction",
         Misbehaviour::Flood { .. } => "flood",
+        Misbehaviour::ForeignBlock { .. } => "foreign_block",
     }
 }

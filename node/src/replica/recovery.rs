@@ -170,6 +170,7 @@ pub fn recover(plan: &Plan, started: Instant) -> Result<Recovery, RecoveryError>
         commits: found.commits,
         last_own: found.last_own,
         proposed_unsigned_round: unsigned.as_ref().map(|proposal| proposal.statement.round),
+        own_blocks_lost: false,
     };
     let now_ms = started.elapsed().as_millis() as u64;
     let core = Core::recover(core_config(plan), recovered, now_ms, &mut effects).map_err(RecoveryError::Consensus)?;
