@@ -13,7 +13,7 @@ type Header = Arc<BlockHeader>;
 pub fn random_keys(rng: &mut Rng, size: u64, equal: bool) -> Keys {
     let stakes: Vec<u64> = (0..size).map(|_| if equal { 1 } else { rng.between(1, 5) }).collect();
     let mut keys = Keys::with_stakes(&stakes);
-    keys.parameters.gc_depth_rounds = [6, 10, 300][rng.between(0, 2) as usize];
+    keys.parameters.gc_depth_rounds = [3, 6, 300][rng.between(0, 2) as usize];
     keys.parameters.schedule_interval_commits = [3, 5, 10_000][rng.between(0, 2) as usize];
     keys.parameters.schedule_window_commits = rng.between(2, 8);
     keys
@@ -43,13 +43,16 @@ pub fn random_dag(keys: &Keys, rng: &mut Rng, rounds: u64) -> Vec<Header> {
     let stake = |author: usize| committee.stake(AuthorityIndex(author as u16)).0;
     let mut by_author: Vec<Vec<BlockRef>> = genesis.iter().map(|block| vec![*block]).collect();
     let (mut below, mut dag): (Vec<Vec<BlockRef>>, Vec<Header>) = (by_author.clone(), Vec::new());
-    let (mut proofs, mut starved_until): (Vec<Evidence>, u64) = (Vec::new(), 0);
+    let (mut proofs, mut starved_until, mut hermit): (Vec<Evidence>, u64, (usize, u64)) = (Vec::new(), 0, (0, 0));
     for round in 1..=rounds {
         let sparse = rng.between(0, 600);
         if rng.chance(60) {
             starved_until = round + rng.between(1, 14);
         }
         let starved = (round < starved_until).then(|| table.leader(Round(round - 1)).index());
+        if hermit.1 < round && rng.chance(100) {
+            hermit = (rng.between(0, committee.size() as u64 - 1) as usize, round + rng.between(2, 9));
+        }
         let mut row: Vec<Vec<Header>> = vec![Vec::new(); committee.size()];
         let mut authors: Vec<usize> = (0..committee.size()).collect();
         rng.shuffle(&mut authors);
@@ -68,14 +71,15 @@ pub fn random_dag(keys: &Keys, rng: &mut Rng, rounds: u64) -> Vec<Header> {
                 let mut parents = if own.round.0 + 1 == round { stake(author) } else { 0 };
                 let mut others: Vec<usize> = (0..committee.size()).filter(|other| *other != author).collect();
                 rng.shuffle(&mut others);
-                let shunned = starved.filter(|_| turn % 2 == 0);
-                others.sort_by_key(|other| shunned == Some(*other));
+                let shunned =
+                    |other: usize| (turn % 2 == 0 && starved == Some(other)) || (round < hermit.1 && hermit.0 == other);
+                others.sort_by_key(|other| shunned(*other));
                 for other in others {
-                    let wanted = parents < committee.quorum().0 || (!rng.chance(sparse) && shunned != Some(other));
+                    let wanted = parents < committee.quorum().0 || (!rng.chance(sparse) && !shunned(other));
                     if !below[other].is_empty() && wanted {
                         ancestors.push(*pick(rng, &below[other]));
                         parents += stake(other);
-                    } else if shunned != Some(other) && rng.chance(200) && round > 1 {
+                    } else if !shunned(other) && rng.chance(200) && round > 1 {
                         let old = pick(rng, &by_author[other]);
                         if old.round.0 > 0 {
                             ancestors.push(*old);
