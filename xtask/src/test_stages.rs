@@ -251,7 +251,10 @@ fn cargo_fuzz(workspace: &Workspace, limit: Duration) -> Result<Totals, Failure>
             let mut command = workspace.bare_cargo();
             command
                 .current_dir(&folder)
-                .args(["fuzz", "run", "--sanitizer", "none", target, "--"])
+                .args(["fuzz", "run", "--sanitizer", "none", "--target-dir"])
+                // Shared, since the targets of two crates stand on the same third.
+                .arg(workspace.target_dir().join("fuzz"))
+                .args([target, "--"])
                 // What the fuzzer has to say is a crash and its input; the growth of its corpus hides that.
                 .args(["-verbosity=0", "-print_final_stats=1"])
                 .arg(format!("-max_total_time={FUZZ_SECONDS}"));
