@@ -200,7 +200,7 @@ fn three_of_four_agree_in_every_interleaving() {
         Steps { disordered: true, ..model(&[0, 3, 1], 3, 4) },
     );
     if torture() {
-        exhaust("steps: 3 of 4 speak, 9 rounds", model(&[0, 3, 1], 3, 9));
+        exhaust("steps: 3 of 4 speak, 9 rounds", Steps { timeouts: 12, ..model(&[0, 3, 1], 3, 9) });
     }
 }
 
