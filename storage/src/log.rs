@@ -285,6 +285,12 @@ impl Log {
         kept
     }
 
+    /// The oldest segment that is kept.
+    pub fn oldest_segment(&self) -> u64 {
+        let core = self.shared.lock();
+        core.release_before.max(core.oldest)
+    }
+
     /// Why nothing more is accepted, if so.
     pub fn fault(&self) -> Option<LogFault> {
         self.shared.lock().writer.fault()

@@ -7,6 +7,7 @@
 mod batch;
 mod error;
 mod family;
+mod snapshot;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -19,6 +20,7 @@ use rocksdb::{
     Cache, ColumnFamily, ColumnFamilyDescriptor, DB, FlushOptions, IteratorMode, LogLevel, Options, ReadOptions,
     ReadTier, WriteOptions,
 };
+pub use snapshot::StateSnapshot;
 
 const IDENTITY_KEY: &[u8] = b"identity";
 
@@ -205,6 +207,11 @@ impl StateDb {
         let mut options = ReadOptions::default();
         options.set_read_tier(ReadTier::Persisted);
         Ok(self.db.get_cf_opt(self.family(family), key, &options)?)
+    }
+
+    /// The database as it is now: later commits are not seen through it.
+    pub fn snapshot(&self) -> StateSnapshot<'_> {
+        StateSnapshot::new(self)
     }
 
     /// Figures for metrics.

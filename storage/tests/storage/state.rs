@@ -175,3 +175,26 @@ fn a_key_too_short_for_a_hashed_family_is_refused_and_nothing_applied() {
         assert_eq!(db.iterate(family, &[7; 9], Direction::Forward).count(), 2);
     }
 }
+
+#[test]
+fn a_snapshot_shows_every_family_at_its_moment_whatever_comes_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    for number in 1..=20 {
+        commit(&db, number, 10);
+    }
+    let snapshot = db.snapshot();
+    let before: Vec<_> =
+        Family::ALL.map(|family| db.iterate_all(family).collect::<Result<Vec<_>, _>>().unwrap()).into();
+    for number in 21..=40 {
+        commit(&db, number, 10);
+    }
+    db.flush().unwrap();
+    assert_eq!(number(snapshot.get(Family::Meta, b"applied").unwrap()), Some(20));
+    assert_eq!(number(db.get(Family::Meta, b"applied").unwrap()), Some(40));
+    for (family, before) in Family::ALL.into_iter().zip(before) {
+        let seen: Vec<_> = snapshot.iterate_all(family).collect::<Result<_, _>>().unwrap();
+        assert!(seen == before, "{family:?}");
+        assert!(seen.is_sorted_by(|one, other| one.0 < other.0), "{family:?}");
+    }
+}
