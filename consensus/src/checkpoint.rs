@@ -2,8 +2,12 @@
 //!
 //! Absent: the set of committed blocks. Recovery rebuilds it from the commit records in the log.
 
-use crate::schedule::ScheduleState;
-use types::{BlockRef, Decode, DecodeError, Digest, Encode, Height, Reader, TimestampMs};
+use crate::config::Config;
+use crate::schedule::{LeaderSchedule, ScheduleState};
+use std::sync::Arc;
+use types::{
+    BlockHeader, BlockRef, CommitRecord, Decode, DecodeError, Digest, Encode, Height, Parameters, Reader, TimestampMs,
+};
 
 /// State behind one commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +22,37 @@ pub struct Checkpoint {
     pub timestamp: TimestampMs,
     /// Scores and exclusions.
     pub schedule: ScheduleState,
+}
+
+impl Checkpoint {
+    /// The lowest height whose commit is needed to rebuild the checkpoint of `height`, in an epoch whose first commit has
+    /// height `first`.
+    pub fn rebuilt_from(parameters: &Parameters, first: Height, height: Height) -> Height {
+        LeaderSchedule::follows_from(parameters, first, height)
+    }
+
+    /// The checkpoint behind the last of `commits`, which a certificate vouches for: with it the whole of consensus
+    /// follows from few commits, and nobody has to be believed. They are in rising order of heights without gaps, each
+    /// with the headers of its blocks; `first` is the height of the epoch's first commit. `None` where there are none or
+    /// they do not reach down to [`Checkpoint::rebuilt_from`].
+    pub fn rebuild(config: &Config, first: Height, commits: &[(CommitRecord, Vec<Arc<BlockHeader>>)]) -> Option<Self> {
+        let (lowest, last) = (&commits.first()?.0, &commits.last()?.0);
+        let gapless = commits.iter().zip(lowest.height.0..).all(|((record, _), height)| record.height.0 == height);
+        if !gapless || lowest.height > Self::rebuilt_from(&config.parameters, first, last.height) {
+            return None;
+        }
+        let mut schedule = LeaderSchedule::from_height(config, first, lowest.height);
+        for (record, headers) in commits {
+            schedule.apply(record, headers);
+        }
+        Some(Self {
+            height: last.height,
+            commit: last.digest(),
+            leader: last.leader,
+            timestamp: last.timestamp,
+            schedule: schedule.state().clone(),
+        })
+    }
 }
 
 impl Encode for Checkpoint {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use types::committee::COMMITTEE_MAX;
 use types::{
     AuthorityIndex, BlockHeader, BlockRef, ChainId, CommitRecord, Committee, Decode, DecodeError, Encode, Hasher,
-    Reader, Round,
+    Height, Parameters, Reader, Round,
 };
 
 /// A vote scores while its leader is among the last this many committed ones.
@@ -116,6 +116,23 @@ impl LeaderSchedule {
             eligible: committee.total_stake().0,
             committee,
         }
+    }
+
+    /// The lowest height from which on commits give the whole state behind `height`, in an epoch whose first commit has
+    /// height `first`: the window of the last recomputation, and the leaders that its first votes may be for.
+    pub(crate) fn follows_from(parameters: &Parameters, first: Height, height: Height) -> Height {
+        let recomputed = (height.0 + 1).saturating_sub(first.0) / parameters.schedule_interval_commits
+            * parameters.schedule_interval_commits;
+        let reach = parameters.schedule_window_commits + SCORED_LEADERS as u64;
+        Height(first.0 + recomputed.saturating_sub(reach))
+    }
+
+    /// Before the commit of height `from` of an epoch whose first commit has height `first`, knowing nothing of those in
+    /// between. Right again behind [`LeaderSchedule::follows_from`].
+    pub(crate) fn from_height(config: &Config, first: Height, from: Height) -> Self {
+        let mut schedule = Self::new(config);
+        schedule.state.since_recompute = from.0.saturating_sub(first.0) % schedule.interval;
+        schedule
     }
 
     /// Behind a checkpoint. `None` if the state is not of this committee and these parameters.
@@ -246,7 +263,7 @@ impl LeaderSchedule {
 mod tests {
     use super::*;
     use crate::sim::Keys;
-    use types::{Digest, Height, TimestampMs};
+    use types::{Digest, TimestampMs};
 
     fn schedule(stakes: &[u64]) -> (Keys, LeaderSchedule) {
         let mut keys = Keys::with_stakes(stakes);

@@ -137,3 +137,33 @@ fn checkpoints_are_small_and_canonical() {
     simulation.run_for(2_000).unwrap();
     assert!(simulation.checkpoint_bytes_max() < 4_096, "{} bytes at n = 4", simulation.checkpoint_bytes_max());
 }
+
+#[test]
+fn a_checkpoint_follows_from_the_last_commits_alone() {
+    let mut rebuilt_in_the_middle = 0;
+    for seed in seeds(2) {
+        let mut rng = Rng::new(seed);
+        let mut keys = keys_for(&mut rng);
+        keys.parameters.schedule_interval_commits = rng.between(1, 6);
+        keys.parameters.schedule_window_commits = rng.between(1, 8);
+        let dag = random_dag(&keys, &mut rng, 60);
+        let config = keys.config(AuthorityIndex(0));
+        let effects = feed(&mut Core::new(config.clone(), 0), &dag);
+        let commit = |effect: &Effect| match effect {
+            Effect::Commit { record, headers, .. } => Some((record.clone(), headers.clone())),
+            _ => None,
+        };
+        let commits: Vec<_> = effects.iter().filter_map(commit).collect();
+        for (index, expected) in checkpoints(&effects).into_iter().enumerate() {
+            let from = Checkpoint::rebuilt_from(&config.parameters, Height(1), expected.height);
+            let needed = &commits[from.0 as usize - 1..=index];
+            let rebuilt = Checkpoint::rebuild(&config, Height(1), needed);
+            assert_eq!(rebuilt, Some(expected), "seed {seed}, height {}", index + 1);
+            if from > Height(1) {
+                rebuilt_in_the_middle += 1;
+                assert_eq!(Checkpoint::rebuild(&config, Height(1), &needed[1..]), None, "one commit short");
+            }
+        }
+    }
+    assert!(rebuilt_in_the_middle > 20, "only {rebuilt_in_the_middle} checkpoints lay far from the start");
+}
