@@ -36,6 +36,9 @@ pub struct Config {
     /// The log.
     #[serde(default)]
     pub log: LogSection,
+    /// Catching up, and helping others to.
+    #[serde(default)]
+    pub sync: SyncSection,
     /// The pool of waiting transactions.
     #[serde(default)]
     pub pool: PoolSection,
@@ -162,11 +165,35 @@ pub struct LogSection {
     pub segment_bytes: u64,
     /// Bytes of log after which the state is flushed, which bounds what a restart replays. Default 64 MiB.
     pub flush_bytes: u64,
+    /// Bytes of log that are kept for nodes that catch up by commits; what a restart needs, and what those need who take
+    /// a state from this node, is kept in any case. Default: everything. Range 1 MiB to 2^60.
+    pub keep_bytes: Option<u64>,
 }
 
 impl Default for LogSection {
     fn default() -> Self {
-        Self { backend: LogBackend::Auto, segment_bytes: 256 << 20, flush_bytes: 64 << 20 }
+        Self { backend: LogBackend::Auto, segment_bytes: 256 << 20, flush_bytes: 64 << 20, keep_bytes: None }
+    }
+}
+
+/// Catching up, and helping others to.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SyncSection {
+    /// A node that is further behind than so many heights takes the state of its peers instead of all commits; receipts
+    /// from before are then found on other nodes only. It does so in any case where no peer has kept the commits.
+    /// Default 100,000, range 100 to 2^60.
+    pub state_above_heights: u64,
+    /// Heights between two states that are kept for others, which keeps overwritten values on the disk for as long. The
+    /// same on all nodes lets a joiner take from several. Default 4,096, range 16 to 1,000,000; 0 for none.
+    pub snapshot_every_heights: u64,
+    /// Bytes of state a second that this node gives to all others together. Default 64 MiB, range 64 KiB to 64 GiB.
+    pub serve_bytes_per_second: u64,
+}
+
+impl Default for SyncSection {
+    fn default() -> Self {
+        Self { state_above_heights: 100_000, snapshot_every_heights: 4_096, serve_bytes_per_second: 64 << 20 }
     }
 }
 
@@ -366,6 +393,12 @@ impl Config {
         range("pacing.leader_timeout_ms_min", self.pacing.leader_timeout_ms_min.into(), 10, 10_000)?;
         range("log.segment_bytes", self.log.segment_bytes, 1 << 20, 4 << 30)?;
         range("log.flush_bytes", self.log.flush_bytes, 1 << 20, 64 << 30)?;
+        range("log.keep_bytes", self.log.keep_bytes.unwrap_or(1 << 60), 1 << 20, 1 << 60)?;
+        range("sync.state_above_heights", self.sync.state_above_heights, 100, 1 << 60)?;
+        if self.sync.snapshot_every_heights != 0 {
+            range("sync.snapshot_every_heights", self.sync.snapshot_every_heights, 16, 1_000_000)?;
+        }
+        range("sync.serve_bytes_per_second", self.sync.serve_bytes_per_second, 64 << 10, 64 << 30)?;
         range("pool.transactions_max", self.pool.transactions_max.into(), 1, 1 << 24)?;
         range("pool.bytes_max", self.pool.bytes_max, 1 << 16, 64 << 30)?;
         range("transport.threads", self.transport.threads.into(), 1, 64)

@@ -7,9 +7,11 @@
 
 mod apply;
 mod receipts;
+mod retention;
 
 pub use apply::Applier;
 pub use receipts::Receipts;
+pub use retention::Retention;
 
 use crate::pool::Pending;
 use crate::records;

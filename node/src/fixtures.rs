@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use types::{
-    Address, Allocation, Authority, AuthorityIndex, BlockBody, BlockHeader, BlockRef, ChainId, Committee, Epoch,
-    Genesis, HeaderVote, Parameters, Payload, Round, SecretKey, Stake, TimestampMs, Transaction, TransactionBody,
+    Address, Allocation, Authority, AuthorityIndex, BlockBody, BlockHeader, BlockRef, Certificate, ChainId,
+    CommitRecord, Committee, Digest, Epoch, Genesis, HeaderStatement, HeaderVote, Height, LedgerHeader, Parameters,
+    Payload, Round, SecretKey, Stake, TimestampMs, Transaction, TransactionBody,
 };
 
 /// The key of a validator.
@@ -70,4 +71,47 @@ pub fn block(
         BlockHeader::statement_for(ledger().0, Epoch(1), Round(round), AuthorityIndex(author), &body, &votes);
     let signature = key(author).sign(&statement.message());
     Arc::new(BlockHeader::new(statement, body, votes, signature))
+}
+
+/// Commits of one empty block each, from height 1 on, with their headers.
+pub fn commits(count: u64) -> Vec<(CommitRecord, Vec<Arc<BlockHeader>>)> {
+    let mut previous = Digest::ZERO;
+    let commit = |height| {
+        let header = block((height % 4) as u16, height, Vec::new(), &Payload::empty(), Vec::new());
+        let leader = header.block_ref();
+        let timestamp = TimestampMs(1_000 + height);
+        let record = CommitRecord { height: Height(height), previous, leader, blocks: vec![leader], timestamp };
+        previous = record.digest();
+        (record, vec![header])
+    };
+    (1..=count).map(commit).collect()
+}
+
+/// A ledger header over the last of some commits, with a state that is empty.
+pub fn header_over(commits: &[(CommitRecord, Vec<Arc<BlockHeader>>)]) -> LedgerHeader {
+    let (chain, committee) = ledger();
+    let (last, _) = commits.last().expect("some commits");
+    LedgerHeader {
+        version: types::header::HEADER_VERSION,
+        chain,
+        epoch: committee.epoch(),
+        committee: committee.digest(),
+        height: last.height,
+        previous: Digest::ZERO,
+        commit: last.digest(),
+        transaction_root: Digest::ZERO,
+        receipt_root: Digest::ZERO,
+        state_digest: ledger::LtHash::default().digest(),
+        state_root: Digest::ZERO,
+        timestamp: last.timestamp,
+        next_committee: None,
+    }
+}
+
+/// A certificate over a header, by three of the four.
+pub fn certificate(header: &LedgerHeader) -> Certificate {
+    let vote = HeaderVote { height: header.height, header: header.digest() };
+    let round = 1_000_000 + header.height.0;
+    let statement = |author| HeaderStatement::from(&*block(author, round, Vec::new(), &Payload::empty(), vec![vote]));
+    Certificate { vote, statements: (0..3).map(statement).collect() }
 }

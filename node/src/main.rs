@@ -15,6 +15,7 @@ mod pool;
 mod records;
 mod replica;
 mod rpc;
+mod state_sync;
 mod status;
 mod tables;
 mod topology;

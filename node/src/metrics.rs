@@ -98,6 +98,9 @@ impl Figures {
         out.gauge("stele_sync_target_height", "Up to which height does a node catch up?", target)?;
         let pace = [(Labels::new(), sync.heights_per_second)];
         out.measures("stele_sync_height_rate", "How many heights a second does a node execute that catches up?", pace)?;
+        let state = sync.state.unwrap_or_default();
+        out.gauge("stele_sync_state_bytes", "How large is the state that it takes from peers?", state.bytes)?;
+        out.gauge("stele_sync_state_fetched_bytes", "How much of that is here?", state.fetched_bytes)?;
         out.gauge("stele_sync_asked_peers", "How many peers is it asking?", sync.peers as u64)?;
         out.gauge("stele_ledger_certified_height", "Up to which height are there certificates?", certified)?;
         let seconds = [0.5, 0.99].map(|q| (label("quantile", q), self.status.certified_ms(q) / 1e3));

@@ -1,14 +1,14 @@
 //! Puts a node together, runs it, and takes it apart again. The one file that knows every part.
 
 use crate::config::Plan;
-use crate::execution::{Applier, Execution, Order, Receipts};
+use crate::execution::{Applier, Execution, Order, Receipts, Retention};
 use crate::identity::SignerIdentity;
 use crate::ingress::{self, Admission};
 use crate::pool::Pool;
 use crate::replica::certificates::Certificates;
 use crate::replica::commit_sync::{CommitSync, Standing};
 use crate::replica::driver::Replica;
-use crate::replica::event::{Answer, Fact, Failure};
+use crate::replica::event::{Answer, Ended, Fact, Failure};
 use crate::replica::intake::{self, Checker};
 use crate::replica::outbox::Outbox;
 use crate::replica::proposer::Proposer;
@@ -16,6 +16,9 @@ use crate::replica::recovery::{self, Recovery};
 use crate::replica::serve::Archive;
 use crate::replica::signer_desk;
 use crate::rpc;
+use crate::state_sync::install::Site;
+use crate::state_sync::join::Joiner;
+use crate::state_sync::snapshots::{Service, Snapshots};
 use crate::status::{State, Status};
 use crate::tables::Tables;
 use crate::topology::{CLIENT_EVENTS, EXECUTION_EVENTS, HEIGHT_NOTICES, MESH_EVENTS, REPLICA_EVENTS};
@@ -26,10 +29,11 @@ use ledger::LedgerOptions;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::net::UdpSocket;
 use std::os::unix::fs::OpenOptionsExt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use storage::log::Log;
 use tokio::sync::{broadcast, watch};
 use transport::{
@@ -67,18 +71,64 @@ pub struct Context {
 }
 
 /// Asks a running node to stop. Cheap to clone.
-#[derive(Clone)]
-pub struct Stopper(Sender<Fact>);
+#[derive(Clone, Default)]
+pub struct Stopper(Arc<Mutex<Stopping>>);
+
+/// Whether the node was asked to stop, and the replica that has to hear of it. A lock, since any thread may ask, once.
+#[derive(Default)]
+struct Stopping {
+    asked: bool,
+    replica: Option<Sender<Fact>>,
+}
 
 impl Stopper {
     /// Stops after what is being done.
     pub fn stop(&self) {
-        drop(self.0.send(Fact::Stop));
+        let replica = {
+            let mut stopping = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            stopping.asked = true;
+            stopping.replica.take()
+        };
+        if let Some(replica) = replica {
+            drop(replica.send(Fact::Stop));
+        }
+    }
+
+    /// Where a stop goes from now on.
+    fn attach(&self, replica: &Sender<Fact>) {
+        let mut stopping = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if stopping.asked {
+            drop(replica.try_send(Fact::Stop));
+        } else {
+            stopping.replica = Some(replica.clone());
+        }
     }
 }
 
-/// Runs a node on the calling thread until it is stopped or cannot go on. `ready` gets the means to stop it.
+/// Time for the parts of a node that takes another state to let go of files and ports.
+const LETTING_GO: Duration = Duration::from_secs(10);
+/// Pause between two looks at whether they have.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Runs a node on the calling thread until it is stopped or cannot go on. `ready` gets the means to stop it. A node that
+/// has taken a state from its peers starts again inside, from that state.
 pub fn run(plan: Plan, network: &tokio::runtime::Runtime, ready: impl FnOnce(Stopper)) -> Result<(), NodeError> {
+    let stopper = Stopper::default();
+    ready(stopper.clone());
+    let site = Site::new(&plan.data_dir);
+    loop {
+        // Also where a crash came between the two.
+        if site.exchange()? {
+            tracing::info!("the state of peers took the place of this node's");
+        }
+        if run_once(plan.clone(), network, &stopper)? == Ended::Stopped {
+            return Ok(());
+        }
+    }
+}
+
+/// Runs until the replica ends, and takes everything apart.
+fn run_once(plan: Plan, network: &tokio::runtime::Runtime, stopper: &Stopper) -> Result<Ended, NodeError> {
     let started = Instant::now();
     let status = Arc::new(Status::new());
     let (config, genesis) = (&plan.config, Arc::clone(&plan.genesis));
@@ -99,7 +149,7 @@ pub fn run(plan: Plan, network: &tokio::runtime::Runtime, ready: impl FnOnce(Sto
     let (answers, answer_queue) = unbounded::<Answer>();
     let (orders, order_queue) = bounded(EXECUTION_EVENTS);
     let (heights, _) = broadcast::channel(HEIGHT_NOTICES);
-    ready(Stopper(facts.clone()));
+    stopper.attach(&facts);
 
     let me = plan.committee.authority(plan.me).expect("the plan was checked against the committee");
     let (client_sink, client_events) =
@@ -131,6 +181,21 @@ pub fn run(plan: Plan, network: &tokio::runtime::Runtime, ready: impl FnOnce(Sto
     };
     let header = ledger.tip().1.clone();
     status.applied(&header, header.digest(), applied.committed, applied.rejected);
+    let service = Service {
+        every_heights: config.sync.snapshot_every_heights,
+        bytes_per_second: config.sync.serve_bytes_per_second,
+    };
+    let site = Site::new(&plan.data_dir);
+    let (snapshots, snapshots_thread) =
+        Snapshots::start(service, genesis.parameters.clone(), site.snapshots(), tables.clone(), archive.clone())?;
+    snapshots.recovered(header.height);
+    let retention = Retention {
+        log: Arc::clone(&log),
+        tables: tables.clone(),
+        snapshots: snapshots.clone(),
+        keep_bytes: config.log.keep_bytes,
+        segment_bytes: config.log.segment_bytes,
+    };
     let applier = Applier::new(
         ledger,
         tables.clone(),
@@ -141,6 +206,7 @@ pub fn run(plan: Plan, network: &tokio::runtime::Runtime, ready: impl FnOnce(Sto
         (applied.committed, applied.rejected),
         config.log.flush_bytes,
         log_bytes,
+        retention,
     )?;
     let execution = Execution {
         log: Arc::clone(&log),
@@ -163,11 +229,11 @@ pub fn run(plan: Plan, network: &tokio::runtime::Runtime, ready: impl FnOnce(Sto
         let intake = move || intake::run(&checker, &network, mesh_events, &facts);
         std::thread::Builder::new().name("intake".into()).spawn(intake)?;
     }
-    network.spawn(ingress::run(Arc::clone(&admission), receipts.clone(), client_events));
+    let ingress = network.spawn(ingress::run(Arc::clone(&admission), receipts.clone(), client_events));
 
     let context = Arc::new(Context {
         admission,
-        tables,
+        tables: tables.clone(),
         archive: archive.clone(),
         log: Arc::clone(&log),
         verifier: Arc::clone(&verifier),
@@ -193,12 +259,27 @@ pub fn run(plan: Plan, network: &tokio::runtime::Runtime, ready: impl FnOnce(Sto
         drop(orders.send(Order::Certified(Box::new(certificate))));
     }
     let (standing, watched) = watch::channel(Standing::default());
+    let database = Arc::downgrade(&tables.database());
+    let joiner = Joiner {
+        mesh: mesh.clone(),
+        checker: checker.clone(),
+        config: recovery::core_config(&plan),
+        first: Height(1),
+        tables: tables.clone(),
+        identity: plan.identity(),
+        site,
+        replica: facts.clone(),
+        status: Arc::clone(&status),
+        banished: BTreeSet::new(),
+    };
     let commit_sync = CommitSync {
         mesh: mesh.clone(),
         checker: checker.clone(),
         standing: watched,
         replica: facts.clone(),
         status: Arc::clone(&status),
+        joiner,
+        state_above_heights: config.sync.state_above_heights,
     };
     network.spawn(commit_sync.run());
     let replica = Replica {
@@ -217,7 +298,7 @@ pub fn run(plan: Plan, network: &tokio::runtime::Runtime, ready: impl FnOnce(Sto
         archive,
         checker,
         linked: BTreeSet::new(),
-        outbox: Outbox::new(plan.me, mesh.clone(), network.handle().clone()),
+        outbox: Outbox::new(plan.me, mesh.clone(), network.handle().clone(), snapshots.clone()),
         execution: orders.clone(),
         signer: proposals,
         facts,
@@ -234,12 +315,26 @@ pub fn run(plan: Plan, network: &tokio::runtime::Runtime, ready: impl FnOnce(Sto
     drop(orders.send(Order::Stop));
     drop(execution.join());
     drop(desk.join());
+    snapshots.stop();
+    drop(snapshots_thread.join());
     network.block_on(async {
         server.stop().await;
         clients.shutdown().await;
         mesh.shutdown().await;
     });
     log.close();
+    if outcome == Ok(Ended::StateReady) {
+        // It answers clients, and so would hold their port.
+        ingress.abort();
+        drop((context, clients, mesh, log, snapshots, tables));
+        let free = |address| UdpSocket::bind(address).is_ok();
+        let waiting = Instant::now();
+        while (database.strong_count() > 0 || !free(me.peer_address) || !free(me.client_address))
+            && waiting.elapsed() < LETTING_GO
+        {
+            std::thread::sleep(LOOK);
+        }
+    }
     outcome.map_err(|failure| match failure {
         Failure::DiskFull => NodeError::DiskFull(plan.data_dir.clone()),
         failure => NodeError::Stopped(failure),

@@ -79,6 +79,17 @@ pub struct SyncProgress {
     pub seconds_left: Option<f64>,
     /// Peers that are being asked.
     pub peers: usize,
+    /// Of the state that is fetched, where it is a state and not commits.
+    pub state: Option<StateProgress>,
+}
+
+/// How much of a state is here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateProgress {
+    /// Bytes that are here.
+    pub fetched_bytes: u64,
+    /// Bytes of all of it.
+    pub bytes: u64,
 }
 
 /// See the module. The locks are held for single assignments.

@@ -11,13 +11,14 @@ use storage::state::{Direction, Family, StateBatch, StateDb, StateError};
 use thiserror::Error;
 use types::codec::put_list;
 use types::{
-    Address, Certificate, CommitRecord, Decode, DecodeError, Digest, Encode, Height, LedgerHeader, Reader, Receipt,
-    TransactionId,
+    Address, BlockHeader, BlockRef, Certificate, CommitRecord, Decode, DecodeError, Digest, Encode, Height,
+    LedgerHeader, Reader, Receipt, TransactionId,
 };
 
 /// Most receipts of one height: COMMIT_BLOCKS_MAX blocks never come together, this bounds a corrupt row.
 const RECEIPTS_MAX: usize = 1 << 24;
 const APPLIED_KEY: &[u8] = b"applied";
+const SYNCED_KEY: &[u8] = b"synced";
 
 /// Why a row could not be read.
 #[derive(Debug, Error)]
@@ -214,6 +215,28 @@ impl Tables {
         self.row(Family::BlockIndex, block.as_bytes())
     }
 
+    /// The lowest and the highest height of the commits that came with a state from peers; `None` on a node that has
+    /// executed everything itself.
+    pub fn synced(&self) -> Result<Option<(Height, Height)>, TableError> {
+        Ok(self.row::<Synced>(Family::Meta, SYNCED_KEY)?.map(|synced| (synced.lowest, synced.highest)))
+    }
+
+    /// The raw header of a block of those commits. Its payload was never here.
+    pub fn synced_header(&self, block: &BlockRef) -> Result<Option<Vec<u8>>, TableError> {
+        Ok(self.db.get(Family::Headers, &synced_key(block))?)
+    }
+
+    /// What a crash now would leave of [`Tables::applied`].
+    pub fn persisted_applied(&self) -> Result<Option<Applied>, TableError> {
+        let row = self.db.persisted(Family::Meta, APPLIED_KEY)?;
+        row.map(|row| decode(Family::Meta, &row)).transpose()
+    }
+
+    /// The database, for those who hold it as it is at a moment.
+    pub fn database(&self) -> Arc<StateDb> {
+        Arc::clone(&self.db)
+    }
+
     /// All live transaction ids, by bucket.
     pub fn live_buckets(&self) -> Result<Vec<LiveBucket>, TableError> {
         let mut buckets = Vec::new();
@@ -273,6 +296,25 @@ impl Batch {
         self.batch.put(Family::Receipts, &height.0.to_be_bytes(), &row);
     }
 
+    /// The header of a height that was not executed here.
+    pub fn header(&mut self, header: &LedgerHeader) {
+        self.batch.put(Family::Headers, &header_key(b'h', header.height), &header.to_bytes());
+    }
+
+    /// Commits that came with a state from peers, in rising order, with the headers of their blocks.
+    pub fn synced_commits(&mut self, commits: &[(CommitRecord, Vec<Arc<BlockHeader>>)]) {
+        for (record, headers) in commits {
+            self.batch.put(Family::Commits, &record.height.0.to_be_bytes(), &record.to_bytes());
+            for header in headers {
+                self.batch.put(Family::Headers, &synced_key(&header.block_ref()), header.raw());
+            }
+        }
+        if let (Some((lowest, _)), Some((highest, _))) = (commits.first(), commits.last()) {
+            let synced = Synced { lowest: lowest.height, highest: highest.height };
+            self.batch.put(Family::Meta, SYNCED_KEY, &synced.to_bytes());
+        }
+    }
+
     /// Where a transaction stands.
     pub fn place(&mut self, id: &TransactionId, place: Place) {
         self.batch.put(Family::TransactionIndex, &transaction_key(id), &place.to_bytes());
@@ -302,6 +344,31 @@ impl Batch {
     pub fn drop_live_bucket(&mut self, height: Height) {
         self.batch.delete(Family::LiveIds, &height.0.to_be_bytes());
     }
+}
+
+/// Heights of commits that came with a state from peers.
+struct Synced {
+    lowest: Height,
+    highest: Height,
+}
+
+impl Encode for Synced {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.lowest.encode(out);
+        self.highest.encode(out);
+    }
+}
+
+impl Decode for Synced {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { lowest: Height::decode(reader)?, highest: Height::decode(reader)? })
+    }
+}
+
+fn synced_key(block: &BlockRef) -> Vec<u8> {
+    let mut key = vec![b's'];
+    block.encode(&mut key);
+    key
 }
 
 fn header_key(kind: u8, height: Height) -> [u8; 9] {

@@ -3,7 +3,10 @@
 //! Owns the encoding and its limits. Deliberately absent: who sends what when. Every message starts with its tag; a
 //! message that does not decode is the sender's misbehaviour.
 
+pub mod state;
+
 use bytes::Bytes;
+use state::StateRequest;
 use types::codec::{put_bytes, put_list};
 use types::committee::COMMITTEE_MAX;
 use types::{
@@ -108,6 +111,8 @@ pub enum Request {
         /// Last height that is wanted; the answer may end before it, or a little above it where it finds no certificate.
         to: Height,
     },
+    /// A state, or a part of one.
+    State(StateRequest),
 }
 
 impl Request {
@@ -129,6 +134,10 @@ impl Request {
                 from.encode(&mut out);
                 to.encode(&mut out);
             }
+            Self::State(request) => {
+                out.push(4);
+                request.encode(&mut out);
+            }
         }
         out.into()
     }
@@ -143,6 +152,7 @@ impl Request {
             },
             2 => Self::Payloads(reader.list("payload references", PAYLOADS_MAX)?),
             3 => Self::Commits { from: Height::decode(&mut reader)?, to: Height::decode(&mut reader)? },
+            4 => Self::State(StateRequest::decode(&mut reader)?),
             tag => return Err(DecodeError::UnknownTag { field: "request", value: tag.into() }),
         };
         reader.finish()?;

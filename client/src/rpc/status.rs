@@ -102,6 +102,12 @@ pub struct SyncStatus {
     pub seconds_left: Option<f64>,
     /// Peers that are being asked.
     pub peers: u32,
+    /// Bytes of the state that are here, where a state is fetched and not commits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_fetched_bytes: Option<u64>,
+    /// Bytes of all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_bytes: Option<u64>,
 }
 
 /// Time from a header's execution to its certificate, in milliseconds.

@@ -1,8 +1,9 @@
 //! Executes a commit and writes its rows as one batch.
 
-use crate::execution::{Job, Receipts};
+use crate::execution::{Job, Receipts, Retention};
 use crate::pool::Pool;
 use crate::replica::event::{Answer, Failure};
+use crate::state_sync::snapshots::Snapshots;
 use crate::status::Status;
 use crate::tables::{Applied, Place, TableError, Tables};
 use crossbeam_channel::{Sender, TrySendError, bounded};
@@ -50,6 +51,7 @@ pub struct Applier {
     flush_bytes: u64,
     log_bytes: Arc<dyn Fn() -> u64 + Send + Sync>,
     flusher: Flusher,
+    snapshots: Snapshots,
 }
 
 impl Applier {
@@ -65,8 +67,10 @@ impl Applier {
         counts: (u64, u64),
         flush_bytes: u64,
         log_bytes: Arc<dyn Fn() -> u64 + Send + Sync>,
+        retention: Retention,
     ) -> std::io::Result<Self> {
-        let flusher = Flusher::start(tables.clone())?;
+        let snapshots = retention.snapshots.clone();
+        let flusher = Flusher::start(tables.clone(), retention)?;
         let (committed, rejected) = counts;
         let flushed_at = log_bytes();
         Ok(Self {
@@ -82,6 +86,7 @@ impl Applier {
             flush_bytes,
             log_bytes,
             flusher,
+            snapshots,
         })
     }
 
@@ -115,6 +120,7 @@ impl Applier {
         self.rejected += executed.receipts.len() as u64 - applied;
         self.write(&job, &executed)?;
         self.ledger.persisted(height);
+        self.snapshots.executed(height);
         self.flush_if_due();
         self.pool.forget(own_ids(&job));
         self.receipts.deliver(&job, &executed);
@@ -203,7 +209,7 @@ struct Flusher {
 }
 
 impl Flusher {
-    fn start(tables: Tables) -> std::io::Result<Self> {
+    fn start(tables: Tables, retention: Retention) -> std::io::Result<Self> {
         let (requests, queue) = bounded::<()>(1);
         let failures = Arc::new(AtomicU64::new(0));
         let failed = Arc::clone(&failures);
@@ -212,6 +218,8 @@ impl Flusher {
                 if let Err(error) = tables.flush() {
                     tracing::error!(%error, "the state could not be flushed");
                     failed.fetch_add(1, Ordering::Relaxed);
+                } else if let Err(error) = retention.apply() {
+                    tracing::error!(%error, "old segments of the log could not be given up");
                 }
             }
         })?;

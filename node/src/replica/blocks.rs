@@ -113,6 +113,11 @@ impl Blocks {
         self.entries.insert(block, entry);
     }
 
+    /// Puts in a block of which nothing is known here.
+    pub fn put_missing(&mut self, block: BlockRef, entry: Entry) {
+        self.entries.entry(block).or_insert(entry);
+    }
+
     /// What is known of a block.
     pub fn entry(&self, block: &BlockRef) -> Option<&Entry> {
         self.entries.get(block)

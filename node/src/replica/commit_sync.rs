@@ -9,6 +9,7 @@ pub mod ranges;
 
 use crate::replica::event::Fact;
 use crate::replica::intake::Checker;
+use crate::state_sync::join::Joiner;
 use crate::status::{Status, SyncProgress};
 use crate::wire::Request;
 use crossbeam_channel::{Sender, TrySendError};
@@ -25,6 +26,10 @@ use types::{AuthorityIndex, Height};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often is looked whether a pause is over.
 const LOOK: Duration = Duration::from_millis(50);
+/// Pause after a state could not be had.
+const STATE_PAUSE: Duration = Duration::from_secs(1);
+/// After a state could not be had, commits are tried for so long before it is asked for again, if there are any.
+const STATE_REST: Duration = Duration::from_secs(60);
 /// How often progress is told.
 const TELL: Duration = Duration::from_secs(2);
 
@@ -53,6 +58,10 @@ pub struct CommitSync {
     pub replica: Sender<Fact>,
     /// Tells of progress.
     pub status: Arc<Status>,
+    /// Takes a state where there are no commits to fetch, or too many.
+    pub joiner: Joiner,
+    /// Heights behind above which a state is taken.
+    pub state_above_heights: u64,
 }
 
 type Ended = (Order, Outcome<Fact>);
@@ -76,6 +85,7 @@ impl CommitSync {
         let mut ranges = Ranges::new(standing.tip);
         let mut requests: JoinSet<Ended> = JoinSet::new();
         let mut waiting: Option<Fact> = None;
+        let mut rest_until = start;
         tracing::info!(height = standing.tip.0, target = standing.target.0, "fetching commits from peers");
         while standing.behind {
             ranges.advance(standing.tip, standing.executed, standing.target);
@@ -95,11 +105,17 @@ impl CommitSync {
             while let Some(order) = ranges.next(now_ms(start), &linked) {
                 requests.spawn(ask(self.mesh.clone(), self.checker.clone(), order, self.replica.clone()));
             }
-            if pace.tell(&self.status, &standing, ranges.peers_asked())
-                && let Some(oldest) = ranges.too_old(now_ms(start), &linked)
-            {
-                tracing::warn!(next = standing.tip.next().0, oldest = oldest.0, "no peer has kept what comes next");
+            let too_old = ranges.too_old(now_ms(start), &linked);
+            let too_far = standing.target.0.saturating_sub(standing.tip.0) > self.state_above_heights;
+            if too_old.is_some() || (too_far && Instant::now() >= rest_until) {
+                if self.take_state(&standing, too_old).await {
+                    return None;
+                }
+                tokio::time::sleep(STATE_PAUSE).await;
+                rest_until = Instant::now() + STATE_REST;
+                (ranges, requests) = (Ranges::new(standing.tip), JoinSet::new());
             }
+            pace.tell(&self.status, &standing, ranges.peers_asked());
             tokio::select! {
                 Some(ended) = requests.join_next() => {
                     if let Ok((order, outcome)) = ended {
@@ -113,6 +129,30 @@ impl CommitSync {
         }
         tracing::info!(height = standing.tip.0, seconds = start.elapsed().as_secs_f64(), "caught up with peers");
         Some(())
+    }
+
+    /// Has the state of peers take the place of this node's; `false` where it could not be had.
+    async fn take_state(&mut self, standing: &Standing, oldest: Option<Height>) -> bool {
+        match oldest {
+            Some(oldest) => tracing::info!(
+                next = standing.tip.next().0,
+                oldest = oldest.0,
+                "no peer has kept the commits that come next; taking a state"
+            ),
+            None => tracing::info!(height = standing.tip.0, target = standing.target.0, "far behind; taking a state"),
+        }
+        match self.joiner.run(standing.tip).await {
+            Ok(height) => {
+                tracing::info!(height = height.0, "the state of peers is here and is what its certificate says");
+                // The node restarts inside; the queue is full only for moments.
+                let replica = self.replica.clone();
+                tokio::task::spawn_blocking(move || replica.send(Fact::StateReady).is_ok()).await.unwrap_or(false)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no state could be taken from peers");
+                false
+            }
+        }
     }
 
     fn linked(&self) -> BTreeSet<AuthorityIndex> {
@@ -155,8 +195,7 @@ impl Pace {
         Self { told: Instant::now(), height, heights_per_second: 0.0 }
     }
 
-    /// Whether it was time to say something in the log.
-    fn tell(&mut self, status: &Status, standing: &Standing, peers: usize) -> bool {
+    fn tell(&mut self, status: &Status, standing: &Standing, peers: usize) {
         let since = self.told.elapsed();
         let due = since >= TELL;
         if due {
@@ -171,6 +210,7 @@ impl Pace {
             heights_per_second: self.heights_per_second,
             seconds_left,
             peers,
+            state: None,
         };
         status.syncing(progress);
         if due {
@@ -184,6 +224,5 @@ impl Pace {
                 "catching up"
             );
         }
-        due
     }
 }

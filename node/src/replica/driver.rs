@@ -8,7 +8,7 @@ use crate::replica::blocks::{Blocks, Matched};
 use crate::replica::certificates::Certificates;
 use crate::replica::commit_sync::Standing;
 use crate::replica::contents::Contents;
-use crate::replica::event::{Answer, Fact, Failure, ReceivedPayload};
+use crate::replica::event::{Answer, Ended, Fact, Failure, ReceivedPayload};
 use crate::replica::intake::Checker;
 use crate::replica::outbox::Outbox;
 use crate::replica::proposer::Proposer;
@@ -123,7 +123,7 @@ pub(super) struct Lag {
 
 impl Replica {
     /// Runs until it is told to stop or a stage fails.
-    pub fn run(mut self, facts: &Receiver<Fact>, answers: &Receiver<Answer>) -> Result<(), Failure> {
+    pub fn run(mut self, facts: &Receiver<Fact>, answers: &Receiver<Answer>) -> Result<Ended, Failure> {
         let mut state = Loop { executed: self.tip_executed(), ..Loop::default() };
         self.carry_out(&mut state)?;
         loop {
@@ -132,10 +132,11 @@ impl Replica {
             select! {
                 recv(answers) -> answer => match answer {
                     Ok(answer) => self.answer(answer, &mut state)?,
-                    Err(_) => return Ok(()),
+                    Err(_) => return Ok(Ended::Stopped),
                 },
                 recv(facts) -> fact => match fact {
-                    Ok(Fact::Stop) | Err(_) => return Ok(()),
+                    Ok(Fact::Stop) | Err(_) => return Ok(Ended::Stopped),
+                    Ok(Fact::StateReady) => return Ok(Ended::StateReady),
                     Ok(fact) => self.fact(fact, &mut state),
                 },
                 default(due.min(SLEEP_MAX)) => {}
@@ -143,9 +144,10 @@ impl Replica {
             for _ in 0..FACTS_A_PASS {
                 match answers.try_recv() {
                     Ok(answer) => self.answer(answer, &mut state)?,
-                    Err(TryRecvError::Disconnected) => return Ok(()),
+                    Err(TryRecvError::Disconnected) => return Ok(Ended::Stopped),
                     Err(TryRecvError::Empty) => match facts.try_recv() {
-                        Ok(Fact::Stop) => return Ok(()),
+                        Ok(Fact::Stop) => return Ok(Ended::Stopped),
+                        Ok(Fact::StateReady) => return Ok(Ended::StateReady),
                         Ok(fact) => self.fact(fact, &mut state),
                         Err(_) => break,
                     },
@@ -199,7 +201,7 @@ impl Replica {
             Fact::Pooled => self.step(Input::Pending { local: true }),
             Fact::Certified(commits) => self.adopt(commits, state),
             // Handled where facts are received.
-            Fact::Stop => {}
+            Fact::Stop | Fact::StateReady => {}
         }
     }
 

@@ -79,6 +79,8 @@ pub enum Fact {
     Pooled,
     /// Commits from a peer, in rising order.
     Certified(Vec<CertifiedCommit>),
+    /// A state from peers is ready to take the place of this node's.
+    StateReady,
     /// Stop.
     Stop,
 }
@@ -98,6 +100,15 @@ pub enum Answer {
     },
     /// A stage cannot go on, and so neither can the node.
     Failed(Failure),
+}
+
+/// Why the replica ended without a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to stop.
+    Stopped,
+    /// A state from peers is to take the place of this node's.
+    StateReady,
 }
 
 /// Why a node stops by itself.

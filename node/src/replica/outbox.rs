@@ -7,6 +7,7 @@ use crate::replica::blocks::Blocks;
 use crate::replica::event::Fact;
 use crate::replica::intake::Checker;
 use crate::replica::serve::Archive;
+use crate::state_sync::snapshots::Snapshots;
 use crate::topology::ANSWERS_IN_FLIGHT_MAX;
 use crate::wire::{self, HEADERS_MAX, HeaderFrame, PAYLOADS_MAX, PayloadFrame, RESPONSE_BYTES_SOFT, Request};
 use bytes::Bytes;
@@ -32,12 +33,13 @@ pub struct Outbox {
     mesh: Mesh,
     network: Handle,
     answers: Arc<Semaphore>,
+    snapshots: Snapshots,
 }
 
 impl Outbox {
     /// Over a running mesh.
-    pub fn new(me: AuthorityIndex, mesh: Mesh, network: Handle) -> Self {
-        Self { me, mesh, network, answers: Arc::new(Semaphore::new(ANSWERS_IN_FLIGHT_MAX)) }
+    pub fn new(me: AuthorityIndex, mesh: Mesh, network: Handle, snapshots: Snapshots) -> Self {
+        Self { me, mesh, network, answers: Arc::new(Semaphore::new(ANSWERS_IN_FLIGHT_MAX)), snapshots }
     }
 
     /// Runs a task on the network's threads.
@@ -138,6 +140,7 @@ impl Outbox {
                     drop(permit);
                 });
             }
+            Request::State(request) => self.snapshots.answer(&self.network, request, reply),
             Request::Commits { from, to } => {
                 self.network.spawn_blocking(move || {
                     match archive.commits(from, to) {

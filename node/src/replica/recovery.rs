@@ -71,6 +71,12 @@ pub enum RecoveryError {
         /// Height of the state.
         state: Height,
     },
+    /// A commit that came with the state is not there.
+    #[error("the commit of height {0} that came with the state cannot be read")]
+    #[diagnostic(help(
+        "remove the data directory and let the node catch up from its peers; keep the signer's guard file"
+    ))]
+    SyncedCommit(Height),
     /// Log and state do not fit.
     #[error("consensus cannot go on from this log")]
     #[diagnostic(help("log and state must come from one node and be kept together"))]
@@ -155,6 +161,7 @@ pub fn recover(plan: &Plan, started: Instant) -> Result<Recovery, RecoveryError>
     let log = Log::open(log_options(plan), Some(applied.replay_from), &mut |record| found.take(record))?;
 
     let height = ledger.tip().0;
+    found.go_on_from_synced(&tables)?;
     let logged = found.commits.last().map_or(Height(0), |last| last.height);
     if logged < height {
         return Err(RecoveryError::LogBehindState { log: logged, state: height });
@@ -242,7 +249,8 @@ fn log_options(plan: &Plan) -> LogOptions {
     options
 }
 
-fn core_config(plan: &Plan) -> Config {
+/// What the core is built from.
+pub fn core_config(plan: &Plan) -> Config {
     let pacing = &plan.config.pacing;
     Config {
         chain: plan.chain,
@@ -342,6 +350,36 @@ impl Found {
                 return Err(bad(DecodeError::UnknownTag { field: "record kind", value: other.into() }).into());
             }
         }
+        Ok(())
+    }
+
+    /// Where the state came from peers, the commits below it came with it: they stand in the database. What the log holds
+    /// from before is of no use.
+    fn go_on_from_synced(&mut self, tables: &Tables) -> Result<(), RecoveryError> {
+        let Some((lowest, highest)) = tables.synced()? else { return Ok(()) };
+        self.commits.retain(|record| record.height > highest);
+        self.verdicts = self.verdicts.split_off(&highest.next());
+        if self.commits.first().is_some_and(|first| first.height > highest.next()) {
+            // The log has given up the first commits after it, so what it holds is enough.
+            return Ok(());
+        }
+        let (mut commits, mut headers) = (Vec::new(), Vec::new());
+        for height in (lowest.0..=highest.0).map(Height) {
+            let record = tables.commit_record(height)?.ok_or(RecoveryError::SyncedCommit(height))?;
+            for block in &record.blocks {
+                let raw = tables.synced_header(block)?.ok_or(RecoveryError::SyncedCommit(height))?;
+                let header = BlockHeader::parse(&self.chain, raw.into());
+                let header = Arc::new(header.map_err(|_| RecoveryError::SyncedCommit(height))?);
+                let mut entry = Entry::bare(Arc::clone(&header));
+                entry.committed = true;
+                self.blocks.put_missing(*block, entry);
+                headers.push(header);
+            }
+            commits.push(record);
+        }
+        commits.append(&mut self.commits);
+        headers.append(&mut self.headers);
+        (self.commits, self.headers) = (commits, headers);
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 
 use crate::records;
 use crate::tables::{TableError, Tables};
+use crate::wire::state::{CommitWithHeaders, HISTORY_MAX};
 use crate::wire::{COMMITS_MAX, CommitWithBlocks, CommitsResponse, HEADERS_MAX, PayloadFrame, RESPONSE_BYTES_SOFT};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -89,11 +90,43 @@ impl Archive {
         }
     }
 
+    /// The header of a committed block; `None` where neither log nor database has it.
+    fn header(&self, block: &BlockRef) -> Result<Option<Bytes>, ServeError> {
+        match self.block(block)? {
+            Some((header, _)) => Ok(Some(header)),
+            None => Ok(self.tables.synced_header(block)?.map(Bytes::from)),
+        }
+    }
+
+    /// Commits without payloads, from `top` downward as far as they are here, at most to `bottom`.
+    pub fn history(&self, top: Height, bottom: Height) -> Result<Vec<CommitWithHeaders>, ServeError> {
+        let (mut commits, mut bytes) = (Vec::new(), 0);
+        for height in (bottom.0.max(1)..=top.0).rev().take(HISTORY_MAX).map(Height) {
+            let Some(record) = self.tables.commit_record(height)? else { break };
+            let mut headers = Vec::with_capacity(record.blocks.len());
+            for block in &record.blocks {
+                let Some(header) = self.header(block)? else { return Ok(commits) };
+                bytes += header.len();
+                headers.push(header);
+            }
+            commits.push(CommitWithHeaders { record, headers });
+            if bytes > RESPONSE_BYTES_SOFT {
+                break;
+            }
+        }
+        Ok(commits)
+    }
+
+    /// The oldest segment that the log keeps.
+    pub fn first_segment(&self) -> u64 {
+        self.log.oldest_segment()
+    }
+
     /// Headers of committed blocks.
     pub fn headers(&self, blocks: &[BlockRef]) -> Result<Vec<Bytes>, ServeError> {
         let mut found = Vec::new();
         for block in blocks.iter().take(HEADERS_MAX) {
-            found.extend(self.block(block)?.map(|(header, _)| header));
+            found.extend(self.header(block)?);
         }
         Ok(found)
     }

@@ -32,6 +32,8 @@ pub(super) async fn of(state: &State) -> NodeStatus {
             heights_per_second: progress.heights_per_second,
             seconds_left: progress.seconds_left,
             peers: progress.peers as u32,
+            state_fetched_bytes: progress.state.map(|state| state.fetched_bytes),
+            state_bytes: progress.state.map(|state| state.bytes),
         }),
         peers_up: status.peers_up(),
         pending_transactions: status.gauges().pool as u64,

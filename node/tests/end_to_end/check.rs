@@ -50,6 +50,22 @@ pub async fn headers_agree(network: &Network) -> Height {
     highest
 }
 
+/// All nodes reach the height of the highest one, and have the same header there, which names all before it. For nodes
+/// that do not have all of them.
+pub async fn tips_agree(network: &Network) -> Height {
+    let mut highest = Height(0);
+    for node in &network.nodes {
+        highest = highest.max(node.height().await);
+    }
+    let mut digests = Vec::new();
+    for node in &network.nodes {
+        reaches(node, highest).await;
+        digests.push(header(node, highest).await);
+    }
+    assert!(digests.iter().all(|digest| *digest == digests[0]), "headers at height {highest} differ: {digests:?}");
+    highest
+}
+
 async fn header(node: &Node, height: Height) -> Digest {
     let found = node.rpc.header(Some(height)).await.unwrap();
     let found = found.unwrap_or_else(|| panic!("{} has no header at height {height}", node.authority.name));
@@ -59,8 +75,13 @@ async fn header(node: &Node, height: Height) -> Digest {
 
 /// Every node knows everything that was acknowledged, at the same place and with the same outcome.
 pub async fn nothing_is_missing(network: &Network, acknowledged: &Acknowledged) {
+    nothing_is_missing_at(&network.nodes, acknowledged).await;
+}
+
+/// As [`nothing_is_missing`], where others may have taken a state and have no receipts from before it.
+pub async fn nothing_is_missing_at(nodes: &[Node], acknowledged: &Acknowledged) {
     let highest = acknowledged.values().map(|receipt| receipt.height).max().unwrap_or_default();
-    for node in &network.nodes {
+    for node in nodes {
         reaches(node, highest).await;
         let receipts: Vec<_> = acknowledged.iter().map(|(id, receipt)| (*id, *receipt)).collect();
         for some in receipts.chunks(QUERIES) {

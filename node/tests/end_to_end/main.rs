@@ -25,5 +25,6 @@ mod protocols;
 mod rejects;
 mod signers;
 mod start_up;
+mod state_sync;
 mod torture;
 mod verify;

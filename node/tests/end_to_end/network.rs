@@ -44,6 +44,8 @@ pub struct Options {
     pub parameters: Parameters,
     /// Execution threads of each node.
     pub shards: [u16; VALIDATORS],
+    /// Accounts of genesis beyond those that transfer.
+    pub idle_accounts: u32,
     /// What transactions may be signed with. There is an account for each.
     pub algorithms: Vec<AlgId>,
     /// Sections added to every `node.toml`. By default small segments: a start reads through those that are made ahead.
@@ -57,6 +59,7 @@ impl Default for Options {
             softhsm: false,
             parameters: Parameters::default(),
             shards: [2; VALIDATORS],
+            idle_accounts: 0,
             algorithms: vec![AlgId::Ed25519],
             node_toml,
         }
@@ -112,13 +115,17 @@ impl Network {
         }
         let account = |key: SecretKey| Allocation { address: key.public_key().address(), balance: BALANCE };
         let others = options.algorithms.iter().filter(|alg| **alg != AlgId::Ed25519).map(|alg| key_of(*alg));
+        let idle = (0..options.idle_accounts).map(|index| {
+            let digest = types::Digest::sha256(&index.to_le_bytes());
+            Allocation { address: Address::from_bytes(*digest.as_bytes()), balance: 1 }
+        });
         let genesis = Genesis {
             name: "end-to-end".to_owned(),
             created_ms: now_ms(),
             signature_algorithms: options.algorithms.iter().map(|alg| alg.name().to_owned()).collect(),
             parameters: options.parameters,
             validators: nodes.iter().map(|(node, _)| node.authority.clone()).collect(),
-            accounts: (0..ACCOUNTS).map(key).chain(others).map(account).collect(),
+            accounts: (0..ACCOUNTS).map(key).chain(others).map(account).chain(idle).collect(),
         };
         genesis.check().unwrap();
         std::fs::write(dir.path().join("genesis.toml"), genesis.to_toml()).unwrap();
@@ -154,6 +161,14 @@ impl Network {
         self.nodes.iter_mut().for_each(Node::spawn_signer);
         for node in &mut self.nodes {
             node.signer_listens().await;
+        }
+    }
+
+    /// Starts some nodes, and waits until they are ready.
+    pub async fn start_some(&mut self, nodes: &[usize]) {
+        nodes.iter().for_each(|node| self.nodes[*node].spawn());
+        for node in nodes {
+            self.nodes[*node].ready().await;
         }
     }
 

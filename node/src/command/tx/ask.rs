@@ -109,6 +109,9 @@ fn status_words(status: &NodeStatus) -> String {
     let mut detail = status.state_detail.as_ref().map_or(String::new(), |detail| format!(" ({detail})"));
     if let Some(sync) = &status.sync {
         let left = sync.seconds_left.map_or(String::new(), |seconds| format!(", {seconds:.0} s left"));
+        if let (Some(fetched), Some(bytes)) = (sync.state_fetched_bytes, sync.state_bytes) {
+            detail += &format!(" (taking the state: {fetched} of {bytes} bytes)");
+        }
         detail += &format!(" to height {}, {:.0} heights a second{left}", sync.target, sync.heights_per_second);
     }
     [

@@ -1,0 +1,193 @@
+//! A state in a file becomes a database, and the database the node's.
+//!
+//! The database is built beside the one in use, and checked while it is built. A mark says that it is whole; then the
+//! node stops using the old one and the directories change places. A crash at any point leaves either the old state or
+//! a mark, with which the next start finishes the exchange.
+
+use crate::state_sync::history::Commit;
+use crate::state_sync::stream::{self, Row, StreamError};
+use crate::tables::{Applied, TableError, Tables};
+use consensus::{Checkpoint, Config};
+use ledger::LedgerCheckpoint;
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use storage::state::{StateBatch, StateDb, StateError, StateOptions};
+use thiserror::Error;
+use types::{Certificate, Height, LedgerHeader};
+
+/// Bytes of rows written at a time.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// Why a state could not be installed.
+#[derive(Debug, Error)]
+pub enum InstallError {
+    /// The file is no state.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// It is a state, and another one than the header says: every peer that offered it lied.
+    #[error("the state sums up to another digest than its certified header says")]
+    OtherState,
+    /// The commits below it do not give the state of consensus.
+    #[error("the commits below the state do not reach down far enough")]
+    History,
+    /// The database.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A row.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// A file or a directory.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Where a state is put together: a directory beside the node's log and state.
+#[derive(Clone, Debug)]
+pub struct Site {
+    data_dir: PathBuf,
+}
+
+/// What a node that starts from a state needs besides the state.
+pub struct Base {
+    /// The certified header.
+    pub header: LedgerHeader,
+    /// Its certificate.
+    pub certificate: Certificate,
+    /// The last commits, in rising order.
+    pub commits: Vec<Commit>,
+    /// Height of the epoch's first commit.
+    pub first: Height,
+    /// First segment of this node's own log that a start has to read.
+    pub replay_from: u64,
+}
+
+impl Site {
+    /// In a node's data directory.
+    pub fn new(data_dir: &Path) -> Self {
+        Self { data_dir: data_dir.to_owned() }
+    }
+
+    /// The chunks.
+    pub fn stream(&self) -> PathBuf {
+        self.dir().join("stream")
+    }
+
+    /// The manifest that the chunks are of.
+    pub fn manifest(&self) -> PathBuf {
+        self.dir().join("manifest")
+    }
+
+    /// Where the node keeps snapshots for others.
+    pub fn snapshots(&self) -> PathBuf {
+        self.data_dir.join("snapshots")
+    }
+
+    /// Makes the directory.
+    pub fn prepare(&self) -> io::Result<()> {
+        std::fs::create_dir_all(self.dir())
+    }
+
+    /// Forgets everything that was fetched.
+    pub fn clear(&self) -> io::Result<()> {
+        match std::fs::remove_dir_all(self.dir()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the database out of the file, and marks it as whole. Reads every row and adds all of them up.
+    pub fn build(&self, identity: [u8; 32], config: &Config, base: &Base) -> Result<(), InstallError> {
+        let checkpoint = Checkpoint::rebuild(config, base.first, &base.commits).ok_or(InstallError::History)?;
+        if checkpoint.commit != base.header.commit {
+            return Err(InstallError::History);
+        }
+        let target = self.dir().join("state");
+        match std::fs::remove_dir_all(&target) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        let database = Arc::new(StateDb::open(&target, identity, StateOptions::default())?);
+        let mut input = BufReader::with_capacity(1 << 20, File::open(self.stream())?);
+        let mut batch = StateBatch::default();
+        let total = stream::read(&mut input, |Row { family, key, value }| {
+            batch.put(family, &key, &value);
+            if batch.bytes() >= BATCH_BYTES {
+                database.commit(std::mem::take(&mut batch))?;
+            }
+            Ok::<_, InstallError>(())
+        })?;
+        database.commit(batch)?;
+        if total.sum.digest() != base.header.state_digest {
+            return Err(InstallError::OtherState);
+        }
+        let tables = Tables::new(database);
+        let mut batch = tables.batch();
+        batch.header(&base.header);
+        batch.certificate(&base.certificate);
+        batch.synced_commits(&base.commits);
+        let ledger = LedgerCheckpoint {
+            header: base.header.clone(),
+            state: total.sum,
+            live_ids: total.live_ids,
+            live_buckets: total.live_buckets,
+        };
+        batch.applied(&Applied {
+            ledger,
+            consensus: Some(checkpoint),
+            replay_from: base.replay_from,
+            committed: 0,
+            rejected: 0,
+        });
+        tables.commit(batch)?;
+        tables.flush()?;
+        drop(tables);
+        let mark = File::create(self.mark())?;
+        mark.sync_all()?;
+        sync_dir(&self.dir())?;
+        Ok(())
+    }
+
+    /// Whether a whole database waits.
+    pub fn is_whole(&self) -> bool {
+        self.mark().exists()
+    }
+
+    /// Exchanges the databases, if a whole one waits. The old one must not be open.
+    pub fn exchange(&self) -> io::Result<bool> {
+        if !self.is_whole() {
+            return Ok(false);
+        }
+        let (fetched, used) = (self.dir().join("state"), self.data_dir.join("state"));
+        if fetched.exists() {
+            if used.exists() {
+                // A crash may have left an older one there.
+                let old = self.dir().join("old");
+                if old.exists() {
+                    std::fs::remove_dir_all(&old)?;
+                }
+                std::fs::rename(&used, &old)?;
+            }
+            std::fs::rename(&fetched, &used)?;
+            sync_dir(&self.data_dir)?;
+        }
+        self.clear()?;
+        Ok(true)
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.data_dir.join("sync")
+    }
+
+    fn mark(&self) -> PathBuf {
+        self.dir().join("whole")
+    }
+}
+
+fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests;

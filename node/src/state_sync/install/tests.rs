@@ -1,0 +1,112 @@
+//! A database out of a file, and the exchange with crashes in between.
+
+use super::*;
+use crate::fixtures::{certificate, commits, genesis, header_over, ledger};
+use ledger::{Account, LtHash};
+use types::{Address, AuthorityIndex, Digest, Encode};
+
+const IDENTITY: [u8; 32] = [5; 32];
+
+fn config() -> Config {
+    let (chain, committee) = ledger();
+    let genesis = genesis();
+    Config {
+        chain,
+        committee,
+        me: AuthorityIndex(3),
+        genesis_timestamp: genesis.timestamp(),
+        parameters: genesis.parameters,
+        pacing: consensus::Pacing::default(),
+    }
+}
+
+/// A site with a file of one account, and the base that goes with it.
+fn site(dir: &Path) -> (Site, Base) {
+    let site = Site::new(dir);
+    site.prepare().expect("a directory");
+    let (address, account) = (Address::from_bytes([4; 32]), Account { balance: 77, transfers_out: 0 });
+    let part = |part: &[u8]| [&(part.len() as u32).to_le_bytes(), part].concat();
+    let row = [&[1][..], &part(address.as_bytes()), &part(&account.to_bytes())].concat();
+    std::fs::write(site.stream(), row).expect("a file");
+    let commits = commits(30);
+    let mut header = header_over(&commits);
+    header.state_digest = LtHash::of_state([(&address, &account)], []).digest();
+    let base = Base { certificate: certificate(&header), header, commits, first: Height(1), replay_from: 0 };
+    (site, base)
+}
+
+fn state_of(dir: &Path) -> Tables {
+    Tables::new(Arc::new(StateDb::open(dir.join("state"), IDENTITY, StateOptions::default()).expect("a database")))
+}
+
+fn old_state(dir: &Path) {
+    let tables = state_of(dir);
+    let mut batch = tables.batch();
+    batch.account(&Address::from_bytes([1; 32]), &Account::default());
+    tables.commit(batch).expect("a batch");
+    tables.flush().expect("a flush");
+}
+
+fn assert_new(dir: &Path) {
+    let tables = state_of(dir);
+    let applied = tables.applied().expect("a row").expect("a state");
+    assert_eq!(applied.ledger.height(), Height(30));
+    assert_eq!(applied.consensus.map(|checkpoint| checkpoint.height), Some(Height(30)));
+    assert_eq!(tables.synced().expect("a row"), Some((Height(1), Height(30))));
+    let account = tables.account(&Address::from_bytes([4; 32])).expect("a row");
+    assert_eq!(account.map(|account| account.balance), Some(77));
+    assert_eq!(tables.account(&Address::from_bytes([1; 32])).expect("a row"), None);
+    assert!(!dir.join("sync").exists());
+}
+
+#[test]
+fn a_state_takes_the_place_of_the_old_one() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    old_state(dir.path());
+    let (site, base) = site(dir.path());
+    assert!(!site.exchange().expect("nothing to do"));
+    site.build(IDENTITY, &config(), &base).expect("a good state");
+    assert!(site.exchange().expect("directories"));
+    assert_new(dir.path());
+    assert!(!site.exchange().expect("nothing to do"));
+}
+
+#[test]
+fn a_crash_during_the_exchange_is_made_good_by_the_next_start() {
+    for renames in 0..=2 {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        old_state(dir.path());
+        let (site, base) = site(dir.path());
+        site.build(IDENTITY, &config(), &base).expect("a good state");
+        let (sync, used) = (dir.path().join("sync"), dir.path().join("state"));
+        if renames > 0 {
+            std::fs::rename(&used, sync.join("old")).expect("a rename");
+        }
+        if renames > 1 {
+            std::fs::rename(sync.join("state"), &used).expect("a rename");
+        }
+        assert!(site.exchange().expect("directories"), "after {renames} renames");
+        assert_new(dir.path());
+    }
+}
+
+#[test]
+fn a_state_that_is_not_the_headers_is_never_whole() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (site, mut base) = site(dir.path());
+    base.header.state_digest = Digest::ZERO;
+    let error = site.build(IDENTITY, &config(), &base).expect_err("another state");
+    assert!(matches!(error, InstallError::OtherState), "{error}");
+    assert!(!site.is_whole());
+}
+
+#[test]
+fn commits_that_do_not_reach_down_or_up_are_not_enough() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (site, mut base) = site(dir.path());
+    base.commits.remove(0);
+    assert!(matches!(site.build(IDENTITY, &config(), &base), Err(InstallError::History)));
+    base.commits = commits(29);
+    assert!(matches!(site.build(IDENTITY, &config(), &base), Err(InstallError::History)));
+    assert!(!site.is_whole());
+}

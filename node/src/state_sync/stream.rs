@@ -1,0 +1,137 @@
+//! The encoding of a state: all accounts in rising order of addresses, then all buckets of live ids in rising order of
+//! heights, each as a tag, its key and its value. The same state has the same bytes on every node.
+//!
+//! Keys rise strictly, so a row cannot be hidden behind another of the same key: what is summed is what is stored.
+
+use ledger::{Account, Expansion, LiveBucket, LtHash};
+use std::io::{self, Read, Write};
+use storage::state::{Family, StateError, StateSnapshot};
+use thiserror::Error;
+use types::{Address, Decode, DecodeError};
+
+/// Families that make up a state, in their order, with their tags.
+const FAMILIES: [(u8, Family); 2] = [(1, Family::Accounts), (2, Family::LiveIds)];
+/// Longest row: a bucket of live ids is by far the longest value.
+const ROW_BYTES_MAX: u32 = 1 << 30;
+/// What is reserved for a row before its bytes are there.
+const ROW_RESERVE: usize = 1 << 16;
+
+/// Why a state cannot be written down or read.
+#[derive(Debug, Error)]
+pub enum StreamError {
+    /// The database.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A file.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// A row that no honest node writes.
+    #[error("row {row} is not one of a state: {what}")]
+    Row {
+        /// Which row.
+        row: u64,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+}
+
+/// Writes the state of a snapshot.
+pub fn write(snapshot: &StateSnapshot<'_>, out: &mut impl Write) -> Result<(), StreamError> {
+    for (tag, family) in FAMILIES {
+        for row in snapshot.iterate_all(family) {
+            let (key, value) = row?;
+            out.write_all(&[tag])?;
+            for part in [&key, &value] {
+                out.write_all(&(part.len() as u32).to_le_bytes())?;
+                out.write_all(part)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A row of a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Where it belongs.
+    pub family: Family,
+    /// Its key.
+    pub key: Vec<u8>,
+    /// Its value.
+    pub value: Vec<u8>,
+}
+
+/// What the rows of a state add up to.
+#[derive(Clone, Debug)]
+pub struct Total {
+    /// The sum behind the state digest.
+    pub sum: LtHash,
+    /// Buckets of live ids.
+    pub live_buckets: u64,
+    /// Ids in them.
+    pub live_ids: u64,
+}
+
+/// Reads a state to its end, gives each row to `take`, and adds them up.
+pub fn read<E: From<StreamError>>(
+    input: &mut impl Read,
+    mut take: impl FnMut(Row) -> Result<(), E>,
+) -> Result<Total, E> {
+    let (mut sum, mut expansion) = (LtHash::default(), Expansion::zeroed());
+    let (mut live_buckets, mut live_ids) = (0, 0);
+    let mut last: Option<(u8, Vec<u8>)> = None;
+    for row in 0.. {
+        let wrong = |what| StreamError::Row { row, what };
+        let Some(tag) = tag(input).map_err(StreamError::Io)? else { break };
+        let (_, family) = *FAMILIES.iter().find(|(known, _)| *known == tag).ok_or_else(|| wrong("unknown tag"))?;
+        let (key, value) = (part(input, row)?, part(input, row)?);
+        if last.as_ref().is_some_and(|(last_tag, last_key)| (*last_tag, last_key) >= (tag, &key)) {
+            return Err(wrong("keys do not rise").into());
+        }
+        let undecodable = |_: DecodeError| wrong("it does not decode");
+        if family == Family::Accounts {
+            let address: [u8; 32] = key.as_slice().try_into().map_err(|_| wrong("its key is no address"))?;
+            expansion.account(&Address::from_bytes(address), &Account::from_bytes(&value).map_err(undecodable)?);
+        } else {
+            let bucket = LiveBucket::from_bytes(&value).map_err(undecodable)?;
+            if key != bucket.height.0.to_be_bytes() {
+                return Err(wrong("its key is not its height").into());
+            }
+            (live_buckets, live_ids) = (live_buckets + 1, live_ids + bucket.ids.len() as u64);
+            expansion.live(bucket.height, &bucket.digest());
+        }
+        sum.add(&expansion);
+        last = Some((tag, key.clone()));
+        take(Row { family, key, value })?;
+    }
+    Ok(Total { sum, live_buckets, live_ids })
+}
+
+fn tag(input: &mut impl Read) -> io::Result<Option<u8>> {
+    let mut tag = [0];
+    loop {
+        match input.read(&mut tag) {
+            Ok(0) => return Ok(None),
+            Ok(_) => return Ok(Some(tag[0])),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn part(input: &mut impl Read, row: u64) -> Result<Vec<u8>, StreamError> {
+    let wrong = |what| StreamError::Row { row, what };
+    let mut length = [0; 4];
+    input.read_exact(&mut length).map_err(|_| wrong("it ends early"))?;
+    let length = u32::from_le_bytes(length);
+    if length > ROW_BYTES_MAX {
+        return Err(wrong("it is too long"));
+    }
+    // What is allocated is in proportion to what is there, not to what the length promises.
+    let mut bytes = Vec::with_capacity((length as usize).min(ROW_RESERVE));
+    input.take(length.into()).read_to_end(&mut bytes)?;
+    if bytes.len() == length as usize { Ok(bytes) } else { Err(wrong("it ends early")) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! A state written down and read back, and what is no state.
+
+use super::*;
+use std::io::Cursor;
+use storage::state::{StateDb, StateOptions};
+use types::{Digest, Height, TimestampMs, TransactionId};
+
+fn account(seed: u8) -> (Address, Account) {
+    (Address::from_bytes([seed; 32]), Account { balance: u64::from(seed) * 10, transfers_out: 1 })
+}
+
+fn bucket(height: u64) -> LiveBucket {
+    let ids = (0..height).map(|index| TransactionId(Digest::sha256(&index.to_le_bytes()))).collect();
+    LiveBucket { height: Height(height), max_valid_until: TimestampMs(height), ids }
+}
+
+fn written() -> Vec<u8> {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let db = StateDb::open(dir.path(), [1; 32], StateOptions::default()).expect("a new database");
+    let tables = crate::tables::Tables::new(std::sync::Arc::new(db));
+    let mut batch = tables.batch();
+    for seed in [9, 3, 200] {
+        let (address, account) = account(seed);
+        batch.account(&address, &account);
+    }
+    [bucket(300), bucket(2)].iter().for_each(|bucket| batch.live_bucket(bucket));
+    tables.commit(batch).expect("a batch");
+    let database = tables.database();
+    let mut out = Vec::new();
+    write(&database.snapshot(), &mut out).expect("a state");
+    out
+}
+
+fn read_all(bytes: &[u8]) -> Result<(Vec<Row>, Total), StreamError> {
+    let mut rows = Vec::new();
+    let total = read(&mut Cursor::new(bytes), |row| {
+        rows.push(row);
+        Ok::<_, StreamError>(())
+    })?;
+    Ok((rows, total))
+}
+
+fn row(tag: u8, key: &[u8], value: &[u8]) -> Vec<u8> {
+    let part = |part: &[u8]| [&(part.len() as u32).to_le_bytes(), part].concat();
+    [&[tag][..], &part(key), &part(value)].concat()
+}
+
+fn account_row(seed: u8, balance: u64) -> Vec<u8> {
+    use types::Encode;
+    row(1, &[seed; 32], &Account { balance, transfers_out: 0 }.to_bytes())
+}
+
+#[test]
+fn a_state_reads_back_in_order_with_the_sum_that_the_ledger_has() {
+    let (rows, total) = read_all(&written()).expect("a state");
+    let firsts: Vec<_> = rows.iter().map(|row| (row.family, row.key[0], row.key.len())).collect();
+    assert_eq!(firsts[..3], [3, 9, 200].map(|seed| (Family::Accounts, seed, 32)));
+    assert!(firsts[3..].iter().all(|(family, _, length)| (*family, *length) == (Family::LiveIds, 8)));
+    let (accounts, buckets) = ([3, 9, 200].map(account), [bucket(2), bucket(300)]);
+    let expected = LtHash::of_state(accounts.iter().map(|(address, account)| (address, account)), &buckets);
+    assert_eq!(total.sum, expected);
+    assert_eq!((total.live_buckets, total.live_ids), (2, 302));
+}
+
+/// A key that stands twice would be summed twice and stored once, and 2^16 times the same element are no element.
+#[test]
+fn keys_that_do_not_rise_are_no_state() {
+    assert!(read_all(&[account_row(1, 5), account_row(2, 5)].concat()).is_ok());
+    for rows in [[account_row(1, 5), account_row(1, 6)], [account_row(2, 5), account_row(1, 5)]] {
+        let error = read_all(&rows.concat()).expect_err("out of order");
+        assert!(matches!(error, StreamError::Row { row: 1, what: "keys do not rise" }), "{error}");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_rows_are_refused_without_reserving_what_they_promise() {
+    let whole = written();
+    let (rows, _) = read_all(&whole).expect("a state");
+    let mut ends = 0;
+    for length in 0..whole.len().min(400) {
+        ends += usize::from(read_all(&whole[..length]).is_ok());
+    }
+    assert!(ends <= rows.len() + 1, "only between rows does a state end");
+    let huge = [&[1][..], &u32::MAX.to_le_bytes()].concat();
+    assert!(matches!(read_all(&huge), Err(StreamError::Row { what: "it is too long", .. })));
+    let promised = [&[1][..], &(1u32 << 29).to_le_bytes(), &[0; 8]].concat();
+    assert!(matches!(read_all(&promised), Err(StreamError::Row { what: "it ends early", .. })));
+    assert!(matches!(read_all(&row(9, &[1; 32], &[])), Err(StreamError::Row { what: "unknown tag", .. })));
+    assert!(matches!(
+        read_all(&row(1, &[1; 31], &[0; 16])),
+        Err(StreamError::Row { what: "its key is no address", .. })
+    ));
+    assert!(matches!(read_all(&row(1, &[1; 32], &[0; 15])), Err(StreamError::Row { what: "it does not decode", .. })));
+    let misplaced = row(2, &7u64.to_be_bytes(), &types::Encode::to_bytes(&bucket(8)));
+    assert!(matches!(read_all(&misplaced), Err(StreamError::Row { what: "its key is not its height", .. })));
+}

@@ -1,0 +1,239 @@
+//! Messages of state sync: offers of snapshots, their manifests and chunks, and the commits below them.
+
+use crate::wire::{HEADER_BYTES_MAX, put_all};
+use bytes::Bytes;
+use types::codec::put_list;
+use types::{Certificate, CommitRecord, Decode, DecodeError, Digest, Encode, Hasher, Height, LedgerHeader, Reader};
+
+/// Bytes of a chunk; the last one of a state is shorter.
+pub const CHUNK_BYTES: usize = 1 << 20;
+/// Most chunks of a state, so that a manifest fits an answer.
+pub const CHUNKS_MAX: usize = 400_000;
+/// Most snapshots in an offer.
+const OFFERS_MAX: usize = 8;
+/// Most commits in an answer about the commits below a snapshot.
+pub const HISTORY_MAX: usize = 1024;
+
+/// What an empty node asks of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StateRequest {
+    /// Which snapshots there are. A peer that has none ready makes one.
+    Offers,
+    /// A manifest by its digest.
+    Manifest(Digest),
+    /// A chunk of the state with this manifest.
+    Chunk {
+        /// Digest of the manifest.
+        manifest: Digest,
+        /// Which, from 0.
+        index: u32,
+    },
+    /// Commits with the headers of their blocks, from a height downward.
+    History {
+        /// Highest height.
+        top: Height,
+        /// Lowest height that is wanted; the answer may end above it.
+        bottom: Height,
+    },
+}
+
+impl Encode for StateRequest {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Offers => out.push(1),
+            Self::Manifest(manifest) => {
+                out.push(2);
+                manifest.encode(out);
+            }
+            Self::Chunk { manifest, index } => {
+                out.push(3);
+                manifest.encode(out);
+                index.encode(out);
+            }
+            Self::History { top, bottom } => {
+                out.push(4);
+                top.encode(out);
+                bottom.encode(out);
+            }
+        }
+    }
+}
+
+impl Decode for StateRequest {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match u8::decode(reader)? {
+            1 => Ok(Self::Offers),
+            2 => Ok(Self::Manifest(Digest::decode(reader)?)),
+            3 => Ok(Self::Chunk { manifest: Digest::decode(reader)?, index: u32::decode(reader)? }),
+            4 => Ok(Self::History { top: Height::decode(reader)?, bottom: Height::decode(reader)? }),
+            tag => Err(DecodeError::UnknownTag { field: "state request", value: tag.into() }),
+        }
+    }
+}
+
+/// A snapshot that a peer offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// Its height.
+    pub height: Height,
+    /// Digest of its manifest. The same state has the same one on every peer.
+    pub manifest: Digest,
+    /// Its length.
+    pub bytes: u64,
+}
+
+impl Encode for Offer {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.height.encode(out);
+        self.manifest.encode(out);
+        self.bytes.encode(out);
+    }
+}
+
+impl Decode for Offer {
+    const ENCODED_LEN_MIN: usize = 8 + Digest::ENCODED_LEN + 8;
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (height, manifest) = (Height::decode(reader)?, Digest::decode(reader)?);
+        Ok(Self { height, manifest, bytes: u64::decode(reader)? })
+    }
+}
+
+/// Answer to [`StateRequest::Offers`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OffersResponse {
+    /// What is ready.
+    pub offers: Vec<Offer>,
+    /// Whether one is being made: it pays to ask again.
+    pub preparing: bool,
+}
+
+impl Encode for OffersResponse {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_list(out, &self.offers);
+        out.push(u8::from(self.preparing));
+    }
+}
+
+impl Decode for OffersResponse {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let offers = reader.list("offers", OFFERS_MAX)?;
+        match u8::decode(reader)? {
+            0 => Ok(Self { offers, preparing: false }),
+            1 => Ok(Self { offers, preparing: true }),
+            tag => Err(DecodeError::UnknownTag { field: "preparing", value: tag.into() }),
+        }
+    }
+}
+
+/// What a state consists of: its encoding cut into chunks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// The height behind which it stands.
+    pub height: Height,
+    /// Digest of that height's ledger header.
+    pub header: Digest,
+    /// Length of the encoding.
+    pub bytes: u64,
+    /// Digest of each chunk.
+    pub chunks: Vec<Digest>,
+}
+
+impl Manifest {
+    /// What names it.
+    pub fn digest(&self) -> Digest {
+        Hasher::new("stele/state-manifest/1").with_encoded(self).finish()
+    }
+
+    /// Length of a chunk; `None` where there is no such one.
+    pub fn chunk_bytes(&self, index: usize) -> Option<usize> {
+        let start = (index as u64).checked_mul(CHUNK_BYTES as u64)?;
+        let left = self.bytes.checked_sub(start).filter(|left| *left > 0)?;
+        Some(left.min(CHUNK_BYTES as u64) as usize)
+    }
+}
+
+/// Digest of a chunk, as a manifest holds it.
+pub fn chunk_digest(chunk: &[u8]) -> Digest {
+    Hasher::new("stele/state-chunk/1").with(chunk).finish()
+}
+
+impl Encode for Manifest {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.height.encode(out);
+        self.header.encode(out);
+        self.bytes.encode(out);
+        put_list(out, &self.chunks);
+    }
+}
+
+impl Decode for Manifest {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (height, header) = (Height::decode(reader)?, Digest::decode(reader)?);
+        let manifest = Self { height, header, bytes: u64::decode(reader)?, chunks: reader.list("chunks", CHUNKS_MAX)? };
+        if manifest.bytes.div_ceil(CHUNK_BYTES as u64) == manifest.chunks.len() as u64 {
+            Ok(manifest)
+        } else {
+            Err(DecodeError::NotCanonical { field: "chunks" })
+        }
+    }
+}
+
+/// Answer to [`StateRequest::Manifest`]: the manifest, and what certifies its height.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestResponse {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// The ledger header, whose state digest the state has to have.
+    pub header: LedgerHeader,
+    /// The certificate over the header.
+    pub certificate: Certificate,
+}
+
+impl Encode for ManifestResponse {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.manifest.encode(out);
+        self.header.encode(out);
+        self.certificate.encode(out);
+    }
+}
+
+impl Decode for ManifestResponse {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (manifest, header) = (Manifest::decode(reader)?, LedgerHeader::decode(reader)?);
+        Ok(Self { manifest, header, certificate: Certificate::decode(reader)? })
+    }
+}
+
+/// A commit without the payloads of its blocks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommitWithHeaders {
+    /// The ordering.
+    pub record: CommitRecord,
+    /// Header of each block of the record, in its order.
+    pub headers: Vec<Bytes>,
+}
+
+/// Answer to [`StateRequest::History`]: commits in falling order of heights without gaps, from the asked one on.
+pub fn history_response(commits: &[CommitWithHeaders]) -> Bytes {
+    let mut out = Vec::new();
+    (commits.len() as u32).encode(&mut out);
+    for commit in commits {
+        commit.record.encode(&mut out);
+        put_all(&mut out, &commit.headers);
+    }
+    out.into()
+}
+
+/// Reads a [`history_response`].
+pub fn parse_history_response(body: &Bytes) -> Result<Vec<CommitWithHeaders>, DecodeError> {
+    let mut reader = Reader::new(body);
+    let mut commits = Vec::new();
+    for _ in 0..reader.length("commits", HISTORY_MAX)? {
+        let record = CommitRecord::decode(&mut reader)?;
+        let headers = super::take_all(body, &mut reader, "headers", record.blocks.len(), HEADER_BYTES_MAX)?;
+        commits.push(CommitWithHeaders { record, headers });
+    }
+    reader.finish()?;
+    Ok(commits)
+}
