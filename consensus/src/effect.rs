@@ -82,6 +82,12 @@ pub enum Effect {
         /// Own blocks are of higher rounds than this one.
         above: Round,
     },
+    /// The own wall clock differs from those of a quorum by more than half a second, so nothing is proposed; or it does no
+    /// longer. People should know.
+    ClockAlarm {
+        /// By how many milliseconds the peers are ahead, or behind if negative; none when the alarm ends.
+        offset_ms: Option<i64>,
+    },
     /// Peers are so far ahead that their history may be gone: start commit sync. Said again every half second.
     Lagging {
         /// A round that at least one honest validator has reached.
@@ -215,6 +221,8 @@ pub struct Status {
     pub excluded: Vec<AuthorityIndex>,
     /// How long a leader is waited for, in milliseconds.
     pub leader_timeout_ms: u64,
+    /// Set while no own blocks are made because the wall clock is wrong: by how many milliseconds peers are ahead of it.
+    pub clock_alarm_ms: Option<i64>,
     /// Set while no own blocks are made because those made before are not known.
     pub reclaiming: Option<Reclaiming>,
     /// Whether output has stopped for good.

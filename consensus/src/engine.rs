@@ -23,6 +23,7 @@ use crate::schedule::LeaderSchedule;
 use crate::suspended::Suspended;
 use crate::synchronizer::Synchronizer;
 use crate::validity::Validity;
+use crate::wall_clock::WallClock;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use types::{BlockHeader, Evidence, Round};
@@ -48,6 +49,7 @@ pub struct Core {
     pub(crate) last_own: Option<Arc<BlockHeader>>,
     /// A proposal that was asked for and has not come.
     pub(crate) outstanding: Option<Round>,
+    pub(crate) wall_clock: WallClock,
     /// Set while it is not known which own blocks were made before.
     pub(crate) reclaim: Option<Reclaim>,
     /// Rounds up to this one may have own blocks that are lost.
@@ -85,6 +87,7 @@ impl Core {
             own: OwnHistory::new(config.me, validity.genesis()),
             last_own: None,
             outstanding: None,
+            wall_clock: WallClock::new(config.committee.clone()),
             reclaim: None,
             own_floor: Round(0),
             evidence: VecDeque::new(),
@@ -109,9 +112,17 @@ impl Core {
             Input::Adopt { record, headers } => self.on_adopt(record, headers, effects),
             Input::Asked { peer, refs } => self.on_asked(peer, &refs),
             Input::PeerUp { peer } => self.on_peer_up(peer, effects),
-            Input::PeerDown { peer } => self.synchronizer.set_up(peer, false),
+            Input::PeerDown { peer } => {
+                self.synchronizer.set_up(peer, false);
+                let changed = self.wall_clock.forget(peer);
+                self.say_clock(changed, effects);
+            }
+            Input::Clock { peer, offset_ms } => {
+                let changed = peer != self.config.me && self.wall_clock.compared(peer, offset_ms, now_ms);
+                self.say_clock(changed, effects);
+            }
             Input::Rtt { peer, one_way_us } => {
-                self.pacemaker.measured(&self.config.committee, self.config.me, peer, one_way_us);
+                self.pacemaker.measured(peer, one_way_us);
             }
             Input::Evidence { evidence } => self.report(*evidence, effects),
             Input::Highest { peer, blocks } => self.on_highest(peer, blocks, now_ms, effects),
@@ -125,7 +136,8 @@ impl Core {
     pub fn next_timer(&self) -> Option<u64> {
         let resend = self.last_own.as_ref().map(|_| self.pacemaker.resend_at());
         let reclaim = self.reclaim.as_ref().map(Reclaim::due_ms);
-        self.wake_ms.into_iter().chain(self.synchronizer.next_due()).chain(resend).chain(reclaim).min()
+        let times = [self.wake_ms, self.synchronizer.next_due(), resend, reclaim, self.wall_clock.due_ms()];
+        times.into_iter().flatten().min()
     }
 
     /// Where it stands.
@@ -146,14 +158,21 @@ impl Core {
             early_payloads: self.suspended.early_len(),
             excluded: self.schedule.excluded().to_vec(),
             leader_timeout_ms: self.pacemaker.leader_timeout_ms(),
+            clock_alarm_ms: self.wall_clock.alarm_ms(),
             reclaiming: self.reclaim.as_ref().map(|reclaim| reclaim.status(&self.dag, &self.config.committee)),
             halted: self.halted,
         }
     }
 
+    fn say_clock(&self, changed: bool, effects: &mut Vec<Effect>) {
+        effects.extend(changed.then(|| Effect::ClockAlarm { offset_ms: self.wall_clock.alarm_ms() }));
+    }
+
     /// Runs the rules until nothing moves.
     pub(crate) fn drive(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
         self.commit_decided(effects);
+        let clock_expired = self.wall_clock.expire(now_ms);
+        self.say_clock(clock_expired, effects);
         self.reclaim(now_ms, effects);
         self.move_round(now_ms);
         self.propose(now_ms, effects);

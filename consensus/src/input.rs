@@ -69,6 +69,14 @@ pub enum Input {
         /// The proof.
         evidence: Box<Evidence>,
     },
+    /// A peer's wall clock was compared with the own one.
+    Clock {
+        /// The peer.
+        peer: AuthorityIndex,
+        /// Its clock less the own one, in milliseconds: the timestamp of a header that came from its author straight after
+        /// it was made, plus half a round trip, less the time of arrival.
+        offset_ms: i64,
+    },
     /// A peer answered [`Effect::RequestHighest`](crate::Effect); signatures are verified.
     Highest {
         /// The peer.

@@ -44,6 +44,7 @@ pub mod checkpoint;
 mod committer;
 pub mod config;
 mod dag;
+mod delays;
 pub mod effect;
 mod engine;
 pub mod input;
@@ -56,6 +57,7 @@ pub mod sim;
 mod suspended;
 mod synchronizer;
 pub mod validity;
+mod wall_clock;
 
 pub use checkpoint::Checkpoint;
 pub use config::{Config, Pacing, Thresholds, genesis_refs};

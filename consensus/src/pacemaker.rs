@@ -4,10 +4,14 @@
 //! DAG is asked by `engine::proposing`, which passes in what it found.
 
 use crate::config::{Config, Pacing};
-use types::{AuthorityIndex, Committee, Round, Stake};
+use crate::delays::Delays;
+use types::{AuthorityIndex, Round};
 
 /// Rounds in a row that ended by timeout, without a commit, before the timeout doubles.
 const TIMEOUTS_BEFORE_DOUBLING: u32 = 3;
+
+/// Commits after which the timeout follows the measured delays again.
+const ADAPT_COMMITS: u32 = 100;
 
 /// Round and time.
 #[derive(Clone, Debug)]
@@ -25,7 +29,11 @@ pub(crate) struct Pacemaker {
     base_timeout_ms: u64,
     doublings: u32,
     timeouts: u32,
-    one_way_us: Vec<Option<u64>>,
+    delays: Delays,
+    /// Whether the delay to a quorum was ever known.
+    is_measured: bool,
+    /// Commits since the timeout was last adapted.
+    commits: u32,
     local_pending: bool,
 }
 
@@ -41,7 +49,9 @@ impl Pacemaker {
             base_timeout_ms: config.pacing.leader_timeout_ms_min.into(),
             doublings: 0,
             timeouts: 0,
-            one_way_us: vec![None; config.committee.size()],
+            delays: Delays::new(config.committee.clone(), config.me),
+            is_measured: false,
+            commits: 0,
             local_pending: false,
         }
     }
@@ -74,6 +84,10 @@ impl Pacemaker {
     pub fn progressed(&mut self) {
         self.timeouts = 0;
         self.doublings = self.doublings.saturating_sub(1);
+        self.commits += 1;
+        if self.commits >= ADAPT_COMMITS {
+            self.adapt();
+        }
     }
 
     /// Whether something waits here for a block.
@@ -81,24 +95,19 @@ impl Pacemaker {
         self.local_pending = local;
     }
 
-    /// A delay was measured. Δ is twice the delay to the peer that completes a quorum, and the timeout 2Δ.
-    pub fn measured(&mut self, committee: &Committee, me: AuthorityIndex, peer: AuthorityIndex, one_way_us: u64) {
-        let Some(slot) = self.one_way_us.get_mut(peer.index()) else { return };
-        *slot = Some(one_way_us);
-        let mut delays: Vec<(u64, Stake)> = committee
-            .indices()
-            .map(|author| {
-                let unknown = if author == me { 0 } else { u64::MAX };
-                (self.one_way_us[author.index()].unwrap_or(unknown), committee.stake(author))
-            })
-            .collect();
-        delays.sort_unstable();
-        let mut stake = 0;
-        let reached = delays.into_iter().find(|(_, weight)| {
-            stake += weight.0;
-            stake >= committee.quorum().0
-        });
-        let Some((delay_us, _)) = reached.filter(|(delay_us, _)| *delay_us != u64::MAX) else { return };
+    /// A delay was measured. The first time that a quorum is, the timeout follows at once.
+    pub fn measured(&mut self, peer: AuthorityIndex, one_way_us: u64) {
+        self.delays.add(peer, one_way_us);
+        if !self.is_measured {
+            self.adapt();
+        }
+    }
+
+    /// Δ is twice the delay to a quorum, and the timeout 2Δ, clamped before any doubling.
+    fn adapt(&mut self) {
+        self.commits = 0;
+        let Some(delay_us) = self.delays.to_quorum_us() else { return };
+        self.is_measured = true;
         let (min, max) = (self.pacing.leader_timeout_ms_min.into(), self.pacing.leader_timeout_ms_max.into());
         self.base_timeout_ms = delay_us.saturating_mul(4).div_ceil(1_000).min(max).max(min);
     }
@@ -110,7 +119,7 @@ impl Pacemaker {
 
     /// Half a round trip to a peer, in milliseconds, rounded up; the timeout's share where it is not known.
     pub fn one_way_ms(&self, peer: AuthorityIndex) -> u64 {
-        let known = self.one_way_us.get(peer.index()).copied().flatten();
+        let known = self.delays.last_us(peer);
         known.map_or(self.base_timeout_ms / 4, |us| us.div_ceil(1_000).min(self.base_timeout_ms))
     }
 

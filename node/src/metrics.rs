@@ -119,6 +119,8 @@ impl Figures {
         out.gauge("stele_consensus_suspended_blocks", "How many blocks wait for history?", gauges.suspended as u64)?;
         let excluded = gauges.excluded as u64;
         out.gauge("stele_consensus_excluded_validators", "How many validators may not lead at the moment?", excluded)?;
+        let help = "By how much does the clock differ from those of a quorum, while no blocks are made for that?";
+        out.gauge("stele_consensus_clock_alarm_milliseconds", help, gauges.clock_alarm_ms)?;
         let broken = self.status.misbehaviours().into_iter();
         let broken = broken.map(|((peer, what), count)| (and(label("peer", peer), "what", what), count));
         out.counters("stele_consensus_misbehaviour_events", "Which peer broke which rule, how often?", broken)

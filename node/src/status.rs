@@ -64,6 +64,8 @@ pub struct Gauges {
     pub excluded: usize,
     /// Transactions in the pool.
     pub pool: usize,
+    /// By how many milliseconds the clock differs from a quorum's, while no blocks are made for that.
+    pub clock_alarm_ms: u64,
 }
 
 /// How far a node that was left behind has come.
@@ -165,6 +167,7 @@ impl Status {
             excluded: core.excluded.len(),
             blocks,
             pool,
+            clock_alarm_ms: core.clock_alarm_ms.map_or(0, i64::unsigned_abs),
         };
     }
 

@@ -91,6 +91,12 @@ impl Core {
         let place = self.dag.insert(header);
         if block.author != self.config.me {
             self.dag.note_history_known(block.author, place, |_| {});
+            if let Some(own) = self.dag.entries(block.round.saturating_sub(1), self.config.me).first()
+                && self.dag.entry(place).parents.contains(self.config.me)
+            {
+                let time = self.dag.entry(place).header.body().timestamp;
+                self.wall_clock.answered(block.author, time, own.header.body().timestamp);
+            }
         } else if block.round > self.own.last().round || block == self.own.last() {
             self.last_own = Some(self.dag.entry(place).header.clone());
             self.own.extend(&mut self.dag, block);

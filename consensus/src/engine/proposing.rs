@@ -29,6 +29,7 @@ impl Core {
         if self.halted
             || self.outstanding.is_some()
             || self.reclaim.is_some()
+            || self.wall_clock.alarm_ms().is_some()
             || self.own_mark() >= round
             || !self.dag.is_settled(&last)
             || self.dag.stake_at(below) < self.thresholds.quorum

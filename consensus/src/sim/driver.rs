@@ -206,8 +206,8 @@ impl Simulation {
                     self.send(at, from, Message::RequestPayload(Arc::new(missing)), false);
                 }
             }
-            // Disks are not lost here.
-            Effect::RequestHighest { .. } | Effect::Reclaimed { .. } => {}
+            // Disks are not lost here, and clocks are not compared.
+            Effect::RequestHighest { .. } | Effect::Reclaimed { .. } | Effect::ClockAlarm { .. } => {}
             Effect::Lagging { height, .. } => {
                 let size = self.scenario.size() as u64;
                 let peer = AuthorityIndex(((u64::from(me.0) + self.rng.between(1, size.max(2) - 1)) % size) as u16);

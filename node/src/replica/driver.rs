@@ -24,7 +24,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use storage::log::Log;
 use tokio::sync::watch;
-use types::{AuthorityIndex, BlockHeader, BlockRef, Digest, Evidence, HeaderVote, Height, InvalidTransaction, Payload};
+use types::{
+    AuthorityIndex, BlockHeader, BlockRef, Digest, Evidence, HeaderVote, Height, InvalidTransaction, Payload, Round,
+    TimestampMs,
+};
 
 /// Headers from clocks that run ahead are held back until they are due, at most this many.
 const HELD_BACK_MAX: usize = 1024;
@@ -106,6 +109,10 @@ pub(super) struct Loop {
     /// be like this node's.
     pub(super) signing: Duration,
     pub(super) delays_at: Option<Instant>,
+    /// Half a round trip to each peer and the time that its block takes to become durable and signed.
+    pub(super) one_way_ms: BTreeMap<AuthorityIndex, i64>,
+    /// The newest round of which each peer has sent its own block.
+    pub(super) newest: BTreeMap<AuthorityIndex, Round>,
 }
 
 /// Whether this node is behind the others.
@@ -249,11 +256,25 @@ impl Replica {
         state.delays_at = Some(Instant::now());
         for (peer, rtt) in self.outbox.round_trips() {
             let one_way_us = (rtt / 2 + state.signing).as_micros() as u64;
+            state.one_way_ms.insert(peer, (one_way_us / 1_000) as i64);
             self.step(Input::Rtt { peer, one_way_us });
         }
     }
 
+    /// Compares clocks by a header that its author has just made: the first of its round or a later one.
+    fn compare_clocks(&mut self, header: &BlockHeader, from: AuthorityIndex, state: &mut Loop) {
+        let Some(one_way_ms) = state.one_way_ms.get(&from).copied() else { return };
+        let newest = state.newest.entry(from).or_default();
+        if header.author() == from && header.round() > *newest {
+            *newest = header.round();
+            let signed = |time: TimestampMs| i64::try_from(time.0).unwrap_or(i64::MAX);
+            let offset_ms = signed(header.body().timestamp).saturating_add(one_way_ms) - signed(ingress::now());
+            self.step(Input::Clock { peer: from, offset_ms });
+        }
+    }
+
     fn header(&mut self, header: Arc<BlockHeader>, from: AuthorityIndex, state: &mut Loop) {
+        self.compare_clocks(&header, from, state);
         let due = header.body().timestamp.0.saturating_sub(CLOCK_SKEW_MS);
         if due > ingress::now().0 {
             if state.held_back.len() < HELD_BACK_MAX {

@@ -58,6 +58,13 @@ impl Replica {
             }
             // A node starts with the own blocks that its log holds.
             Effect::RequestHighest { .. } | Effect::Reclaimed { .. } => {}
+            Effect::ClockAlarm { offset_ms: Some(offset_ms) } => {
+                tracing::error!(
+                    offset_ms,
+                    "the clocks of a quorum differ from this one's: no blocks are made until it is set"
+                );
+            }
+            Effect::ClockAlarm { offset_ms: None } => tracing::warn!("the clock agrees with a quorum again"),
             Effect::Lagging { .. } => state.lag.said = Some(Instant::now()),
             Effect::AdoptRefused { height, reason } => {
                 tracing::warn!(height = height.0, %reason, "a fetched commit did not fit");

@@ -1,0 +1,180 @@
+//! Whether the own wall clock agrees with those of the peers (CONSENSUS.md §0.10).
+//!
+//! The alarm is on while the clocks of peers with stake ≥ Q are all ahead, or all behind, by more than half a second. A
+//! header that waited on its way makes its author's clock look slow and never fast, so the largest of the last few
+//! differences counts. That is no proof of a slow clock when everything is late, as under overload; so a peer is behind
+//! only if a block of his that stands on one of this node's also bears an earlier time than that one. (By nearly half a
+//! second at most: a peer holds back what comes from the future.)
+//!
+//! Without news the alarm ends: where this node is needed for a quorum, its own next block brings them. Deliberately
+//! absent: the clock; the driver measures.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use types::{AuthorityIndex, Committee, TimestampMs};
+
+/// Measurements kept for each peer.
+const SAMPLES: usize = 8;
+/// Measurements without which a peer says nothing.
+const SAMPLES_MIN: usize = 4;
+/// A clock that differs by more is wrong.
+const ALARM_MS: i64 = 500;
+/// The alarm ends below this, so that it does not come and go.
+const HEALED_MS: i64 = 400;
+/// How much earlier than the own block below it a block of a peer is that is behind.
+const PROVEN_MS: i64 = 200;
+/// Measurements without a successor count for this long.
+const NEWS_MS: u64 = 5_000;
+
+#[derive(Clone, Debug, Default)]
+struct Peer {
+    /// The peer's clock less the own one, in milliseconds, oldest first.
+    offsets_ms: VecDeque<i64>,
+    /// By how much its last block that stands on an own one is later than that one.
+    after_own_ms: i64,
+}
+
+/// What is known of the peers' clocks.
+#[derive(Clone, Debug)]
+pub(crate) struct WallClock {
+    committee: Arc<Committee>,
+    peers: Vec<Peer>,
+    alarm_ms: Option<i64>,
+    /// When the last measurement came.
+    news_ms: u64,
+}
+
+impl WallClock {
+    pub fn new(committee: Arc<Committee>) -> Self {
+        Self { peers: vec![Peer::default(); committee.size()], committee, alarm_ms: None, news_ms: 0 }
+    }
+
+    /// A peer's clock was compared. Whether the alarm has gone on or off.
+    pub fn compared(&mut self, peer: AuthorityIndex, offset_ms: i64, now_ms: u64) -> bool {
+        let Some(Peer { offsets_ms, .. }) = self.peers.get_mut(peer.index()) else { return false };
+        if offsets_ms.len() == SAMPLES {
+            offsets_ms.pop_front();
+        }
+        offsets_ms.push_back(offset_ms);
+        self.news_ms = now_ms;
+        self.update()
+    }
+
+    /// A block of a peer stands on an own one.
+    pub fn answered(&mut self, peer: AuthorityIndex, time: TimestampMs, own: TimestampMs) {
+        let signed = |time: TimestampMs| i64::try_from(time.0).unwrap_or(i64::MAX);
+        self.peers[peer.index()].after_own_ms = signed(time) - signed(own);
+    }
+
+    /// A peer is gone, and what was measured of it grows old. Whether the alarm has gone off.
+    pub fn forget(&mut self, peer: AuthorityIndex) -> bool {
+        let Some(slot) = self.peers.get_mut(peer.index()) else { return false };
+        *slot = Peer::default();
+        self.update()
+    }
+
+    /// Whether the alarm has gone off for want of news.
+    pub fn expire(&mut self, now_ms: u64) -> bool {
+        let old = self.due_ms().is_some_and(|due| due <= now_ms);
+        if old {
+            self.peers.fill(Peer::default());
+            self.alarm_ms = None;
+        }
+        old
+    }
+
+    /// When [`Self::expire`] has something to do.
+    pub fn due_ms(&self) -> Option<u64> {
+        self.alarm_ms.map(|_| self.news_ms + NEWS_MS)
+    }
+
+    /// By how much peers are ahead of the own clock, while that is too much.
+    pub fn alarm_ms(&self) -> Option<i64> {
+        self.alarm_ms
+    }
+
+    fn update(&mut self) -> bool {
+        let limit = if self.alarm_ms.is_some() { HEALED_MS } else { ALARM_MS };
+        let ahead = self.agreed(|_, offset_ms| offset_ms > limit);
+        let behind = || self.agreed(|peer, offset_ms| offset_ms < -limit && peer.after_own_ms < -PROVEN_MS);
+        let alarm = ahead.or_else(behind);
+        let changed = alarm.is_some() != self.alarm_ms.is_some();
+        self.alarm_ms = alarm;
+        changed
+    }
+
+    /// The middle one of the differences that are `wrong`, if a quorum's are.
+    fn agreed(&self, wrong: impl Fn(&Peer, i64) -> bool) -> Option<i64> {
+        let (mut agreeing, mut stake) = (Vec::new(), 0);
+        for (author, peer) in self.committee.indices().zip(&self.peers) {
+            let estimate = peer.offsets_ms.iter().max().filter(|_| peer.offsets_ms.len() >= SAMPLES_MIN);
+            if let Some(offset_ms) = estimate.copied().filter(|offset_ms| wrong(peer, *offset_ms)) {
+                agreeing.push(offset_ms);
+                stake += self.committee.stake(author).0;
+            }
+        }
+        agreeing.sort_unstable();
+        agreeing.get(agreeing.len() / 2).copied().filter(|_| stake >= self.committee.quorum().0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::Keys;
+
+    fn watch() -> WallClock {
+        WallClock::new(Keys::generate(4).committee().clone())
+    }
+
+    /// Whether the alarm changed when each of these peers was measured often enough.
+    fn measure(clock: &mut WallClock, peers: &[u16], offset_ms: i64) -> bool {
+        let peers = peers.iter().flat_map(|peer| [*peer; SAMPLES]);
+        peers.fold(false, |changed, peer| clock.compared(AuthorityIndex(peer), offset_ms, 7) || changed)
+    }
+
+    #[test]
+    fn a_quorum_ahead_raises_the_alarm_and_its_return_ends_it() {
+        let mut clock = watch();
+        assert!(!measure(&mut clock, &[1, 2], 9_000), "two of four are no quorum");
+        assert!(!measure(&mut clock, &[3], 500), "half a second is allowed");
+        assert!(measure(&mut clock, &[3], 501));
+        assert_eq!(clock.alarm_ms(), Some(9_000), "the middle one of three");
+        assert!(!measure(&mut clock, &[3], 450), "it does not flicker");
+        assert!(measure(&mut clock, &[3], 399));
+        assert_eq!(clock.alarm_ms(), None);
+    }
+
+    #[test]
+    fn late_headers_are_no_wrong_clock() {
+        let mut clock = watch();
+        assert!(!measure(&mut clock, &[1, 2, 3], -2_000), "everything is late");
+        (1..4).for_each(|peer| clock.answered(AuthorityIndex(peer), TimestampMs(1_000), TimestampMs(1_300)));
+        assert!(measure(&mut clock, &[1], -2_000), "their blocks are earlier than what they stand on");
+        assert_eq!(clock.alarm_ms(), Some(-2_000));
+        assert!(clock.compared(AuthorityIndex(1), 0, 7), "one that came in time shows the difference");
+        assert_eq!(clock.alarm_ms(), None);
+    }
+
+    #[test]
+    fn directions_are_not_mixed_and_few_measurements_say_nothing() {
+        let mut clock = watch();
+        (1..4).for_each(|peer| clock.answered(AuthorityIndex(peer), TimestampMs(0), TimestampMs(u64::MAX)));
+        assert!(!measure(&mut clock, &[1, 2], i64::MAX));
+        assert!(!measure(&mut clock, &[3], i64::MIN));
+        let mut clock = watch();
+        (1..4).for_each(|peer| assert!(!clock.compared(AuthorityIndex(peer), 9_000, 7)));
+    }
+
+    #[test]
+    fn without_news_the_alarm_ends() {
+        let mut clock = watch();
+        assert!(measure(&mut clock, &[1, 2, 3], 600));
+        assert_eq!(clock.due_ms(), Some(5_007));
+        assert!(!clock.expire(5_006));
+        assert!(clock.expire(5_007));
+        assert_eq!((clock.alarm_ms(), clock.due_ms()), (None, None));
+        assert!(measure(&mut clock, &[1, 2, 3], 600));
+        assert!(clock.forget(AuthorityIndex(2)), "and when too few are left");
+    }
+}
