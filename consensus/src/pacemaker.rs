@@ -149,3 +149,53 @@ impl Pacemaker {
         doubled.min(self.pacing.leader_timeout_ms_cap.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::Keys;
+
+    fn pacemaker() -> Pacemaker {
+        Pacemaker::new(&Keys::generate(4).config(AuthorityIndex(0)), 0)
+    }
+
+    fn measure(pacemaker: &mut Pacemaker, one_way_us: u64, times: u32) {
+        (0..times).for_each(|_| (1..4).for_each(|peer| pacemaker.measured(AuthorityIndex(peer), one_way_us)));
+    }
+
+    #[test]
+    fn the_timeout_follows_the_delays_at_once_and_then_every_hundred_commits() {
+        let mut pacemaker = pacemaker();
+        assert_eq!(pacemaker.leader_timeout_ms(), 100, "the floor, while nothing is known");
+        measure(&mut pacemaker, 60_000, 1);
+        assert_eq!(pacemaker.leader_timeout_ms(), 240, "four one-way delays");
+        measure(&mut pacemaker, 150_000, 32);
+        (0..99).for_each(|_| pacemaker.progressed());
+        assert_eq!(pacemaker.leader_timeout_ms(), 240);
+        pacemaker.progressed();
+        assert_eq!(pacemaker.leader_timeout_ms(), 600);
+        assert_eq!(pacemaker.one_way_ms(AuthorityIndex(1)), 150);
+    }
+
+    #[test]
+    fn the_timeout_is_clamped_before_it_doubles() {
+        let mut pacemaker = pacemaker();
+        measure(&mut pacemaker, 900_000_000, 1);
+        assert_eq!(pacemaker.leader_timeout_ms(), 2_000);
+        let time_out = |pacemaker: &mut Pacemaker| (0..3).for_each(|_| pacemaker.proposed(0, true));
+        pacemaker.proposed(0, true);
+        pacemaker.proposed(0, true);
+        pacemaker.proposed(0, false);
+        pacemaker.proposed(0, true);
+        assert_eq!(pacemaker.leader_timeout_ms(), 2_000, "three in a row are needed");
+        pacemaker.proposed(0, false);
+        time_out(&mut pacemaker);
+        assert_eq!(pacemaker.leader_timeout_ms(), 4_000);
+        (0..20).for_each(|_| time_out(&mut pacemaker));
+        assert_eq!(pacemaker.leader_timeout_ms(), 60_000, "and there it ends");
+        (0..3).for_each(|_| pacemaker.progressed());
+        assert!(pacemaker.leader_timeout_ms() < 60_000, "progress takes it back");
+        (0..3).for_each(|_| pacemaker.progressed());
+        assert_eq!(pacemaker.leader_timeout_ms(), 2_000);
+    }
+}

@@ -183,7 +183,9 @@ impl LeaderSchedule {
             let voted = leaders.binary_search_by(|leader| leader.round.next().cmp(&header.round()));
             let Ok(position) = voted else { continue };
             if header.ancestors().contains(&leaders[position]) {
-                scores[header.author().index()] += self.committee.stake(leaders[position].author).0;
+                // Stakes may come near 2^62, and one commit can hold many rounds of an author.
+                let score = &mut scores[header.author().index()];
+                *score = score.saturating_add(self.committee.stake(leaders[position].author).0);
             }
         }
         self.convict(headers);
