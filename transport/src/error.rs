@@ -106,17 +106,21 @@ pub enum Violation {
     /// The wrong end dialled.
     #[error("wrong direction")]
     WrongDirection,
+    /// A datagram that is no piece of a copied frame.
+    #[error("malformed copy")]
+    MalformedCopy,
 }
 
 impl Violation {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::OversizeFrame,
         Self::OversizeRequest,
         Self::UnexpectedStream,
         Self::StreamEnded,
         Self::FrameStalled,
         Self::WrongDirection,
+        Self::MalformedCopy,
     ];
 
     /// A short stable name, for metric labels and close reasons.
@@ -128,6 +132,7 @@ impl Violation {
             Self::StreamEnded => "stream_ended",
             Self::FrameStalled => "frame_stalled",
             Self::WrongDirection => "wrong_direction",
+            Self::MalformedCopy => "malformed_copy",
         }
     }
 }

@@ -103,6 +103,8 @@ pub struct MeshLimits {
     /// Bytes of one stream that may be under way unread. Bounds the throughput of a stream to this over the round-trip
     /// time: 2 MiB (the default) is 168 Mbit/s at 100 ms.
     pub stream_window_bytes: u32,
+    /// Bytes a second of second copies towards each peer, while the path to it loses packets; 0 is none. Default 1 MiB.
+    pub copy_bytes_per_second: u32,
     /// Nothing heard for this long: the link is down. Default 8 s.
     pub idle_timeout: Duration,
     /// How often a silent link is pinged. Default 2 s; must be under a third of `idle_timeout`.
@@ -133,6 +135,7 @@ impl Default for MeshLimits {
             answer_bytes_max: 16 * MIB,
             requests_in_flight: 8,
             stream_window_bytes: 2 * MIB,
+            copy_bytes_per_second: MIB,
             idle_timeout: Duration::from_secs(8),
             keep_alive: Duration::from_secs(2),
             frame_stall: Duration::from_secs(10),

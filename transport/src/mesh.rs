@@ -5,6 +5,7 @@
 //! was queued or under way when a link is lost is lost with it, and [`MeshEvent::Up`] is the sign to start over.
 //! Deliberately absent: what frames mean, relaying, and discovery. The roster is the whole world.
 
+mod copies;
 mod events;
 mod link;
 mod peer;
@@ -28,6 +29,9 @@ use crate::error::{LinkFault, RequestError, SendError, TransportError};
 use crate::identity::{self, IdentityKey, Trust};
 use crate::limits::{ClassLimits, Congestion, MeshLimits};
 use crate::stats::{Counters, TransportStats};
+
+/// Bytes of copies that QUIC holds for a link, each way; the oldest give way.
+const COPIES_WAITING_BYTES: usize = 128 * 1024;
 
 /// What a frame is to the network. Each class has its own stream and queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -341,6 +345,8 @@ fn transport_configs(limits: &MeshLimits, congestion: Congestion) -> Paths<Arc<q
             .receive_window(quinn::VarInt::from_u32(limits.receive_window_bytes()))
             .send_window(u64::from(limits.receive_window_bytes()))
             .max_idle_timeout(Some(idle))
+            .datagram_receive_buffer_size(Some(COPIES_WAITING_BYTES))
+            .datagram_send_buffer_size(COPIES_WAITING_BYTES)
             .keep_alive_interval(Some(limits.keep_alive));
     })
 }

@@ -88,6 +88,10 @@ pub struct TransportStats {
     pub requests_received: u64,
     /// Sessions dropped because their queue was full.
     pub slow_dropped: u64,
+    /// Frames that were sent a second time because their path loses packets.
+    pub copies_sent: u64,
+    /// Frames that were delivered from their copy, ahead of their stream.
+    pub copies_used: u64,
 }
 
 impl TransportStats {
@@ -122,6 +126,8 @@ pub(crate) struct Counters {
     pub(crate) requests_failed: AtomicU64,
     pub(crate) requests_received: AtomicU64,
     pub(crate) slow_dropped: AtomicU64,
+    pub(crate) copies_sent: AtomicU64,
+    pub(crate) copies_used: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -185,6 +191,8 @@ impl Counters {
             requests_failed: one(&self.requests_failed),
             requests_received: one(&self.requests_received),
             slow_dropped: one(&self.slow_dropped),
+            copies_sent: one(&self.copies_sent),
+            copies_used: one(&self.copies_used),
         }
     }
 }

@@ -48,14 +48,17 @@ impl FrameReader {
     }
 }
 
-/// Writes what `queue` holds until it is closed: whatever waits leaves together. `written` learns frames and bytes.
+/// Writes what `queue` holds until it is closed: whatever waits leaves together. `taken` sees the frames before they leave,
+/// `written` learns their number and bytes.
 pub(crate) async fn write_frames(
     queue: &SendQueue,
     stream: &mut quinn::SendStream,
+    mut taken: impl FnMut(&[Bytes]),
     written: impl Fn(usize, usize),
 ) -> Result<(), LinkFault> {
     let (mut batch, mut chunks) = (Vec::new(), Vec::new());
     while let Some(counted) = queue.take(&mut batch, BATCH_BYTES).await {
+        taken(&batch);
         let (frames, bytes) = (batch.len(), batch.iter().map(Bytes::len).sum());
         coalesce(&mut batch, &mut chunks);
         stream.write_all_chunks(&mut chunks).await.map_err(|e| write_fault(&e))?;

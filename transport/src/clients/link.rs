@@ -90,7 +90,7 @@ impl ClientLink {
         queue.open();
         let outgoing = queue.clone();
         let writer = tokio::spawn(async move {
-            let _ = stream::write_frames(&outgoing, &mut send, |_, _| {}).await;
+            let _ = stream::write_frames(&outgoing, &mut send, |_| {}, |_, _| {}).await;
             outgoing.close();
         });
         let reader = FrameReader::new(recv, limits.frame_bytes_max, limits.frame_stall);

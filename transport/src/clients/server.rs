@@ -220,7 +220,7 @@ async fn serve(shared: &Shared, connection: quinn::Connection, mut send: quinn::
     let ended = tokio::select! {
         biased;
         ended = read(shared, id, recv) => ended,
-        ended = stream::write_frames(&session.queue, &mut send, written) => ended,
+        ended = stream::write_frames(&session.queue, &mut send, |_| {}, written) => ended,
     };
     let reason = match ended {
         _ if session.too_slow.load(Ordering::Relaxed) => LinkFault::TooSlow,

@@ -3,16 +3,25 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use crate::error::{LinkFault, Violation, code};
+use crate::mesh::copies::{self, Copies, InOrder};
 use crate::mesh::peer::Peer;
 use crate::mesh::{Class, MeshEvent, Shared, request};
+use crate::stats::bump;
 use crate::stream::{self, FrameReader};
 
 /// A stream that was accepted before the link was declared up.
 pub(crate) type FirstStream = quinn::RecvStream;
+
+/// Classes whose frames have copies.
+const COPIED: [Class; 2] = [Class::Header, Class::Payload];
+
+/// What a link has received of the classes that have copies. Held while frames are delivered, which keeps them in order.
+type Received = Arc<[Mutex<InOrder>; COPIED.len()]>;
 
 /// Serves the connection until it ends, and says why it did. The connection is closed on return.
 pub(crate) async fn run(
@@ -23,11 +32,21 @@ pub(crate) async fn run(
 ) -> LinkFault {
     let seen = Arc::new(AtomicU8::new(0));
     let mut tasks: JoinSet<Result<(), LinkFault>> = JoinSet::new();
+    let (copies, originals) = Copies::new();
     for class in Class::ALL {
-        tasks.spawn(write(shared.clone(), peer.clone(), connection.clone(), class));
+        let copies = Some(copies.clone()).filter(|_| COPIED.contains(&class));
+        tasks.spawn(write(shared.clone(), peer.clone(), connection.clone(), class, copies));
     }
+    if shared.limits.copy_bytes_per_second > 0 {
+        let (shared, connection) = (shared.clone(), connection.clone());
+        let budget = shared.limits.copy_bytes_per_second;
+        tasks.spawn(async move { copies::send(connection, copies, originals, budget, &shared.counters).await });
+    }
+    let order = |class| Mutex::new(InOrder::new(shared.class_limits(class).frame_bytes_max));
+    let received: Received = Arc::new(COPIED.map(order));
+    tasks.spawn(read_copies(shared.clone(), peer.address.index, connection.clone(), received.clone()));
     if let Some(stream) = first {
-        tasks.spawn(read(shared.clone(), peer.address.index, stream, seen.clone()));
+        tasks.spawn(read(shared.clone(), peer.address.index, stream, seen.clone(), received.clone()));
     }
     let fault = loop {
         tokio::select! {
@@ -40,7 +59,7 @@ pub(crate) async fn run(
                 Err(_) => break LinkFault::Internal,
             },
             stream = connection.accept_uni() => match stream {
-                Ok(stream) => { tasks.spawn(read(shared.clone(), peer.address.index, stream, seen.clone())); }
+                Ok(stream) => { tasks.spawn(read(shared.clone(), peer.address.index, stream, seen.clone(), received.clone())); }
                 Err(error) => break LinkFault::from(&error),
             },
             stream = connection.accept_bi() => match stream {
@@ -72,13 +91,23 @@ async fn write(
     peer: Arc<Peer>,
     connection: quinn::Connection,
     class: Class,
+    copies: Option<Copies>,
 ) -> Result<(), LinkFault> {
     let mut out = connection.open_uni().await.map_err(|e| LinkFault::from(&e))?;
     // Fails only on a stream that is over, which the write below reports.
     let _ = out.set_priority(class.priority());
     out.write_all(&[class as u8]).await.map_err(|e| stream::write_fault(&e))?;
     let written = |frames, bytes| shared.counters.sent(class, frames, bytes);
-    stream::write_frames(peer.queue(class), &mut out, written).await
+    let mut number = 0;
+    let taken = |frames: &[Bytes]| {
+        // A batch that is long is a backlog, and no time for more.
+        let is_short = || frames.iter().map(Bytes::len).sum::<usize>() <= copies::FRAME_BYTES_MAX;
+        if let Some(copies) = copies.as_ref().filter(|copies| copies.are_wanted() && is_short()) {
+            (number..).zip(frames).for_each(|(number, frame)| copies.give(class, number, frame.clone()));
+        }
+        number += frames.len() as u64;
+    };
+    stream::write_frames(peer.queue(class), &mut out, taken, written).await
 }
 
 /// Receives everything of one class. `seen` has a bit for each class that has a stream already.
@@ -87,6 +116,7 @@ async fn read(
     peer: u16,
     mut stream: quinn::RecvStream,
     seen: Arc<AtomicU8>,
+    received: Received,
 ) -> Result<(), LinkFault> {
     let stall = shared.limits.frame_stall;
     let [tag] = stream::read_preface(&mut stream, stall).await?;
@@ -96,11 +126,51 @@ async fn read(
     }
     let mut reader = FrameReader::new(stream, shared.class_limits(class).frame_bytes_max, stall);
     let mut frames = Vec::new();
+    let copied = COPIED.iter().position(|copied| *copied == class).map(|at| &received[at]);
     while reader.read(&mut frames).await? {
-        shared.counters.received(class, frames.len(), frames.iter().map(Bytes::len).sum());
+        let Some(copied) = copied else {
+            for bytes in frames.drain(..) {
+                deliver(&shared, peer, class, bytes).await;
+            }
+            continue;
+        };
+        let mut order = copied.lock().await;
         for bytes in frames.drain(..) {
-            shared.events.deliver(MeshEvent::Frame { peer, class, bytes }).await;
+            if let Some(bytes) = order.of_stream(bytes) {
+                deliver(&shared, peer, class, bytes).await;
+            }
         }
+        deliver_copies(&shared, peer, class, &mut order).await;
     }
     Err(Violation::StreamEnded.into())
+}
+
+/// Receives copies of frames, and delivers those that are ahead of their stream.
+async fn read_copies(
+    shared: Arc<Shared>,
+    peer: u16,
+    connection: quinn::Connection,
+    received: Received,
+) -> Result<(), LinkFault> {
+    loop {
+        let mut datagram = connection.read_datagram().await.map_err(|e| LinkFault::from(&e))?;
+        let tag = datagram.first().copied().ok_or(Violation::MalformedCopy)?;
+        let at = COPIED.iter().position(|class| *class as u8 == tag).ok_or(Violation::MalformedCopy)?;
+        datagram.advance(1);
+        let mut order = received[at].lock().await;
+        order.datagram(datagram)?;
+        deliver_copies(&shared, peer, COPIED[at], &mut order).await;
+    }
+}
+
+async fn deliver_copies(shared: &Shared, peer: u16, class: Class, order: &mut InOrder) {
+    while let Some(bytes) = order.of_copies() {
+        bump(&shared.counters.copies_used);
+        deliver(shared, peer, class, bytes).await;
+    }
+}
+
+async fn deliver(shared: &Shared, peer: u16, class: Class, bytes: Bytes) {
+    shared.counters.received(class, 1, bytes.len());
+    shared.events.deliver(MeshEvent::Frame { peer, class, bytes }).await;
 }

@@ -184,3 +184,44 @@ fn what_waits_for_a_lost_peer_is_bounded_while_the_others_go_on() {
         assert!(full > 20 && down > 20, "{full} found no room, {down} no link");
     });
 }
+
+/// How many of 500 blocks arrive more than 10 ms after the path's delay, and what was sent for that.
+fn late_blocks(loss: f64, copy_bytes_per_second: u32) -> (usize, (u64, u64)) {
+    simulate(async {
+        let net = Net::new(2, Weather { loss, ..ROUGH });
+        let (a, mut b) = pair(&net, |config| config.limits.copy_bytes_per_second = copy_bytes_per_second).await;
+        // The path's losses show in its first seconds.
+        let (start, between) = (Instant::now(), Duration::from_millis(20));
+        let mesh = a.mesh.clone();
+        tokio::spawn(async move {
+            for round in 0..700 {
+                tokio::time::sleep_until(start + round * between).await;
+                mesh.send(1, Class::Header, numbered(round, 700)).unwrap();
+                mesh.send(1, Class::Payload, numbered(round, 8_000)).unwrap();
+            }
+        });
+        let (mut late, mut next) = (0, [0; 2]);
+        for _ in 0..1400 {
+            let (_, class, bytes) = b.frame().await;
+            let round = number(&bytes);
+            assert_eq!(round, std::mem::replace(&mut next[class as usize], round + 1), "in order and once");
+            let expected = start + round * between + ROUGH.delay + Duration::from_millis(10);
+            late += usize::from(round >= 200 && Instant::now() > expected);
+        }
+        assert!(b.events.try_recv().is_none(), "nothing arrives twice");
+        (late, (a.mesh.stats().copies_sent, b.mesh.stats().copies_used))
+    })
+}
+
+#[test]
+fn copies_take_the_delay_out_of_loss_and_are_not_sent_without_it() {
+    let (without, with) = (late_blocks(0.01, 0), late_blocks(0.01, 1 << 20));
+    println!("  late frames of 1,000 at 1 % of loss: {} without copies, {} with; {:?}", without.0, with.0, with.1);
+    assert!(without.0 > 100 && with.0 * 10 < without.0, "{without:?}, {with:?}");
+    assert_eq!(without.1, (0, 0));
+    assert!(with.1.0 > 1000 && with.1.1 > 50, "{with:?}");
+    assert_eq!(late_blocks(0.0, 1 << 20), (0, (0, 0)));
+    // A budget is a budget: of 435 kB a second, a quarter.
+    let (some, (sent, _)) = late_blocks(0.01, 100_000);
+    assert!(some < without.0 && sent < 900, "{some} late, {sent} copies");
+}
