@@ -233,13 +233,16 @@ pub enum CongestionControl {
 pub struct TransportSection {
     /// `delay`, `cubic`, `new-reno` or `bbr`. Default `delay`.
     pub congestion: CongestionControl,
+    /// Bytes a second, towards each peer, of second copies of blocks while the path to it loses packets; 0 is none. Default
+    /// 1 MiB, range 0 to 1 GiB.
+    pub copy_bytes_per_second: u32,
     /// Threads of the network runtime. Default 2, range 1 to 64.
     pub threads: u16,
 }
 
 impl Default for TransportSection {
     fn default() -> Self {
-        Self { congestion: CongestionControl::Delay, threads: 2 }
+        Self { congestion: CongestionControl::Delay, copy_bytes_per_second: 1 << 20, threads: 2 }
     }
 }
 
@@ -401,6 +404,7 @@ impl Config {
         range("sync.serve_bytes_per_second", self.sync.serve_bytes_per_second, 64 << 10, 64 << 30)?;
         range("pool.transactions_max", self.pool.transactions_max.into(), 1, 1 << 24)?;
         range("pool.bytes_max", self.pool.bytes_max, 1 << 16, 64 << 30)?;
+        range("transport.copy_bytes_per_second", self.transport.copy_bytes_per_second.into(), 0, 1 << 30)?;
         range("transport.threads", self.transport.threads.into(), 1, 64)
     }
 }

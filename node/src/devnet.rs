@@ -79,6 +79,10 @@ pub struct DevnetArgs {
     /// Congestion control between validators, as `transport.congestion` in node.toml. Default: the node's.
     #[arg(long, value_enum, value_name = "NAME")]
     congestion: Option<CongestionControl>,
+    /// Budget of second copies of blocks on lossy links, as `transport.copy_bytes_per_second` in node.toml; 0 is none.
+    /// Default: the node's.
+    #[arg(long, value_name = "BYTES/S")]
+    copies: Option<u32>,
     #[command(flatten)]
     links: links::LinkArgs,
     /// Directory for the network's files: new or empty, and kept. Default: a new one among the temporary files.

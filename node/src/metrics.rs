@@ -219,6 +219,16 @@ impl Figures {
             outcomes.map(|(outcome, count)| (label("outcome", outcome), count)).to_vec()
         });
         out.counters("stele_transport_requests", "How many requests were there?", requests)?;
+        let copies = each(|stats| {
+            [("sent", stats.copies_sent), ("used", stats.copies_used)]
+                .map(|(way, count)| (label("way", way), count))
+                .to_vec()
+        });
+        out.counters(
+            "stele_transport_copies",
+            "How many frames had a second copy, and of how many was it first?",
+            copies,
+        )?;
         let slow = self.clients.slow_dropped;
         out.counter("stele_transport_slow_sessions", "How many clients were dropped for not reading?", slow)?;
         out.gauge("stele_transport_client_sessions", "How many clients are on the fast path?", self.sessions as u64)

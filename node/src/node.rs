@@ -368,6 +368,7 @@ fn mesh_config(plan: &Plan, reset_secret: [u8; 32]) -> MeshConfig {
     });
     let me = plan.committee.authority(plan.me).expect("the plan was checked against the committee");
     let mut config = MeshConfig::new(plan.me.0, me.peer_address, peers.collect());
+    config.limits.copy_bytes_per_second = plan.config.transport.copy_bytes_per_second;
     config.congestion = match plan.config.transport.congestion {
         crate::config::CongestionControl::Delay => Congestion::Delay,
         crate::config::CongestionControl::NewReno => Congestion::NewReno,

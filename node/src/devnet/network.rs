@@ -260,11 +260,14 @@ impl Validator {
         node.insert("validator".into(), self.authority.name.as_str().into());
         node.insert("shards".into(), i64::from(args.shards).into());
         node.insert("verify".into(), verify.into());
+        let mut transport = toml::Table::new();
         if let Some(congestion) = args.congestion {
-            let mut transport = toml::Table::new();
             transport.insert("congestion".into(), toml::Value::try_from(congestion).into_diagnostic()?);
-            node.insert("transport".into(), transport.into());
         }
+        if let Some(bytes) = args.copies {
+            transport.insert("copy_bytes_per_second".into(), i64::from(bytes).into());
+        }
+        node.insert("transport".into(), transport.into());
         let node = toml::to_string(&node).into_diagnostic()?;
         write_private(&self.dir.join("node.toml"), &node)
     }
