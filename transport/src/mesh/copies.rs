@@ -36,6 +36,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOSSY_FOR: Duration = Duration::from_secs(20);
 /// Packets lost of a thousand sent, from which on a path is lossy.
 const LOSSY_PER_MILLE: u64 = 1;
+/// A window smaller than this is full of what must go: copies would take its place.
+const WINDOW_BYTES_MIN: u64 = 64 * 1024;
 /// Frames that may wait for an earlier one, or for more of their pieces.
 const AHEAD_MAX: u64 = 64;
 
@@ -146,6 +148,7 @@ impl Losses {
         Self { sent: path.sent_packets, lost: path.lost_packets, lossy_until: None }
     }
 
+    /// And whether there is room for copies.
     fn is_lossy(&mut self, connection: &quinn::Connection) -> bool {
         let (now, path) = (Instant::now(), connection.stats().path);
         let (sent, lost) = (path.sent_packets - self.sent, path.lost_packets - self.lost);
@@ -153,7 +156,7 @@ impl Losses {
             self.lossy_until = Some(now + LOSSY_FOR);
         }
         (self.sent, self.lost) = (path.sent_packets, path.lost_packets);
-        self.lossy_until.is_some_and(|until| now < until)
+        path.cwnd >= WINDOW_BYTES_MIN && self.lossy_until.is_some_and(|until| now < until)
     }
 }
 
