@@ -54,7 +54,8 @@ impl Episode {
             let second = dice.fault(clocks);
             let of_a_process =
                 |fault: &Fault| matches!(fault, Fault::Hang { .. } | Fault::Kill { .. } | Fault::Clock { .. });
-            if !(of_a_process(&faults[0]) && of_a_process(&second)) && !faults[0].same_kind(&second) {
+            let same_process = of_a_process(&faults[0]) && of_a_process(&second);
+            if !same_process && !faults[0].same_kind(&second) {
                 faults.push(second);
             }
         }
