@@ -23,6 +23,7 @@ mod reclaim;
 mod recovery;
 mod replica;
 mod scenarios;
+mod settling;
 mod twins;
 
 /// How many seeds to try, `share` of the environment's number.
