@@ -6,7 +6,7 @@ use consensus::sim::Keys;
 use consensus::{Config, Core, Effect, Input, Misbehaviour, genesis_refs};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use types::{AuthorityIndex, BlockHeader, BlockRef, Round};
+use types::{AuthorityIndex, BlockHeader, BlockRef, Digest, Round};
 
 /// A block of the first round; `time` tells twins apart.
 fn first_block(keys: &Keys, author: u16, time: u64) -> Arc<BlockHeader> {
@@ -54,6 +54,31 @@ fn a_third_block_of_a_round_is_kept_only_if_another_asks_for_it() {
     feed(&mut core, &[below[0].clone(), below[1].clone(), asking.clone(), blocks[20].clone()]);
     assert!(core.header(&asking.block_ref()).is_some());
     assert_eq!((core.status().dag_blocks, core.status().suspended), (6, 0));
+}
+
+#[test]
+fn blocks_of_a_round_that_the_author_has_his_own_ask_for_are_bounded_too() {
+    let mut keys = small_keys();
+    keys.parameters.gc_depth_rounds = 30;
+    let mut core = Core::new(keys.config(AuthorityIndex(0)), 0);
+    let (config, genesis) =
+        (keys.config(AuthorityIndex(3)), genesis_refs(&keys.config(AuthorityIndex(3)).chain, keys.committee()));
+    // Blocks of author 3 on ancestors that nobody has.
+    let block = |round: u64, own: BlockRef, salt: u8| {
+        let invented = |author: u16| BlockRef {
+            round: Round(round - 1),
+            author: AuthorityIndex(author),
+            digest: Digest::sha256(&[salt, author as u8, round as u8]),
+        };
+        let ancestors = [own, invented(0), invented(1), invented(2)].to_vec();
+        keys.block(&config, Round(round), ancestors, Vec::new(), u64::from(salt), 0)
+    };
+    let twins: Vec<Arc<BlockHeader>> = (0..56).map(|salt| block(2, genesis[3], salt)).collect();
+    let asking = (0..56u8).map(|salt| block(3 + u64::from(salt / 2), twins[usize::from(salt)].block_ref(), salt));
+    feed(&mut core, &asking.collect::<Vec<_>>());
+    assert_eq!(core.status().suspended, 56);
+    feed(&mut core, &twins);
+    assert_eq!(core.status().suspended, 60, "two for each round of the garbage collection depth");
 }
 
 /// Two of four are faulty and tell the others apart: twins 3a and 3b both lead round 2 and both are committed. Slot 1

@@ -3,7 +3,7 @@
 //! where a scheduler decides everything.
 
 use consensus::sim::Keys;
-use consensus::{Checkpoint, Config, Core, Effect, Input, Misbehaviour, Recovered};
+use consensus::{Checkpoint, Config, Core, Effect, HighestBlocks, Input, Misbehaviour, Recovered};
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -202,6 +202,30 @@ impl Replica {
         self.carry_out(effects);
     }
 
+    /// A new disk: everything is gone, and own blocks were signed.
+    pub fn lose_disk(&mut self) {
+        let mut lost = Self::new(&self.keys, self.config.chain, self.me().0, self.variant, &self.faulty);
+        (lost.now_ms, lost.allowed, lost.wrong) = (self.now_ms, self.allowed, self.wrong.take());
+        let recovered = Recovered { own_blocks_lost: true, ..Recovered::default() };
+        let mut effects = Vec::new();
+        match Core::recover(self.config.clone(), recovered, self.now_ms, &mut effects) {
+            Ok(core) => lost.core = core,
+            Err(error) => lost.wrong = Some(format!("{} does not start anew: {error}", self.me())),
+        }
+        lost.carry_out(effects);
+        *self = lost;
+    }
+
+    /// Whether it must hear first how far its own chain went.
+    pub fn is_reclaiming(&self) -> bool {
+        self.core.status().reclaiming.is_some()
+    }
+
+    /// What a peer says of that.
+    pub fn hear(&mut self, peer: AuthorityIndex, blocks: HighestBlocks) {
+        self.step(Input::Highest { peer, blocks });
+    }
+
     fn step(&mut self, input: Input) {
         let mut effects = Vec::new();
         self.core.step(self.now_ms, input, &mut effects);
@@ -280,6 +304,7 @@ impl Hash for Replica {
         let durable: BTreeSet<BlockRef> =
             Self::accepted(&self.log[..self.durable.min(self.log.len())]).into_iter().collect();
         durable.hash(state);
+        status.reclaiming.map(|reclaiming| (reclaiming.answered, reclaiming.waiting_for)).hash(state);
         self.wrong.hash(state);
     }
 }

@@ -9,7 +9,7 @@
 use super::{exhaust, fingerprint, torture};
 use crate::replica::{Crash, Header, Replica, chain_led_by, disagreement, small_keys};
 use consensus::sim::Keys;
-use consensus::{Config, genesis_refs};
+use consensus::{Config, HighestBlocks, genesis_refs};
 use stateright::{Checker, Model, Property};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -57,6 +57,9 @@ enum Action {
     Crash(Crash),
     /// An honest member loses power between making its proposal durable and signing it.
     CrashUnsigned(Crash),
+    /// An honest member makes its block, which nobody need have, and loses its disk. What peers say of its own chain it
+    /// hears at once, or when its next turn comes; a faulty peer says that there is nothing.
+    LoseDisk { heard_at_once: bool },
     /// An honest member takes over the next commit of the one that has most; its turn goes on.
     Adopt,
     /// A faulty member makes its block on all others, but for one author's.
@@ -101,6 +104,14 @@ impl Rounds {
             .then(|| self.keys.block(&config, Round(state.round), ancestors, Vec::new(), state.round * 10 + variant, 0))
     }
 
+    fn hear_peers(&self, state: &State, replica: &mut Replica) {
+        let me = replica.me();
+        for peer in state.honest.iter().filter(|peer| peer.me() != me) {
+            replica.hear(peer.me(), peer.core.highest_blocks(me));
+        }
+        (self.honest()..4).for_each(|peer| replica.hear(AuthorityIndex(peer), HighestBlocks::default()));
+    }
+
     fn act(&self, state: &State, replica: &mut Replica, without: Option<u16>, second_twin: bool) {
         let (round, me) = (state.round, replica.me().0);
         for below in 1..round {
@@ -112,6 +123,9 @@ impl Rounds {
                 chosen.into_iter().for_each(|header| pull(&state.blocks, replica, header));
             }
         }
+        if replica.is_reclaiming() {
+            self.hear_peers(state, replica);
+        }
         replica.allow(Round(round));
         for _ in 0..2 {
             if replica.last_made().0 < round {
@@ -119,6 +133,12 @@ impl Rounds {
             }
         }
     }
+}
+
+/// What a member signed stays signed, whatever it remembers.
+fn publish(blocks: &mut Vec<Header>, replica: &Replica) {
+    let fresh: Vec<Header> = replica.made.iter().filter(|header| !blocks.contains(header)).cloned().collect();
+    blocks.extend(fresh);
 }
 
 /// Delivers a block after its history.
@@ -202,6 +222,7 @@ impl Model for Rounds {
                 for crash in [Crash::LosesTail, Crash::LosesCheckpoint] {
                     actions.extend([Action::Crash(crash), Action::CrashUnsigned(crash)]);
                 }
+                actions.extend([true, false].map(|heard_at_once| Action::LoseDisk { heard_at_once }));
             }
         }
         let most = state.honest.iter().map(|replica| replica.commits.len()).max().unwrap_or(0);
@@ -227,9 +248,21 @@ impl Model for Rounds {
                 state.blocks[index].extend(twins.into_iter().flatten());
             }
             Action::Withhold | Action::Sleep => {}
-            Action::Act { .. } | Action::Crash(_) | Action::CrashUnsigned(_) | Action::Adopt => {
+            Action::Act { .. }
+            | Action::Crash(_)
+            | Action::CrashUnsigned(_)
+            | Action::LoseDisk { .. }
+            | Action::Adopt => {
                 let replica = Arc::make_mut(&mut state.honest[index]);
                 match action {
+                    Action::LoseDisk { heard_at_once } => {
+                        self.act(last, replica, None, false);
+                        publish(&mut state.blocks[index], replica);
+                        replica.lose_disk();
+                        if heard_at_once {
+                            self.hear_peers(last, replica);
+                        }
+                    }
                     Action::Act { without, second_twin } => self.act(last, replica, without, second_twin),
                     Action::Crash(crash) => {
                         replica.crash(crash);
@@ -249,8 +282,7 @@ impl Model for Rounds {
                         ends = false;
                     }
                 }
-                let known = state.blocks[index].len();
-                state.blocks[index].extend(replica.made.iter().skip(known).cloned());
+                publish(&mut state.blocks[index], replica);
             }
         }
         match action {
@@ -259,7 +291,8 @@ impl Model for Rounds {
             _ => {
                 state.deviations -= 1;
                 state.disturbed = state.round;
-                state.crashes -= u32::from(matches!(action, Action::Crash(_) | Action::CrashUnsigned(_)));
+                state.crashes -=
+                    u32::from(matches!(action, Action::Crash(_) | Action::CrashUnsigned(_) | Action::LoseDisk { .. }));
             }
         }
         if ends {
