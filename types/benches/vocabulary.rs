@@ -32,6 +32,7 @@ fn header(validators: u16, votes: u64) -> BlockHeader {
         payload: PayloadDescriptor::empty(),
         lane_roots: Vec::new(),
         misbehaviour: Vec::new(),
+        end_of_epoch: false,
     };
     let votes: Vec<_> =
         (0..votes).map(|height| HeaderVote { height: Height(height), header: digest(height) }).collect();

@@ -17,8 +17,8 @@ use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
 
-/// Version of the header's encoding.
-const VERSION: u8 = 1;
+/// Version of the header's encoding; 2 has the mark of the end of an epoch.
+const VERSION: u8 = 2;
 /// Domains of the digests that a statement holds.
 const BODY_DOMAIN: &str = "stele/block-body/2";
 const MISBEHAVIOUR_DOMAIN: &str = "stele/misbehaviour/1";
@@ -219,6 +219,9 @@ pub struct BlockBody {
     pub lane_roots: Vec<Digest>,
     /// Proofs against other validators.
     pub misbehaviour: Vec<Evidence>,
+    /// The author has seen a change of committee or parameters decided, and proposes no more transactions in this epoch
+    /// (CONSENSUS.md §2.11).
+    pub end_of_epoch: bool,
 }
 
 impl BlockBody {
@@ -247,6 +250,7 @@ impl BlockBody {
         self.timestamp.encode(out);
         self.payload.encode(out);
         put_list(out, &self.lane_roots);
+        out.push(self.end_of_epoch.into());
     }
 
     /// What [`Self::encode_content`] wrote, without proofs.
@@ -257,6 +261,11 @@ impl BlockBody {
             payload: PayloadDescriptor::decode(reader)?,
             lane_roots: reader.list("lane roots", LANES_MAX)?,
             misbehaviour: Vec::new(),
+            end_of_epoch: match u8::decode(reader)? {
+                0 => false,
+                1 => true,
+                tag => return Err(DecodeError::UnknownTag { field: "end of epoch", value: tag.into() }),
+            },
         })
     }
 }

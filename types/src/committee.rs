@@ -14,6 +14,8 @@ use thiserror::Error;
 pub const COMMITTEE_MAX: usize = 512;
 /// Longest name or address in bytes.
 const TEXT_MAX: usize = 255;
+/// Shortest text of a socket address: `[::]:0`.
+const SOCKET_LEN_MIN: usize = 6;
 
 /// One validator (CONSENSUS.md §0.14). Its index is its position in the committee.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,27 +44,37 @@ impl Encode for Authority {
         self.transport_key.encode(out);
         self.stake.encode(out);
         for address in [self.peer_address, self.client_address, self.rpc_address] {
-            put_bytes(out, address.to_string().as_bytes());
+            encode_socket(&address, out);
         }
     }
 }
 
 impl Decode for Authority {
+    const ENCODED_LEN_MIN: usize = 4 + 2 * PublicKey::ENCODED_LEN_MIN + 8 + 3 * (4 + SOCKET_LEN_MIN);
+
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let name = text(reader, "validator name")?;
         let (consensus_key, transport_key) = (PublicKey::decode(reader)?, PublicKey::decode(reader)?);
         let stake = Stake::decode(reader)?;
-        let mut address = || -> Result<SocketAddr, DecodeError> {
-            let written = text(reader, "address")?;
-            let parsed: SocketAddr = written.parse().map_err(|_| DecodeError::NotCanonical { field: "address" })?;
-            if parsed.to_string() == written { Ok(parsed) } else { Err(DecodeError::NotCanonical { field: "address" }) }
-        };
-        let (peer_address, client_address, rpc_address) = (address()?, address()?, address()?);
+        let (peer_address, client_address) = (decode_socket(reader)?, decode_socket(reader)?);
+        let rpc_address = decode_socket(reader)?;
         Ok(Self { name, consensus_key, transport_key, stake, peer_address, client_address, rpc_address })
     }
 }
 
-fn text(reader: &mut Reader<'_>, field: &'static str) -> Result<String, DecodeError> {
+/// Writes an address as its text.
+pub(crate) fn encode_socket(address: &SocketAddr, out: &mut Vec<u8>) {
+    put_bytes(out, address.to_string().as_bytes());
+}
+
+/// Reads an address in its one text form.
+pub(crate) fn decode_socket(reader: &mut Reader<'_>) -> Result<SocketAddr, DecodeError> {
+    let written = text(reader, "address")?;
+    let parsed: SocketAddr = written.parse().map_err(|_| DecodeError::NotCanonical { field: "address" })?;
+    if parsed.to_string() == written { Ok(parsed) } else { Err(DecodeError::NotCanonical { field: "address" }) }
+}
+
+pub(crate) fn text(reader: &mut Reader<'_>, field: &'static str) -> Result<String, DecodeError> {
     let bytes = reader.bytes(field, TEXT_MAX)?;
     String::from_utf8(bytes.to_vec()).map_err(|_| DecodeError::NotCanonical { field })
 }
@@ -113,6 +125,9 @@ impl Committee {
             let index = AuthorityIndex(index as u16);
             if authority.stake.0 == 0 {
                 return Err(CommitteeError::NoStake(index));
+            }
+            if authority.name.is_empty() || authority.name.len() > TEXT_MAX {
+                return Err(CommitteeError::Name(index));
             }
             total = total
                 .checked_add(authority.stake.0)
@@ -194,5 +209,20 @@ impl Committee {
     /// Digest over epoch and validators.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+}
+
+impl Encode for Committee {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.epoch.encode(out);
+        put_list(out, &self.authorities);
+    }
+}
+
+impl Decode for Committee {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let epoch = Epoch::decode(reader)?;
+        let authorities = reader.list("committee", COMMITTEE_MAX)?;
+        Self::new(epoch, authorities).map_err(|_| DecodeError::NotCanonical { field: "committee" })
     }
 }

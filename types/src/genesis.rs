@@ -2,9 +2,10 @@
 
 use crate::address::Address;
 use crate::alg::AlgId;
-use crate::codec::{Encode, put_bytes, put_list};
+use crate::codec::{Decode, DecodeError, Encode, Reader, put_bytes, put_list};
 use crate::committee::{Authority, Committee, CommitteeError};
 use crate::digest::{ChainId, Hasher};
+use crate::governance::{CHANGE_TRANSACTION_BYTES, Governance, GovernanceError};
 use crate::units::{Epoch, TimestampMs};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -48,7 +49,19 @@ impl Default for Parameters {
 }
 
 impl Parameters {
-    fn check(&self) -> Result<(), GenesisError> {
+    /// Whether a governance could work under these parameters.
+    pub(crate) fn check_governed(&self) -> Result<(), GenesisError> {
+        if self.transaction_bytes_max < CHANGE_TRANSACTION_BYTES {
+            return Err(GenesisError::NoRoomForChanges);
+        }
+        Ok(())
+    }
+
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`GenesisError::OutOfRange`], [`GenesisError::TransactionOverBlock`].
+    pub fn check(&self) -> Result<(), GenesisError> {
         let range = |name, value: u64, min: u64, max: u64| {
             if (min..=max).contains(&value) { Ok(()) } else { Err(GenesisError::OutOfRange { name, value, min, max }) }
         };
@@ -77,6 +90,21 @@ impl Encode for Parameters {
         self.transaction_bytes_max.encode(out);
         self.validity_window_ms.encode(out);
         self.live_ids_max.encode(out);
+    }
+}
+
+impl Decode for Parameters {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            gc_depth_rounds: u64::decode(reader)?,
+            schedule_interval_commits: u64::decode(reader)?,
+            schedule_window_commits: u64::decode(reader)?,
+            block_payload_bytes_max: u32::decode(reader)?,
+            block_transactions_max: u32::decode(reader)?,
+            transaction_bytes_max: u32::decode(reader)?,
+            validity_window_ms: u64::decode(reader)?,
+            live_ids_max: u64::decode(reader)?,
+        })
     }
 }
 
@@ -118,6 +146,12 @@ pub enum GenesisError {
     /// A transaction could be larger than a block.
     #[error("transaction_bytes_max must leave room in block_payload_bytes_max")]
     TransactionOverBlock,
+    /// A transaction of the governance could be larger than allowed.
+    #[error("with a governance, transaction_bytes_max must be at least {CHANGE_TRANSACTION_BYTES}")]
+    NoRoomForChanges,
+    /// Members and threshold are no governance.
+    #[error("governance: {0}")]
+    Governance(#[from] GovernanceError),
     /// The validators are no committee.
     #[error(transparent)]
     Committee(#[from] CommitteeError),
@@ -146,9 +180,12 @@ pub struct Genesis {
     /// Names of the algorithms that transactions may be signed with: `ed25519`, `sm2-sm3`, `ecdsa-p256`, `ecdsa-secp256k1`.
     /// At least one. Validators' own keys are Ed25519 whatever stands here.
     pub signature_algorithms: Vec<String>,
-    /// Numbers that all nodes share.
+    /// Numbers that all nodes share, in the first epoch.
     #[serde(default)]
     pub parameters: Parameters,
+    /// Who may change validators and parameters; left out, nobody may.
+    #[serde(default, skip_serializing_if = "Governance::is_empty")]
+    pub governance: Governance,
     /// The first committee, in order.
     pub validators: Vec<Authority>,
     /// The first accounts.
@@ -178,6 +215,10 @@ impl Genesis {
     /// [`GenesisError`].
     pub fn check(&self) -> Result<(), GenesisError> {
         self.parameters.check()?;
+        self.governance.check()?;
+        if !self.governance.is_empty() {
+            self.parameters.check_governed()?;
+        }
         self.committee()?;
         self.algorithms()?;
         let (mut seen, mut supply) = (BTreeSet::new(), 0u64);
@@ -225,8 +266,9 @@ impl Genesis {
         self.created_ms.encode(&mut encoded);
         put_list(&mut encoded, &self.algorithms().unwrap_or_default());
         self.parameters.encode(&mut encoded);
+        self.governance.encode(&mut encoded);
         put_list(&mut encoded, &self.validators);
         put_list(&mut encoded, &self.accounts);
-        ChainId(Hasher::new("stele/genesis/1").with(&encoded).finish())
+        ChainId(Hasher::new("stele/genesis/2").with(&encoded).finish())
     }
 }

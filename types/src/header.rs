@@ -35,7 +35,8 @@ pub struct LedgerHeader {
     pub state_root: Digest,
     /// BFT time.
     pub timestamp: TimestampMs,
-    /// Digest of the next epoch's committee, at the last height of an epoch.
+    /// At the last height of an epoch, the digest over the next one's committee and parameters
+    /// ([`EpochStart::digest_of`](crate::EpochStart::digest_of)).
     pub next_committee: Option<Digest>,
 }
 

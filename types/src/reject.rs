@@ -53,6 +53,30 @@ rejects! {
     ZeroAmount = 13, "zero_amount", "the amount is zero";
     /// The ledger holds as many unexpired ids as genesis allows.
     TooManyLiveIds = 14, "too_many_live_ids", "the ledger holds as many unexpired transactions as it may; try again later";
+    /// The sender is no member of the governance, or the ledger has none.
+    NotGoverning = 15, "not_governing", "the sender is not a member of this ledger's governance";
+    /// Made for another epoch.
+    WrongEpoch = 16, "wrong_epoch", "the change was made for another epoch";
+    /// The epoch's one change is decided.
+    EpochClosing = 17, "epoch_closing", "a change is decided and this epoch is ending; make the change for the next one";
+    /// The member approves the same change already.
+    AlreadyApproved = 18, "already_approved", "this member approves this change already";
+    /// The change names a validator that is not in the committee.
+    UnknownValidator = 19, "unknown_validator", "the committee has no validator of that name";
+    /// The change would change nothing.
+    ChangesNothing = 20, "changes_nothing", "the change would leave everything as it is";
+    /// Nobody would be left, or too many.
+    CommitteeSize = 21, "committee_size", "a committee has 1 to 512 validators";
+    /// A stake of zero, or a sum that does not fit.
+    InvalidStake = 22, "invalid_stake", "a validator's stake is zero, or the stakes add up to more than 2^62";
+    /// A name or key that stands in the committee already.
+    RepeatedValidator = 23, "repeated_validator", "the name or a key is another validator's already";
+    /// A name that is empty or too long, or a key of another algorithm than Ed25519.
+    InvalidValidator = 24, "invalid_validator", "the validator's name or the algorithm of a key is not allowed";
+    /// A parameter out of its range.
+    InvalidParameters = 25, "invalid_parameters", "a parameter is outside its range";
+    /// Too few members of the next committee can be reached from the node that was asked. Never in a receipt.
+    QuorumUnreachable = 26, "quorum_unreachable", "the next committee would have no quorum with the validators reachable now";
 }
 
 impl Reject {

@@ -8,9 +8,10 @@ use crate::address::Address;
 use crate::alg::AlgId;
 use crate::codec::{Decode, DecodeError, Encode, Reader, put_bytes};
 use crate::digest::{ChainId, Digest, Hasher, SigningMessage};
+use crate::governance::Change;
 use crate::key::{PublicKey, SecretKey, Signature, SignatureError};
 use crate::reject::Reject;
-use crate::units::TimestampMs;
+use crate::units::{Epoch, TimestampMs};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -71,15 +72,25 @@ pub enum TransactionBody {
         /// Free bytes, kept in the block.
         memo: Bytes,
     },
+    /// Approval of a change of committee or parameters by the sender, a member of the governance.
+    Govern {
+        /// The epoch that the change would end; in another one the approval is void.
+        epoch: Epoch,
+        /// The change.
+        change: Box<Change>,
+    },
 }
 
 impl TransactionBody {
     const TRANSFER: u8 = 1;
     const CERTIFY: u8 = 2;
+    const GOVERN: u8 = 3;
 
     fn check(&self) -> Result<(), DecodeError> {
-        let (Self::Transfer { memo, .. } | Self::Certify { memo, .. }) = self;
-        let length = memo.len();
+        let length = match self {
+            Self::Transfer { memo, .. } | Self::Certify { memo, .. } => memo.len(),
+            Self::Govern { .. } => 0,
+        };
         if length > MEMO_MAX { Err(DecodeError::TooLong { field: MEMO, length, limit: MEMO_MAX }) } else { Ok(()) }
     }
 
@@ -96,6 +107,11 @@ impl TransactionBody {
                 document.encode(out);
                 put_bytes(out, memo);
             }
+            Self::Govern { epoch, change } => {
+                out.push(Self::GOVERN);
+                epoch.encode(out);
+                change.encode(out);
+            }
         }
     }
 
@@ -106,6 +122,9 @@ impl TransactionBody {
                 Ok(Self::Transfer { to, amount, memo: memo(raw, reader)? })
             }
             Self::CERTIFY => Ok(Self::Certify { document: Digest::decode(reader)?, memo: memo(raw, reader)? }),
+            Self::GOVERN => {
+                Ok(Self::Govern { epoch: Epoch::decode(reader)?, change: Box::new(Change::decode(reader)?) })
+            }
             tag => Err(DecodeError::UnknownTag { field: "transaction body", value: tag.into() }),
         }
     }

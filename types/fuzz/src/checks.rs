@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use types::{
-    AlgId, BlockHeader, Certificate, ChainId, CommitRecord, Decode, Digest, Encode, Genesis, Payload, PublicKey,
-    Reader, Signature, Transaction,
+    AlgId, BlockHeader, Certificate, ChainId, CommitRecord, Decode, Digest, Encode, EpochChange, Genesis, Payload,
+    PublicKey, Reader, Signature, Transaction,
 };
 
 /// The ledger that every input is read for; its encoding starts the transactions of the corpus.
@@ -59,6 +59,14 @@ pub fn commit_record(data: &[u8]) {
 /// [`Certificate`].
 pub fn certificate(data: &[u8]) {
     canonical::<Certificate>(data);
+}
+
+/// [`EpochChange`]; its proof is looked at, whatever it proves.
+pub fn epoch_change(data: &[u8]) {
+    canonical::<EpochChange>(data);
+    if let Ok(change) = EpochChange::from_bytes(data) {
+        let _ = change.verify(chain(), &change.start);
+    }
 }
 
 /// [`Genesis::from_toml`].

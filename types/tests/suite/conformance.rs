@@ -5,7 +5,7 @@
 
 use crate::samples::Random;
 use sha2::{Digest as _, Sha256};
-use types::{Committee, Encode, Epoch, Payload, SigningMessage, Transaction};
+use types::{Committee, Encode, Epoch, EpochStart, Payload, SigningMessage, Transaction};
 
 const SAMPLES: usize = 3000;
 
@@ -32,18 +32,18 @@ macro_rules! pinned {
 }
 
 pinned! {
-    signed_transactions: 1, 1000, "791866e12f756d735b6491bb1caa7be892370b12d15a9c5e6642838018acd32f", |random| {
+    signed_transactions: 1, 1000, "c28e0ffee7ef04df5e3dc8ca0889b09a05183fe739073ecc8e61a84cad346f5b", |random| {
         let chain = random.chain();
         let transaction = random.transaction(&chain);
         vec![transaction.raw().to_vec(), transaction.id().to_bytes(), transaction.sender().to_bytes()]
     };
-    transactions_of_every_algorithm: 2, SAMPLES, "9907306f4357fcf78db330e13fa50b9406ffbafb22b8403f276a60e5a6d4aaf6", |random| {
+    transactions_of_every_algorithm: 2, SAMPLES, "24ebc43aa6be16309d31984407594b01ddc5c2d388e6b5c5282f7c2030fd282d", |random| {
         let chain = random.chain();
         let raw = random.transaction_of_any_algorithm(&chain);
         let transaction = Transaction::parse(&chain, raw.clone().into()).unwrap();
         vec![raw, transaction.id().to_bytes(), transaction.sender().to_bytes(), transaction.message().as_bytes().to_vec()]
     };
-    block_headers: 3, SAMPLES, "5eb80f5c3813f855518929a77ebca883840ed28fbc0585004e84878337b47599", |random| {
+    block_headers: 3, SAMPLES, "b673b3d1a923cffa2d4050e81eb00edddf9d1526f88909e352b4556bb3077eda", |random| {
         let chain = random.chain();
         let header = random.block_header(chain);
         let message = header.statement().message();
@@ -61,19 +61,28 @@ pinned! {
         let header = random.ledger_header();
         vec![header.to_bytes(), header.digest().to_bytes()]
     };
-    receipts: 7, SAMPLES, "3664e626ad76d1864ef2425d698260c15bf916986e3a8e11f119934a9d4cf0d1", |random| vec![random.receipt().to_bytes()];
+    receipts: 7, SAMPLES, "a9ebc6608e7cf58c72fe352eace1a6c018575469dcbe3a5a83fb8bd1fec5c9dc", |random| vec![random.receipt().to_bytes()];
     certificates: 8, SAMPLES, "26bca23635df60edd977c55b0b98675f3124d05bcd8bd616dbb6b4ebcdbdb71e", |random| vec![random.certificate().to_bytes()];
     merkle_proofs: 9, SAMPLES, "11bc886a79169f8adac817cf84aeae9b2ab1c0cbf5e4472eec52ef98a892b534", |random| {
         let leaves = random.list(40, |random| random.bytes(9));
         vec![random.merkle_proof().to_bytes(), types::merkle_root(leaves).to_bytes()]
     };
-    evidence: 10, SAMPLES, "61e138f0f9f6b4a268e8fda2ed63cf5e0b7df0af1e6096cb4fccec80178f1fc3", |random| vec![random.evidence().to_bytes()];
-    chain_ids: 11, 500, "4f1f915e5b1e5d3627a5c86980eb31216b3f81cad97fc44812d27be156f7c6cd", |random| vec![random.genesis().chain_id().to_bytes()];
+    evidence: 10, SAMPLES, "46cd2a8d0a9e5d6b63b8ba20e9ff2397d1f76b3b08cf60f96e7c76b23cdeb53d", |random| vec![random.evidence().to_bytes()];
+    chain_ids: 11, 500, "36624940c6d1fec8f0a0481002c24c49255cd43ce946c31bb61116f72dfc5c57", |random| vec![random.genesis().chain_id().to_bytes()];
     committees: 12, 500, "5a45adb274e02eb7fe9fdc5cfd25d7c8b3b9ee79f707b8527e60607d44fc0c7d", |random| {
         let count = 1 + random.below(6);
         let authorities = random.authorities(count);
         let committee = Committee::new(Epoch(random.number()), authorities.clone()).unwrap();
         authorities.iter().map(Encode::to_bytes).chain([committee.digest().to_bytes()]).collect()
+    };
+    changes: 16, SAMPLES, "1c54777004a6b3e3115aba4cf302ce8104240b30e1dcaf24a6e72e9defd39744", |random| {
+        let change = random.change();
+        vec![change.to_bytes(), change.digest().to_bytes()]
+    };
+    epoch_changes: 17, 200, "3c548f6135adcaec38feb22da5aad6b615c688fe2fd755806ac6ec725d2115aa", |random| {
+        let change = random.epoch_change();
+        let named = EpochStart::digest_of(&change.start.committee, &change.start.parameters);
+        vec![change.to_bytes(), named.to_bytes()]
     };
     addresses: 13, SAMPLES, "e99b943e87aa60937a936a252d751f75446e4021d130dbafbab15d16254358a6", |random| {
         vec![random.address().to_string().into_bytes(), random.public_key().address().to_string().into_bytes()]

@@ -55,6 +55,11 @@ fn certificates() {
 }
 
 #[test]
+fn epoch_changes() {
+    replay("epoch_change", checks::epoch_change);
+}
+
+#[test]
 fn genesis() {
     replay("genesis", checks::genesis);
 }
@@ -64,13 +69,14 @@ fn genesis() {
 #[ignore = "writes into the source tree"]
 fn write_the_seeds() {
     type Sample = fn(&mut Random) -> Vec<u8>;
-    let samples: [(&str, Sample); 7] = [
+    let samples: [(&str, Sample); 8] = [
         ("transaction", |random| random.transaction(&checks::chain()).raw().to_vec()),
         ("signature", Random::signed_message),
         ("block_header", |random| random.block_header(checks::chain()).raw().to_vec()),
         ("payload", |random| random.payload().raw().to_vec()),
         ("commit_record", |random| random.commit_record().to_bytes()),
         ("certificate", |random| random.certificate().to_bytes()),
+        ("epoch_change", |random| random.epoch_change().to_bytes()),
         ("genesis", |random| random.genesis().to_toml().into_bytes()),
     ];
     for (target, sample) in samples {

@@ -5,9 +5,10 @@ use crate::samples::{Random, transcribe_transaction};
 use bytes::Bytes;
 use types::transaction::TransactionError;
 use types::{
-    Address, AlgId, Authority, BlockBody, BlockHeader, BlockRef, Certificate, ChainId, CommitRecord, Decode,
-    DecodeError, Digest, Encode, Evidence, HeaderStatement, HeaderVote, LedgerHeader, MerkleProof, Payload,
-    PayloadDescriptor, PublicKey, Receipt, Reject, Round, RoundStatement, Signature, Transaction, TransactionId,
+    Address, AlgId, Authority, BlockBody, BlockHeader, BlockRef, Certificate, ChainId, Change, CommitRecord, Decode,
+    DecodeError, Digest, Encode, EpochChange, Evidence, HeaderStatement, HeaderVote, LedgerHeader, MerkleProof,
+    Payload, PayloadDescriptor, PublicKey, Receipt, Reject, Round, RoundStatement, Signature, Transaction,
+    TransactionId,
 };
 
 /// Most transactions of a payload that these tests read.
@@ -99,6 +100,8 @@ pub fn all() -> Vec<Decoder> {
         of::<LedgerHeader>("LedgerHeader", |random| random.ledger_header().to_bytes()),
         of::<HeaderStatement>("HeaderStatement", |random| random.header_statement().to_bytes()),
         of::<Certificate>("Certificate", |random| random.certificate().to_bytes()),
+        of::<Change>("Change", |random| random.change().to_bytes()),
+        of::<EpochChange>("EpochChange", |random| random.epoch_change().to_bytes()),
         of::<MerkleProof>("MerkleProof", |random| random.merkle_proof().to_bytes()),
         of::<Authority>("Authority", |random| random.authority("a name".to_owned()).to_bytes()),
     ]

@@ -15,6 +15,7 @@ mod decoding_algorithms;
 mod decoding_limits;
 mod evidence;
 mod genesis;
+mod governance;
 mod keys;
 mod samples;
 mod transactions;

@@ -4,10 +4,11 @@
 use std::net::{IpAddr, SocketAddr};
 use types::alg::AlgKind;
 use types::{
-    Address, AlgId, Allocation, Authority, AuthorityIndex, BlockBody, BlockHeader, BlockRef, Certificate, ChainId,
-    CommitRecord, Digest, Encode, Epoch, Evidence, Genesis, HeaderStatement, HeaderVote, Height, InvalidTransaction,
-    LedgerHeader, MerkleProof, Outcome, Parameters, Payload, PayloadDescriptor, PublicKey, Receipt, Reject, Round,
-    RoundStatement, SecretKey, Signature, Stake, TimestampMs, Transaction, TransactionBody, TransactionId,
+    Address, AlgId, Allocation, Anchor, Authority, AuthorityIndex, BlockBody, BlockHeader, BlockRef, Certificate,
+    ChainId, Change, CommitRecord, Committee, Digest, Encode, Epoch, EpochChange, EpochStart, Evidence, Genesis,
+    Governance, HeaderStatement, HeaderVote, Height, InvalidTransaction, LedgerHeader, MerkleProof, Outcome,
+    Parameters, Payload, PayloadDescriptor, PublicKey, Receipt, Reject, Round, RoundStatement, SecretKey, Signature,
+    Stake, TimestampMs, Transaction, TransactionBody, TransactionId,
 };
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
@@ -137,6 +138,7 @@ impl Random {
             payload: payload.descriptor(),
             lane_roots: Vec::new(),
             misbehaviour: Vec::new(),
+            end_of_epoch: self.below(4) == 0,
         };
         let (epoch, round, author) = (Epoch(self.number()), self.round(), self.author());
         let statement = BlockHeader::statement_for(self.chain(), epoch, round, author, &body, &[]);
@@ -155,6 +157,7 @@ impl Random {
             payload: self.payload_descriptor(),
             lane_roots: self.list(2, Self::digest),
             misbehaviour: self.list(1, Self::evidence),
+            end_of_epoch: self.below(4) == 0,
         }
     }
 
@@ -226,16 +229,47 @@ impl Random {
         Certificate { vote: self.vote(), statements: self.list(4, Self::header_statement) }
     }
 
+    /// Well-formed; proves nothing.
+    pub fn epoch_change(&mut self) -> EpochChange {
+        let count = 1 + self.below(4);
+        let committee = Committee::new(Epoch(self.number()), self.authorities(count)).unwrap();
+        let anchor = Anchor {
+            height: Height(self.number()),
+            header: self.digest(),
+            commit: self.digest(),
+            timestamp: TimestampMs(self.number()),
+        };
+        let start = EpochStart { committee, parameters: self.parameters(), anchor };
+        EpochChange { start, last: self.ledger_header(), certificate: self.certificate() }
+    }
+
     pub fn merkle_proof(&mut self) -> MerkleProof {
         MerkleProof { index: self.number(), count: self.number(), path: self.list(12, Self::digest) }
     }
 
     pub fn transaction_body(&mut self) -> TransactionBody {
         let length = self.below(120);
-        if self.below(2) == 0 {
-            TransactionBody::Transfer { to: self.address(), amount: self.number(), memo: self.bytes(length).into() }
-        } else {
-            TransactionBody::Certify { document: self.digest(), memo: self.bytes(length).into() }
+        match self.below(5) {
+            0 | 1 => {
+                TransactionBody::Transfer { to: self.address(), amount: self.number(), memo: self.bytes(length).into() }
+            }
+            2 | 3 => TransactionBody::Certify { document: self.digest(), memo: self.bytes(length).into() },
+            _ => TransactionBody::Govern { epoch: Epoch(self.number()), change: Box::new(self.change()) },
+        }
+    }
+
+    /// Of any kind; need not be one that a committee could take.
+    pub fn change(&mut self) -> Change {
+        let name = format!("validator {}", self.below(9));
+        match self.below(5) {
+            0 => Change::Add { validator: self.authority(name) },
+            1 => Change::Remove { name },
+            2 => Change::Rekey { name, consensus_key: self.public_key(), transport_key: self.public_key() },
+            3 => {
+                let Authority { name, stake, peer_address, client_address, rpc_address, .. } = self.authority(name);
+                Change::Update { name, stake, peer_address, client_address, rpc_address }
+            }
+            _ => Change::Parameters { parameters: self.parameters() },
         }
     }
 
@@ -272,25 +306,33 @@ impl Random {
         (0..count).map(|index| self.authority(format!("validator {index}"))).collect()
     }
 
-    /// Passes every check.
-    pub fn genesis(&mut self) -> Genesis {
+    /// Within their ranges.
+    pub fn parameters(&mut self) -> Parameters {
         let mut within = |min: u64, max: u64| min + self.u64() % (max - min + 1);
-        let parameters = Parameters {
+        Parameters {
             gc_depth_rounds: within(20, 100_000),
             schedule_interval_commits: within(1, 10_000),
             schedule_window_commits: within(1, 10_000),
             block_payload_bytes_max: within(128 << 10, 16 << 20) as u32,
             block_transactions_max: within(1, 1 << 16) as u32,
-            transaction_bytes_max: within(256, 64 << 10) as u32,
+            transaction_bytes_max: within(2 << 10, 64 << 10) as u32,
             validity_window_ms: within(1_000, 24 * 3_600_000),
             live_ids_max: within(1_000, 1_000_000_000),
-        };
+        }
+    }
+
+    /// Passes every check.
+    pub fn genesis(&mut self) -> Genesis {
+        let parameters = self.parameters();
+        let members = self.list(4, Self::address);
+        let threshold = if members.is_empty() { 0 } else { 1 + self.below(members.len()) as u16 };
         let validators = 1 + self.below(5);
         Genesis {
             name: format!("ledger {}", self.below(1000)),
             created_ms: self.u64() >> 20,
             signature_algorithms: vec!["ed25519".to_owned()],
             parameters,
+            governance: Governance { members, threshold },
             validators: self.authorities(validators),
             accounts: self.list(5, |random| Allocation { address: random.address(), balance: random.u64() >> 8 }),
         }
@@ -324,6 +366,14 @@ pub fn transcribe_transaction(
             raw.push(2);
             document.encode(&mut raw);
             memo
+        }
+        TransactionBody::Govern { epoch, change } => {
+            raw.push(3);
+            raw.extend_from_slice(&epoch.0.to_le_bytes());
+            change.encode(&mut raw);
+            raw.push(signature.alg() as u8);
+            raw.extend_from_slice(signature.as_bytes());
+            return raw;
         }
     };
     raw.extend_from_slice(&(memo.len() as u32).to_le_bytes());

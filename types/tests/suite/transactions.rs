@@ -169,8 +169,20 @@ fn reject_codes_are_stable() {
         (12, "self_transfer"),
         (13, "zero_amount"),
         (14, "too_many_live_ids"),
+        (15, "not_governing"),
+        (16, "wrong_epoch"),
+        (17, "epoch_closing"),
+        (18, "already_approved"),
+        (19, "unknown_validator"),
+        (20, "changes_nothing"),
+        (21, "committee_size"),
+        (22, "invalid_stake"),
+        (23, "repeated_validator"),
+        (24, "invalid_validator"),
+        (25, "invalid_parameters"),
+        (26, "quorum_unreachable"),
     ];
     assert_eq!(codes, pinned);
     assert_eq!(Reject::from_code(0), None);
-    assert_eq!(Reject::from_code(15), None);
+    assert_eq!(Reject::from_code(27), None);
 }
