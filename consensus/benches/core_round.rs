@@ -13,7 +13,7 @@ const ROUNDS: u64 = 1_000;
 /// Each round's headers of a full DAG in which everybody references everybody.
 fn full_dag(keys: &Keys) -> Vec<Vec<Arc<BlockHeader>>> {
     let configs: Vec<_> = keys.committee().indices().map(|author| keys.config(author)).collect();
-    let mut below = consensus::genesis_refs(&configs[0].chain, keys.committee());
+    let mut below = consensus::genesis_refs(&configs[0]);
     let mut rounds = Vec::new();
     for round in 1..=ROUNDS {
         let row: Vec<_> = configs

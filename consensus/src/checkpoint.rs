@@ -3,11 +3,18 @@
 //! Absent: the set of committed blocks. Recovery rebuilds it from the commit records in the log.
 
 use crate::config::Config;
+use crate::epoch_end::EpochEnd;
 use crate::schedule::{LeaderSchedule, ScheduleState};
 use std::sync::Arc;
+use types::codec::put_list;
+use types::committee::COMMITTEE_MAX;
 use types::{
-    BlockHeader, BlockRef, CommitRecord, Decode, DecodeError, Digest, Encode, Height, Parameters, Reader, TimestampMs,
+    AuthorityIndex, BlockHeader, BlockRef, CommitRecord, Decode, DecodeError, Digest, Encode, Height, Parameters,
+    Reader, TimestampMs,
 };
+
+/// Version of the encoding.
+const VERSION: u8 = 2;
 
 /// State behind one commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +29,8 @@ pub struct Checkpoint {
     pub timestamp: TimestampMs,
     /// Scores and exclusions.
     pub schedule: ScheduleState,
+    /// Authors of committed blocks with the mark of the epoch's end, in rising order.
+    pub marked: Vec<AuthorityIndex>,
 }
 
 impl Checkpoint {
@@ -32,7 +41,8 @@ impl Checkpoint {
     }
 
     /// The checkpoint behind the last of `commits`, which a certificate vouches for: with it the whole of consensus
-    /// follows from few commits, and nobody has to be believed. They are in rising order of heights without gaps, each
+    /// follows from few commits, and nobody has to be believed. (Marks of the epoch's end that liars made in older commits
+    /// are not among them; honest ones are, since no state is given out while an epoch is ending.) They are in rising order of heights without gaps, each
     /// with the headers of its blocks; `first` is the height of the epoch's first commit. `None` where there are none or
     /// they do not reach down to [`Checkpoint::rebuilt_from`].
     pub fn rebuild(config: &Config, first: Height, commits: &[(CommitRecord, Vec<Arc<BlockHeader>>)]) -> Option<Self> {
@@ -42,8 +52,10 @@ impl Checkpoint {
             return None;
         }
         let mut schedule = LeaderSchedule::from_height(config, first, lowest.height);
+        let mut epoch_end = EpochEnd::new(config.committee.clone());
         for (record, headers) in commits {
             schedule.apply(record, headers);
+            epoch_end.note(headers);
         }
         Some(Self {
             height: last.height,
@@ -51,25 +63,27 @@ impl Checkpoint {
             leader: last.leader,
             timestamp: last.timestamp,
             schedule: schedule.state().clone(),
+            marked: epoch_end.marked(),
         })
     }
 }
 
 impl Encode for Checkpoint {
     fn encode(&self, out: &mut Vec<u8>) {
-        out.push(1);
+        out.push(VERSION);
         self.height.encode(out);
         self.commit.encode(out);
         self.leader.encode(out);
         self.timestamp.encode(out);
         self.schedule.encode(out);
+        put_list(out, &self.marked);
     }
 }
 
 impl Decode for Checkpoint {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let version = u8::decode(reader)?;
-        if version != 1 {
+        if version != VERSION {
             return Err(DecodeError::UnknownTag { field: "checkpoint version", value: version.into() });
         }
         Ok(Self {
@@ -78,6 +92,7 @@ impl Decode for Checkpoint {
             leader: BlockRef::decode(reader)?,
             timestamp: TimestampMs::decode(reader)?,
             schedule: ScheduleState::decode(reader)?,
+            marked: reader.list("marked authors", COMMITTEE_MAX)?,
         })
     }
 }

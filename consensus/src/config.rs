@@ -3,7 +3,7 @@
 //! [`Config::parameters`] is consensus data; [`Pacing`] is local and can never change what is committed.
 
 use std::sync::Arc;
-use types::{AuthorityIndex, BlockRef, ChainId, Committee, Hasher, Parameters, Round, Stake, TimestampMs};
+use types::{Anchor, AuthorityIndex, BlockRef, ChainId, Committee, Hasher, Parameters, Round, Stake};
 
 /// Everything that a [`Core`](crate::Core) is built from.
 #[derive(Clone, Debug)]
@@ -16,8 +16,8 @@ pub struct Config {
     pub me: AuthorityIndex,
     /// Numbers that all nodes share.
     pub parameters: Parameters,
-    /// BFT time before the first commit: the genesis timestamp.
-    pub genesis_timestamp: TimestampMs,
+    /// What the epoch goes on from: genesis, or the last commit of the epoch before.
+    pub anchor: Anchor,
     /// Local timing.
     pub pacing: Pacing,
 }
@@ -78,14 +78,17 @@ impl Thresholds {
     }
 }
 
-/// The blocks of round 0, one for each validator, in order. They have no header and are always accepted.
-pub fn genesis_refs(chain: &ChainId, committee: &Committee) -> Vec<BlockRef> {
+/// The blocks of round 0, one for each validator, in order. They have no header and are always accepted. They derive from
+/// the header that the epoch goes on from, so blocks of two histories never fit together.
+pub fn genesis_refs(config: &Config) -> Vec<BlockRef> {
+    let Config { chain, committee, anchor, .. } = config;
     let block = |author: AuthorityIndex| BlockRef {
         round: Round(0),
         author,
-        digest: Hasher::new("stele/genesis-block/1")
+        digest: Hasher::new("stele/genesis-block/2")
             .with_encoded(chain)
             .with_encoded(&committee.epoch())
+            .with_encoded(&anchor.header)
             .with_encoded(&author)
             .finish(),
     };

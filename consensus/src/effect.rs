@@ -20,6 +20,8 @@ pub enum Effect {
         ancestors: Vec<BlockRef>,
         /// Proofs to carry.
         misbehaviour: Vec<Evidence>,
+        /// The block carries the mark of the epoch's end, and no transactions.
+        end_of_epoch: bool,
     },
     /// Send an own block to everybody: a new one, the last one after a restart, or the last one again in a stall.
     Broadcast {
@@ -47,6 +49,9 @@ pub enum Effect {
         headers: Vec<Arc<BlockHeader>>,
         /// State of consensus behind it, to be stored atomically with the state of execution.
         checkpoint: Checkpoint,
+        /// Nothing more is committed in this epoch. The core goes on making blocks, so that votes for the last ledger
+        /// header are heard, until the driver replaces it by one of the next epoch.
+        last_of_epoch: bool,
     },
     /// An own block with transactions can no longer be committed; they are to be proposed again.
     Dropped {
@@ -188,6 +193,9 @@ pub enum AdoptError {
     /// The core has halted.
     #[error("output has stopped")]
     Halted,
+    /// The epoch's last commit is behind.
+    #[error("the epoch is over")]
+    EpochOver,
 }
 
 /// Where a core stands.
@@ -227,4 +235,8 @@ pub struct Status {
     pub reclaiming: Option<Reclaiming>,
     /// Whether output has stopped for good.
     pub halted: bool,
+    /// Whether own blocks carry the mark of the epoch's end.
+    pub closing: bool,
+    /// Whether the epoch's last commit is behind.
+    pub over: bool,
 }

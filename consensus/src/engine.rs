@@ -15,6 +15,7 @@ use crate::committer::Committer;
 use crate::config::{Config, Thresholds};
 use crate::dag::Dag;
 use crate::effect::{Effect, Status};
+use crate::epoch_end::EpochEnd;
 use crate::input::Input;
 use crate::linearizer::Tip;
 use crate::pacemaker::Pacemaker;
@@ -44,6 +45,9 @@ pub struct Core {
     pub(crate) schedule: LeaderSchedule,
     pub(crate) committer: Committer,
     pub(crate) tip: Tip,
+    pub(crate) epoch_end: EpochEnd,
+    /// A change was decided: own blocks carry the mark.
+    pub(crate) closing: bool,
     pub(crate) own: OwnHistory,
     /// The last own block, to be sent again.
     pub(crate) last_own: Option<Arc<BlockHeader>>,
@@ -70,7 +74,7 @@ pub struct Core {
 }
 
 impl Core {
-    /// A validator at the start of a chain.
+    /// A validator at the start of an epoch.
     pub fn new(config: Config, now_ms: u64) -> Self {
         let thresholds = Thresholds::of(&config.committee);
         let validity = Validity::new(&config);
@@ -82,8 +86,10 @@ impl Core {
             synchronizer: Synchronizer::new(config.me, size, &config.pacing),
             pacemaker: Pacemaker::new(&config, now_ms),
             schedule: LeaderSchedule::new(&config),
-            committer: Committer::new(committee, thresholds, Round(0)),
-            tip: Tip::genesis(validity.genesis()[0], config.genesis_timestamp),
+            committer: Committer::new(committee.clone(), thresholds, Round(0)),
+            tip: Tip::anchor(validity.genesis()[0], &config.anchor),
+            epoch_end: EpochEnd::new(committee),
+            closing: false,
             own: OwnHistory::new(config.me, validity.genesis()),
             last_own: None,
             outstanding: None,
@@ -109,6 +115,7 @@ impl Core {
             Input::PayloadReady { block } => self.on_payload(&block, effects),
             Input::Proposed { header } => self.on_proposed(header, now_ms, effects),
             Input::Pending { local } => self.pacemaker.set_pending(local),
+            Input::Closing => self.closing = true,
             Input::Adopt { record, headers } => self.on_adopt(record, headers, effects),
             Input::Asked { peer, refs } => self.on_asked(peer, &refs),
             Input::PeerUp { peer } => self.on_peer_up(peer, effects),
@@ -161,6 +168,8 @@ impl Core {
             clock_alarm_ms: self.wall_clock.alarm_ms(),
             reclaiming: self.reclaim.as_ref().map(|reclaim| reclaim.status(&self.dag, &self.config.committee)),
             halted: self.halted,
+            closing: self.closing,
+            over: self.epoch_end.is_over(),
         }
     }
 
@@ -174,6 +183,9 @@ impl Core {
         let clock_expired = self.wall_clock.expire(now_ms);
         self.say_clock(clock_expired, effects);
         self.reclaim(now_ms, effects);
+        if self.epoch_end.is_over() {
+            self.collect_garbage(effects);
+        }
         self.move_round(now_ms);
         self.propose(now_ms, effects);
         self.ask_for_missing(now_ms, effects);

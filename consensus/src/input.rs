@@ -31,6 +31,9 @@ pub enum Input {
         /// Whether something waits.
         local: bool,
     },
+    /// A change of committee or parameters was decided: execution has seen it, or found it in the state after a restart.
+    /// Own blocks carry the mark of the epoch's end from now on.
+    Closing,
     /// A commit that the driver fetched and checked against a certificate. Applied exactly like an own decision, in
     /// order of height; payloads are known to the driver.
     Adopt {

@@ -22,7 +22,7 @@
 //!     for effect in std::mem::take(&mut effects) {
 //!         match effect {
 //!             // A real driver makes the block durable and has it signed before it answers.
-//!             Effect::Propose { round, ancestors, misbehaviour } => {
+//!             Effect::Propose { round, ancestors, misbehaviour, .. } => {
 //!                 let header = keys.block(&config, round, ancestors, misbehaviour, now, 0);
 //!                 core.step(now, Input::Proposed { header }, &mut effects);
 //!             }
@@ -47,6 +47,7 @@ mod dag;
 mod delays;
 pub mod effect;
 mod engine;
+mod epoch_end;
 pub mod input;
 mod linearizer;
 mod pacemaker;

@@ -8,7 +8,7 @@
 
 use crate::dag::{Dag, Place};
 use std::sync::Arc;
-use types::{BlockHeader, BlockRef, CommitRecord, Committee, Digest, Hasher, Height, Round, TimestampMs};
+use types::{Anchor, BlockHeader, BlockRef, CommitRecord, Committee, Digest, Hasher, Height, Round, TimestampMs};
 
 /// The last commit, as the next one needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,10 +24,9 @@ pub(crate) fn linearize(
     dag: &mut Dag,
     committee: &Committee,
     tip: &Tip,
-    genesis_timestamp: TimestampMs,
     leader: BlockRef,
 ) -> (CommitRecord, Vec<Arc<BlockHeader>>) {
-    let timestamp = median_parent_time(dag, committee, &leader).unwrap_or(genesis_timestamp).max(tip.timestamp);
+    let timestamp = median_parent_time(dag, committee, &leader).map_or(tip.timestamp, |time| time.max(tip.timestamp));
     let mut collected = collect(dag, &leader);
     collected.sort_unstable();
     let (mut blocks, mut headers) = (Vec::with_capacity(collected.len()), Vec::with_capacity(collected.len()));
@@ -77,9 +76,10 @@ fn median_parent_time(dag: &Dag, committee: &Committee, leader: &BlockRef) -> Op
 }
 
 impl Tip {
-    /// Before the first commit.
-    pub fn genesis(genesis: BlockRef, timestamp: TimestampMs) -> Self {
-        Self { height: Height(0), commit: Digest::ZERO, leader: genesis, timestamp }
+    /// Before the first commit of an epoch.
+    pub fn anchor(genesis: BlockRef, anchor: &Anchor) -> Self {
+        let Anchor { height, commit, timestamp, .. } = *anchor;
+        Self { height, commit, leader: genesis, timestamp }
     }
 
     /// Behind a commit.

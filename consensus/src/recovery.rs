@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::dag::Dag;
 use crate::effect::{AdoptError, Effect};
 use crate::engine::Core;
+use crate::epoch_end::EpochEnd;
 use crate::linearizer::Tip;
 use crate::reclaim::Reclaim;
 use crate::schedule::LeaderSchedule;
@@ -20,12 +21,12 @@ use types::{BlockHeader, BlockRef, CommitRecord, Height, Round};
 /// What the driver found on disk.
 #[derive(Clone, Debug, Default)]
 pub struct Recovered {
-    /// The newest checkpoint that is stored with the state; none at genesis.
+    /// The newest checkpoint that is stored with the state; none at the start of an epoch.
     pub checkpoint: Option<Checkpoint>,
-    /// Accepted headers in the order of the log, at least all above the checkpoint's garbage collection round that are
+    /// Accepted headers of the epoch in the order of the log, at least all above the checkpoint's garbage collection round that are
     /// there. Duplicates and older ones are skipped.
     pub headers: Vec<Arc<BlockHeader>>,
-    /// Every commit record found, ascending, without gaps. They must reach down to the checkpoint's garbage collection
+    /// Every commit record of the epoch that was found, ascending, without gaps. They must reach down to the checkpoint's garbage collection
     /// round. Those above the checkpoint are adopted again and come out as [`Effect::Commit`].
     pub commits: Vec<CommitRecord>,
     /// The last own block that is durable and signed. Transactions of own blocks at or below the garbage collection
@@ -88,7 +89,7 @@ impl Core {
         let mut core = Self::new(config, now_ms);
         let Recovered { checkpoint, headers, commits, last_own, proposed_unsigned_round, own_blocks_lost } = recovered;
         core.reclaim = own_blocks_lost.then(|| Reclaim::new(core.config.me, core.config.committee.size(), now_ms));
-        let height = checkpoint.as_ref().map_or(Height(0), |checkpoint| checkpoint.height);
+        let height = checkpoint.as_ref().map_or(core.tip.height, |checkpoint| checkpoint.height);
         if let Some(checkpoint) = checkpoint {
             core.restore(checkpoint)?;
         }
@@ -106,8 +107,9 @@ impl Core {
     }
 
     fn restore(&mut self, checkpoint: Checkpoint) -> Result<(), RecoverError> {
-        let Checkpoint { height, commit, leader, timestamp, schedule } = checkpoint;
+        let Checkpoint { height, commit, leader, timestamp, schedule, marked } = checkpoint;
         self.schedule = LeaderSchedule::restore(&self.config, schedule).ok_or(RecoverError::Schedule)?;
+        self.epoch_end = EpochEnd::restore(self.config.committee.clone(), &marked).ok_or(RecoverError::Schedule)?;
         self.tip = Tip { height, commit, leader, timestamp };
         let committee = self.config.committee.clone();
         let gc_round = leader.round.saturating_sub(self.config.parameters.gc_depth_rounds);
@@ -132,10 +134,10 @@ impl Core {
             Some(last) if last.height < height => return Err(RecoverError::CommitChain(height)),
             _ => {}
         }
-        let gc_round = self.dag.gc_round();
+        let (gc_round, start) = (self.dag.gc_round(), self.config.anchor.height);
         let reaches_down = match taken.first() {
-            None => height == Height(0),
-            Some(first) => first.height == Height(1) || first.leader.round <= gc_round.next(),
+            None => height == start,
+            Some(first) => first.height == start.next() || first.leader.round <= gc_round.next(),
         };
         if !reaches_down {
             let first = taken.first().or(commits.first().as_ref()).map_or(height, |record| record.height);

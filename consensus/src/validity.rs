@@ -88,7 +88,7 @@ impl Validity {
             committee: config.committee.clone(),
             parameters: config.parameters.clone(),
             quorum: Thresholds::of(&config.committee).quorum,
-            genesis: genesis_refs(&config.chain, &config.committee),
+            genesis: genesis_refs(config),
             empty_root: PayloadDescriptor::empty().root,
         }
     }

@@ -65,7 +65,7 @@ impl<'a> World<'a> {
         Self {
             bytes: data,
             validity: Validity::new(&config),
-            genesis: genesis_refs(&config.chain, &config.committee),
+            genesis: genesis_refs(&config),
             core: Core::new(config, 0),
             keys,
             now_ms: 0,
@@ -144,7 +144,7 @@ impl<'a> World<'a> {
         self.core.step(self.now_ms, input, &mut self.effects);
         for effect in std::mem::take(&mut self.effects) {
             match effect {
-                Effect::Propose { round, ancestors, misbehaviour } => {
+                Effect::Propose { round, ancestors, misbehaviour, .. } => {
                     assert!(self.wanted.is_none(), "a proposal while one is outstanding");
                     self.wanted = Some((round, ancestors, misbehaviour));
                 }

@@ -12,7 +12,7 @@ use types::{BlockHeader, BlockRef, CommitRecord, Height};
 impl Core {
     /// Decides and commits as far as the DAG allows.
     pub(crate) fn commit_decided(&mut self, effects: &mut Vec<Effect>) {
-        while !self.halted {
+        while !self.halted && !self.epoch_end.is_over() {
             match self.committer.next(&self.dag) {
                 Err(Fork { first, second }) => {
                     self.halted = true;
@@ -21,13 +21,7 @@ impl Core {
                 Ok(None) | Ok(Some((_, Decision::Undecided))) => return,
                 Ok(Some((_, Decision::Skip))) => {}
                 Ok(Some((_, Decision::Commit(leader)))) => {
-                    let (record, headers) = linearize(
-                        &mut self.dag,
-                        &self.config.committee,
-                        &self.tip,
-                        self.config.genesis_timestamp,
-                        leader,
-                    );
+                    let (record, headers) = linearize(&mut self.dag, &self.config.committee, &self.tip, leader);
                     self.apply(record, headers, effects);
                 }
             }
@@ -53,6 +47,9 @@ impl Core {
     ) -> Result<(), AdoptError> {
         if self.halted {
             return Err(AdoptError::Halted);
+        }
+        if self.epoch_end.is_over() {
+            return Err(AdoptError::EpochOver);
         }
         let expected: Height = self.tip.height.next();
         if record.height != expected {
@@ -100,20 +97,24 @@ impl Core {
             self.committer.recount(&self.dag, &self.schedule);
         }
         self.pacemaker.progressed();
+        let last_of_epoch = self.epoch_end.note(&headers);
         let checkpoint = Checkpoint {
             height: self.tip.height,
             commit: self.tip.commit,
             leader: self.tip.leader,
             timestamp: self.tip.timestamp,
             schedule: self.schedule.state().clone(),
+            marked: self.epoch_end.marked(),
         };
-        effects.push(Effect::Commit { record, headers, checkpoint });
+        effects.push(Effect::Commit { record, headers, checkpoint, last_of_epoch });
         self.collect_garbage(effects);
     }
 
-    /// Moves the garbage collection round behind the last commit's leader.
-    fn collect_garbage(&mut self, effects: &mut Vec<Effect>) {
-        let gc_round = self.tip.leader.round.saturating_sub(self.config.parameters.gc_depth_rounds);
+    /// Moves the garbage collection round behind the last commit's leader. When nothing will be committed any more,
+    /// blocks are kept only to go on making blocks, and the round follows the highest one.
+    pub(crate) fn collect_garbage(&mut self, effects: &mut Vec<Effect>) {
+        let newest = if self.epoch_end.is_over() { self.dag.highest_round() } else { self.tip.leader.round };
+        let gc_round = newest.saturating_sub(self.config.parameters.gc_depth_rounds);
         if gc_round <= self.dag.gc_round() {
             return;
         }

@@ -36,7 +36,9 @@ impl Core {
         {
             return;
         }
-        let load = self.dag.has_load();
+        // What waits in the DAG waits for nothing once the epoch is over; the last votes hurry as pending ones.
+        let over = self.epoch_end.is_over();
+        let load = !over && (self.closing || self.dag.has_load());
         let (ready_at, timeout_at) = (self.pacemaker.ready_at(load), self.pacemaker.timeout_at(load));
         let others_ahead = self.dag.stake_at(round) >= self.thresholds.quorum;
         if !others_ahead && now_ms < ready_at.min(timeout_at) {
@@ -52,7 +54,7 @@ impl Core {
         self.pacemaker.proposed(now_ms, by_timeout);
         self.outstanding = Some(round);
         let misbehaviour = self.take_evidence();
-        effects.push(Effect::Propose { round, ancestors, misbehaviour });
+        effects.push(Effect::Propose { round, ancestors, misbehaviour, end_of_epoch: self.closing });
     }
 
     /// Proofs for an own block: of those with a transaction, which are large, one at a time.

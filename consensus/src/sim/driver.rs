@@ -135,6 +135,9 @@ impl Simulation {
         {
             return Err(Violation::NotRestored { node: me, what });
         }
+        let height = node.height;
+        self.tell_closing(at, height)?;
+        let node = &mut self.nodes[at.0];
         // Own blocks that were committed or became garbage while the node was not looking.
         let old = node.clients.in_flight.keys().filter(|block| block.round <= gc_round);
         for block in old.copied().collect::<Vec<BlockRef>>() {
@@ -160,8 +163,8 @@ impl Simulation {
         let node = &mut self.nodes[at.0];
         let me = node.me;
         match effect {
-            Effect::Propose { round, ancestors, misbehaviour } => {
-                let left = self.propose(at, round, ancestors, misbehaviour);
+            Effect::Propose { round, ancestors, misbehaviour, end_of_epoch } => {
+                let left = self.propose(at, round, ancestors, misbehaviour, end_of_epoch);
                 self.step(at, Input::Pending { local: left })?;
             }
             Effect::Broadcast { header } => return self.broadcast(at, header),
@@ -187,7 +190,9 @@ impl Simulation {
                     self.agreement.committed(me, &record, &checkpoint)?;
                 }
                 self.trace.commit(self.now_us, at, &record);
+                let height = record.height;
                 node.disk.append(self.now_us, Record::Commit(record, Box::new(checkpoint)));
+                self.tell_closing(at, height)?;
             }
             Effect::Dropped { block } => {
                 node.clients.requeue(&block);
@@ -213,7 +218,7 @@ impl Simulation {
                 let peer = AuthorityIndex(((u64::from(me.0) + self.rng.between(1, size.max(2) - 1)) % size) as u16);
                 self.send(at, peer, Message::RequestCommits(height.next()), false);
             }
-            Effect::AdoptRefused { reason: AdoptError::Height { .. }, .. } => {}
+            Effect::AdoptRefused { reason: AdoptError::Height { .. } | AdoptError::EpochOver, .. } => {}
             Effect::AdoptRefused { reason, .. } => return Err(Violation::Refused { node: me, reason }),
             Effect::Misbehaviour { peer, what } => {
                 if node.is_honest() && self.nodes[peer.index()].is_honest() {
@@ -226,8 +231,20 @@ impl Simulation {
         Ok(())
     }
 
+    /// What execution says of the decision to end the epoch, at its height and above.
+    fn tell_closing(&mut self, at: Place, height: Height) -> Result<(), Violation> {
+        if self.closes_at.is_some_and(|decided| height >= decided) { self.step(at, Input::Closing) } else { Ok(()) }
+    }
+
     /// Makes the own block, and has it synced and signed. Returns whether transactions are left for the next one.
-    fn propose(&mut self, at: Place, round: Round, ancestors: Vec<BlockRef>, misbehaviour: Vec<Evidence>) -> bool {
+    fn propose(
+        &mut self,
+        at: Place,
+        round: Round,
+        ancestors: Vec<BlockRef>,
+        misbehaviour: Vec<Evidence>,
+        end_of_epoch: bool,
+    ) -> bool {
         let now_us = self.now_us;
         let timestamp_ms = self.nodes[at.0].clock.wall_ms(now_us);
         let mut draft = Draft { round, ancestors, misbehaviour, timestamp_ms };
@@ -237,14 +254,18 @@ impl Simulation {
         let node = &mut self.nodes[at.0];
         node.clients.arrive(now_us, open);
         let room = (node.config.parameters.block_payload_bytes_max / (bytes + 4).max(1)).max(1);
-        let room = room.min(node.config.parameters.block_transactions_max) as usize;
+        let room = if end_of_epoch { 0 } else { room.min(node.config.parameters.block_transactions_max) as usize };
         let left = node.clients.waiting.split_off(room.min(node.clients.waiting.len()));
         let transactions = std::mem::replace(&mut node.clients.waiting, left);
         node.nonce += 1;
         let nonce = if transactions.is_empty() { 0 } else { node.nonce };
         let payload = self.scenario.keys.payload(transactions.len() as u32, bytes);
         let keys = &self.scenario.keys;
-        let header = keys.block_with(&node.config, round, ancestors, misbehaviour, timestamp_ms, nonce, payload);
+        let header = if end_of_epoch {
+            keys.last_block(&node.config, round, ancestors, misbehaviour, timestamp_ms)
+        } else {
+            keys.block_with(&node.config, round, ancestors, misbehaviour, timestamp_ms, nonce, payload)
+        };
         if !transactions.is_empty() {
             node.clients.in_flight.insert(header.block_ref(), transactions);
             node.payloads.insert(header.block_ref(), ());

@@ -4,8 +4,8 @@ use crate::config::{Config, Pacing};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use types::{
-    AlgId, Authority, AuthorityIndex, BlockBody, BlockHeader, BlockRef, ChainId, Committee, Digest, Epoch, Evidence,
-    HeaderVote, Parameters, Payload, PayloadDescriptor, PublicKey, Round, Signature, Stake, TimestampMs,
+    AlgId, Anchor, Authority, AuthorityIndex, BlockBody, BlockHeader, BlockRef, ChainId, Committee, Digest, Epoch,
+    Evidence, HeaderVote, Parameters, Payload, PayloadDescriptor, PublicKey, Round, Signature, Stake, TimestampMs,
 };
 
 /// A simulated committee.
@@ -75,7 +75,7 @@ impl Keys {
             committee: self.committee.clone(),
             me,
             parameters: self.parameters.clone(),
-            genesis_timestamp: TimestampMs(0),
+            anchor: Anchor::genesis(TimestampMs(0)),
             pacing: self.pacing,
         }
     }
@@ -107,8 +107,26 @@ impl Keys {
         nonce: u64,
         payload: PayloadDescriptor,
     ) -> Arc<BlockHeader> {
-        let timestamp = TimestampMs(timestamp_ms);
-        let body = BlockBody { ancestors, timestamp, payload, lane_roots: Vec::new(), misbehaviour };
+        let (timestamp, lane_roots) = (TimestampMs(timestamp_ms), Vec::new());
+        let body = BlockBody { ancestors, timestamp, payload, lane_roots, misbehaviour, end_of_epoch: false };
+        self.sign(config, round, body, nonce)
+    }
+
+    /// As [`Keys::block`], with the mark of the epoch's end and without a payload.
+    pub fn last_block(
+        &self,
+        config: &Config,
+        round: Round,
+        ancestors: Vec<BlockRef>,
+        misbehaviour: Vec<Evidence>,
+        timestamp_ms: u64,
+    ) -> Arc<BlockHeader> {
+        let (timestamp, payload, lane_roots) = (TimestampMs(timestamp_ms), self.empty, Vec::new());
+        let body = BlockBody { ancestors, timestamp, payload, lane_roots, misbehaviour, end_of_epoch: true };
+        self.sign(config, round, body, 0)
+    }
+
+    fn sign(&self, config: &Config, round: Round, body: BlockBody, nonce: u64) -> Arc<BlockHeader> {
         let vote = |nonce: u64| HeaderVote { height: types::Height(nonce), header: Digest::ZERO };
         let votes: Vec<HeaderVote> = (nonce != 0).then(|| vote(nonce)).into_iter().collect();
         let epoch = config.committee.epoch();

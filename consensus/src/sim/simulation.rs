@@ -82,6 +82,8 @@ pub struct Simulation {
     /// For each member that runs twice: which peers each core is with.
     sides: BTreeMap<AuthorityIndex, Sides>,
     pub(crate) agreement: Agreement,
+    /// Height whose execution decides to end the epoch.
+    pub(crate) closes_at: Option<Height>,
     pub(crate) trace: Trace,
     pub(crate) load: bool,
     /// When a fault last came or went.
@@ -120,6 +122,7 @@ impl Simulation {
             nodes: committee.indices().map(|me| build(&scenario, me)).collect(),
             sides: BTreeMap::new(),
             agreement: Agreement::new(committee.size()),
+            closes_at: None,
             trace: Trace::default(),
             load: true,
             disturbed_us: 0,
@@ -177,6 +180,12 @@ impl Simulation {
         }
         self.now_us = end;
         Ok(())
+    }
+
+    /// Has the execution of a height decide to end the epoch. Every node hears of it when it commits that height, or when
+    /// it comes back behind it.
+    pub fn close_at(&mut self, height: Height) {
+        self.closes_at = Some(height);
     }
 
     /// Simulated milliseconds so far.

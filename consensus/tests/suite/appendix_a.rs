@@ -69,7 +69,7 @@ fn the_example_of_the_mysticeti_paper_is_decided_as_printed() {
         if tried.insert(leaders.clone(), number).is_some() {
             continue;
         }
-        let genesis = genesis_refs(&configs[0].chain, keys.committee());
+        let genesis = genesis_refs(&configs[0]);
         let mut blocks: BTreeMap<(u64, u16), BlockRef> =
             genesis.iter().map(|block| ((0, block.author.0), *block)).collect();
         let mut dag = Vec::new();

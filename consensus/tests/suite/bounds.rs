@@ -18,11 +18,12 @@ fn refusal(change: impl FnOnce(&mut Draft)) -> Option<InvalidHeader> {
         round: Round(1),
         author: AuthorityIndex(1),
         body: BlockBody {
-            ancestors: [1, 0, 2, 3].map(|author| genesis_refs(&config.chain, &config.committee)[author]).to_vec(),
+            ancestors: [1, 0, 2, 3].map(|author| genesis_refs(&config)[author]).to_vec(),
             timestamp: TimestampMs(u64::MAX),
             payload: PayloadDescriptor::empty(),
             lane_roots: Vec::new(),
             misbehaviour: Vec::new(),
+            end_of_epoch: false,
         },
     };
     change(&mut draft);
@@ -48,7 +49,7 @@ struct Draft {
 }
 
 fn sample(keys: &Keys, config: &Config) -> Arc<BlockHeader> {
-    keys.block(config, Round(1), genesis_refs(&config.chain, &config.committee), Vec::new(), 0, 0)
+    keys.block(config, Round(1), genesis_refs(&config), Vec::new(), 0, 0)
 }
 
 #[test]
@@ -91,7 +92,7 @@ fn evidence_that_proves_nothing_is_refused() {
     let keys = Keys::generate(4);
     let signed = |author: u16, time: u64| {
         let config = keys.config(AuthorityIndex(author));
-        let mut ancestors = genesis_refs(&config.chain, &config.committee);
+        let mut ancestors = genesis_refs(&config);
         ancestors.swap(0, usize::from(author));
         let header = keys.block(&config, Round(1), ancestors, Vec::new(), time, 0);
         (*header.statement(), header.signature().clone())
@@ -149,7 +150,7 @@ fn a_flood_of_blocks_without_history_stays_bounded() {
 fn a_block_waits_for_its_payload_in_either_order() {
     let keys = Keys::generate(4);
     let config = keys.config(AuthorityIndex(2));
-    let mut ancestors = genesis_refs(&config.chain, &config.committee);
+    let mut ancestors = genesis_refs(&config);
     ancestors.swap(0, 2);
     let header = keys.block(&config, Round(1), ancestors, Vec::new(), 0, 7);
     let (block, from) = (header.block_ref(), AuthorityIndex(2));
@@ -179,7 +180,7 @@ fn a_block_waits_for_its_payload_in_either_order() {
 #[test]
 fn a_block_whose_history_comes_late_still_waits_for_its_payload() {
     let keys = Keys::generate(4);
-    let genesis = genesis_refs(&keys.config(AuthorityIndex(0)).chain, keys.committee());
+    let genesis = genesis_refs(&keys.config(AuthorityIndex(0)));
     let below: Vec<Arc<BlockHeader>> = (1..4u16)
         .map(|author| {
             let mut ancestors = genesis.clone();

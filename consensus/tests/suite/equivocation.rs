@@ -11,7 +11,7 @@ use types::{AuthorityIndex, BlockHeader, BlockRef, Digest, Round};
 /// A block of the first round; `time` tells twins apart.
 fn first_block(keys: &Keys, author: u16, time: u64) -> Arc<BlockHeader> {
     let config = keys.config(AuthorityIndex(author));
-    let mut ancestors = genesis_refs(&config.chain, &config.committee);
+    let mut ancestors = genesis_refs(&config);
     ancestors.swap(0, usize::from(author));
     keys.block(&config, Round(1), ancestors, Vec::new(), time, 0)
 }

@@ -9,7 +9,7 @@ const ME: AuthorityIndex = AuthorityIndex(0);
 
 fn block(keys: &Keys, author: u16, misbehaviour: Vec<Evidence>, nonce: u64) -> Arc<BlockHeader> {
     let config = keys.config(AuthorityIndex(author));
-    let mut ancestors = genesis_refs(&config.chain, &config.committee);
+    let mut ancestors = genesis_refs(&config);
     let own = ancestors.remove(usize::from(author));
     ancestors.insert(0, own);
     keys.block(&config, Round(1), ancestors, misbehaviour, 0, nonce)
@@ -41,7 +41,7 @@ fn a_proof_is_reported_and_carried_once_and_large_ones_one_at_a_time() {
         core.step(0, Input::Evidence { evidence: Box::new(invalid(&keys, culprit)) }, &mut effects);
     }
     let (mut reported, mut carried) = (Vec::new(), Vec::new());
-    let mut below = genesis_refs(&keys.config(ME).chain, keys.committee());
+    let mut below = genesis_refs(&keys.config(ME));
     for round in 1..4 {
         for now in [round * 1_000, round * 1_000 + 500] {
             core.step(now, Input::Tick, &mut effects);
@@ -50,7 +50,7 @@ fn a_proof_is_reported_and_carried_once_and_large_ones_one_at_a_time() {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Misbehaviour { peer, what: Misbehaviour::InvalidTransaction(_) } => reported.push(peer.0),
-                Effect::Propose { round, ancestors, misbehaviour } => {
+                Effect::Propose { round, ancestors, misbehaviour, .. } => {
                     carried.push(misbehaviour.iter().map(|proof| proof.culprit().0).collect::<Vec<_>>());
                     own = Some(keys.block(&keys.config(ME), round, ancestors, misbehaviour, 0, 0));
                 }

@@ -67,7 +67,7 @@ fn a_leader_that_comes_between_the_blames_is_blamed_by_those_before_it_too() {
     let keys = Keys::generate(4);
     let configs: Vec<_> = keys.committee().indices().map(|author| keys.config(author)).collect();
     let leader = LeaderSchedule::new(&configs[0]).leader(Round(1)).index();
-    let genesis = genesis_refs(&configs[0].chain, keys.committee());
+    let genesis = genesis_refs(&configs[0]);
     let make = |author: usize, round: u64, below: &[BlockRef]| {
         let own = below.iter().filter(|block| block.author.index() == author);
         let others = below.iter().filter(|block| block.author.index() != author);

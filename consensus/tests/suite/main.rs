@@ -9,6 +9,7 @@ mod bounds;
 mod committees;
 mod equivocation;
 mod evidence;
+mod epochs;
 mod faults;
 mod increments;
 mod links;

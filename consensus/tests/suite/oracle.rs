@@ -139,7 +139,7 @@ impl Oracle {
             previous: last.map_or(Digest::ZERO, CommitRecord::digest),
             leader,
             blocks,
-            timestamp: self.median(&leader).max(last.map_or(self.config.genesis_timestamp, |last| last.timestamp)),
+            timestamp: self.median(&leader).max(last.map_or(self.config.anchor.timestamp, |last| last.timestamp)),
         }
     }
 

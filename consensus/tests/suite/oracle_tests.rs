@@ -122,7 +122,7 @@ fn every_topological_order_of_a_small_dag_gives_the_same_commits() {
     let (mut commits, mut orders) = (0, 0);
     for seed in seeds(1) {
         let mut rng = Rng::new(seed);
-        let mut last = genesis_refs(&keys.config(AuthorityIndex(0)).chain, keys.committee());
+        let mut last = genesis_refs(&keys.config(AuthorityIndex(0)));
         let mut dag: Vec<Arc<BlockHeader>> = Vec::new();
         for round in 1..=5 {
             let below: Vec<BlockRef> = last.iter().filter(|block| block.round.0 + 1 == round).copied().collect();

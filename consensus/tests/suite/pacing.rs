@@ -18,7 +18,7 @@ impl Bench {
     fn new(me: u16) -> Self {
         let keys = Keys::generate(4);
         let config = keys.config(AuthorityIndex(me));
-        let rows = vec![genesis_refs(&config.chain, &config.committee).into_iter().map(Some).collect()];
+        let rows = vec![genesis_refs(&config).into_iter().map(Some).collect()];
         let mut bench = Self { keys, core: Core::new(config, 0), effects: Vec::new(), rows };
         bench.step(0, Input::Pending { local: true });
         bench

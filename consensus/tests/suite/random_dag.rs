@@ -38,7 +38,7 @@ fn faulty(committee: &Committee, rng: &mut Rng) -> Vec<bool> {
 pub fn random_dag(keys: &Keys, rng: &mut Rng, rounds: u64) -> Vec<Header> {
     let committee = keys.committee().clone();
     let configs: Vec<Config> = committee.indices().map(|author| keys.config(author)).collect();
-    let genesis = genesis_refs(&configs[0].chain, &committee);
+    let genesis = genesis_refs(&configs[0]);
     let (faulty, table) = (faulty(&committee, rng), Table::behind(&configs[0], &[]));
     let stake = |author: usize| committee.stake(AuthorityIndex(author as u16)).0;
     let mut by_author: Vec<Vec<BlockRef>> = genesis.iter().map(|block| vec![*block]).collect();

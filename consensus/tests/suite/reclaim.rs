@@ -78,7 +78,7 @@ impl Bus {
     fn carry_out(&mut self, me: AuthorityIndex, effect: Effect) {
         let peers: Vec<AuthorityIndex> = self.keys.committee().indices().filter(|peer| *peer != me).collect();
         match effect {
-            Effect::Propose { round, ancestors, misbehaviour } => {
+            Effect::Propose { round, ancestors, misbehaviour, .. } => {
                 let config = self.keys.config(me);
                 let header = self.keys.block(&config, round, ancestors, misbehaviour, self.now, 0);
                 let block = *self.signed.entry((me, round)).or_insert(header.block_ref());
@@ -225,7 +225,7 @@ fn answers_with_the_blocks_of_others_are_misbehaviour() {
 fn an_own_block_that_somebody_else_brings_is_not_signed_again() {
     let keys = Keys::generate(4);
     let config = keys.config(LOST);
-    let header = keys.block(&config, Round(1), genesis_refs(&config.chain, &config.committee), Vec::new(), 9, 0);
+    let header = keys.block(&config, Round(1), genesis_refs(&config), Vec::new(), 9, 0);
     let (mut core, mut effects) = (Core::new(config, 0), Vec::new());
     core.step(0, Input::Header { header: header.clone(), from: AuthorityIndex(1) }, &mut effects);
     core.step(10_000, Input::Tick, &mut effects);

@@ -235,7 +235,7 @@ impl Replica {
     fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Propose { round, ancestors, misbehaviour } => {
+                Effect::Propose { round, ancestors, misbehaviour, .. } => {
                     let busy = self.asked.is_some() || self.unsigned.is_some();
                     if busy || round <= self.last_made() {
                         self.wrong = Some(format!("{} proposes for {round} again", self.me()));
@@ -243,7 +243,7 @@ impl Replica {
                     self.asked = Some(Asked { round, ancestors, misbehaviour });
                 }
                 Effect::Accepted { header } => self.log.push(Logged::Accepted(header)),
-                Effect::Commit { record, headers, checkpoint } => {
+                Effect::Commit { record, headers, checkpoint, .. } => {
                     self.commits.push(record.clone());
                     self.committed_headers.push(headers);
                     self.log.push(Logged::Commit(record, Box::new(checkpoint)));

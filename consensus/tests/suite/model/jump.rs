@@ -94,7 +94,7 @@ impl Member for Naive {
             if !leader_is_here && !self.has_quorum(round) && !late {
                 return;
             }
-            let genesis = genesis_refs(&self.config.chain, &self.config.committee);
+            let genesis = genesis_refs(&self.config);
             let own = self.made.last().map_or(genesis[self.config.me.index()], |header| header.block_ref());
             let below: Vec<BlockRef> = if round == 1 { genesis } else { self.of_round(round - 1).copied().collect() };
             let others = below.into_iter().filter(|block| block.author != self.config.me);
@@ -153,7 +153,7 @@ fn commits(keys: &Arc<Keys>, mut honest: Vec<Box<dyn Member>>) -> u64 {
 }
 
 fn block_of_the_faulty(keys: &Keys, config: &Config, all: &[Header], round: u64) -> Option<Header> {
-    let genesis = genesis_refs(&config.chain, &config.committee);
+    let genesis = genesis_refs(&config);
     let own = all.iter().rev().find(|header| header.author().0 == FAULTY);
     let own = own.map_or(genesis[usize::from(FAULTY)], |header| header.block_ref());
     let below: Vec<BlockRef> = if round == 1 {

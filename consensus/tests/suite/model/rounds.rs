@@ -81,7 +81,7 @@ impl Rounds {
     fn forge(&self, state: &State, author: u16, without: Option<u16>, variant: u64) -> Option<Header> {
         let mut config: Config = self.keys.config(AuthorityIndex(author));
         config.chain = self.chain;
-        let genesis = genesis_refs(&config.chain, &config.committee);
+        let genesis = genesis_refs(&config);
         let below = state.round - 1;
         let latest = |of: u16| -> BlockRef {
             let mut known = state.blocks[usize::from(of)]
