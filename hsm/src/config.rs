@@ -25,9 +25,9 @@ use types::{AuthorityIndex, ChainId, Epoch};
 pub struct SignerConfig {
     /// The one ledger that is signed for.
     pub chain: ChainId,
-    /// The validator's place in the committee.
+    /// The validator's place in the committee of `epoch`. Committees of later epochs may have moved it.
     pub author: AuthorityIndex,
-    /// The one epoch that is signed in.
+    /// The first epoch that is signed in.
     pub epoch: Epoch,
     /// The guard file; made once by [`crate::provision::guard`], never by the signer.
     pub guard: PathBuf,

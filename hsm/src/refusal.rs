@@ -84,10 +84,10 @@ pub enum Refusal {
         /// The statement's.
         asked: ChainId,
     },
-    /// The statement is for an epoch that this signer does not sign in.
-    #[error("statement for epoch {asked}, this signer is for {ours}")]
+    /// The statement is for an epoch before those that this signer signs in.
+    #[error("statement for epoch {asked}, this signer signs from epoch {ours} on")]
     WrongEpoch {
-        /// The signer's epoch.
+        /// The signer's first epoch.
         ours: Epoch,
         /// The statement's.
         asked: Epoch,

@@ -46,6 +46,7 @@ impl Pool {
             created_ms: START_MS,
             signature_algorithms: vec!["ed25519".into()],
             parameters: Parameters { validity_window_ms: 3_600_000, ..Parameters::default() },
+            governance: Governance::default(),
             validators: vec![validator],
             accounts: addresses.iter().map(|address| Allocation { address: *address, balance: 1 << 40 }).collect(),
         };
@@ -85,6 +86,7 @@ impl Pool {
                     height: Height(index as u64 + 1),
                     commit: Digest::ZERO,
                     timestamp: TimestampMs(START_MS + (index * size) as u64),
+                    last_of_epoch: false,
                     transactions: transactions.to_vec(),
                 };
                 let begin = Instant::now();

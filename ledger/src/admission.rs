@@ -2,6 +2,7 @@
 //! their form, signature, time or id. It changes nothing; a fault later on leaves the ledger as it was.
 
 use crate::executed::FaultyEntry;
+use crate::governance::{Approvals, approved};
 use crate::input::{CommitInput, OrderedTransaction};
 use crate::live::{LiveBucket, LiveIds, Prefix, prefix_of};
 use crate::rules;
@@ -36,16 +37,19 @@ pub(crate) struct Operation {
 pub(crate) struct Admitted {
     /// In the global order.
     pub(crate) operations: Vec<Operation>,
-    /// One for each transaction; those of operations say `Applied` until execution knows better.
+    /// One for each transaction; those of approvals are final, those of operations say `Applied` until execution knows better.
     pub(crate) receipts: Vec<Receipt>,
     pub(crate) claimed: Option<LiveBucket>,
     pub(crate) faulty: Vec<FaultyEntry>,
+    /// What the governance approves afterwards, where that has changed.
+    pub(crate) approvals: Option<Approvals>,
 }
 
 /// What admission is held against.
 pub(crate) struct Admission<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) live: &'a LiveIds,
+    pub(crate) approvals: &'a Approvals,
     /// Ids that may be claimed, with those of buckets that this commit drops.
     pub(crate) room: u64,
     pub(crate) shards: NonZeroU16,
@@ -58,6 +62,7 @@ impl Admission<'_> {
         let mut operations = Vec::with_capacity(count);
         let mut receipts = Vec::with_capacity(count);
         let mut faulty = BTreeMap::new();
+        let mut approvals = None;
         let mut claims = Claims {
             bucket: LiveBucket {
                 height: input.height,
@@ -72,10 +77,18 @@ impl Admission<'_> {
                 Ok(transaction) => (transaction.id(), self.check(transaction, entry, input.timestamp, &mut claims)),
             };
             let outcome = match (verdict, &entry.transaction) {
-                (Ok(()), Ok(transaction)) => {
-                    operations.push(self.operation(position, transaction));
-                    Outcome::Applied
-                }
+                (Ok(()), Ok(transaction)) => match approved(transaction) {
+                    Some((epoch, change)) => {
+                        let approvals = approvals.get_or_insert_with(|| self.approvals.clone());
+                        let sender = transaction.sender();
+                        let verdict = self.policy.electorate.approve(approvals, sender, epoch, change);
+                        verdict.err().map_or(Outcome::Applied, Outcome::Rejected)
+                    }
+                    None => {
+                        operations.push(self.operation(position, transaction));
+                        Outcome::Applied
+                    }
+                },
                 (Ok(()), Err(undecodable)) => Outcome::Rejected(undecodable.reason),
                 (Err(reject), _) => {
                     if rules::is_author_fault(reject) {
@@ -88,7 +101,8 @@ impl Admission<'_> {
             receipts.push(Receipt { transaction: id, outcome });
         }
         let claimed = (!claims.bucket.ids.is_empty()).then_some(claims.bucket);
-        Admitted { operations, receipts, claimed, faulty: faulty.into_values().collect() }
+        let approvals = approvals.filter(|changed| changed != self.approvals);
+        Admitted { operations, receipts, claimed, faulty: faulty.into_values().collect(), approvals }
     }
 
     /// The order of these checks decides which reject a receipt names, so it is part of the rules.
@@ -122,7 +136,7 @@ impl Admission<'_> {
             TransactionBody::Transfer { to, amount, .. } => {
                 Some(Credit { receiver: *to, shard: shard_of(to, self.shards), amount: *amount })
             }
-            TransactionBody::Certify { .. } => None,
+            TransactionBody::Certify { .. } | TransactionBody::Govern { .. } => None,
         };
         let position = u32::try_from(position).expect("a commit has far fewer than 2^32 transactions");
         Operation { position, sender, sender_shard: shard_of(&sender, self.shards), credit }

@@ -1,5 +1,6 @@
 //! What a restart continues from: the tip and the state digest behind it, small enough to be written with every commit.
 
+use crate::governance::Approvals;
 use crate::lthash::LtHash;
 use thiserror::Error;
 use types::{ChainId, Decode, DecodeError, Digest, Encode, GenesisError, Height, LedgerHeader, Reader};
@@ -15,6 +16,8 @@ pub struct LedgerCheckpoint {
     pub live_ids: u64,
     /// Buckets that hold them.
     pub live_buckets: u64,
+    /// What the governance approves.
+    pub approvals: Approvals,
 }
 
 impl LedgerCheckpoint {
@@ -30,6 +33,7 @@ impl Encode for LedgerCheckpoint {
         self.state.encode(out);
         self.live_ids.encode(out);
         self.live_buckets.encode(out);
+        self.approvals.encode(out);
     }
 }
 
@@ -40,6 +44,7 @@ impl Decode for LedgerCheckpoint {
             state: LtHash::decode(reader)?,
             live_ids: u64::decode(reader)?,
             live_buckets: u64::decode(reader)?,
+            approvals: Approvals::decode(reader)?,
         })
     }
 }
@@ -58,9 +63,9 @@ pub enum ResumeError {
         /// The ledger of the checkpoint.
         found: ChainId,
     },
-    /// The checkpoint is of another committee than genesis names.
-    #[error("the stored state is of a committee that genesis does not name")]
-    OtherCommittee,
+    /// The checkpoint is of another epoch than the one that was given.
+    #[error("the stored state is not of the epoch that it is to go on in")]
+    OtherEpoch,
     /// The sum does not belong to the header.
     #[error("the stored state sums up to {found}, its header says {expected}")]
     StateDigest {

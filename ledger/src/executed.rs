@@ -3,7 +3,9 @@
 use crate::account::Account;
 use crate::checkpoint::LedgerCheckpoint;
 use crate::live::LiveBucket;
-use types::{Address, AuthorityIndex, BlockRef, Digest, Height, LedgerHeader, Receipt, Reject, TransactionId};
+use types::{
+    Address, AuthorityIndex, BlockRef, Digest, EpochStart, Height, LedgerHeader, Receipt, Reject, TransactionId,
+};
 
 /// What a height did to the set of live ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,6 +77,10 @@ pub struct Executed {
     pub live: LiveChange,
     /// What [`crate::Ledger::resume`] continues from.
     pub checkpoint: LedgerCheckpoint,
+    /// Whether a change is decided and the epoch is to end.
+    pub closing: bool,
+    /// At the last height of an epoch: the next one.
+    pub next_epoch: Option<EpochStart>,
     /// The first faulty entry of each author who has one, in rising order of authors.
     pub faulty: Vec<FaultyEntry>,
     /// How much work it was.

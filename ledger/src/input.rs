@@ -42,6 +42,8 @@ pub struct CommitInput {
     pub commit: Digest,
     /// BFT time; never below that of the height before (CONSENSUS.md §0.10).
     pub timestamp: TimestampMs,
+    /// Whether consensus commits nothing more in this epoch.
+    pub last_of_epoch: bool,
     /// The transactions of all blocks of the commit, in their order.
     pub transactions: Vec<OrderedTransaction>,
 }

@@ -5,6 +5,7 @@ use crate::admission::{Admission, Admitted};
 use crate::checkpoint::{LedgerCheckpoint, ResumeError};
 use crate::engine::{Effects, Engine};
 use crate::executed::{Executed, LiveChange, Work};
+use crate::governance::Approvals;
 use crate::input::CommitInput;
 use crate::live::{LiveBucket, LiveSet};
 use crate::lthash::{Expansion, LtHash};
@@ -17,7 +18,8 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use types::header::HEADER_VERSION;
 use types::{
-    ChainId, Digest, Epoch, Genesis, GenesisError, Height, LedgerHeader, Outcome, TransactionBody, TransactionId,
+    Anchor, ChainId, Digest, EpochStart, Genesis, GenesisError, Height, LedgerHeader, Outcome, TransactionBody,
+    TransactionId,
 };
 
 /// Most shards, and so most worker threads; a larger number counts as this.
@@ -46,9 +48,8 @@ impl Default for LedgerOptions {
 /// See the head of this file. One thread owns it; [`Ledger::screen`] is for the others.
 pub struct Ledger {
     chain: ChainId,
-    epoch: Epoch,
-    committee: Digest,
-    live_ids_max: u64,
+    epoch: EpochStart,
+    approvals: Approvals,
     policy: Policy,
     table_key: TableKey,
     shards: NonZeroU16,
@@ -71,19 +72,20 @@ impl Ledger {
         reader: Arc<dyn StateReader>,
         options: LedgerOptions,
     ) -> Result<(Self, Executed), GenesisError> {
-        let committee = genesis.committee()?;
+        let start = EpochStart::first(genesis)?;
         let mut accounts: Vec<_> = genesis
             .accounts
             .iter()
             .map(|allocation| (allocation.address, Account { balance: allocation.balance, transfers_out: 0 }))
             .collect();
         accounts.sort_unstable_by_key(|(address, _)| *address);
-        let state = LtHash::of_state(accounts.iter().map(|(address, account)| (address, account)), []);
+        let state =
+            LtHash::of_state(accounts.iter().map(|(address, account)| (address, account)), [], &Approvals::default());
         let header = LedgerHeader {
             version: HEADER_VERSION,
             chain: genesis.chain_id(),
-            epoch: committee.epoch(),
-            committee: committee.digest(),
+            epoch: start.epoch(),
+            committee: start.committee.digest(),
             height: Height(0),
             previous: Digest::ZERO,
             commit: Digest::ZERO,
@@ -96,7 +98,7 @@ impl Ledger {
         };
         let work =
             Work { accounts_changed: accounts.len() as u64, expansions: accounts.len() as u64, ..Work::default() };
-        let ledger = Self::over(genesis, header, state, shards, reader, options)?;
+        let ledger = Self::over(genesis, start, header, state, shards, reader, options)?;
         let executed = Executed {
             header: ledger.header.clone(),
             header_digest: ledger.header_digest,
@@ -105,6 +107,8 @@ impl Ledger {
             certified: Vec::new(),
             live: LiveChange::default(),
             checkpoint: ledger.checkpoint(),
+            closing: false,
+            next_epoch: None,
             faulty: Vec::new(),
             work,
         };
@@ -112,20 +116,21 @@ impl Ledger {
     }
 
     /// The ledger as it stood after the height of a checkpoint. `live` are the buckets that storage holds for it, in any
-    /// order: those added up to that height and not dropped.
+    /// order: those added up to that height and not dropped. `start` is the epoch of the next height.
     ///
     /// # Errors
     /// [`ResumeError`] where checkpoint, genesis and live ids do not belong together. The accounts are not looked at;
     /// an audit compares [`LtHash::of_state`] with [`LedgerCheckpoint::state`].
     pub fn resume(
         genesis: &Genesis,
+        start: EpochStart,
         checkpoint: LedgerCheckpoint,
         live: impl IntoIterator<Item = LiveBucket>,
         shards: NonZeroU16,
         reader: Arc<dyn StateReader>,
         options: LedgerOptions,
     ) -> Result<Self, ResumeError> {
-        let LedgerCheckpoint { header, state, live_ids, live_buckets } = checkpoint;
+        let LedgerCheckpoint { header, state, live_ids, live_buckets, approvals } = checkpoint;
         let (expected, found) = (genesis.chain_id(), header.chain);
         if expected != found {
             return Err(ResumeError::OtherChain { expected, found });
@@ -134,11 +139,18 @@ impl Ledger {
         if expected != found {
             return Err(ResumeError::StateDigest { expected, found });
         }
-        let named = header.committee;
-        let mut ledger = Self::over(genesis, header, state, shards, reader, options)?;
-        if named != ledger.committee {
-            return Err(ResumeError::OtherCommittee);
+        let in_epoch = match header.next_committee {
+            Some(next) => {
+                next == EpochStart::digest_of(&start.committee, &start.parameters)
+                    && start.anchor == Anchor::of(&header)
+            }
+            None => header.committee == start.committee.digest() && header.height >= start.anchor.height,
+        };
+        if !in_epoch {
+            return Err(ResumeError::OtherEpoch);
         }
+        let mut ledger = Self::over(genesis, start, header, state, shards, reader, options)?;
+        ledger.approvals = approvals;
         let mut fresh = true;
         for bucket in live {
             let digest = bucket.digest();
@@ -163,7 +175,8 @@ impl Ledger {
         assert_eq!(input.height, self.header.height.next(), "commits are executed one after the other");
         assert!(input.timestamp >= self.header.timestamp, "BFT time never runs backwards");
         let (run_out, run_out_ids) = self.live.run_out(input.timestamp);
-        let Admitted { operations, mut receipts, claimed, faulty } = self.admission(run_out_ids).admit(&input);
+        let Admitted { operations, mut receipts, claimed, faulty, approvals } =
+            self.admission(run_out_ids).admit(&input);
         let (effects, transaction_root) = self.engine.run(operations, input.height, || {
             proof::transaction_root(receipts.iter().map(|receipt| receipt.transaction))
         });
@@ -174,11 +187,19 @@ impl Ledger {
         self.state.combine(&state);
         work.expansions += run_out.len() as u64 + u64::from(claimed.is_some());
         self.change_live(&input, &run_out, claimed.as_ref());
+        if let Some(approvals) = approvals {
+            work.expansions += self.change_approvals(approvals);
+        }
+        let closing = self.approvals.decided().is_some();
+        let next = input.last_of_epoch.then(|| self.policy.electorate.next_epoch(&self.approvals));
+        if next.is_some() {
+            work.expansions += self.change_approvals(Approvals::default());
+        }
         self.header = LedgerHeader {
             version: HEADER_VERSION,
             chain: self.chain,
-            epoch: self.epoch,
-            committee: self.committee,
+            epoch: self.epoch.epoch(),
+            committee: self.epoch.committee.digest(),
             height: input.height,
             previous: self.header_digest,
             commit: input.commit,
@@ -187,9 +208,14 @@ impl Ledger {
             state_digest: self.state.digest(),
             state_root: Digest::ZERO,
             timestamp: input.timestamp,
-            next_committee: None,
+            next_committee: next.as_ref().map(|(committee, parameters)| EpochStart::digest_of(committee, parameters)),
         };
         self.header_digest = self.header.digest();
+        let next_epoch = next.map(|(committee, parameters)| {
+            let start = EpochStart { committee, parameters, anchor: Anchor::of(&self.header) };
+            self.enter(start.clone());
+            start
+        });
         let certified = input.transactions.iter().zip(&receipts).filter_map(certified).collect();
         Ok(Executed {
             header: self.header.clone(),
@@ -199,6 +225,8 @@ impl Ledger {
             certified,
             live: LiveChange { added: claimed, dropped: run_out.into_iter().map(|(height, _)| height).collect() },
             checkpoint: self.checkpoint(),
+            closing,
+            next_epoch,
             faulty,
             work,
         })
@@ -227,7 +255,18 @@ impl Ledger {
             state: self.state.clone(),
             live_ids: self.live.ids().count(),
             live_buckets: self.live.bucket_count(),
+            approvals: self.approvals.clone(),
         }
+    }
+
+    /// The epoch of the next height.
+    pub fn epoch(&self) -> &EpochStart {
+        &self.epoch
+    }
+
+    /// What the governance approves.
+    pub fn approvals(&self) -> &Approvals {
+        &self.approvals
     }
 
     /// The cheap checks of ingress, for any thread.
@@ -237,28 +276,26 @@ impl Ledger {
 
     fn over(
         genesis: &Genesis,
+        start: EpochStart,
         header: LedgerHeader,
         state: LtHash,
         shards: NonZeroU16,
         reader: Arc<dyn StateReader>,
         options: LedgerOptions,
     ) -> Result<Self, GenesisError> {
-        let committee = genesis.committee()?;
         let shards = shards.min(NonZeroU16::new(SHARDS_MAX).expect("SHARDS_MAX is not zero"));
         let accounts = options.cached_accounts.div_ceil(usize::from(shards.get()));
         let table_key = TableKey::new(options.table_seed);
         let shard = |_| Shard::new(accounts, header.height, table_key);
-        let live_ids_max = genesis.parameters.live_ids_max;
         Ok(Self {
             chain: header.chain,
-            epoch: committee.epoch(),
-            committee: committee.digest(),
-            live_ids_max,
-            policy: Policy::new(genesis)?,
+            approvals: Approvals::default(),
+            policy: Policy::new(genesis, &start)?,
             table_key,
             shards,
             engine: Engine::new((0..shards.get()).map(shard).collect(), options.parallel_min, reader),
-            live: LiveSet::new(live_ids_max, table_key),
+            live: LiveSet::new(start.parameters.live_ids_max, table_key),
+            epoch: start,
             state,
             header_digest: header.digest(),
             header,
@@ -270,10 +307,34 @@ impl Ledger {
         Admission {
             policy: &self.policy,
             live,
-            room: (self.live_ids_max + run_out_ids).saturating_sub(live.count()),
+            approvals: &self.approvals,
+            room: (self.epoch.parameters.live_ids_max + run_out_ids).saturating_sub(live.count()),
             shards: self.shards,
             table_key: self.table_key,
         }
+    }
+
+    /// Goes on in the next epoch, under its rules.
+    fn enter(&mut self, start: EpochStart) {
+        self.policy = self.policy.next(&start);
+        self.live.set_max(start.parameters.live_ids_max);
+        self.epoch = start;
+    }
+
+    /// Puts other approvals in the place of those there are, in the state digest too. Gives the expansions it took.
+    fn change_approvals(&mut self, approvals: Approvals) -> u64 {
+        let mut expansion = Expansion::zeroed();
+        let (before, after) = (self.approvals.element(), approvals.element());
+        if let Some(before) = &before {
+            expansion.approvals(before);
+            self.state.remove(&expansion);
+        }
+        if let Some(after) = &after {
+            expansion.approvals(after);
+            self.state.add(&expansion);
+        }
+        self.approvals = approvals;
+        u64::from(before.is_some()) + u64::from(after.is_some())
     }
 
     /// Drops the buckets that have run out and takes in the new one, in the set and in the state digest.

@@ -1,6 +1,6 @@
 //! Deterministic sharded execution: what an ordered commit does to the accounts, and the ledger header that says so.
 //!
-//! Owns the rules of transfers and deposit certificates, replay protection, receipts, the whole-state digest
+//! Owns the rules of transfers, deposit certificates and the governance, replay protection, receipts, the whole-state digest
 //! ([`LtHash`]), ledger headers, and the shards that hold hot accounts. The same committed prefix gives the same headers
 //! for any number of shards. Deliberately absent: clocks, randomness, files, sockets, async, floating point, and
 //! signature verification; accounts are read through [`StateReader`] and verdicts come with the input. Threads appear
@@ -27,6 +27,7 @@
 //!     created_ms: 1_000,
 //!     signature_algorithms: vec!["ed25519".into()],
 //!     parameters: Parameters::default(),
+//!     governance: Governance::default(),
 //!     validators: vec![authority(10)],
 //!     accounts: vec![Allocation { address: alice.public_key().address(), balance: 100 }],
 //! };
@@ -43,6 +44,7 @@
 //!         height: Height(1),
 //!         commit: Digest::sha256(b"the commit record"),
 //!         timestamp: TimestampMs(1_500),
+//!         last_of_epoch: false,
 //!         transactions: vec![OrderedTransaction {
 //!             transaction: Ok(Arc::new(transaction)),
 //!             signature_valid: true,
@@ -62,6 +64,7 @@ mod admission;
 mod checkpoint;
 mod engine;
 mod executed;
+mod governance;
 mod input;
 mod ledger;
 mod live;
@@ -75,6 +78,7 @@ mod table;
 pub use account::Account;
 pub use checkpoint::{LedgerCheckpoint, ResumeError};
 pub use executed::{Executed, FaultyEntry, LiveChange, Work};
+pub use governance::Approvals;
 pub use input::{CommitInput, OrderedTransaction, Undecodable};
 pub use ledger::{Ledger, LedgerOptions};
 pub use live::{LiveBucket, LiveIds};

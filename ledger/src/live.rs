@@ -71,13 +71,13 @@ impl Decode for LiveBucket {
 pub struct LiveIds {
     parts: Box<[RwLock<HashSet<Prefix, TableKey>>]>,
     count: AtomicU64,
-    max: u64,
+    max: AtomicU64,
 }
 
 impl LiveIds {
     fn new(max: u64, key: TableKey) -> Self {
         let parts = (0..PARTS).map(|_| RwLock::new(HashSet::with_hasher(key))).collect();
-        Self { parts, count: AtomicU64::new(0), max }
+        Self { parts, count: AtomicU64::new(0), max: AtomicU64::new(max) }
     }
 
     fn part(&self, prefix: &Prefix) -> &RwLock<HashSet<Prefix, TableKey>> {
@@ -94,9 +94,9 @@ impl LiveIds {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Whether the set holds as many as genesis allows.
+    /// Whether the set holds as many as the epoch allows.
     pub fn is_full(&self) -> bool {
-        self.count() >= self.max
+        self.count() >= self.max.load(Ordering::Relaxed)
     }
 
     pub(crate) fn holds(&self, prefix: &Prefix) -> bool {
@@ -170,6 +170,11 @@ impl LiveSet {
 
     pub(crate) fn ids(&self) -> &Arc<LiveIds> {
         &self.ids
+    }
+
+    /// How many ids the next epoch allows.
+    pub(crate) fn set_max(&self, max: u64) {
+        self.ids.max.store(max, Ordering::Relaxed);
     }
 
     pub(crate) fn bucket_count(&self) -> u64 {

@@ -21,6 +21,8 @@ const KEY: &[u8; 32] = b"stele/state-element/1\0\0\0\0\0\0\0\0\0\0\0";
 const ACCOUNT: u8 = 1;
 /// First byte of the element of a height's live ids.
 const LIVE: u8 = 2;
+/// First byte of the element of the governance's approvals.
+const APPROVALS: u8 = 3;
 
 /// One element, expanded: 2 KiB.
 #[derive(Clone)]
@@ -49,6 +51,15 @@ impl Expansion {
         element[1..9].copy_from_slice(&height.0.to_le_bytes());
         element[9] = bucket.alg() as u8;
         element[10..].copy_from_slice(bucket.as_bytes());
+        self.fill(&element);
+    }
+
+    /// Expands the element of the governance's approvals; `approvals` is [`crate::Approvals::element`].
+    pub fn approvals(&mut self, approvals: &Digest) {
+        let mut element = [0; 1 + Digest::ENCODED_LEN];
+        element[0] = APPROVALS;
+        element[1] = approvals.alg() as u8;
+        element[2..].copy_from_slice(approvals.as_bytes());
         self.fill(&element);
     }
 
@@ -105,6 +116,7 @@ impl LtHash {
     pub fn of_state<'a>(
         accounts: impl IntoIterator<Item = (&'a Address, &'a Account)>,
         live: impl IntoIterator<Item = &'a crate::LiveBucket>,
+        approvals: &crate::Approvals,
     ) -> Self {
         let (mut sum, mut expansion) = (Self::default(), Expansion::zeroed());
         for (address, account) in accounts {
@@ -113,6 +125,10 @@ impl LtHash {
         }
         for bucket in live {
             expansion.live(bucket.height, &bucket.digest());
+            sum.add(&expansion);
+        }
+        if let Some(element) = approvals.element() {
+            expansion.approvals(&element);
             sum.add(&expansion);
         }
         sum

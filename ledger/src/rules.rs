@@ -42,7 +42,18 @@ pub fn claims_id(outcome: Outcome) -> bool {
             | Reject::SelfTransfer
             | Reject::UnknownSender
             | Reject::Overdraft
-            | Reject::BalanceOverflow => true,
+            | Reject::BalanceOverflow
+            | Reject::NotGoverning
+            | Reject::WrongEpoch
+            | Reject::EpochClosing
+            | Reject::AlreadyApproved
+            | Reject::UnknownValidator
+            | Reject::ChangesNothing
+            | Reject::CommitteeSize
+            | Reject::InvalidStake
+            | Reject::RepeatedValidator
+            | Reject::InvalidValidator
+            | Reject::InvalidParameters => true,
             Reject::Malformed
             | Reject::TooLarge
             | Reject::WrongChain
@@ -51,7 +62,8 @@ pub fn claims_id(outcome: Outcome) -> bool {
             | Reject::Expired
             | Reject::ValidUntilTooFar
             | Reject::Duplicate
-            | Reject::TooManyLiveIds => false,
+            | Reject::TooManyLiveIds
+            | Reject::QuorumUnreachable => false,
         },
     }
 }

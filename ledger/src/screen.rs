@@ -1,26 +1,40 @@
 //! The checks that need no account: of genesis, of time, and of the live ids. Ingress asks them before it spends a
 //! signature verification, execution asks them again in order, and both use the functions of this file.
 
+use crate::governance::{Electorate, approved};
 use crate::live::LiveIds;
 use crate::rules;
 use std::sync::Arc;
-use types::{AlgId, Genesis, GenesisError, Reject, TimestampMs, Transaction, TransactionId};
+use types::{AlgId, Committee, EpochStart, Genesis, GenesisError, Reject, TimestampMs, Transaction, TransactionId};
 
-/// The limits of genesis that a transaction is held against.
+/// The limits of an epoch that a transaction is held against.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
     algorithms: Vec<AlgId>,
     transaction_bytes_max: usize,
     validity_window_ms: u64,
+    pub(crate) electorate: Arc<Electorate>,
 }
 
 impl Policy {
-    pub(crate) fn new(genesis: &Genesis) -> Result<Self, GenesisError> {
-        Ok(Self {
-            algorithms: genesis.algorithms()?,
-            transaction_bytes_max: genesis.parameters.transaction_bytes_max as usize,
-            validity_window_ms: genesis.parameters.validity_window_ms,
-        })
+    pub(crate) fn new(genesis: &Genesis, start: &EpochStart) -> Result<Self, GenesisError> {
+        let electorate = Electorate::new(genesis.governance.clone(), start);
+        Ok(Self::of_epoch(genesis.algorithms()?, electorate, start))
+    }
+
+    /// The same ledger in its next epoch.
+    pub(crate) fn next(&self, start: &EpochStart) -> Self {
+        let governance = Electorate::clone(&self.electorate).into_governance();
+        Self::of_epoch(self.algorithms.clone(), Electorate::new(governance, start), start)
+    }
+
+    fn of_epoch(algorithms: Vec<AlgId>, electorate: Electorate, start: &EpochStart) -> Self {
+        Self {
+            algorithms,
+            transaction_bytes_max: start.parameters.transaction_bytes_max as usize,
+            validity_window_ms: start.parameters.validity_window_ms,
+            electorate: Arc::new(electorate),
+        }
     }
 
     /// What the author of a block could have checked, apart from the signature.
@@ -62,7 +76,7 @@ impl Screen {
         Self { policy, live }
     }
 
-    /// Size, algorithm, window, form of the body, room for an id, duplicate; in this order. The chain was checked when
+    /// Size, algorithm, window, form of the body, sense of a change, room for an id, duplicate; in this order. The chain was checked when
     /// the transaction was parsed. `now` is the caller's best guess at the time of a commit.
     ///
     /// # Errors
@@ -71,10 +85,20 @@ impl Screen {
         self.policy.form(transaction)?;
         self.policy.window(transaction, now)?;
         rules::stateless(transaction)?;
+        self.next_committee(transaction)?;
         if self.live.is_full() {
             return Err(Reject::TooManyLiveIds);
         }
         if self.is_live(&transaction.id()) { Err(Reject::Duplicate) } else { Ok(()) }
+    }
+
+    /// The committee that a change would lead to; `None` for a transaction that approves none.
+    ///
+    /// # Errors
+    /// What is wrong with the change or its sender.
+    pub fn next_committee(&self, transaction: &Transaction) -> Result<Option<Committee>, Reject> {
+        let Some((epoch, change)) = approved(transaction) else { return Ok(None) };
+        self.policy.electorate.next(&transaction.sender(), epoch, change).map(|(committee, _)| Some(committee))
     }
 
     /// Most bytes of a transaction: for framing, before there is anything to parse.

@@ -21,7 +21,7 @@ fn the_header_of_a_fixed_genesis_is_pinned() {
     );
     assert_eq!(
         start.header_digest.to_string(),
-        "sha256:2087ed1ce1b537997ed6ed35f630a68964faf5ed481bc75b94ddca81f2bd0a8d"
+        "sha256:9b4cd33cf4b7bc74cc6c9840a931c39049bea5b8dc5bbe86022b82b763600dc3"
     );
 }
 
@@ -38,6 +38,6 @@ fn the_headers_of_a_fixed_workload_are_pinned() {
     }
     assert_eq!(
         ledger.header_digest().to_string(),
-        "sha256:5d2e3c3a01877ef6216a0e7db9fb48665f59dcda1195d80b3f5aaf5b381e70f8"
+        "sha256:bf2fca47c3a7e248628bf8e7b7d2ba2cf2955c1ad4a22a3d33870ff76dbcaf7f"
     );
 }

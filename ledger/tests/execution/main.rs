@@ -3,6 +3,7 @@
 
 mod conformance;
 mod faults;
+mod governance;
 mod oracle;
 mod rejects;
 mod restart;

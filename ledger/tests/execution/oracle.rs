@@ -8,6 +8,12 @@ use types::*;
 
 pub struct Oracle {
     genesis: Genesis,
+    epoch: Epoch,
+    parameters: Parameters,
+    validators: Vec<Authority>,
+    /// The changes that members approve, and the one that was decided.
+    approved: BTreeMap<Address, Change>,
+    decided: Option<Change>,
     pub accounts: BTreeMap<Address, Account>,
     /// Height → (latest `valid_until`, ids in order).
     pub live: BTreeMap<Height, (TimestampMs, Vec<TransactionId>)>,
@@ -40,13 +46,24 @@ impl Oracle {
             timestamp: TimestampMs(genesis.created_ms),
             next_committee: None,
         };
-        let mut oracle = Self { genesis: genesis.clone(), accounts, live: BTreeMap::new(), header };
+        let mut oracle = Self {
+            genesis: genesis.clone(),
+            epoch: Epoch(1),
+            parameters: genesis.parameters.clone(),
+            validators: genesis.validators.clone(),
+            approved: BTreeMap::new(),
+            decided: None,
+            accounts,
+            live: BTreeMap::new(),
+            header,
+        };
         oracle.header.state_digest = oracle.state_digest();
         oracle
     }
 
     pub fn execute(&mut self, input: &CommitInput) -> Outcomes {
         let time = input.timestamp;
+        let (epoch, committee) = (self.epoch, self.committee());
         self.live.retain(|_, (max_valid_until, _)| *max_valid_until >= time);
         let (mut bucket, mut latest) = (Vec::new(), TimestampMs(0));
         let (mut receipts, mut certified) = (Vec::new(), Vec::new());
@@ -82,7 +99,21 @@ impl Oracle {
             self.live.insert(input.height, (latest, bucket));
         }
         faulty.sort();
+        let mut next_committee = None;
+        if input.last_of_epoch {
+            self.approved.clear();
+            if let Some(decided) = self.decided.take() {
+                (self.validators, self.parameters) = self.changed(&decided).unwrap();
+            }
+            self.epoch.0 += 1;
+            let next = self.committee();
+            let named = [next.to_bytes(), self.parameters.to_bytes()].concat();
+            next_committee = Some(Hasher::new("stele/next-epoch/1").with(&named).finish());
+        }
         self.header = LedgerHeader {
+            epoch,
+            committee,
+            next_committee,
             height: input.height,
             previous: self.header.digest(),
             commit: input.commit,
@@ -103,7 +134,7 @@ impl Oracle {
         bucket: &mut Vec<TransactionId>,
         latest: &mut TimestampMs,
     ) -> Result<(), Reject> {
-        let (limits, valid_until) = (&self.genesis.parameters, transaction.valid_until());
+        let (limits, valid_until) = (&self.parameters, transaction.valid_until());
         if transaction.raw().len() > limits.transaction_bytes_max as usize {
             return Err(Reject::TooLarge);
         }
@@ -139,6 +170,7 @@ impl Oracle {
                 return Ok(Some(*document));
             }
             TransactionBody::Certify { .. } => return Err(Reject::UnknownSender),
+            TransactionBody::Govern { epoch, change } => return self.govern(sender, *epoch, change),
             TransactionBody::Transfer { to, amount, .. } => (*to, *amount),
         };
         if amount == 0 {
@@ -162,6 +194,75 @@ impl Oracle {
         Ok(None)
     }
 
+    fn committee(&self) -> Digest {
+        Committee::new(self.epoch, self.validators.clone()).unwrap().digest()
+    }
+
+    fn govern(&mut self, sender: Address, epoch: Epoch, change: &Change) -> Result<Option<Digest>, Reject> {
+        if !self.genesis.governance.members.contains(&sender) {
+            return Err(Reject::NotGoverning);
+        }
+        if epoch != self.epoch {
+            return Err(Reject::WrongEpoch);
+        }
+        self.changed(change)?;
+        if self.decided.is_some() {
+            return Err(Reject::EpochClosing);
+        }
+        if self.approved.get(&sender) == Some(change) {
+            return Err(Reject::AlreadyApproved);
+        }
+        self.approved.insert(sender, change.clone());
+        let agree = self.approved.iter().filter(|(_, other)| *other == change).count();
+        if agree == usize::from(self.genesis.governance.threshold) {
+            self.decided = Some(change.clone());
+            self.approved.clear();
+        }
+        Ok(None)
+    }
+
+    /// Validators and parameters after a change, for the changes that workloads make.
+    fn changed(&self, change: &Change) -> Result<(Vec<Authority>, Parameters), Reject> {
+        let (mut validators, mut parameters) = (self.validators.clone(), self.parameters.clone());
+        let find = |name: &str| {
+            self.validators.iter().position(|validator| validator.name == name).ok_or(Reject::UnknownValidator)
+        };
+        match change {
+            Change::Add { validator } => {
+                if validators.iter().any(|other| other.name == validator.name) {
+                    return Err(Reject::RepeatedValidator);
+                }
+                validators.push(validator.clone());
+            }
+            Change::Remove { name } => drop(validators.remove(find(name)?)),
+            Change::Rekey { name, consensus_key, transport_key } => {
+                let validator = &mut validators[find(name)?];
+                (validator.consensus_key, validator.transport_key) = (consensus_key.clone(), transport_key.clone());
+            }
+            Change::Update { name, stake, .. } => {
+                let place = find(name)?;
+                if validators[place].stake == *stake {
+                    return Err(Reject::ChangesNothing);
+                }
+                if stake.0 == 0 {
+                    return Err(Reject::InvalidStake);
+                }
+                validators[place].stake = *stake;
+            }
+            Change::Parameters { parameters: wanted } => {
+                if wanted.live_ids_max < 1_000 {
+                    return Err(Reject::InvalidParameters);
+                }
+                parameters = wanted.clone();
+            }
+        }
+        if validators.is_empty() {
+            return Err(Reject::CommitteeSize);
+        }
+        let nothing = validators == self.validators && parameters == self.parameters;
+        if nothing { Err(Reject::ChangesNothing) } else { Ok((validators, parameters)) }
+    }
+
     /// The digest of the whole state, from nothing.
     fn state_digest(&self) -> Digest {
         let mut lanes = [0u16; 1024];
@@ -182,6 +283,15 @@ impl Oracle {
             ids.iter().for_each(|id| id.encode(&mut content));
             let digest = Hasher::new("stele/live-bucket/1").with(&content).finish();
             add(&[&[2], &height.to_bytes()[..], &digest.to_bytes()].concat());
+        }
+        if !self.approved.is_empty() || self.decided.is_some() {
+            let mut content = (self.approved.len() as u32).to_bytes();
+            for (member, change) in &self.approved {
+                content.extend([member.to_bytes(), change.to_bytes()].concat());
+            }
+            self.decided.encode(&mut content);
+            let digest = Hasher::new("stele/approvals/1").with(&content).finish();
+            add(&[&[3], &digest.to_bytes()[..]].concat());
         }
         let bytes: Vec<u8> = lanes.iter().flat_map(|lane| lane.to_le_bytes()).collect();
         Hasher::new("stele/state-digest/1").with(&bytes).finish()

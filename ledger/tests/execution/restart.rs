@@ -53,6 +53,7 @@ fn resuming_before_every_commit_changes_no_header() {
     for input in workload.commits {
         let mut resumed = Ledger::resume(
             &workload.genesis,
+            ledger.epoch().clone(),
             moved.checkpoint(),
             moved.buckets(),
             NonZeroU16::new(1 + (input.height.0 % 5) as u16).unwrap(),
@@ -83,7 +84,7 @@ fn what_does_not_belong_together_is_not_continued() {
         stored.write(&ledger.execute(input.clone()).unwrap());
     }
     let resume = |genesis, checkpoint, live: Vec<LiveBucket>| {
-        Ledger::resume(genesis, checkpoint, live, SHARDS, stored.state.clone(), options).err()
+        Ledger::resume(genesis, ledger.epoch().clone(), checkpoint, live, SHARDS, stored.state.clone(), options).err()
     };
     assert_eq!(resume(&workload.genesis, stored.checkpoint(), stored.buckets()), None);
 

@@ -91,7 +91,11 @@ fn agree(mix: &Mix) {
             .iter()
             .map(|(height, (max, ids))| ledger::LiveBucket { height: *height, max_valid_until: *max, ids: ids.clone() })
             .collect();
-        let audit = LtHash::of_state(expected.iter().map(|(address, account)| (address, account)), &live);
+        let audit = LtHash::of_state(
+            expected.iter().map(|(address, account)| (address, account)),
+            &live,
+            lagging.ledger.approvals(),
+        );
         assert_eq!(audit, lagging.ledger.checkpoint().state);
     }
 }
@@ -133,6 +137,14 @@ fn workloads_reach_every_outcome() {
         SelfTransfer,
         ZeroAmount,
         TooManyLiveIds,
+        NotGoverning,
+        WrongEpoch,
+        EpochClosing,
+        AlreadyApproved,
+        UnknownValidator,
+        RepeatedValidator,
+        InvalidStake,
+        InvalidParameters,
     ];
     for reject in reached {
         assert!(receipts.iter().any(|receipt| receipt.outcome == Outcome::Rejected(reject)), "{reject:?}");

@@ -33,8 +33,8 @@ pub fn key(seed: u32) -> SecretKey {
     SecretKey::ed25519_from_seed(bytes)
 }
 
-pub fn genesis(accounts: Vec<Allocation>, parameters: Parameters) -> Genesis {
-    let validator = |index: u32| Authority {
+pub fn validator(index: u32) -> Authority {
+    Authority {
         name: format!("validator-{index}"),
         consensus_key: key(1_000_000 + index).public_key(),
         transport_key: key(2_000_000 + index).public_key(),
@@ -42,12 +42,18 @@ pub fn genesis(accounts: Vec<Allocation>, parameters: Parameters) -> Genesis {
         peer_address: "127.0.0.1:4001".parse().unwrap(),
         client_address: "127.0.0.1:4002".parse().unwrap(),
         rpc_address: "127.0.0.1:4003".parse().unwrap(),
-    };
+    }
+}
+
+/// Accounts 0 to 2 govern, any two of them.
+pub fn genesis(accounts: Vec<Allocation>, parameters: Parameters) -> Genesis {
+    let members = (0..3).map(|seed| key(seed).public_key().address()).collect();
     Genesis {
         name: "ledger tests".into(),
         created_ms: 1_000_000,
         signature_algorithms: vec!["ed25519".into()],
         parameters,
+        governance: Governance { members, threshold: 2 },
         validators: (0..4).map(validator).collect(),
         accounts,
     }
@@ -63,7 +69,8 @@ pub fn ordered(transaction: Transaction) -> OrderedTransaction {
 
 pub fn commit(height: u64, timestamp: u64, transactions: Vec<OrderedTransaction>) -> CommitInput {
     let commit = Digest::sha256(&height.to_le_bytes());
-    CommitInput { height: Height(height), commit, timestamp: TimestampMs(timestamp), transactions }
+    let last_of_epoch = false;
+    CommitInput { height: Height(height), commit, timestamp: TimestampMs(timestamp), last_of_epoch, transactions }
 }
 
 /// What a workload is made of.
@@ -98,21 +105,24 @@ impl Mix {
         let parameters =
             Parameters { validity_window_ms: 3_000, live_ids_max: self.live_ids_max, ..Parameters::default() };
         let genesis = genesis(accounts, parameters);
-        let mut time = genesis.created_ms;
+        let (mut time, mut epoch) = (genesis.created_ms, 1);
         let (mut past, mut commits) = (Vec::<OrderedTransaction>::new(), Vec::new());
         for height in 1..=self.commits as u64 {
             time += [0, 1, 40, 400, 1_500][dice.below(5)];
             let count = dice.below(self.size + 1);
             let mut transactions = Vec::new();
             for index in 0..count {
-                let mut entry = self.entry(&mut dice, &keys, &genesis.chain_id(), time, &past);
+                let mut entry = self.entry(&mut dice, &keys, &genesis.chain_id(), (time, epoch), &past);
                 (entry.block, entry.index) = (block((index % 4) as u16), index as u32);
                 if past.len() < 4_000 {
                     past.push(entry.clone());
                 }
                 transactions.push(entry);
             }
-            commits.push(commit(height, time, transactions));
+            // Consensus does not ask whether a change was decided, so an epoch may end without one.
+            let last_of_epoch = dice.percent(self.odd / 4);
+            epoch += u64::from(last_of_epoch);
+            commits.push(CommitInput { last_of_epoch, ..commit(height, time, transactions) });
         }
         Workload { genesis, commits }
     }
@@ -122,7 +132,7 @@ impl Mix {
         dice: &mut Dice,
         keys: &[SecretKey],
         chain: &ChainId,
-        time: u64,
+        (time, epoch): (u64, u64),
         past: &[OrderedTransaction],
     ) -> OrderedTransaction {
         let pick = |dice: &mut Dice| if dice.percent(50) { dice.below(self.hot) } else { dice.below(keys.len()) };
@@ -141,7 +151,7 @@ impl Mix {
         let mut memo = Bytes::new();
         let mut signature_valid = true;
         if dice.percent(self.odd) {
-            match dice.below(11) {
+            match dice.below(13) {
                 0 | 1 if !past.is_empty() => return past[dice.below(past.len())].clone(),
                 2 => valid_until = time - 1 - dice.below(900) as u64,
                 3 => valid_until = time + 3_001 + dice.below(5) as u64,
@@ -151,6 +161,12 @@ impl Mix {
                 7 => to = from,
                 8 => amount = 100_000,
                 9 => memo = vec![1; 16 << 10].into(),
+                10 | 11 => {
+                    let epoch = Epoch(if dice.percent(90) { epoch } else { epoch + 1 });
+                    let body = TransactionBody::Govern { epoch, change: Box::new(change(dice)) };
+                    let sender = &keys[dice.below(4)];
+                    return ordered(Transaction::sign(chain, sender, valid_until, dice.next(), body).unwrap());
+                }
                 _ => {
                     let document = Digest::sha256(&dice.next().to_le_bytes());
                     let body = TransactionBody::Certify { document, memo };
@@ -161,6 +177,22 @@ impl Mix {
         let body = TransactionBody::Transfer { to, amount, memo };
         let transaction = Transaction::sign(chain, sender, valid_until, dice.next(), body).unwrap();
         OrderedTransaction { signature_valid, ..ordered(transaction) }
+    }
+}
+
+/// One of few, so that members often agree.
+fn change(dice: &mut Dice) -> Change {
+    let Authority { name, peer_address, client_address, rpc_address, .. } = validator(1);
+    match dice.below(7) {
+        0 => Change::Add { validator: validator(4 + dice.below(2) as u32) },
+        1 => Change::Remove { name: format!("validator-{}", dice.below(5)) },
+        2 => Change::Rekey { name, consensus_key: key(50).public_key(), transport_key: key(51).public_key() },
+        3 => Change::Update { name, stake: Stake(dice.below(3) as u64), peer_address, client_address, rpc_address },
+        4 => Change::Add { validator: validator(3) },
+        _ => {
+            let (validity_window_ms, live_ids_max) = (2_000 + dice.below(2) as u64, 999 + dice.below(2) as u64);
+            Change::Parameters { parameters: Parameters { validity_window_ms, live_ids_max, ..Parameters::default() } }
+        }
     }
 }
 
