@@ -9,7 +9,7 @@ use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
-use types::{AuthorityIndex, ChainId, Committee, Genesis, GenesisError};
+use types::{AuthorityIndex, ChainId, Committee, EpochStart, Genesis, GenesisError};
 
 /// The file as it is written.
 #[derive(Clone, Debug, Deserialize)]
@@ -328,6 +328,8 @@ pub struct Plan {
     pub genesis: Arc<Genesis>,
     /// Its digest.
     pub chain: ChainId,
+    /// The present epoch.
+    pub epoch: Arc<EpochStart>,
     /// Its committee.
     pub committee: Arc<Committee>,
     /// Which validator this node is.
@@ -352,8 +354,8 @@ impl Plan {
         let genesis_path = base.join(&config.genesis);
         let genesis = Genesis::from_toml(&read(&genesis_path)?)
             .map_err(|source| ConfigError::Genesis { path: genesis_path.clone(), source })?;
-        let committee =
-            genesis.committee().map_err(|source| ConfigError::Genesis { path: genesis_path.clone(), source })?;
+        let epoch = EpochStart::first(&genesis)
+            .map_err(|source| ConfigError::Genesis { path: genesis_path.clone(), source })?;
         let position = genesis.validators.iter().position(|validator| validator.name == config.validator);
         let me = position.ok_or_else(|| ConfigError::UnknownValidator {
             name: config.validator.clone(),
@@ -362,7 +364,8 @@ impl Plan {
         config.check()?;
         Ok(Self {
             chain: genesis.chain_id(),
-            committee: Arc::new(committee),
+            committee: Arc::new(epoch.committee.clone()),
+            epoch: Arc::new(epoch),
             me: AuthorityIndex(me as u16),
             data_dir: base.join(&config.data_dir),
             signer_socket: base.join(&config.signer.socket),

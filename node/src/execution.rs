@@ -46,6 +46,8 @@ pub struct Job {
     pub blocks: Vec<CommitBlock>,
     /// Consensus after this commit.
     pub checkpoint: Checkpoint,
+    /// Whether the epoch ends with it.
+    pub last_of_epoch: bool,
     /// First segment that a restart would have to read once this commit is applied.
     pub replay_from: u64,
     /// Whether the log holds the record already: it was read from there.

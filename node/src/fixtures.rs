@@ -35,6 +35,7 @@ pub fn genesis() -> Genesis {
         created_ms: 1_000,
         signature_algorithms: vec!["ed25519".into()],
         parameters: Parameters::default(),
+        governance: Default::default(),
         validators: (0..4).map(validator).collect(),
         accounts: vec![Allocation { address: account(0).public_key().address(), balance: 1_000 }],
     }
@@ -66,6 +67,7 @@ pub fn block(
         payload: payload.descriptor(),
         lane_roots: Vec::new(),
         misbehaviour: Vec::new(),
+        end_of_epoch: false,
     };
     let statement =
         BlockHeader::statement_for(ledger().0, Epoch(1), Round(round), AuthorityIndex(author), &body, &votes);

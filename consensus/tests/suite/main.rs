@@ -10,6 +10,7 @@ mod committees;
 mod equivocation;
 mod evidence;
 mod epochs;
+mod evidence;
 mod faults;
 mod increments;
 mod links;

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 use types::block::votes_digest;
-use types::{AuthorityIndex, ChainId, Decode, Digest, Encode, Epoch, HeaderVote, Height};
+use types::{AuthorityIndex, ChainId, Decode, Digest, Encode, Epoch, HeaderVote, Height, Round, RoundStatement};
 
 fn connect(validator: &Validator) -> UnixStream {
     let stream = UnixStream::connect(&validator.config.socket).expect("listening");
@@ -83,6 +83,23 @@ fn connections_over_the_limit_are_closed_and_the_others_go_on() {
 }
 
 #[test]
+fn a_later_epoch_is_signed_in_at_whatever_place_and_no_earlier_one_after_it() {
+    let validator = Validator::with_keystore();
+    let (_child, client) = validator.start();
+    let first = validator.statement(9, 1, &[]);
+    client.sign_round(&first, &[]).unwrap();
+    // The committee of the next epoch has moved the validator, and rounds begin again.
+    let moved = RoundStatement { epoch: Epoch(2), round: Round(1), author: AuthorityIndex(0), ..first };
+    client.sign_round(&moved, &[]).unwrap();
+    let back = RoundStatement { round: Round(10), ..first };
+    let refused = client.sign_round(&back, &[]);
+    assert!(matches!(refused, Err(SignError::Refused(Refusal::BelowMark { .. }))), "{refused:?}");
+    let second = RoundStatement { author: AuthorityIndex(1), ..moved };
+    let refused = client.sign_round(&second, &[]);
+    assert!(matches!(refused, Err(SignError::Refused(Refusal::SecondStatement { .. }))), "{refused:?}");
+}
+
+#[test]
 fn statements_of_others_are_refused() {
     let validator = Validator::with_keystore();
     let (_child, client) = validator.start();
@@ -92,8 +109,8 @@ fn statements_of_others_are_refused() {
     let refusal = Refusal::WrongChain { ours: ours.chain, asked: other.chain };
     assert_eq!(client.sign_round(&other, &[]), Err(SignError::Refused(refusal)));
     let mut other = ours;
-    other.epoch = Epoch(1);
-    let refusal = Refusal::WrongEpoch { ours: Epoch(0), asked: Epoch(1) };
+    other.epoch = Epoch(0);
+    let refusal = Refusal::WrongEpoch { ours: Epoch(1), asked: Epoch(0) };
     assert_eq!(client.sign_round(&other, &[]), Err(SignError::Refused(refusal)));
     let mut other = ours;
     other.author = AuthorityIndex(0);

@@ -49,7 +49,7 @@ impl Validator {
         let config = SignerConfig {
             chain: ChainId(Digest::sha256(b"chain")),
             author: AuthorityIndex(1),
-            epoch: Epoch(0),
+            epoch: Epoch(1),
             guard: dir.path().join("guard"),
             socket: dir.path().join("signer.sock"),
             store,

@@ -11,7 +11,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use types::{Address, AlgId, Allocation, Authority, ChainId, Genesis, Parameters, PublicKey, Stake};
+use types::{Address, AlgId, Allocation, Authority, ChainId, Genesis, Governance, Parameters, PublicKey, Stake};
 
 /// Make or check a genesis.
 #[derive(Clone, Debug, Args)]
@@ -142,6 +142,7 @@ fn make(args: &GenesisArgs) -> miette::Result<Genesis> {
         created_ms: client::now_ms(),
         signature_algorithms: algorithm_names(&args.algorithms),
         parameters: Parameters::default(),
+        governance: Governance::default(),
         validators: read_validators(directory)?,
         accounts,
     };

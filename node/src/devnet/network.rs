@@ -15,7 +15,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::process::Command;
-use types::{AlgId, Allocation, Authority, AuthorityIndex, ChainId, Digest, Epoch, Genesis, Parameters, Stake};
+use types::{
+    AlgId, Allocation, Authority, AuthorityIndex, ChainId, Digest, Epoch, Genesis, Governance, Parameters, Stake,
+};
 
 /// Longest wait for a signer to listen, and for all nodes to be ready.
 const SIGNER_PATIENCE: Duration = Duration::from_secs(30);
@@ -154,6 +156,7 @@ impl Network {
                 transaction_bytes_max: defaults.transaction_bytes_max.max(args.payload),
                 ..defaults
             },
+            governance: Governance::default(),
             validators: self.validators.iter().map(|validator| validator.authority.clone()).collect(),
             accounts: allocations,
         };

@@ -113,6 +113,7 @@ impl Applier {
             height,
             commit: job.record.digest(),
             timestamp: job.record.timestamp,
+            last_of_epoch: job.last_of_epoch,
             transactions,
         })?;
         let applied = executed.receipts.iter().filter(|receipt| receipt.outcome == Outcome::Applied).count() as u64;

@@ -35,6 +35,7 @@ impl Replica {
         record: CommitRecord,
         headers: &[Arc<BlockHeader>],
         checkpoint: Checkpoint,
+        last_of_epoch: bool,
         state: &mut Loop,
     ) -> Result<(), Failure> {
         if state.halted {
@@ -64,7 +65,7 @@ impl Replica {
         // What this very commit leaves behind, not what the core has reached since.
         let gc_round = leader.saturating_sub(self.checker.parameters.gc_depth_rounds);
         let replay_from = self.segments.collect(gc_round);
-        let job = Job { record, blocks, checkpoint, replay_from, logged: verdicts.is_some() };
+        let job = Job { record, blocks, checkpoint, last_of_epoch, replay_from, logged: verdicts.is_some() };
         drop(self.execution.send(Order::Commit(Box::new(job))));
         // Own blocks below garbage collection stay a little longer, until the core has said that they are dropped.
         self.blocks.collect(gc_round.saturating_sub(PAYLOAD_ROUNDS), leader.saturating_sub(PAYLOAD_ROUNDS));

@@ -27,8 +27,8 @@ impl Replica {
 
     pub(super) fn effect(&mut self, effect: Effect, state: &mut Loop) -> Result<(), Failure> {
         match effect {
-            Effect::Propose { round, ancestors, misbehaviour } => {
-                self.propose(round, ancestors, misbehaviour, state)?
+            Effect::Propose { round, ancestors, misbehaviour, end_of_epoch } => {
+                self.propose(round, ancestors, misbehaviour, end_of_epoch, state)?
             }
             Effect::Broadcast { header } => {
                 let payload = self.payload(&header.block_ref())?;
@@ -36,7 +36,9 @@ impl Replica {
             }
             Effect::Push { to, headers } => self.outbox.push(to, &headers),
             Effect::Accepted { header } => self.accepted(&header)?,
-            Effect::Commit { record, headers, checkpoint } => self.commit(record, &headers, checkpoint, state)?,
+            Effect::Commit { record, headers, checkpoint, last_of_epoch } => {
+                self.commit(record, &headers, checkpoint, last_of_epoch, state)?
+            }
             Effect::Dropped { block } => {
                 if let Some(entry) = self.blocks.entry_mut(&block) {
                     self.pool.put_back(std::mem::take(&mut entry.origins));
@@ -87,6 +89,7 @@ impl Replica {
         round: Round,
         ancestors: Vec<BlockRef>,
         misbehaviour: Vec<Evidence>,
+        end_of_epoch: bool,
         state: &mut Loop,
     ) -> Result<(), Failure> {
         if state.halted {
@@ -96,7 +99,7 @@ impl Replica {
         state.proposed_at = Some(Instant::now());
         let lag = self.tip.0.0 - state.executed.0;
         let transactions = lag <= EXECUTION_LAG_MAX;
-        let draft = self.proposer.draft(round, ancestors, misbehaviour, ingress::now(), transactions);
+        let draft = self.proposer.draft(round, ancestors, misbehaviour, ingress::now(), transactions, end_of_epoch);
         if !draft.expired.is_empty() {
             self.receipts.refuse(draft.expired, types::Reject::Expired);
         }

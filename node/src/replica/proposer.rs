@@ -58,7 +58,8 @@ impl Proposer {
         }
     }
 
-    /// Makes the block of a round. With `transactions` off the block carries only ancestors and votes.
+    /// Makes the block of a round. With `transactions` off the block carries only ancestors and votes, as it does with
+    /// `end_of_epoch` on, which marks it.
     pub fn draft(
         &mut self,
         round: Round,
@@ -66,8 +67,9 @@ impl Proposer {
         misbehaviour: Vec<Evidence>,
         timestamp: TimestampMs,
         transactions: bool,
+        end_of_epoch: bool,
     ) -> Draft {
-        let (pending, expired) = if transactions {
+        let (pending, expired) = if transactions && !end_of_epoch {
             let (count, bytes) = (self.parameters.block_transactions_max, self.parameters.block_payload_bytes_max);
             self.pool.take(count as usize, bytes as usize, timestamp)
         } else {
@@ -75,8 +77,8 @@ impl Proposer {
         };
         let payload = Payload::build(pending.iter().map(|pending| pending.transaction.raw()));
         let votes: Vec<_> = self.votes.drain(..self.votes.len().min(block::VOTES_MAX)).collect();
-        let body =
-            BlockBody { ancestors, timestamp, payload: payload.descriptor(), lane_roots: Vec::new(), misbehaviour };
+        let (payload_said, lane_roots) = (payload.descriptor(), Vec::new());
+        let body = BlockBody { ancestors, timestamp, payload: payload_said, lane_roots, misbehaviour, end_of_epoch };
         let statement = BlockHeader::statement_for(self.chain, self.epoch, round, self.me, &body, &votes);
         Draft { proposal: Proposal { statement, body, votes }, payload, pending, expired }
     }

@@ -20,7 +20,9 @@ use std::time::Instant;
 use storage::log::{Backend, Log, LogError, LogOptions, Record, VisitError};
 use storage::state::{StateDb, StateError, StateOptions};
 use thiserror::Error;
-use types::{BlockHeader, ChainId, CommitRecord, Decode, DecodeError, Digest, GenesisError, HeaderVote, Height};
+use types::{
+    BlockHeader, ChainId, CommitRecord, Decode, DecodeError, Digest, EpochStart, GenesisError, HeaderVote, Height,
+};
 
 /// Why log or state cannot be used.
 #[derive(Debug, Error, Diagnostic)]
@@ -148,7 +150,15 @@ pub fn recover(plan: &Plan, started: Instant) -> Result<Recovery, RecoveryError>
     let (ledger, applied) = match tables.applied()? {
         Some(applied) => {
             let live = tables.live_buckets()?;
-            let ledger = Ledger::resume(genesis, applied.ledger.clone(), live, shards, reader, ledger_options());
+            let ledger = Ledger::resume(
+                genesis,
+                EpochStart::clone(&plan.epoch),
+                applied.ledger.clone(),
+                live,
+                shards,
+                reader,
+                ledger_options(),
+            );
             (ledger.map_err(RecoveryError::Ledger)?, applied)
         }
         None => {
@@ -256,8 +266,8 @@ pub fn core_config(plan: &Plan) -> Config {
         chain: plan.chain,
         committee: Arc::clone(&plan.committee),
         me: plan.me,
-        parameters: plan.genesis.parameters.clone(),
-        genesis_timestamp: plan.genesis.timestamp(),
+        parameters: plan.epoch.parameters.clone(),
+        anchor: plan.epoch.anchor,
         pacing: Pacing {
             round_delay_ms_min: pacing.round_delay_ms_min,
             idle_delay_ms: pacing.idle_delay_ms,

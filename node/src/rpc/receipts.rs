@@ -42,6 +42,7 @@ fn concerns(transaction: &Transaction, filter: &ReceiptFilter) -> bool {
     let (receiver, certified) = match transaction.body() {
         TransactionBody::Transfer { to, .. } => (Some(*to), None),
         TransactionBody::Certify { document, .. } => (None, Some(*document)),
+        TransactionBody::Govern { .. } => (None, None),
     };
     filter.address.is_none_or(|address| address == transaction.sender() || Some(address) == receiver)
         && filter.document.is_none_or(|document| Some(document) == certified)

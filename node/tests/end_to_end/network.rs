@@ -16,8 +16,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 use types::{
-    Address, AlgId, Allocation, Authority, AuthorityIndex, ChainId, Committee, Epoch, Genesis, Height, Parameters,
-    PublicKey, SecretKey, Stake, TransactionId,
+    Address, AlgId, Allocation, Authority, AuthorityIndex, ChainId, Committee, Epoch, Genesis, Governance, Height,
+    Parameters, PublicKey, SecretKey, Stake, TransactionId,
 };
 
 /// What everybody is given to become ready.
@@ -42,6 +42,7 @@ pub struct Options {
     /// Keys in SoftHSM2 tokens instead of encrypted files.
     pub softhsm: bool,
     pub parameters: Parameters,
+    pub governance: Governance,
     /// Execution threads of each node.
     pub shards: [u16; VALIDATORS],
     /// Accounts of genesis beyond those that transfer.
@@ -58,6 +59,7 @@ impl Default for Options {
         Self {
             softhsm: false,
             parameters: Parameters::default(),
+            governance: Governance::default(),
             shards: [2; VALIDATORS],
             idle_accounts: 0,
             algorithms: vec![AlgId::Ed25519],
@@ -124,6 +126,7 @@ impl Network {
             created_ms: now_ms(),
             signature_algorithms: options.algorithms.iter().map(|alg| alg.name().to_owned()).collect(),
             parameters: options.parameters,
+            governance: options.governance,
             validators: nodes.iter().map(|(node, _)| node.authority.clone()).collect(),
             accounts: (0..ACCOUNTS).map(key).chain(others).map(account).chain(idle).collect(),
         };
