@@ -100,7 +100,7 @@ fn halting_is_the_answer_to_two_committed_leaders_of_a_slot() {
         config
     };
     let mut blocks: BTreeMap<(u64, u16, u64), BlockRef> = BTreeMap::new();
-    let genesis = genesis_refs(&chain, keys.committee());
+    let genesis = genesis_refs(&config(0));
     blocks.extend(genesis.iter().map(|block| ((0, block.author.0, 0), *block)));
     let mut make = |round: u64, author: u16, side: u64, parents: &[(u16, u64)]| {
         let ancestors = parents.iter().map(|(parent, side)| blocks[&(round - 1, *parent, *side)]).collect();

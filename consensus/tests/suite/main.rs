@@ -8,7 +8,6 @@ mod bad_input;
 mod bounds;
 mod committees;
 mod equivocation;
-mod evidence;
 mod epochs;
 mod evidence;
 mod faults;
