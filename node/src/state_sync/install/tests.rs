@@ -14,7 +14,7 @@ fn config() -> Config {
         chain,
         committee,
         me: AuthorityIndex(3),
-        genesis_timestamp: genesis.timestamp(),
+        anchor: types::Anchor::genesis(genesis.timestamp()),
         parameters: genesis.parameters,
         pacing: consensus::Pacing::default(),
     }
@@ -30,7 +30,7 @@ fn site(dir: &Path) -> (Site, Base) {
     std::fs::write(site.stream(), row).expect("a file");
     let commits = commits(30);
     let mut header = header_over(&commits);
-    header.state_digest = LtHash::of_state([(&address, &account)], []).digest();
+    header.state_digest = LtHash::of_state([(&address, &account)], [], &Default::default()).digest();
     let base = Base { certificate: certificate(&header), header, commits, first: Height(1), replay_from: 0 };
     (site, base)
 }

@@ -57,7 +57,7 @@ fn a_state_reads_back_in_order_with_the_sum_that_the_ledger_has() {
     assert_eq!(firsts[..3], [3, 9, 200].map(|seed| (Family::Accounts, seed, 32)));
     assert!(firsts[3..].iter().all(|(family, _, length)| (*family, *length) == (Family::LiveIds, 8)));
     let (accounts, buckets) = ([3, 9, 200].map(account), [bucket(2), bucket(300)]);
-    let expected = LtHash::of_state(accounts.iter().map(|(address, account)| (address, account)), &buckets);
+    let expected = LtHash::of_state(accounts.iter().map(|(address, account)| (address, account)), &buckets, &Default::default());
     assert_eq!(total.sum, expected);
     assert_eq!((total.live_buckets, total.live_ids), (2, 302));
 }
