@@ -8,7 +8,7 @@ use types::{AuthorityIndex, BlockHeader, BlockRef, Round};
 /// A full DAG; `late` comes out only after the others, all his rounds at once.
 fn full_dag(keys: &Keys, rounds: u64, late: Option<u16>) -> Vec<Arc<BlockHeader>> {
     let configs: Vec<_> = keys.committee().indices().map(|author| keys.config(author)).collect();
-    let mut last = genesis_refs(&configs[0].chain, keys.committee());
+    let mut last = genesis_refs(&configs[0]);
     let (mut dag, mut held) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
         let is_late = |author: AuthorityIndex| late == Some(author.0) && round > 1 && round < rounds;

@@ -27,7 +27,7 @@ fn an_own_block_that_adopted_commits_have_overtaken_is_dropped() {
     }
     assert!(core.status().gc_round > Round(1), "{:?}", core.status());
     effects.clear();
-    let own = keys.block(&config, Round(1), genesis_refs(&config.chain, &config.committee), Vec::new(), 0, 7);
+    let own = keys.block(&config, Round(1), genesis_refs(&config), Vec::new(), 0, 7);
     core.step(1, Input::Proposed { header: own.clone() }, &mut effects);
     let dropped = |effect: &Effect| matches!(effect, Effect::Dropped { block } if *block == own.block_ref());
     assert_eq!(effects.iter().filter(|effect| dropped(effect)).count(), 1);
@@ -53,11 +53,11 @@ fn a_node_with_a_wrong_clock_proposes_nothing_until_it_agrees_again() {
     core.step(0, Input::Clock { peer: AuthorityIndex(0), offset_ms: 9_000 }, &mut effects);
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Propose { .. })), "the own clock does not count");
     let config = keys.config(AuthorityIndex(0));
-    let own = keys.block(&config, Round(1), genesis_refs(&config.chain, &config.committee), Vec::new(), 0, 0);
+    let own = keys.block(&config, Round(1), genesis_refs(&config), Vec::new(), 0, 0);
     assert_eq!(compare(&mut core, 10, 700), (vec![Some(700)], false));
     core.step(11, Input::Proposed { header: own }, &mut effects);
     for author in 1..4 {
-        let mut ancestors = genesis_refs(&config.chain, &config.committee);
+        let mut ancestors = genesis_refs(&config);
         ancestors.swap(0, author);
         let header = keys.block(&keys.config(AuthorityIndex(author as u16)), Round(1), ancestors, Vec::new(), 0, 0);
         core.step(12, Input::Header { header, from: AuthorityIndex(author as u16) }, &mut effects);
