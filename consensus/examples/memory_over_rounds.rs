@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let keys = Keys::generate(size);
     let configs: Vec<_> = keys.committee().indices().map(|author| keys.config(author)).collect();
     let (mut core, mut effects) = (Core::new(configs[0].clone(), 0), Vec::new());
-    let mut below = consensus::genesis_refs(&configs[0].chain, keys.committee());
+    let mut below = consensus::genesis_refs(&configs[0]);
     let (mut busy, mut commits, mut blocks) = (Duration::ZERO, 0u64, 0u64);
     for round in 1..=rounds {
         let block = |me: AuthorityIndex| {
