@@ -61,8 +61,7 @@ fn blocks_of_a_round_that_the_author_has_his_own_ask_for_are_bounded_too() {
     let mut keys = small_keys();
     keys.parameters.gc_depth_rounds = 30;
     let mut core = Core::new(keys.config(AuthorityIndex(0)), 0);
-    let (config, genesis) =
-        (keys.config(AuthorityIndex(3)), genesis_refs(&keys.config(AuthorityIndex(3)).chain, keys.committee()));
+    let (config, genesis) = (keys.config(AuthorityIndex(3)), genesis_refs(&keys.config(AuthorityIndex(3))));
     // Blocks of author 3 on ancestors that nobody has.
     let block = |round: u64, own: BlockRef, salt: u8| {
         let invented = |author: u16| BlockRef {

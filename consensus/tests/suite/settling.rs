@@ -18,7 +18,7 @@ fn a_block_waits_for_the_votes_that_settle_the_slot_two_rounds_below() {
         config
     };
     let mut blocks: BTreeMap<(u64, u16), BlockRef> = BTreeMap::new();
-    blocks.extend(genesis_refs(&chain, keys.committee()).iter().map(|block| ((0, block.author.0), *block)));
+    blocks.extend(genesis_refs(&config(0)).iter().map(|block| ((0, block.author.0), *block)));
     let mut make = |round: u64, author: u16, parents: &[u16]| -> Arc<BlockHeader> {
         let ancestors = parents.iter().map(|parent| blocks[&(round - 1, *parent)]).collect();
         let header = keys.block(&config(author), Round(round), ancestors, Vec::new(), 0, 0);
@@ -57,7 +57,7 @@ fn a_block_waits_for_the_votes_that_settle_the_slot_two_rounds_below() {
 fn after_a_crash_nothing_is_proposed_before_the_last_own_block_has_its_history() {
     let keys = Keys::generate(7);
     let config = |author: u16| keys.config(AuthorityIndex(author));
-    let genesis = genesis_refs(&config(0).chain, keys.committee());
+    let genesis = genesis_refs(&config(0));
     let block = |round: u64, author: u16, below: &[BlockRef], without: u16| {
         let own = below[usize::from(author)];
         let others = below.iter().filter(|block| block.author.0 != author && block.author.0 != without);
