@@ -261,7 +261,9 @@ impl<'a> World<'a> {
                 }
                 10 => body.payload.bytes = self.number() as u32,
                 11 => body.payload.count = self.number() as u32,
-                12 => body.lane_roots.push(Digest::ZERO),
+                12 if self.byte().is_multiple_of(2) => body.lane_roots.push(Digest::ZERO),
+                // One of four cannot end an epoch.
+                12 => body.end_of_epoch = true,
                 _ => {
                     let (Some(one), Some(other)) = (self.any_header(), self.any_header()) else { continue };
                     let [first, second] = [one, other].map(|header| (*header.statement(), header.signature().clone()));
