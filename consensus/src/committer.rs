@@ -13,6 +13,7 @@ use crate::committer::anchor::History;
 use crate::committer::slot::Slot;
 use crate::config::Thresholds;
 use crate::dag::{Dag, Place};
+use crate::marks::Marks;
 use crate::schedule::LeaderSchedule;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -77,7 +78,7 @@ impl Committer {
     }
 
     /// Decides what can be decided and hands out the next decision in order, with its round.
-    pub fn next(&mut self, dag: &Dag) -> Result<Option<(Round, Decision)>, Fork> {
+    pub fn next(&mut self, dag: &Dag, marks: &mut Marks) -> Result<Option<(Round, Decision)>, Fork> {
         if let Some(fork) = self.fork {
             return Err(fork);
         }
@@ -86,8 +87,9 @@ impl Committer {
         }
         match self.slots.front() {
             None | Some(Slot { decision: Decision::Undecided, .. }) => Ok(None),
-            Some(Slot { decision, .. }) => {
-                let decision = *decision;
+            Some(Slot { decision, indirect, .. }) => {
+                let (decision, indirect) = (*decision, *indirect);
+                marks.decided(matches!(decision, Decision::Commit(_)), indirect);
                 self.slots.pop_front();
                 self.last_decided = self.last_decided.next();
                 Ok(Some((self.last_decided, decision)))

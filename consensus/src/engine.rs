@@ -18,6 +18,7 @@ use crate::effect::{Effect, Status};
 use crate::epoch_end::EpochEnd;
 use crate::input::Input;
 use crate::linearizer::Tip;
+use crate::marks::Marks;
 use crate::pacemaker::Pacemaker;
 use crate::reclaim::Reclaim;
 use crate::schedule::LeaderSchedule;
@@ -71,6 +72,7 @@ pub struct Core {
     /// When the own block may be made or a leader is given up, as far as time decides it.
     pub(crate) wake_ms: Option<u64>,
     pub(crate) halted: bool,
+    pub(crate) marks: Marks,
 }
 
 impl Core {
@@ -103,6 +105,7 @@ impl Core {
             lagging_said_ms: None,
             wake_ms: Some(now_ms),
             halted: false,
+            marks: Marks::default(),
             validity,
             config,
         }
@@ -171,6 +174,11 @@ impl Core {
             closing: self.closing,
             over: self.epoch_end.is_over(),
         }
+    }
+
+    /// How often it has reached each rare rule.
+    pub fn marks(&self) -> &Marks {
+        &self.marks
     }
 
     fn say_clock(&self, changed: bool, effects: &mut Vec<Effect>) {

@@ -7,6 +7,7 @@
 //! finds nothing new, so recovery need not remember it.
 
 use crate::dag::{Dag, Place};
+use crate::marks::Marks;
 use std::sync::Arc;
 use types::{Anchor, BlockHeader, BlockRef, CommitRecord, Committee, Digest, Hasher, Height, Round, TimestampMs};
 
@@ -25,6 +26,7 @@ pub(crate) fn linearize(
     committee: &Committee,
     tip: &Tip,
     leader: BlockRef,
+    marks: &mut Marks,
 ) -> (CommitRecord, Vec<Arc<BlockHeader>>) {
     let timestamp = median_parent_time(dag, committee, &leader).map_or(tip.timestamp, |time| time.max(tip.timestamp));
     let mut collected = collect(dag, &leader);
@@ -32,6 +34,7 @@ pub(crate) fn linearize(
     let (mut blocks, mut headers) = (Vec::with_capacity(collected.len()), Vec::with_capacity(collected.len()));
     for (round, _, place) in collected {
         if dag.is_output(round, place.author) {
+            marks.twins_not_output += 1;
             continue;
         }
         dag.commit(place, true);

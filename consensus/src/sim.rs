@@ -36,6 +36,7 @@ mod report;
 mod rng;
 pub mod scenario;
 mod simulation;
+mod svg;
 mod timeline;
 mod trace;
 

@@ -6,6 +6,7 @@ mod hw;
 mod key;
 mod node;
 mod signer;
+mod simulate;
 mod tx;
 mod verify;
 
@@ -28,6 +29,8 @@ pub enum Command {
     Key(key::KeyArgs),
     /// Send transactions and read the ledger.
     Tx(tx::TxArgs),
+    /// Simulate a committee and check that nothing happens that must not.
+    Simulate(simulate::SimulateArgs),
     /// Check a file of signatures.
     Verify(verify::VerifyArgs),
     /// Measure the engines of this machine.
@@ -41,6 +44,7 @@ impl Command {
     pub fn run(self) -> miette::Result<ExitCode> {
         match self {
             Self::Verify(args) => return Ok(verify::run(&args)),
+            Self::Simulate(args) => return simulate::run(&args),
             Self::Hw(args) => return hw::run(&args),
             Self::Bench(args) => bench::run(args)?,
             Self::Node(args) => node::run(args)?,

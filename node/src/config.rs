@@ -311,10 +311,15 @@ pub struct InvalidToml {
 impl InvalidToml {
     /// From what the parser says of a file's text.
     pub fn new(path: &Path, text: String, error: &toml::de::Error) -> Box<Self> {
+        Self::at(path, text, error.message().to_owned(), error.span())
+    }
+
+    /// From a place in a file's text and what is wrong there.
+    pub fn at(path: &Path, text: String, message: String, span: Option<std::ops::Range<usize>>) -> Box<Self> {
         let path = path.display().to_string();
         Box::new(Self {
-            message: error.message().to_owned(),
-            span: error.span().map(SourceSpan::from),
+            message,
+            span: span.map(SourceSpan::from),
             source_code: NamedSource::new(path.clone(), text),
             path,
         })

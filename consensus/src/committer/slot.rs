@@ -16,6 +16,8 @@ use types::{AuthorityIndex, BlockRef, Committee};
 pub(super) struct Slot {
     pub leader: AuthorityIndex,
     pub decision: Decision,
+    /// An anchor decided it.
+    pub indirect: bool,
     /// The leader's blocks, in the order of the DAG.
     twins: Vec<Twin>,
     /// Authors with a block in the round above.
@@ -42,6 +44,7 @@ impl Slot {
         Self {
             leader,
             decision: Decision::Undecided,
+            indirect: false,
             twins: Vec::new(),
             voters: Tally::default(),
             second_votes: BTreeMap::new(),
@@ -134,6 +137,7 @@ impl Slot {
             (Some(first), Some(second)) => Err(Fork { first, second }),
             (first, _) => {
                 self.decision = first.map_or(Decision::Skip, Decision::Commit);
+                self.indirect = true;
                 Ok(())
             }
         }

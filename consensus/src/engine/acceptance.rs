@@ -22,6 +22,7 @@ impl Core {
     ) {
         let block = header.block_ref();
         if let Err(reason) = self.validity.check(&header) {
+            self.marks.headers_refused += 1;
             effects.push(Effect::Misbehaviour { peer: from, what: Misbehaviour::InvalidHeader { block, reason } });
             return;
         }
@@ -41,11 +42,14 @@ impl Core {
             return;
         }
         if block.round > self.horizon() {
+            self.marks.beyond_horizon += 1;
             self.note_lag(now_ms, effects);
             return;
         }
         let twins = self.report_equivocation(&header, effects);
+        self.marks.twins_seen += u64::from(twins > 0);
         if twins >= TWINS_MAX && !self.suspended.is_wanted(&block) {
+            self.marks.floods_refused += 1;
             effects.push(Effect::Misbehaviour { peer: block.author, what: Misbehaviour::Flood { block } });
             return;
         }
@@ -124,7 +128,9 @@ impl Core {
             self.accept(header, effects);
             return;
         }
+        self.marks.blocks_suspended += 1;
         if let Some(dropped) = self.suspended.insert(header, &missing, has_payload) {
+            self.marks.suspended_overflows += 1;
             let block = dropped.block_ref();
             self.synchronizer.have_payload(&block);
             if self.suspended.is_wanted(&block) {
@@ -185,6 +191,7 @@ impl Core {
         *reported = Some(round);
         if self.evidence.len() < EVIDENCE_QUEUE_MAX {
             self.evidence.push_back(evidence.clone());
+            self.marks.proofs_queued += 1;
         }
         let what = match evidence {
             Evidence::Equivocation { .. } => Misbehaviour::Equivocation(Box::new(evidence)),
@@ -210,6 +217,7 @@ impl Core {
         let decided = self.committer.last_decided();
         if seen.0 > decided.0 + self.config.parameters.gc_depth_rounds / 2 {
             self.lagging_said_ms = Some(now_ms);
+            self.marks.lags += 1;
             effects.push(Effect::Lagging { seen, decided, height: self.tip.height });
         }
     }

@@ -13,7 +13,7 @@ impl Core {
     /// Decides and commits as far as the DAG allows.
     pub(crate) fn commit_decided(&mut self, effects: &mut Vec<Effect>) {
         while !self.halted && !self.epoch_end.is_over() {
-            match self.committer.next(&self.dag) {
+            match self.committer.next(&self.dag, &mut self.marks) {
                 Err(Fork { first, second }) => {
                     self.halted = true;
                     effects.push(Effect::Halted { first, second });
@@ -21,7 +21,8 @@ impl Core {
                 Ok(None) | Ok(Some((_, Decision::Undecided))) => return,
                 Ok(Some((_, Decision::Skip))) => {}
                 Ok(Some((_, Decision::Commit(leader)))) => {
-                    let (record, headers) = linearize(&mut self.dag, &self.config.committee, &self.tip, leader);
+                    let (dag, marks) = (&mut self.dag, &mut self.marks);
+                    let (record, headers) = linearize(dag, &self.config.committee, &self.tip, leader, marks);
                     self.apply(record, headers, effects);
                 }
             }
@@ -33,8 +34,9 @@ impl Core {
             return;
         }
         let height = record.height;
-        if let Err(reason) = self.adopt(record, headers, effects) {
-            effects.push(Effect::AdoptRefused { height, reason });
+        match self.adopt(record, headers, effects) {
+            Ok(()) => self.marks.adoptions += 1,
+            Err(reason) => effects.push(Effect::AdoptRefused { height, reason }),
         }
     }
 
@@ -95,7 +97,10 @@ impl Core {
         self.tip = Tip::of(&record);
         if self.schedule.apply(&record, &headers) {
             self.committer.recount(&self.dag, &self.schedule);
+            self.marks.schedule_changes += 1;
         }
+        self.marks.proofs_committed +=
+            headers.iter().map(|header| header.body().misbehaviour.len() as u64).sum::<u64>();
         self.pacemaker.progressed();
         let last_of_epoch = self.epoch_end.note(&headers);
         let checkpoint = Checkpoint {
@@ -127,8 +132,9 @@ impl Core {
     }
 
     /// What the driver is told of a block that will never be committed.
-    pub(crate) fn dropped(&self, header: &BlockHeader) -> Option<Effect> {
+    pub(crate) fn dropped(&mut self, header: &BlockHeader) -> Option<Effect> {
         let own = header.author() == self.config.me && !header.body().payload.is_empty();
+        self.marks.own_dropped += u64::from(own);
         own.then(|| Effect::Dropped { block: header.block_ref() })
     }
 }

@@ -12,6 +12,7 @@ impl Core {
     /// left behind enters the round above the last decided one: its votes up to there decide nothing any more.
     pub(crate) fn move_round(&mut self, now_ms: u64) {
         if self.outstanding.is_none() && self.committer.last_decided() >= self.pacemaker.round() {
+            self.marks.rounds_left_out += self.committer.last_decided().0.saturating_sub(self.own.last().round.0);
             self.pacemaker.enter(self.committer.last_decided().next(), now_ms);
         }
         while self.own.last().round == self.pacemaker.round()
@@ -51,6 +52,8 @@ impl Core {
             self.wake_ms = Some(timeout_at);
             return;
         }
+        self.marks.timeout_proposals += u64::from(by_timeout);
+        self.marks.catch_up_proposals += u64::from(others_ahead && now_ms < ready_at.min(timeout_at));
         self.pacemaker.proposed(now_ms, by_timeout);
         self.outstanding = Some(round);
         let misbehaviour = self.take_evidence();
@@ -116,6 +119,7 @@ impl Core {
         }
         if let Some(header) = &self.last_own {
             self.pacemaker.sent(now_ms, true);
+            self.marks.resends += 1;
             effects.push(Effect::Broadcast { header: header.clone() });
         }
     }

@@ -121,6 +121,8 @@ impl Core {
         let suspended = &self.suspended;
         let (headers, payloads) =
             self.synchronizer.poll(now_ms, &self.pacemaker, |block| suspended.askers(block).take(8).collect());
+        self.marks.header_requests += headers.len() as u64;
+        self.marks.payload_requests += payloads.len() as u64;
         for (from, refs) in headers {
             effects.push(Effect::RequestHeaders { from, refs, frontier: self.dag.frontier().to_vec() });
         }

@@ -169,6 +169,7 @@ const CHECKPOINTS_KEPT: usize = 4_096;
 pub(crate) struct Agreement {
     /// Digests of the records, from height 1 on.
     commits: Vec<Digest>,
+    leaders: Vec<BlockRef>,
     /// The last checkpoints.
     checkpoints: VecDeque<Checkpoint>,
     time: TimestampMs,
@@ -182,6 +183,7 @@ impl Agreement {
     pub fn new(size: usize) -> Self {
         Self {
             commits: Vec::new(),
+            leaders: Vec::new(),
             checkpoints: VecDeque::new(),
             time: TimestampMs(0),
             output: vec![Vec::new(); size],
@@ -202,12 +204,11 @@ impl Agreement {
             if *digest != record.digest() {
                 return Err(Violation::Disagreement { node, height });
             }
-            let oldest = self.commits.len() - self.checkpoints.len();
-            let kept = index.checked_sub(oldest).and_then(|index| self.checkpoints.get(index));
-            let same = kept.is_none_or(|kept| kept == checkpoint);
+            let same = self.checkpoint(index).is_none_or(|kept| kept == checkpoint);
             return if same { Ok(()) } else { Err(Violation::Checkpoint { node, height }) };
         }
         self.commits.push(record.digest());
+        self.leaders.push(record.leader);
         if height.0.is_multiple_of(16) {
             self.checkpoint_bytes_max = self.checkpoint_bytes_max.max(checkpoint.to_bytes().len());
         }
@@ -239,6 +240,17 @@ impl Agreement {
     /// The highest commit of any honest node.
     pub fn height(&self) -> Height {
         Height(self.commits.len() as u64)
+    }
+
+    /// The leaders of all commits, in order.
+    pub fn leaders(&self) -> &[BlockRef] {
+        &self.leaders
+    }
+
+    /// The state behind a commit, counted from 0, if it is kept.
+    pub fn checkpoint(&self, index: usize) -> Option<&Checkpoint> {
+        let oldest = self.commits.len() - self.checkpoints.len();
+        self.checkpoints.get(index.checked_sub(oldest)?)
     }
 
     /// The most bytes that a checkpoint took, of every sixteenth.

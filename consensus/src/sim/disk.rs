@@ -152,6 +152,11 @@ impl Disk {
         self.headers.get(block)
     }
 
+    /// The accepted blocks of a round.
+    pub fn row(&self, round: Round) -> impl Iterator<Item = &Arc<BlockHeader>> {
+        self.headers.row(round)
+    }
+
     /// Whether the log holds this proposal.
     pub fn has_proposal(&self, block: &BlockRef) -> bool {
         let proposed = |record: &Record| matches!(record, Record::Proposed(header) if header.block_ref() == *block);

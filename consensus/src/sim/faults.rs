@@ -9,6 +9,38 @@ use crate::sim::node::Place;
 use crate::sim::simulation::Event;
 use types::AuthorityIndex;
 
+/// What was done to a simulation.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Faults {
+    crashes: u64,
+    tails_lost: u64,
+    disks_lost: u64,
+    hangs: u64,
+    partitions: u64,
+    cuts: u64,
+    silences: u64,
+    links_changed: u64,
+    clock_jumps: u64,
+}
+
+impl Faults {
+    /// Each kind with its name.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        [
+            ("crashes", self.crashes),
+            ("log-tails-lost", self.tails_lost),
+            ("disks-lost", self.disks_lost),
+            ("hangs", self.hangs),
+            ("partitions", self.partitions),
+            ("cuts", self.cuts),
+            ("silences", self.silences),
+            ("links-changed", self.links_changed),
+            ("clock-jumps", self.clock_jumps),
+        ]
+        .into_iter()
+    }
+}
+
 impl Simulation {
     /// Takes a node down; what it had not synced is lost.
     pub fn crash(&mut self, node: u16) {
@@ -16,8 +48,12 @@ impl Simulation {
         self.disturbed();
         let Self { nodes, rng, now_us, .. } = self;
         let node = &mut nodes[at.0];
-        let status = node.core.take().map(|core| core.status());
+        let core = node.core.take();
+        core.iter().for_each(|core| node.marks.add(core.marks()));
+        let status = core.map(|core| core.status());
         let whole = node.disk.crash(*now_us, &node.devices, rng);
+        self.faults.crashes += 1;
+        self.faults.tails_lost += u64::from(!whole);
         node.before = status.filter(|_| whole && node.proposal.is_none());
         node.hung = None;
         node.clients.in_flight.retain(|block, _| node.disk.has_proposal(block));
@@ -56,6 +92,7 @@ impl Simulation {
         node.disk = Disk::emptied(&node.devices, std::mem::take(&mut node.disk));
         node.clients.in_flight.clear();
         node.before = None;
+        self.faults.disks_lost += 1;
     }
 
     /// Loses what a node's sign-once guard remembers.
@@ -69,6 +106,7 @@ impl Simulation {
         let node = &mut self.nodes[usize::from(node)];
         if node.core.is_some() {
             node.hung.get_or_insert_default();
+            self.faults.hangs += 1;
         }
     }
 
@@ -88,6 +126,7 @@ impl Simulation {
         for (index, members) in (1u8..).zip(sides) {
             members.iter().for_each(|member| side[usize::from(*member)] = index);
         }
+        self.faults.partitions += 1;
         self.relink(|network| network.set_sides(side));
     }
 
@@ -105,11 +144,13 @@ impl Simulation {
 
     /// Takes the link between two nodes away, or gives it back.
     pub fn set_cut(&mut self, a: u16, b: u16, cut: bool) {
+        self.faults.cuts += u64::from(cut);
         self.relink(|network| network.set_cut(AuthorityIndex(a), AuthorityIndex(b), cut));
     }
 
     /// Swallows what one node sends to another, without telling either, or ends that.
     pub fn set_silent(&mut self, from: u16, to: u16, silent: bool) {
+        self.faults.silences += u64::from(silent);
         self.disturbed();
         self.network.set_silent(AuthorityIndex(from), AuthorityIndex(to), silent);
     }
@@ -124,12 +165,14 @@ impl Simulation {
 
     /// Changes delays and losses from one node to another.
     pub fn set_link(&mut self, from: u16, to: u16, links: Links) {
+        self.faults.links_changed += 1;
         self.disturbed();
         self.network.set_links(AuthorityIndex(from), AuthorityIndex(to), links);
     }
 
     /// Sets a node's wall clock forward, or back.
     pub fn jump_clock(&mut self, node: u16, ms: i64) {
+        self.faults.clock_jumps += 1;
         self.disturbed();
         self.nodes[usize::from(node)].clock.jump(ms);
     }

@@ -37,4 +37,9 @@ impl<T> Held<T> {
     pub fn contains(&self, block: &BlockRef) -> bool {
         self.get(block).is_some()
     }
+
+    /// Everything of a round.
+    pub fn row(&self, round: Round) -> impl Iterator<Item = &T> {
+        self.rows.get(&round).into_iter().flatten().map(|(_, _, value)| value)
+    }
 }

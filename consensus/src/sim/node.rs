@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::effect::Status;
 use crate::engine::Core;
+use crate::marks::Marks;
 use crate::sim::adversary::Adversary;
 use crate::sim::clock::Clock;
 use crate::sim::disk::Disk;
@@ -58,6 +59,8 @@ pub(crate) struct Node {
     pub timer_us: Option<u64>,
     /// Makes blocks differ.
     pub nonce: u64,
+    /// How often the cores of earlier lives reached each rare rule.
+    pub marks: Marks,
     /// None for an honest node.
     pub adversary: Option<Box<dyn Adversary>>,
     /// Where it stood when it went down with all of its log kept.
@@ -81,6 +84,7 @@ impl Node {
             height: Height(0),
             timer_us: None,
             nonce: 0,
+            marks: Marks::default(),
             adversary: None,
             before: None,
         }

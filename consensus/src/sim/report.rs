@@ -63,8 +63,8 @@ pub struct Report {
     pub trace_digest: Digest,
     /// How often each rare rule was reached, by name, over all nodes.
     pub marks: Vec<(&'static str, u64)>,
-    /// Transactions that were committed at the node that they were submitted to.
-    pub transactions: u64,
+    /// The latency of each transaction that was committed at the node that it was submitted to; sorted.
+    pub latencies_us: Vec<u64>,
     /// Messages and their bytes that were sent.
     pub sent: (u64, u64),
     /// Events that happened.
@@ -91,8 +91,8 @@ impl Simulation {
             latency: Latency::of(&latencies),
             violations: Vec::new(),
             trace_digest: self.trace(),
-            marks: Vec::new(),
-            transactions: latencies.len() as u64,
+            marks: self.marks(),
+            latencies_us: latencies,
             sent: self.sent,
             steps: self.steps(),
         };

@@ -3,9 +3,11 @@
 use crate::effect::Status;
 use crate::engine::Core;
 use crate::input::Input;
+use crate::marks::Marks;
 use crate::sim::adversary::{AdversaryKind, Sending, Sides};
 use crate::sim::checks::{Agreement, Violation, bounded};
 use crate::sim::clock::Clock;
+use crate::sim::faults::Faults;
 use crate::sim::mix::Weather;
 use crate::sim::network::{Message, Network, NetworkState};
 use crate::sim::node::{Node, Place};
@@ -93,6 +95,7 @@ pub struct Simulation {
     /// The highest commit at each check of liveness.
     tops: VecDeque<(u64, Height)>,
     steps: u64,
+    pub(crate) faults: Faults,
     /// Messages and bytes that all nodes have sent.
     pub(crate) sent: (u64, u64),
 }
@@ -129,6 +132,7 @@ impl Simulation {
             calms: 0,
             tops: VecDeque::new(),
             steps: 0,
+            faults: Faults::default(),
             sent: (0, 0),
             scenario,
         };
@@ -248,6 +252,16 @@ impl Simulation {
     /// Number of events that happened.
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// How often honest nodes have reached each rare rule, and what was done to them, by name.
+    pub fn marks(&self) -> Vec<(&'static str, u64)> {
+        let mut marks = Marks::default();
+        for node in self.nodes.iter().filter(|node| node.is_honest()) {
+            marks.add(&node.marks);
+            node.core.iter().for_each(|core| marks.add(core.marks()));
+        }
+        marks.iter().chain(self.faults.iter()).collect()
     }
 
     /// Messages and their bytes that were sent.

@@ -20,3 +20,25 @@ fn every_scenario_does_what_it_expects() {
         assert_eq!(report.violations, [], "{name}");
     }
 }
+
+/// Marks and violations of the mixes over new seeds, for as many seconds as `STELE_SIM_SECONDS` says (default 6). The
+/// seeds begin at `STELE_SIM_SEED`, or at a number that the clock gives and that is printed.
+#[test]
+fn fresh_seeds_of_the_mixes_violate_nothing() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seconds = number("STELE_SIM_SECONDS").unwrap_or(6);
+    let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map(|since| since.as_secs());
+    let mut seed = number("STELE_SIM_SEED").unwrap_or_else(|| clock().expect("it is after 1970"));
+    println!("seeds from {seed}");
+    let start = std::time::Instant::now();
+    let (mut runs, mut simulated_ms) = (0, 0);
+    while start.elapsed().as_secs() < seconds {
+        for name in ["mix-4", "mix-4-far-behind", "mix-7"] {
+            let report = run(name, seed, 120_000);
+            assert_eq!(report.violations, [], "stele simulate --scenario {name} --seed {seed}");
+            (runs, simulated_ms) = (runs + 1, simulated_ms + report.simulated_ms);
+        }
+        seed += 1;
+    }
+    println!("{runs} runs, {simulated_ms} simulated ms");
+}

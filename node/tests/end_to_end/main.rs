@@ -24,6 +24,7 @@ mod fire;
 mod protocols;
 mod rejects;
 mod signers;
+mod simulate;
 mod start_up;
 mod state_sync;
 mod torture;

@@ -1,7 +1,7 @@
 //! The scenarios of `consensus/scenarios`, known by name.
 
 /// Name and text of each.
-pub const ALL: [(&str, &str); 7] = [
+pub const ALL: [(&str, &str); 9] = [
     ("steady-10", include_str!("../../../scenarios/steady-10.toml")),
     ("one-crashed-10", include_str!("../../../scenarios/one-crashed-10.toml")),
     ("three-crashed-10", include_str!("../../../scenarios/three-crashed-10.toml")),
@@ -9,6 +9,8 @@ pub const ALL: [(&str, &str); 7] = [
     ("wan-10-withhold", include_str!("../../../scenarios/wan-10-withhold.toml")),
     ("wan-10-drop", include_str!("../../../scenarios/wan-10-drop.toml")),
     ("mix-4", include_str!("../../../scenarios/mix-4.toml")),
+    ("mix-4-far-behind", include_str!("../../../scenarios/mix-4-far-behind.toml")),
+    ("mix-7", include_str!("../../../scenarios/mix-7.toml")),
 ];
 
 /// The text of a scenario.
