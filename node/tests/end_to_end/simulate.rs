@@ -27,8 +27,8 @@ fn a_run_is_one_object_and_the_same_seed_gives_it_again() {
     let directory = tempfile::tempdir().unwrap();
     let run = |seed: &str| {
         let ended = simulate(directory.path(), SCENARIO, &["--seed", seed, "--json"]);
-        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        serde_json::from_str::<Value>(&ended.stdout).unwrap()
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.message);
+        serde_json::from_str::<Value>(&ended.output).unwrap()
     };
     let object = run("7");
     let keys: Vec<&str> = object.as_object().unwrap().keys().map(String::as_str).collect();
@@ -60,8 +60,8 @@ fn many_seeds_are_summed_whatever_the_threads() {
     let directory = tempfile::tempdir().unwrap();
     let run = |threads: &str| {
         let ended = simulate(directory.path(), SCENARIO, &["--seeds", "10..16", "--threads", threads, "--json"]);
-        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        let mut object: Value = serde_json::from_str(&ended.stdout).unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.message);
+        let mut object: Value = serde_json::from_str(&ended.output).unwrap();
         assert!(object["wall_seconds"].take().as_f64().unwrap() > 0.0);
         object
     };
@@ -78,9 +78,9 @@ fn a_violation_ends_with_status_1_and_a_line_that_replays_it() {
     let directory = tempfile::tempdir().unwrap();
     let text = format!("{SCENARIO}[expect]\ncommits_min = 1_000_000\n");
     let ended = simulate(directory.path(), &text, &["--seeds", "3..4"]);
-    assert_eq!(ended.code, Some(1));
-    assert!(ended.stderr.contains("expected at least 1000000"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("replay: stele simulate --scenario own.toml --seed 3"), "{}", ended.stderr);
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(ended.message.contains("expected at least 1000000"), "{}", ended.message);
+    assert!(ended.message.contains("replay: stele simulate --scenario own.toml --seed 3"), "{}", ended.message);
 }
 
 #[test]
@@ -95,15 +95,15 @@ fn a_wrong_scenario_ends_with_status_2_and_the_line_underlined() {
     ];
     for (text, message) in wrong {
         let ended = simulate(directory.path(), text, &[]);
-        assert_eq!(ended.code, Some(2), "{text}");
-        assert!(ended.stderr.contains(message), "{text}: {}", ended.stderr);
-        assert!(ended.stderr.contains("here"), "the place is shown: {}", ended.stderr);
+        assert_eq!(ended.status.code(), Some(2), "{text}");
+        assert!(ended.message.contains(message), "{text}: {}", ended.message);
+        assert!(ended.message.contains("here"), "the place is shown: {}", ended.message);
     }
     let mut command = stele(directory.path());
     command.args(["simulate", "--scenario", "no-such-scenario"]);
     let ended = run_to_end(command, directory.path());
-    assert_eq!(ended.code, Some(2));
-    assert!(ended.stderr.contains("--list"), "{}", ended.stderr);
+    assert_eq!(ended.status.code(), Some(2));
+    assert!(ended.message.contains("--list"), "{}", ended.message);
 }
 
 #[test]
@@ -112,9 +112,9 @@ fn the_trace_and_the_drawing_are_written() {
     let text = format!("{SCENARIO}[[adversary]]\nnodes = [2]\nkind = \"equivocator\"\n");
     let arguments = ["--trace", "events.log", "--svg", "dag.svg", "--rounds", "5..25", "--json"];
     let ended = simulate(directory.path(), &text, &arguments);
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.message);
     let plain = simulate(directory.path(), &text, &["--json"]);
-    assert_eq!(plain.stdout, ended.stdout, "looking on changes nothing");
+    assert_eq!(plain.output, ended.output, "looking on changes nothing");
     let trace = std::fs::read_to_string(directory.path().join("events.log")).unwrap();
     assert!(trace.lines().count() > 1_000);
     assert!(trace.contains(" commit 1 leader "), "commits are in the trace");
