@@ -133,6 +133,16 @@ impl Committer {
         self.slot(round).is_some_and(|slot| slot.is_settled_by(votes, &self.committee, &self.thresholds))
     }
 
+    /// What is decided and waits for a slot below it: the leader, or a skip.
+    pub fn decided(&self) -> impl Iterator<Item = (Round, Option<BlockRef>)> {
+        let first = self.last_decided.0 + 1;
+        (first..).zip(&self.slots).filter_map(|(round, slot)| match slot.decision {
+            Decision::Undecided => None,
+            Decision::Commit(leader) => Some((Round(round), Some(leader))),
+            Decision::Skip => Some((Round(round), None)),
+        })
+    }
+
     fn slot(&self, round: Round) -> Option<&Slot> {
         let index = round.0.checked_sub(self.last_decided.0 + 1)?;
         self.slots.get(index as usize)

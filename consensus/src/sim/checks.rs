@@ -2,7 +2,8 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::effect::{AdoptError, Misbehaviour, Status};
-use std::collections::VecDeque;
+use crate::engine::Core;
+use std::collections::{BTreeMap, VecDeque};
 use thiserror::Error;
 use types::{AuthorityIndex, BlockRef, CommitRecord, Digest, Encode, Height, Round, TimestampMs};
 
@@ -153,6 +154,14 @@ pub enum Violation {
     /// A rule that the scenario is about was never reached.
     #[error("the rule `{0}` was never reached")]
     Unreached(String),
+    /// A core changed its mind about a slot.
+    #[error("node {node} decided the slot of round {round} once more and otherwise")]
+    DecidedOtherwise {
+        /// The node.
+        node: AuthorityIndex,
+        /// The round.
+        round: Round,
+    },
     /// Output stopped though at most f are faulty.
     #[error("node {node} halted")]
     Halted {
@@ -274,6 +283,47 @@ fn place<'a>(table: &'a mut [Vec<Option<Digest>>], block: &BlockRef) -> &'a mut 
     &mut row[round]
 }
 
+/// What a core has decided above its last commit, under one leader table: the leader, or a skip.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Decisions {
+    /// How often the table had changed.
+    table: u64,
+    slots: BTreeMap<Round, Option<BlockRef>>,
+}
+
+impl Decisions {
+    /// Compares with what the core has decided now.
+    pub fn compare(&mut self, node: AuthorityIndex, core: &Core) -> Result<(), Violation> {
+        let table = core.marks().schedule_changes;
+        if table != self.table {
+            *self = Self { table, slots: BTreeMap::new() };
+        }
+        for (round, decision) in core.committer.decided() {
+            if *self.slots.entry(round).or_insert(decision) != decision {
+                return Err(Violation::DecidedOtherwise { node, round });
+            }
+        }
+        let last = core.committer.last_decided();
+        self.slots.retain(|round, _| *round > last);
+        Ok(())
+    }
+
+    /// A commit was handed out: it is what was decided, and so are the skips below it. A step of the core that changed
+    /// the table may have committed on both sides of the change, so of such a step nothing is known.
+    pub fn committed(&mut self, node: AuthorityIndex, leader: &BlockRef, table: u64) -> Result<(), Violation> {
+        if table != self.table {
+            return Ok(());
+        }
+        let above = self.slots.split_off(&leader.round.next());
+        let below = std::mem::replace(&mut self.slots, above);
+        let otherwise = below.into_iter().find(|(round, decision)| {
+            let expected = (*round == leader.round).then_some(*leader);
+            *decision != expected
+        });
+        otherwise.map_or(Ok(()), |(round, _)| Err(Violation::DecidedOtherwise { node, round }))
+    }
+}
+
 /// Whether a core's tables are within their bounds.
 pub(crate) fn bounded(node: AuthorityIndex, status: &Status, size: usize, gc_depth: u64) -> Result<(), Violation> {
     let depth = gc_depth as usize;
@@ -302,4 +352,76 @@ pub(crate) fn difference(before: &Status, after: &Status) -> Option<&'static str
         ("number of blocks", before.dag_blocks == after.dag_blocks),
     ];
     fields.into_iter().find(|(_, same)| !same).map(|(what, _)| what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::ScheduleState;
+
+    const NODE: AuthorityIndex = AuthorityIndex(2);
+
+    fn block(round: u64, salt: u8) -> BlockRef {
+        BlockRef { round: Round(round), author: AuthorityIndex(0), digest: Digest::sha256(&[salt]) }
+    }
+
+    fn commit(height: u64, blocks: &[BlockRef], time: u64) -> (CommitRecord, Checkpoint) {
+        let leader = *blocks.last().expect("a commit has a block");
+        let timestamp = TimestampMs(time);
+        let record =
+            CommitRecord { height: Height(height), previous: Digest::ZERO, leader, blocks: blocks.to_vec(), timestamp };
+        let commit = record.digest();
+        let checkpoint =
+            Checkpoint { height: record.height, commit, leader, timestamp, schedule: ScheduleState::default() };
+        (record, checkpoint)
+    }
+
+    #[test]
+    fn another_record_another_state_an_old_time_and_a_second_output_are_noticed() {
+        let mut agreement = Agreement::new(4);
+        let (first, behind) = commit(1, &[block(1, 1)], 50);
+        assert_eq!(agreement.committed(NODE, &first, &behind), Ok(()));
+        assert_eq!(agreement.committed(NODE, &first, &behind), Ok(()));
+        let height = Height(1);
+        let (other, behind_other) = commit(1, &[block(1, 2)], 50);
+        assert_eq!(
+            agreement.committed(NODE, &other, &behind_other),
+            Err(Violation::Disagreement { node: NODE, height })
+        );
+        let odd = Checkpoint { timestamp: TimestampMs(51), ..behind };
+        assert_eq!(agreement.committed(NODE, &first, &odd), Err(Violation::Checkpoint { node: NODE, height }));
+        let (back, behind) = commit(2, &[block(2, 1)], 49);
+        let height = Height(2);
+        assert_eq!(agreement.committed(NODE, &back, &behind), Err(Violation::TimeBackwards { height }));
+        let (twice, behind) = commit(3, &[block(1, 1)], 50);
+        assert_eq!(agreement.committed(NODE, &twice, &behind), Err(Violation::OutputTwice(block(1, 1))));
+        let equivocated = Violation::Equivocated { author: AuthorityIndex(0), round: Round(7) };
+        assert_eq!((agreement.sent(&block(7, 1)), agreement.sent(&block(7, 2))), (Ok(()), Err(equivocated)));
+    }
+
+    #[test]
+    fn a_commit_that_is_not_what_was_decided_is_noticed() {
+        let decided = |slots: &[(u64, Option<BlockRef>)]| Decisions {
+            table: 0,
+            slots: slots.iter().map(|(round, decision)| (Round(*round), *decision)).collect(),
+        };
+        let leader = block(5, 1);
+        let otherwise = |round| Err(Violation::DecidedOtherwise { node: NODE, round: Round(round) });
+        assert_eq!(decided(&[(4, None), (5, Some(leader)), (6, None)]).committed(NODE, &leader, 0), Ok(()));
+        assert_eq!(decided(&[(4, Some(block(4, 1)))]).committed(NODE, &leader, 0), otherwise(4));
+        assert_eq!(decided(&[(5, Some(block(5, 2)))]).committed(NODE, &leader, 0), otherwise(5));
+        assert_eq!(decided(&[(5, None)]).committed(NODE, &leader, 0), otherwise(5));
+        assert_eq!(decided(&[(5, None)]).committed(NODE, &leader, 1), Ok(()), "the table has changed");
+    }
+
+    #[test]
+    fn tables_beyond_their_bounds_and_a_node_that_came_back_as_another_are_named() {
+        let status = Core::new(crate::sim::Keys::generate(4).config(NODE), 0).status();
+        assert_eq!(bounded(NODE, &status, 4, 20), Ok(()));
+        let full = Status { suspended: 165, ..status.clone() };
+        let what = "suspended";
+        assert_eq!(bounded(NODE, &full, 4, 20), Err(Violation::Unbounded { node: NODE, what, count: 165 }));
+        assert_eq!(difference(&status, &status.clone()), None);
+        assert_eq!(difference(&status, &Status { last_own_round: Round(9), ..status.clone() }), Some("last own round"));
+    }
 }

@@ -13,6 +13,8 @@ pub(crate) struct Clock {
 }
 
 const MILLION: u64 = 1_000_000;
+/// Less than the difference at which a node stops proposing.
+const RIGHT_MS: u64 = 400;
 
 impl Clock {
     pub fn new(offset_ms: i64, drift_ppm: i64) -> Self {
@@ -27,6 +29,11 @@ impl Clock {
     /// The wall clock is set right.
     pub fn set_right(&mut self, now_us: u64) {
         self.offset_ms = (now_us / 1_000) as i64 - self.local_ms(now_us) as i64;
+    }
+
+    /// Whether the wall clock was set right, or nearly.
+    pub fn is_right(&self) -> bool {
+        self.offset_ms.unsigned_abs() < RIGHT_MS
     }
 
     /// The monotonic clock runs at another speed from now on.

@@ -10,7 +10,7 @@ use crate::sim::rng::Rng;
 use crate::sim::scenario::Devices;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use types::{BlockHeader, BlockRef, CommitRecord, Digest, Height, Round};
+use types::{AuthorityIndex, BlockHeader, BlockRef, CommitRecord, Digest, Height, Round};
 
 /// A record of the log.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ pub(crate) struct Disk {
     /// Highest commit that was durable when the power went: what clients may have been told of.
     promised: Height,
     checkpoint: Option<Checkpoint>,
+    /// It took the place of a lost one.
+    replaces_lost: bool,
     /// The one digest signed in each round; synced by itself.
     guard: BTreeMap<Round, Digest>,
     /// Everything accepted, for peers that ask for old blocks.
@@ -48,7 +50,7 @@ impl Disk {
 
     /// A new disk in place of a lost one, beside the same guard.
     pub fn emptied(devices: &Devices, lost: Self) -> Self {
-        Self { guard: lost.guard, ..Self::new(devices) }
+        Self { guard: lost.guard, replaces_lost: true, ..Self::new(devices) }
     }
 
     /// Appends; returns the length that a sync must reach.
@@ -130,7 +132,8 @@ impl Disk {
         let headers = accepted.filter(|header| header.round() > gc_round).cloned().collect();
         let unsigned = proposed.filter(|header| last_own.as_ref().is_none_or(|own| own.round() < header.round()));
         let proposed_unsigned_round = unsigned.as_ref().map(|header| header.round());
-        let own_blocks_lost = false;
+        // Until an own block is here, nothing says how far the own chain went.
+        let own_blocks_lost = self.replaces_lost && last_own.is_none();
         (Recovered { checkpoint, headers, commits, last_own, proposed_unsigned_round, own_blocks_lost }, unsigned)
     }
 
@@ -150,6 +153,11 @@ impl Disk {
     /// An accepted block, however old.
     pub fn header(&self, block: &BlockRef) -> Option<&Arc<BlockHeader>> {
         self.headers.get(block)
+    }
+
+    /// The highest accepted block of an author.
+    pub fn highest_of(&self, author: AuthorityIndex) -> Option<&Arc<BlockHeader>> {
+        self.headers.highest_of(author)
     }
 
     /// The accepted blocks of a round.

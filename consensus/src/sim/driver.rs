@@ -16,6 +16,9 @@ use types::{AuthorityIndex, BlockHeader, BlockRef, Evidence, Height, Round};
 const ANSWER_HEADERS_MAX: usize = 512;
 /// Most commits in an answer.
 const ANSWER_COMMITS_MAX: usize = 50;
+/// How long a node that has lost its disk counts as faulty after it makes blocks again, in microseconds: until it holds
+/// again what the others rely on.
+const AMNESIA_REST_US: u64 = 3_000_000;
 
 impl Simulation {
     /// Tells a core something and carries out what it says.
@@ -37,7 +40,9 @@ impl Simulation {
                     self.nodes[at.0].payloads.insert(block, ());
                     self.step(at, Input::PayloadReady { block })?;
                 }
-                self.step(at, Input::Header { header, from })
+                let timestamp_ms = header.body().timestamp.0;
+                self.step(at, Input::Header { header, from })?;
+                if self.clocks_differ { self.compare_clocks(at, from, timestamp_ms) } else { Ok(()) }
             }
             Message::Headers(headers) => {
                 headers.iter().try_for_each(|header| self.step(at, Input::Header { header: header.clone(), from }))
@@ -66,6 +71,24 @@ impl Simulation {
                 held.into_iter().for_each(|message| self.send(at, from, message, true));
                 Ok(())
             }
+            Message::RequestHighest => {
+                let node = &self.nodes[at.0];
+                let Some(core) = &node.core else { return Ok(()) };
+                let mut blocks = core.highest_blocks(from);
+                let logged = node.disk.highest_of(from);
+                if let Some(logged) = logged
+                    && blocks.asker.as_ref().is_none_or(|header| header.round() < logged.round())
+                {
+                    blocks.asker = Some(logged.clone());
+                }
+                if !node.is_honest() {
+                    // A lie that nobody can prove.
+                    blocks.asker = None;
+                }
+                self.send(at, from, Message::Highest(Box::new(blocks)), true);
+                Ok(())
+            }
+            Message::Highest(blocks) => self.step(at, Input::Highest { peer: from, blocks: *blocks }),
             Message::RequestCommits(height) => {
                 let commits = self.nodes[at.0].disk.commits_from(height, ANSWER_COMMITS_MAX);
                 if !commits.is_empty() {
@@ -84,6 +107,14 @@ impl Simulation {
                 Ok(())
             }
         }
+    }
+
+    /// A block that came from its author tells how far his clock is off.
+    fn compare_clocks(&mut self, at: Place, peer: AuthorityIndex, timestamp_ms: u64) -> Result<(), Violation> {
+        let node = &self.nodes[at.0];
+        let way_ms = self.network.links(peer, node.me).typical_us() / 1_000;
+        let offset_ms = timestamp_ms.saturating_add(way_ms) as i64 - node.clock.wall_ms(self.now_us) as i64;
+        self.step(at, Input::Clock { peer, offset_ms })
     }
 
     pub(crate) fn synced(&mut self, at: Place, length: usize) -> Result<(), Violation> {
@@ -184,6 +215,10 @@ impl Simulation {
                     return Err(Violation::Order { node: me, height: record.height, after: node.height });
                 }
                 node.height = record.height;
+                let table = node.core.as_ref().map_or(0, |core| core.marks().schedule_changes);
+                if node.is_honest() {
+                    node.decisions.committed(me, &record.leader, table)?;
+                }
                 let own = record.blocks.iter().filter(|block| block.author == me);
                 own.for_each(|block| node.clients.settle(block, self.now_us));
                 if node.is_honest() {
@@ -211,8 +246,12 @@ impl Simulation {
                     self.send(at, from, Message::RequestPayload(Arc::new(missing)), false);
                 }
             }
-            // Disks are not lost here, and clocks are not compared.
-            Effect::RequestHighest { .. } | Effect::Reclaimed { .. } | Effect::ClockAlarm { .. } => {}
+            Effect::RequestHighest { from } => self.send(at, from, Message::RequestHighest, false),
+            Effect::Reclaimed { .. } => {
+                node.amnesia_ends_us = Some(self.now_us + AMNESIA_REST_US);
+                self.faults.disks_reclaimed += 1;
+            }
+            Effect::ClockAlarm { offset_ms } => self.faults.clock_alarms += u64::from(offset_ms.is_some()),
             Effect::Lagging { height, .. } => {
                 let size = self.scenario.size() as u64;
                 let peer = AuthorityIndex(((u64::from(me.0) + self.rng.between(1, size.max(2) - 1)) % size) as u16);

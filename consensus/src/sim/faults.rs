@@ -1,11 +1,11 @@
 //! What can be done to a running simulation: power, processes, links, clocks, load.
 
 use crate::sim::Simulation;
-use crate::sim::checks::Violation;
+use crate::sim::checks::{Decisions, Violation};
 use crate::sim::disk::Disk;
 use crate::sim::links::Links;
 use crate::sim::network::Network;
-use crate::sim::node::Place;
+use crate::sim::node::{Node, Place};
 use crate::sim::simulation::Event;
 use types::AuthorityIndex;
 
@@ -15,6 +15,8 @@ pub(crate) struct Faults {
     crashes: u64,
     tails_lost: u64,
     disks_lost: u64,
+    pub disks_reclaimed: u64,
+    pub clock_alarms: u64,
     hangs: u64,
     partitions: u64,
     cuts: u64,
@@ -30,6 +32,8 @@ impl Faults {
             ("crashes", self.crashes),
             ("log-tails-lost", self.tails_lost),
             ("disks-lost", self.disks_lost),
+            ("disks-reclaimed", self.disks_reclaimed),
+            ("clock-alarms", self.clock_alarms),
             ("hangs", self.hangs),
             ("partitions", self.partitions),
             ("cuts", self.cuts),
@@ -56,6 +60,7 @@ impl Simulation {
         self.faults.tails_lost += u64::from(!whole);
         node.before = status.filter(|_| whole && node.proposal.is_none());
         node.hung = None;
+        node.decisions = Decisions::default();
         node.clients.in_flight.retain(|block, _| node.disk.has_proposal(block));
         node.proposal = None;
         node.timer_us = None;
@@ -81,7 +86,8 @@ impl Simulation {
         self.check(at)
     }
 
-    /// Takes a node down, and its disk with it; its sign-once guard is another device and survives.
+    /// Takes a node down, and its disk with it; its sign-once guard is another device and survives, unless
+    /// [`Simulation::lose_guard`] takes that too.
     pub fn lose_disk(&mut self, node: u16) {
         let at = Place(node.into());
         if self.nodes[at.0].core.is_some() {
@@ -92,6 +98,7 @@ impl Simulation {
         node.disk = Disk::emptied(&node.devices, std::mem::take(&mut node.disk));
         node.clients.in_flight.clear();
         node.before = None;
+        node.amnesia_ends_us = Some(u64::MAX);
         self.faults.disks_lost += 1;
     }
 
@@ -173,6 +180,7 @@ impl Simulation {
     /// Sets a node's wall clock forward, or back.
     pub fn jump_clock(&mut self, node: u16, ms: i64) {
         self.faults.clock_jumps += 1;
+        self.clocks_differ = true;
         self.disturbed();
         self.nodes[usize::from(node)].clock.jump(ms);
     }
@@ -212,7 +220,13 @@ impl Simulation {
 
     /// Whether one more lost disk leaves at most f faulty.
     pub(crate) fn can_lose_a_disk(&self) -> bool {
-        false
+        let committee = self.scenario.keys.committee();
+        let forgets = |node: &Node| node.amnesia_ends_us.is_some_and(|ends_us| ends_us > self.now_us);
+        let members = &self.nodes[..self.scenario.size()];
+        let faulty = members.iter().filter(|node| !node.is_honest() || forgets(node));
+        let faulty: u64 = faulty.map(|node| committee.stake(node.me).0).sum();
+        let heaviest = committee.indices().map(|member| committee.stake(member).0).max().unwrap_or(0);
+        faulty + heaviest <= committee.faulty_max().0
     }
 
     /// Makes sure that a node hears of its next transaction.

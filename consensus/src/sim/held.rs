@@ -33,6 +33,13 @@ impl<T> Held<T> {
             .map(|(_, _, value)| value)
     }
 
+    /// What is held of the highest block of an author.
+    pub fn highest_of(&self, author: AuthorityIndex) -> Option<&T> {
+        let of = |row: &&Vec<(AuthorityIndex, Digest, T)>| row.iter().any(|(by, ..)| *by == author);
+        let row = self.rows.values().rev().find(of)?;
+        row.iter().find(|(by, ..)| *by == author).map(|(_, _, value)| value)
+    }
+
     /// Whether a block is there.
     pub fn contains(&self, block: &BlockRef) -> bool {
         self.get(block).is_some()

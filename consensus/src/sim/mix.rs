@@ -72,7 +72,7 @@ pub struct Mix {
 impl Default for Mix {
     fn default() -> Self {
         Self {
-            faults: Fault::ALL.iter().map(|(fault, _)| *fault).filter(|fault| *fault != Fault::Amnesia).collect(),
+            faults: Fault::ALL.iter().map(|(fault, _)| *fault).collect(),
             storm_ms: (2_000, 15_000),
             pause_ms: (50, 2_000),
             lasts_ms: (0, 4_000),

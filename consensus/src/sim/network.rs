@@ -3,6 +3,7 @@
 //! A cut link says so to both ends after its delay; a *silent* one swallows messages and says nothing, as a wire does
 //! before the transport gives up.
 
+use crate::input::HighestBlocks;
 use crate::sim::links::Links;
 use crate::sim::rng::Rng;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ pub(crate) enum Message {
     RequestHeaders(Arc<(Vec<BlockRef>, Vec<Round>)>),
     RequestPayload(Arc<Vec<BlockRef>>),
     RequestCommits(Height),
+    RequestHighest,
+    Highest(Box<HighestBlocks>),
     Commits(Arc<Vec<(CommitRecord, Vec<Arc<BlockHeader>>)>>),
 }
 
@@ -40,6 +43,8 @@ impl Message {
             Self::RequestHeaders(request) => 9 + request.0.len() as u64 * REF_BYTES + request.1.len() as u64 * 8,
             Self::RequestPayload(blocks) => 5 + blocks.len() as u64 * REF_BYTES,
             Self::RequestCommits(_) => 9,
+            Self::RequestHighest => 1,
+            Self::Highest(blocks) => 3 + blocks.asker.iter().chain(&blocks.peer).map(header).sum::<u64>(),
             Self::Commits(commits) => {
                 let one = |(record, headers): &(CommitRecord, Vec<Arc<BlockHeader>>)| {
                     96 + record.blocks.len() as u64 * REF_BYTES + headers.iter().map(header).sum::<u64>()

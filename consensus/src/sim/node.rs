@@ -5,6 +5,7 @@ use crate::effect::Status;
 use crate::engine::Core;
 use crate::marks::Marks;
 use crate::sim::adversary::Adversary;
+use crate::sim::checks::Decisions;
 use crate::sim::clock::Clock;
 use crate::sim::disk::Disk;
 use crate::sim::held::Held;
@@ -63,6 +64,10 @@ pub(crate) struct Node {
     pub marks: Marks,
     /// None for an honest node.
     pub adversary: Option<Box<dyn Adversary>>,
+    /// Set while it has lost its disk and does not hold again what the others rely on: until when, once that is known.
+    pub amnesia_ends_us: Option<u64>,
+    /// What its core has decided and not committed.
+    pub decisions: Decisions,
     /// Where it stood when it went down with all of its log kept.
     pub before: Option<Status>,
 }
@@ -86,6 +91,8 @@ impl Node {
             nonce: 0,
             marks: Marks::default(),
             adversary: None,
+            amnesia_ends_us: None,
+            decisions: Decisions::default(),
             before: None,
         }
     }
@@ -93,6 +100,11 @@ impl Node {
     /// Whether it keeps the rules, so that what it says counts.
     pub fn is_honest(&self) -> bool {
         self.adversary.is_none()
+    }
+
+    /// Whether it can be asked to make progress: honest, up, and with a clock that is not so wrong that it may alarm.
+    pub fn is_sound(&self) -> bool {
+        self.is_honest() && self.is_running() && self.clock.is_right()
     }
 
     /// Whether it is up and not stopped.

@@ -88,6 +88,8 @@ pub struct Simulation {
     pub(crate) closes_at: Option<Height>,
     pub(crate) trace: Trace,
     pub(crate) load: bool,
+    /// Some clock is not right, or was not, so that nodes compare theirs.
+    pub(crate) clocks_differ: bool,
     /// When a fault last came or went.
     disturbed_us: u64,
     /// Counts calms: what was to be undone before the last one is undone.
@@ -128,6 +130,7 @@ impl Simulation {
             closes_at: None,
             trace: Trace::default(),
             load: true,
+            clocks_differ: !scenario.clocks.is_empty(),
             disturbed_us: 0,
             calms: 0,
             tops: VecDeque::new(),
@@ -346,6 +349,9 @@ impl Simulation {
         let (size, now_us) = (self.scenario.size(), self.now_us);
         let node = &mut self.nodes[at.0];
         let Some(core) = &node.core else { return Ok(()) };
+        if node.is_honest() {
+            node.decisions.compare(node.me, core)?;
+        }
         if self.steps.is_multiple_of(BOUNDS_EVERY) && node.is_honest() {
             bounded(node.me, &core.status(), size, node.config.parameters.gc_depth_rounds)?;
         }
@@ -441,12 +447,12 @@ impl Simulation {
             return Ok(());
         }
         let committee = self.scenario.keys.committee();
-        let faulty = self.nodes[..self.scenario.size()].iter().filter(|node| !node.is_honest() || !node.is_running());
+        let faulty = self.nodes[..self.scenario.size()].iter().filter(|node| !node.is_sound());
         if faulty.map(|node| committee.stake(node.me).0).sum::<u64>() > committee.faulty_max().0 {
             return Ok(());
         }
         let top = self.tops.front().map_or(Height(0), |(_, top)| *top);
-        for node in self.nodes.iter().filter(|node| node.is_honest() && node.is_running()) {
+        for node in self.nodes.iter().filter(|node| node.is_sound()) {
             let coming = (node.clients.period_us > 0 && self.load).then_some(node.clients.next_us);
             let oldest_us = node.clients.oldest_us().into_iter().chain(coming).min();
             if let Some(at_us) = oldest_us.filter(|at_us| (*at_us).max(since_us) + bound_us < now_us) {

@@ -21,7 +21,7 @@ pub enum Action {
     Crash(Who),
     /// A node comes back from its disk.
     Restart(Who),
-    /// The power of a node goes and with it its disk.
+    /// The power of a node goes and with it its disk, and every second time what its sign-once guard remembers.
     LoseDisk(Who),
     /// A process stops without anybody being told, as by SIGSTOP.
     Hang(Who),
@@ -117,7 +117,12 @@ impl Simulation {
             }
             Action::LoseDisk(who) => {
                 let nodes = self.draw(&who);
-                nodes.iter().for_each(|node| self.lose_disk(*node));
+                for node in &nodes {
+                    self.lose_disk(*node);
+                    if self.rng.chance(500) {
+                        self.lose_guard(*node);
+                    }
+                }
                 return Ok(Some(Action::Restart(Who::Nodes(nodes))));
             }
             Action::Restart(who) => {

@@ -90,6 +90,8 @@ fn summary(event: &Event) -> (u8, Digest, u64) {
                 Message::RequestHeaders(request) => (19, request.0.last().map_or(zero, |block| block.digest)),
                 Message::RequestPayload(refs) => (20, refs.last().map_or(zero, |block| block.digest)),
                 Message::RequestCommits(_) => (21, zero),
+                Message::RequestHighest => (23, zero),
+                Message::Highest(blocks) => (24, blocks.asker.as_ref().map_or(zero, |header| header.digest())),
                 Message::Commits(commits) => (22, commits.last().map_or(zero, |(record, _)| record.previous)),
             };
             (kind, digest, from.0.into())
@@ -124,6 +126,11 @@ fn line(lines: &mut String, now_us: u64, at: Place, event: &Event) {
             Message::RequestHeaders(request) => writeln!(lines, "from {from} asks for {} headers", request.0.len()),
             Message::RequestPayload(refs) => writeln!(lines, "from {from} asks for {} payloads", refs.len()),
             Message::RequestCommits(height) => writeln!(lines, "from {from} asks for commits from {height}"),
+            Message::RequestHighest => writeln!(lines, "from {from} asks for its highest block"),
+            Message::Highest(blocks) => match &blocks.asker {
+                Some(header) => writeln!(lines, "from {from} highest block {}", header.block_ref()),
+                None => writeln!(lines, "from {from} no highest block"),
+            },
             Message::Commits(commits) => writeln!(lines, "from {from} {} commits", commits.len()),
         },
         Event::Timer => writeln!(lines, "timer"),

@@ -43,3 +43,61 @@ fn two_equivocators_of_seven_with_restarts_and_loss() {
         assert!(simulation.top().0 > before.0 + 20, "seed {seed}: no progress");
     }
 }
+
+/// What shows that an adversary of each kind was at work.
+fn trace_of(kind: &AdversaryKind) -> &'static [&'static str] {
+    match kind {
+        AdversaryKind::Equivocator { .. } | AdversaryKind::Twins { .. } => &["twin-seen", "proof-committed"],
+        AdversaryKind::Withholder { .. } | AdversaryKind::Dropper { .. } => &["timeout-proposal"],
+        AdversaryKind::SelectiveSender { .. } => &["header-request"],
+        AdversaryKind::FutureRounder { .. } => &["block-suspended", "header-request"],
+        AdversaryKind::Flooder { .. } => &["block-suspended", "header-request", "twin-seen"],
+        AdversaryKind::AncientReferencer | AdversaryKind::VoteLiar => &["direct-commit"],
+    }
+}
+
+#[test]
+fn one_adversary_of_each_kind_of_four_hinders_nobody_for_long() {
+    for kind in AdversaryKind::all() {
+        for seed in 0..2 {
+            let mut scenario = Scenario::new(seed, 4);
+            scenario.adversaries = vec![((seed % 4) as u16, kind)];
+            scenario.bounds.liveness_ms = Some(5_000);
+            scenario.duration_ms = 12_000;
+            scenario.expect.commits_min = Some(100);
+            scenario.expect.lag_commits_max = Some(50);
+            scenario.expect.marks = trace_of(&kind).iter().map(|name| (*name).to_owned()).collect();
+            let report = Simulation::run(scenario);
+            assert_eq!(report.violations, [], "{} seed {seed}, {:?}", kind.name(), report.marks);
+        }
+    }
+}
+
+#[test]
+fn coalitions_of_any_two_kinds_of_seven_hinder_nobody_for_long() {
+    let kinds = AdversaryKind::all();
+    for seed in seeds(1) {
+        let mut rng = Rng::new(seed);
+        let mut draw = || kinds[rng.between(0, kinds.len() as u64 - 1) as usize];
+        let (first, second) = (draw(), draw());
+        let mut scenario = Scenario::new(seed, 7);
+        scenario.adversaries = vec![(1, first), (4, second)];
+        scenario.bounds.liveness_ms = Some(5_000);
+        scenario.duration_ms = 7_000;
+        scenario.expect.commits_min = Some(100);
+        let report = Simulation::run(scenario);
+        assert_eq!(report.violations, [], "{} and {} seed {seed}", first.name(), second.name());
+    }
+}
+
+#[test]
+fn equivocators_in_coalition_change_nothing_as_long_as_they_are_f() {
+    for seed in seeds(1) {
+        let mut scenario = Scenario::new(seed, 7);
+        let coalition = AdversaryKind::Equivocator { coalition: true };
+        scenario.adversaries = vec![(0, coalition), (5, coalition)];
+        scenario.bounds.liveness_ms = Some(5_000);
+        let report = Simulation::run(scenario);
+        assert_eq!(report.violations, [], "seed {seed}");
+    }
+}

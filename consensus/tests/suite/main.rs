@@ -6,6 +6,7 @@ mod adversary;
 mod appendix_a;
 mod bad_input;
 mod bounds;
+mod checkers;
 mod committees;
 mod epochs;
 mod equivocation;

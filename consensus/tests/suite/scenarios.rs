@@ -9,16 +9,31 @@ fn run(name: &str, seed: u64, ms_max: u64) -> Report {
     let mut scenario = file::parse(text, seed).unwrap_or_else(|error| panic!("{name}: {error}"));
     scenario.duration_ms = scenario.duration_ms.min(ms_max);
     let report = Simulation::run(scenario);
-    println!("{name}: {:?}, heights {:?}, {} events", report.latency, report.commits, report.steps);
+    println!("{name} {seed}: {:?}, heights {:?}, {} events", report.latency, report.commits, report.steps);
+    let reached: Vec<_> = report.marks.iter().filter(|(_, count)| *count > 0).collect();
+    println!("{name} {seed}: {reached:?}");
     report
 }
 
 #[test]
 fn every_scenario_does_what_it_expects() {
+    let mut wrong = Vec::new();
     for (name, _) in builtin::ALL {
-        let report = run(name, 1, 60_000);
-        assert_eq!(report.violations, [], "{name}");
+        let ms_max = if name.starts_with("mix") { 60_000 } else { u64::MAX };
+        let start = std::time::Instant::now();
+        let report = run(name, 1, ms_max);
+        println!("{name} took {:?}", start.elapsed());
+        wrong.extend(report.violations.into_iter().map(|violation| (name, violation)));
     }
+    assert_eq!(wrong, []);
+}
+
+#[test]
+fn a_mix_of_everything_gives_the_same_trace_again() {
+    let once = run("mix-7", 5, 20_000);
+    let again = run("mix-7", 5, 20_000);
+    assert_eq!((once.trace_digest, once.marks), (again.trace_digest, again.marks));
+    assert_ne!(run("mix-7", 6, 20_000).trace_digest, once.trace_digest);
 }
 
 /// Marks and violations of the mixes over new seeds, for as many seconds as `STELE_SIM_SECONDS` says (default 6). The

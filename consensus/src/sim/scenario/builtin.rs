@@ -1,10 +1,18 @@
 //! The scenarios of `consensus/scenarios`, known by name.
 
 /// Name and text of each.
-pub const ALL: [(&str, &str); 9] = [
+pub const ALL: [(&str, &str); 17] = [
     ("steady-10", include_str!("../../../scenarios/steady-10.toml")),
     ("one-crashed-10", include_str!("../../../scenarios/one-crashed-10.toml")),
     ("three-crashed-10", include_str!("../../../scenarios/three-crashed-10.toml")),
+    ("crashed-100", include_str!("../../../scenarios/crashed-100.toml")),
+    ("crashed-leaders", include_str!("../../../scenarios/crashed-leaders.toml")),
+    ("hung-leader", include_str!("../../../scenarios/hung-leader.toml")),
+    ("partial-links-3-of-9", include_str!("../../../scenarios/partial-links-3-of-9.toml")),
+    ("round-jump", include_str!("../../../scenarios/round-jump.toml")),
+    ("schedule-boundary", include_str!("../../../scenarios/schedule-boundary.toml")),
+    ("gc-conflict", include_str!("../../../scenarios/gc-conflict.toml")),
+    ("amnesia", include_str!("../../../scenarios/amnesia.toml")),
     ("wan-10", include_str!("../../../scenarios/wan-10.toml")),
     ("wan-10-withhold", include_str!("../../../scenarios/wan-10-withhold.toml")),
     ("wan-10-drop", include_str!("../../../scenarios/wan-10-drop.toml")),

@@ -200,7 +200,7 @@ impl AdversaryRow {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::sim::scenario::file) struct MixTable {
-    /// Kinds of faults. Default: all but `amnesia`.
+    /// Kinds of faults; `amnesia` only while no more than f are faulty with it. Default: all.
     faults: Option<Vec<FaultName>>,
     /// How long a storm takes. Default [2,000, 15,000].
     storm_ms: Option<Span>,
