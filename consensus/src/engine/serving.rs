@@ -11,7 +11,7 @@ use types::{AuthorityIndex, BlockHeader, BlockRef, Round};
 /// Rounds below an own block that are looked through for history to push.
 const PUSH_ROUNDS: u64 = 10;
 /// Headers of an author that are pushed at once to a peer that lacked one of his.
-const LACKING_PUSHES: u8 = 250;
+const LACKING_PUSHES: u8 = 64;
 /// The same for a peer that asked for one, which happens to good links too, when messages cross.
 const ASKED_PUSHES: u8 = 8;
 /// Most headers pushed to one peer with one own block.
