@@ -371,8 +371,14 @@ mod tests {
         let record =
             CommitRecord { height: Height(height), previous: Digest::ZERO, leader, blocks: blocks.to_vec(), timestamp };
         let commit = record.digest();
-        let checkpoint =
-            Checkpoint { height: record.height, commit, leader, timestamp, schedule: ScheduleState::default() };
+        let checkpoint = Checkpoint {
+            height: record.height,
+            commit,
+            leader,
+            timestamp,
+            schedule: ScheduleState::default(),
+            marked: Default::default(),
+        };
         (record, checkpoint)
     }
 
