@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use types::{Height, Outcome, TransactionId};
 
 /// A node that does not answer within this time is passed over.
@@ -75,31 +75,42 @@ async fn balances(rpc: &RpcClient) -> Option<(Height, Vec<u64>)> {
     Some((height?, balances))
 }
 
-/// Once no transaction can come any more, every balance on every node is what genesis and the receipts make it; those
-/// that nobody told the client of are asked for.
+/// Every balance on every node is what genesis and the receipts make it; those that nobody told the client of are asked
+/// for. They may still come while this asks, so it asks again until both agree.
 pub async fn balances_follow_from_receipts(network: &Network, outcomes: &Outcomes) {
-    let first = &network.nodes[0];
-    // What had no answer may still be on its way.
-    let mut found = BTreeMap::new();
-    let silent: Vec<_> = outcomes.sent.iter().filter(|(id, _)| !outcomes.acknowledged.contains_key(*id)).collect();
-    for (id, transfer) in silent {
-        if let Some(info) = first.rpc.transaction(id).await.unwrap() {
-            found.insert(*id, (info.height, Outcome::from(info.outcome), *transfer));
+    let told: BTreeMap<_, _> = outcomes
+        .acknowledged
+        .iter()
+        .map(|(id, receipt)| (*id, (receipt.height, receipt.outcome, outcomes.sent[id])))
+        .collect();
+    let mut last = String::new();
+    for node in &network.nodes {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut done = told.clone();
+            for (id, transfer) in outcomes.sent.iter().filter(|(id, _)| !told.contains_key(*id)) {
+                if let Some(info) = node.rpc.transaction(id).await.unwrap() {
+                    done.insert(*id, (info.height, Outcome::from(info.outcome), *transfer));
+                }
+            }
+            reaches(node, done.values().map(|(height, ..)| *height).max().unwrap_or_default()).await;
+            let (height, read) =
+                until("all balances of one height are read", PATIENCE, async || balances(&node.rpc).await).await;
+            let expected = expected(&done);
+            if read == expected {
+                last = format!(
+                    "  {} transfers make the balances, {} of them without a word to the client",
+                    done.len(),
+                    done.len() - told.len()
+                );
+                break;
+            }
+            let name = &node.authority.name;
+            assert!(Instant::now() < deadline, "balances of {name} at height {height}: {read:?}, not {expected:?}");
+            tokio::time::sleep(PAUSE).await;
         }
     }
-    let silently_done = found.len();
-    for (id, receipt) in &outcomes.acknowledged {
-        found.insert(*id, (receipt.height, receipt.outcome, outcomes.sent[id]));
-    }
-    let expected = expected(&found);
-    let highest = found.values().map(|(height, ..)| *height).max().unwrap_or_default();
-    for node in &network.nodes {
-        reaches(node, highest).await;
-        let (height, read) =
-            until("all balances of one height are read", PATIENCE, async || balances(&node.rpc).await).await;
-        assert_eq!(read, expected, "balances of {} at height {height}", node.authority.name);
-    }
-    println!("  {} transfers make the balances, {silently_done} of them without a word to the client", found.len());
+    println!("{last}");
 }
 
 fn expected(done: &BTreeMap<TransactionId, (Height, Outcome, Transfer)>) -> Vec<u64> {
