@@ -6,6 +6,7 @@
 
 mod jump;
 mod rounds;
+mod rounds_tests;
 mod steps;
 
 use stateright::{Checker, Model};

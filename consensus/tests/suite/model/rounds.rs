@@ -6,16 +6,16 @@
 //! Of twins each member is sent one or the other, and gets both only where somebody's history has both. All runs with up to a number of deviations are explored.
 //! After them every round is synchronous, which is the fairness that progress is held against.
 
-use super::{exhaust, fingerprint, torture};
+use super::fingerprint;
 use crate::replica::{Crash, Header, Replica, chain_led_by, disagreement, small_keys};
 use consensus::sim::Keys;
 use consensus::{Config, HighestBlocks, genesis_refs};
-use stateright::{Checker, Model, Property};
+use stateright::{Model, Property};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use types::{AuthorityIndex, BlockRef, ChainId, CommitRecord, Round};
 
-struct Rounds {
+pub struct Rounds {
     keys: Arc<Keys>,
     chain: ChainId,
     /// The highest authors are faulty, this many.
@@ -26,11 +26,11 @@ struct Rounds {
     crashes: u32,
     adoptions: u32,
     /// Only what splits the honest: the faulty always tell them apart, and they may leave each other out.
-    splits_only: bool,
+    pub splits_only: bool,
 }
 
 #[derive(Clone, Debug)]
-struct State {
+pub struct State {
     /// Whose turn it is.
     round: u64,
     turn: u16,
@@ -47,7 +47,7 @@ struct State {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Action {
+pub enum Action {
     /// An honest member gets the blocks of lower rounds, but for one author's, and of twins the first or the
     /// second.
     Act { without: Option<u16>, second_twin: bool },
@@ -371,38 +371,8 @@ impl Hash for State {
     }
 }
 
-fn model(leaders: &[u16], faulty: u16, rounds: u64, deviations: u32, crashes: u32, adoptions: u32) -> Rounds {
+pub fn model(leaders: &[u16], faulty: u16, rounds: u64, deviations: u32, crashes: u32, adoptions: u32) -> Rounds {
     let keys = Arc::new(small_keys());
     let chain = chain_led_by(&keys, leaders);
     Rounds { keys, chain, faulty, rounds, deviations, crashes, adoptions, splits_only: false }
-}
-
-#[test]
-fn no_dag_within_the_deviations_makes_the_honest_differ() {
-    exhaust("rounds: the faulty leads third, 8 rounds, 2 deviations", model(&[0, 1, 3], 1, 8, 2, 0, 0));
-    if torture() {
-        exhaust("rounds: the faulty leads first, 8 rounds, 2 deviations", model(&[3, 0, 1], 1, 8, 2, 0, 0));
-        exhaust("rounds: the faulty leads twice, 7 rounds, 3 deviations", model(&[3, 3, 0], 1, 7, 3, 0, 0));
-    }
-}
-
-#[test]
-fn crashes_and_catching_up_break_neither_agreement_nor_progress() {
-    exhaust("rounds: 9 rounds, 1 deviation, 1 crash, 1 adoption", model(&[0, 3, 1], 1, 9, 1, 1, 1));
-    exhaust("rounds: 5 rounds, 2 deviations, 1 crash, 1 adoption", model(&[0, 1, 3], 1, 5, 2, 1, 1));
-    if torture() {
-        exhaust("rounds: 8 rounds, 2 deviations, 1 crash, 1 adoption", model(&[0, 3, 1], 1, 8, 2, 1, 1));
-        exhaust("rounds: 6 rounds, 3 deviations, 1 crash, 1 adoption", model(&[0, 3, 1], 1, 6, 3, 1, 1));
-    }
-}
-
-/// That the model can fail: more than f faulty fork the honest, and it finds how.
-#[test]
-fn two_faulty_of_four_make_the_honest_differ() {
-    let split = Rounds { splits_only: true, ..model(&[3, 0, 1], 2, 4, u32::MAX, 0, 0) };
-    let checker = split.checker().spawn_dfs().join();
-    let path = checker.assert_any_discovery("the honest agree, and break no rule");
-    let (states, actions) = (checker.unique_state_count(), path.into_actions());
-    println!("rounds: 2 faulty of 4: forked after {states} states by {} turns", actions.len());
-    assert!(actions.len() >= 12, "a leader is committed by three rounds: {actions:?}");
 }
