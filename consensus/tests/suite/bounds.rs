@@ -49,7 +49,7 @@ struct Draft {
 }
 
 fn sample(keys: &Keys, config: &Config) -> Arc<BlockHeader> {
-    keys.block(config, Round(1), genesis_refs(&config), Vec::new(), 0, 0)
+    keys.block(config, Round(1), genesis_refs(config), Vec::new(), 0, 0)
 }
 
 #[test]

@@ -153,7 +153,7 @@ fn commits(keys: &Arc<Keys>, mut honest: Vec<Box<dyn Member>>) -> u64 {
 }
 
 fn block_of_the_faulty(keys: &Keys, config: &Config, all: &[Header], round: u64) -> Option<Header> {
-    let genesis = genesis_refs(&config);
+    let genesis = genesis_refs(config);
     let own = all.iter().rev().find(|header| header.author().0 == FAULTY);
     let own = own.map_or(genesis[usize::from(FAULTY)], |header| header.block_ref());
     let below: Vec<BlockRef> = if round == 1 {
