@@ -186,8 +186,10 @@ fn run_once(plan: Plan, network: &tokio::runtime::Runtime, stopper: &Stopper) ->
         bytes_per_second: config.sync.serve_bytes_per_second,
     };
     let site = Site::new(&plan.data_dir);
+    let epoch_config = recovery::core_config(&plan);
+    let (parameters, first) = (epoch_config.parameters.clone(), epoch_config.anchor.height.next());
     let (snapshots, snapshots_thread) =
-        Snapshots::start(service, genesis.parameters.clone(), site.snapshots(), tables.clone(), archive.clone())?;
+        Snapshots::start(service, (parameters, first), site.snapshots(), tables.clone(), archive.clone())?;
     snapshots.recovered(header.height);
     let retention = Retention {
         log: Arc::clone(&log),
@@ -263,8 +265,8 @@ fn run_once(plan: Plan, network: &tokio::runtime::Runtime, stopper: &Stopper) ->
     let joiner = Joiner {
         mesh: mesh.clone(),
         checker: checker.clone(),
-        config: recovery::core_config(&plan),
-        first: Height(1),
+        config: epoch_config,
+        first,
         tables: tables.clone(),
         identity: plan.identity(),
         site,

@@ -7,7 +7,7 @@ use consensus::Checkpoint;
 use ledger::{Account, LedgerCheckpoint, LiveBucket, StateFault, StateReader};
 use std::sync::Arc;
 use storage::log::LogPosition;
-use storage::state::{Direction, Family, StateBatch, StateDb, StateError};
+use storage::state::{Direction, Family, StateBatch, StateDb, StateError, StateSnapshot};
 use thiserror::Error;
 use types::codec::put_list;
 use types::{
@@ -224,6 +224,11 @@ impl Tables {
     /// The raw header of a block of those commits. Its payload was never here.
     pub fn synced_header(&self, block: &BlockRef) -> Result<Option<Vec<u8>>, TableError> {
         Ok(self.db.get(Family::Headers, &synced_key(block))?)
+    }
+
+    /// What the state had reached at the moment of a snapshot.
+    pub fn applied_in(snapshot: &StateSnapshot<'_>) -> Result<Option<Applied>, TableError> {
+        snapshot.get(Family::Meta, APPLIED_KEY)?.map(|row| decode(Family::Meta, &row)).transpose()
     }
 
     /// What a crash now would leave of [`Tables::applied`].

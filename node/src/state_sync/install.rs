@@ -8,7 +8,7 @@ use crate::state_sync::history::Commit;
 use crate::state_sync::stream::{self, Row, StreamError};
 use crate::tables::{Applied, TableError, Tables};
 use consensus::{Checkpoint, Config};
-use ledger::{Approvals, LedgerCheckpoint};
+use ledger::LedgerCheckpoint;
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
@@ -132,8 +132,7 @@ impl Site {
             state: total.sum,
             live_ids: total.live_ids,
             live_buckets: total.live_buckets,
-            // Approvals are no rows: a state with some does not add up to its header, and a later one is fetched.
-            approvals: Approvals::default(),
+            approvals: total.approvals,
         };
         batch.applied(&Applied {
             ledger,

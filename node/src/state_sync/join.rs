@@ -312,3 +312,6 @@ impl Joiner {
 async fn ask(mesh: Mesh, peer: AuthorityIndex, request: StateRequest, patience: Duration) -> Option<Bytes> {
     mesh.request(peer.0, Request::State(request).to_body(), patience).await.ok()
 }
+
+#[cfg(test)]
+mod tests;

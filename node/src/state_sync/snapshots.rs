@@ -15,6 +15,7 @@ use crate::wire::state::{
 use bytes::Bytes;
 use consensus::Checkpoint;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use ledger::Approvals;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
@@ -68,6 +69,8 @@ pub struct Snapshots(Arc<Shared>);
 struct Shared {
     service: Service,
     parameters: Parameters,
+    /// Height of the epoch's first commit.
+    first: Height,
     dir: PathBuf,
     tables: Tables,
     archive: Archive,
@@ -100,10 +103,10 @@ struct Export {
 }
 
 impl Snapshots {
-    /// Starts the thread. `dir` is emptied.
+    /// Starts the thread, in an epoch with these parameters whose first commit has this height. `dir` is emptied.
     pub fn start(
         service: Service,
-        parameters: Parameters,
+        (parameters, first): (Parameters, Height),
         dir: PathBuf,
         tables: Tables,
         archive: Archive,
@@ -116,6 +119,7 @@ impl Snapshots {
         let shared = Arc::new(Shared {
             service,
             parameters,
+            first,
             dir,
             tables,
             archive,
@@ -240,9 +244,9 @@ impl Shared {
     fn first_needed(&self, height: Height) -> Result<Option<u64>, ServeError> {
         let Some(top) = self.tables.commit_record(height)? else { return Ok(None) };
         let gc_round = top.leader.round.saturating_sub(self.parameters.gc_depth_rounds);
-        let schedule = Checkpoint::rebuilt_from(&self.parameters, Height(1), height);
+        let schedule = Checkpoint::rebuilt_from(&self.parameters, self.first, height);
         let mut first = u64::MAX;
-        for below in (1..=height.0).rev().map(Height) {
+        for below in (self.first.0..=height.0).rev().map(Height) {
             let Some(record) = self.tables.commit_record(below)? else { return Ok(None) };
             for block in &record.blocks {
                 match self.tables.block_place(&block.digest)? {
@@ -372,11 +376,15 @@ impl Shared {
 
     fn export(&self, height: Height, snapshot: &StateSnapshot<'_>) -> Result<Option<Export>, StreamError> {
         let Some(segment) = self.lock().held.get(&height).copied().flatten() else { return Ok(None) };
+        let approvals = match Tables::applied_in(snapshot) {
+            Ok(applied) => applied.map_or_else(Approvals::default, |applied| applied.ledger.approvals),
+            Err(_) => return Ok(None),
+        };
         std::fs::create_dir_all(&self.dir)?;
         let path = self.dir.join(format!("state-{height}"));
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
         let mut out = Chunked { file: &file, chunk: Vec::new(), digests: Vec::new(), bytes: 0, stop: &self.stopping };
-        stream::write(snapshot, &mut out)?;
+        stream::write(snapshot, &approvals, &mut out)?;
         out.close()?;
         let Chunked { digests: chunks, bytes, .. } = out;
         let header = match self.tables.header(height) {

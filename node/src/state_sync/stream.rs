@@ -1,16 +1,18 @@
 //! The encoding of a state: all accounts in rising order of addresses, then all buckets of live ids in rising order of
-//! heights, each as a tag, its key and its value. The same state has the same bytes on every node.
+//! heights, then the approvals of the governance if there are any, each as a tag, its key and its value. The same state has the same bytes on every node.
 //!
 //! Keys rise strictly, so a row cannot be hidden behind another of the same key: what is summed is what is stored.
 
-use ledger::{Account, Expansion, LiveBucket, LtHash};
+use ledger::{Account, Approvals, Expansion, LiveBucket, LtHash};
 use std::io::{self, Read, Write};
 use storage::state::{Family, StateError, StateSnapshot};
 use thiserror::Error;
-use types::{Address, Decode, DecodeError};
+use types::{Address, Decode, DecodeError, Encode};
 
 /// Families that make up a state, in their order, with their tags.
 const FAMILIES: [(u8, Family); 2] = [(1, Family::Accounts), (2, Family::LiveIds)];
+/// Tag of the approvals, which have no key.
+const APPROVALS: u8 = 3;
 /// Longest row: a bucket of live ids is by far the longest value.
 const ROW_BYTES_MAX: u32 = 1 << 30;
 /// What is reserved for a row before its bytes are there.
@@ -35,17 +37,23 @@ pub enum StreamError {
     },
 }
 
-/// Writes the state of a snapshot.
-pub fn write(snapshot: &StateSnapshot<'_>, out: &mut impl Write) -> Result<(), StreamError> {
+/// Writes the state of a snapshot, with the approvals behind it.
+pub fn write(snapshot: &StateSnapshot<'_>, approvals: &Approvals, out: &mut impl Write) -> Result<(), StreamError> {
+    let mut write = |tag: u8, key: &[u8], value: &[u8]| {
+        out.write_all(&[tag])?;
+        [key, value].into_iter().try_for_each(|part| {
+            out.write_all(&(part.len() as u32).to_le_bytes())?;
+            out.write_all(part)
+        })
+    };
     for (tag, family) in FAMILIES {
         for row in snapshot.iterate_all(family) {
             let (key, value) = row?;
-            out.write_all(&[tag])?;
-            for part in [&key, &value] {
-                out.write_all(&(part.len() as u32).to_le_bytes())?;
-                out.write_all(part)?;
-            }
+            write(tag, &key, &value)?;
         }
+    }
+    if *approvals != Approvals::default() {
+        write(APPROVALS, &[], &approvals.to_bytes())?;
     }
     Ok(())
 }
@@ -70,6 +78,8 @@ pub struct Total {
     pub live_buckets: u64,
     /// Ids in them.
     pub live_ids: u64,
+    /// What the governance approves.
+    pub approvals: Approvals,
 }
 
 /// Reads a state to its end, gives each row to `take`, and adds them up.
@@ -78,17 +88,23 @@ pub fn read<E: From<StreamError>>(
     mut take: impl FnMut(Row) -> Result<(), E>,
 ) -> Result<Total, E> {
     let (mut sum, mut expansion) = (LtHash::default(), Expansion::zeroed());
-    let (mut live_buckets, mut live_ids) = (0, 0);
+    let (mut live_buckets, mut live_ids, mut approvals) = (0, 0, Approvals::default());
     let mut last: Option<(u8, Vec<u8>)> = None;
     for row in 0.. {
         let wrong = |what| StreamError::Row { row, what };
         let Some(tag) = tag(input).map_err(StreamError::Io)? else { break };
-        let (_, family) = *FAMILIES.iter().find(|(known, _)| *known == tag).ok_or_else(|| wrong("unknown tag"))?;
         let (key, value) = (part(input, row)?, part(input, row)?);
         if last.as_ref().is_some_and(|(last_tag, last_key)| (*last_tag, last_key) >= (tag, &key)) {
             return Err(wrong("keys do not rise").into());
         }
         let undecodable = |_: DecodeError| wrong("it does not decode");
+        last = Some((tag, key.clone()));
+        if tag == APPROVALS && key.is_empty() {
+            approvals = Approvals::from_bytes(&value).map_err(undecodable)?;
+            sum.combine(&LtHash::of_state([], [], &approvals));
+            continue;
+        }
+        let (_, family) = *FAMILIES.iter().find(|(known, _)| *known == tag).ok_or_else(|| wrong("unknown tag"))?;
         if family == Family::Accounts {
             let address: [u8; 32] = key.as_slice().try_into().map_err(|_| wrong("its key is no address"))?;
             expansion.account(&Address::from_bytes(address), &Account::from_bytes(&value).map_err(undecodable)?);
@@ -101,10 +117,9 @@ pub fn read<E: From<StreamError>>(
             expansion.live(bucket.height, &bucket.digest());
         }
         sum.add(&expansion);
-        last = Some((tag, key.clone()));
         take(Row { family, key, value })?;
     }
-    Ok(Total { sum, live_buckets, live_ids })
+    Ok(Total { sum, live_buckets, live_ids, approvals })
 }
 
 fn tag(input: &mut impl Read) -> io::Result<Option<u8>> {

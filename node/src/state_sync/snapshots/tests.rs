@@ -26,7 +26,7 @@ impl Node {
         let archive = Archive::new(ledger().0, log, tables.clone());
         let service = Service { every_heights, bytes_per_second: 1 << 30 };
         let at = dir.path().join("snapshots");
-        let started = Snapshots::start(service, genesis().parameters, at, tables.clone(), archive);
+        let started = Snapshots::start(service, (genesis().parameters, Height(1)), at, tables.clone(), archive);
         let (snapshots, thread) = started.expect("a thread");
         Self { snapshots, thread: Some(thread), tables, _dir: dir }
     }

@@ -27,7 +27,7 @@ fn written() -> Vec<u8> {
     tables.commit(batch).expect("a batch");
     let database = tables.database();
     let mut out = Vec::new();
-    write(&database.snapshot(), &mut out).expect("a state");
+    write(&database.snapshot(), &Approvals::default(), &mut out).expect("a state");
     out
 }
 
@@ -46,7 +46,6 @@ fn row(tag: u8, key: &[u8], value: &[u8]) -> Vec<u8> {
 }
 
 fn account_row(seed: u8, balance: u64) -> Vec<u8> {
-    use types::Encode;
     row(1, &[seed; 32], &Account { balance, transfers_out: 0 }.to_bytes())
 }
 
@@ -57,7 +56,8 @@ fn a_state_reads_back_in_order_with_the_sum_that_the_ledger_has() {
     assert_eq!(firsts[..3], [3, 9, 200].map(|seed| (Family::Accounts, seed, 32)));
     assert!(firsts[3..].iter().all(|(family, _, length)| (*family, *length) == (Family::LiveIds, 8)));
     let (accounts, buckets) = ([3, 9, 200].map(account), [bucket(2), bucket(300)]);
-    let expected = LtHash::of_state(accounts.iter().map(|(address, account)| (address, account)), &buckets, &Default::default());
+    let expected =
+        LtHash::of_state(accounts.iter().map(|(address, account)| (address, account)), &buckets, &Default::default());
     assert_eq!(total.sum, expected);
     assert_eq!((total.live_buckets, total.live_ids), (2, 302));
 }

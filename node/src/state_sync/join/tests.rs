@@ -1,0 +1,245 @@
+//! A joiner among scripted peers, on real links: who lies is named and turned away, and the state is taken all the same.
+
+use super::*;
+use crate::fixtures::{certificate, commits, genesis, header_over, ledger};
+use crate::state_sync::history::Commit;
+use crate::wire::state::{CommitWithHeaders, Offer, chunk_digest, history_response};
+use crossbeam_channel::Receiver;
+use ledger::{Account, LtHash};
+use std::net::{SocketAddr, UdpSocket};
+use storage::state::{StateDb, StateOptions};
+use transport::{EventLimits, IdentityKey, MeshConfig, MeshEvent, PeerAddress, Reply, SoftIdentity, event_channel};
+use types::{Address, LedgerHeader};
+
+/// Peers of the joiner, which has the index behind them.
+const PEERS: u16 = 3;
+/// Two chunks of them.
+const ACCOUNTS: u32 = 30_000;
+
+/// A certified state, as an honest peer has it.
+#[derive(Clone)]
+struct Held {
+    stream: Vec<u8>,
+    described: ManifestResponse,
+    commits: Vec<Commit>,
+}
+
+impl Held {
+    fn new(balance: u64) -> Self {
+        let mut accounts: Vec<_> = (0..ACCOUNTS)
+            .map(|index| {
+                let address = Address::from_bytes(*Digest::sha256(&index.to_le_bytes()).as_bytes());
+                (address, Account { balance, transfers_out: 0 })
+            })
+            .collect();
+        accounts.sort_unstable_by_key(|(address, _)| *address);
+        let part = |part: &[u8]| [&(part.len() as u32).to_le_bytes(), part].concat();
+        let row = |(address, account): &(Address, Account)| {
+            [&[1][..], &part(address.as_bytes()), &part(&account.to_bytes())].concat()
+        };
+        let commits = commits(30);
+        let mut header = header_over(&commits);
+        let state = accounts.iter().map(|(address, account)| (address, account));
+        header.state_digest = LtHash::of_state(state, [], &Default::default()).digest();
+        Self::of(accounts.iter().flat_map(row).collect(), header, commits)
+    }
+
+    fn of(stream: Vec<u8>, header: LedgerHeader, commits: Vec<Commit>) -> Self {
+        let manifest = Manifest {
+            height: header.height,
+            header: header.digest(),
+            bytes: stream.len() as u64,
+            chunks: stream.chunks(CHUNK_BYTES).map(chunk_digest).collect(),
+        };
+        let certificate = certificate(&header);
+        Self { stream, described: ManifestResponse { manifest, header, certificate }, commits }
+    }
+
+    fn answer(&self, request: &StateRequest) -> Bytes {
+        let manifest = &self.described.manifest;
+        match request {
+            StateRequest::Offers => {
+                let offer = Offer { height: manifest.height, manifest: manifest.digest(), bytes: manifest.bytes };
+                OffersResponse { offers: vec![offer], preparing: false }.to_bytes().into()
+            }
+            StateRequest::Manifest(_) => self.described.to_bytes().into(),
+            StateRequest::Chunk { index, .. } => {
+                Bytes::copy_from_slice(self.stream.chunks(CHUNK_BYTES).nth(*index as usize).expect("a chunk"))
+            }
+            StateRequest::History { top, bottom } => {
+                let part = &self.commits[bottom.0 as usize - 1..top.0 as usize];
+                let with_headers = |(record, headers): &Commit| CommitWithHeaders {
+                    record: record.clone(),
+                    headers: headers.iter().map(|header| header.raw().clone()).collect(),
+                };
+                history_response(&part.iter().rev().map(with_headers).collect::<Vec<_>>())
+            }
+        }
+    }
+}
+
+type Script = Arc<dyn Fn(StateRequest, Reply) + Send + Sync>;
+
+fn honest(held: &Held) -> Script {
+    let held = held.clone();
+    Arc::new(move |request, reply| {
+        let _ = reply.send(held.answer(&request));
+    })
+}
+
+struct Scene {
+    joiner: Joiner,
+    facts: Receiver<Fact>,
+    _peers: Vec<Mesh>,
+    dir: tempfile::TempDir,
+}
+
+impl Scene {
+    async fn new(scripts: Vec<Script>) -> Self {
+        let held: Vec<_> = (0..=PEERS).map(|_| UdpSocket::bind("127.0.0.1:0").expect("a port")).collect();
+        let ports: Vec<SocketAddr> = held.iter().map(|socket| socket.local_addr().expect("bound")).collect();
+        drop(held);
+        let mut peers = Vec::new();
+        for (index, script) in (0..).zip(scripts) {
+            peers.push(mesh(index, &ports, script).await);
+        }
+        let silent: Script = Arc::new(|_, _| ());
+        let own = mesh(PEERS, &ports, silent).await;
+        while own.peers().iter().filter(|peer| peer.up).count() < usize::from(PEERS) {
+            tokio::task::yield_now().await;
+        }
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let db = StateDb::open(dir.path().join("state"), [5; 32], StateOptions::default()).expect("a new database");
+        let (chain, committee) = ledger();
+        let genesis = genesis();
+        let checker = Checker { chain, committee: Arc::clone(&committee), parameters: genesis.parameters.clone() };
+        let config = Config {
+            chain,
+            committee,
+            me: AuthorityIndex(PEERS),
+            anchor: types::Anchor::genesis(genesis.timestamp()),
+            parameters: genesis.parameters,
+            pacing: consensus::Pacing::default(),
+        };
+        let (replica, facts) = crossbeam_channel::bounded(100);
+        let joiner = Joiner {
+            mesh: own,
+            checker,
+            config,
+            first: Height(1),
+            tables: Tables::new(Arc::new(db)),
+            identity: [5; 32],
+            site: Site::new(dir.path()),
+            replica,
+            status: Arc::new(Status::new()),
+            banished: BTreeSet::new(),
+        };
+        Self { joiner, facts, _peers: peers, dir }
+    }
+
+    fn named(&self) -> BTreeSet<(u16, &'static str)> {
+        let named = |fact| match fact {
+            Fact::Misbehaviour { peer, what } => Some((peer.0, what)),
+            _ => None,
+        };
+        self.facts.try_iter().filter_map(named).collect()
+    }
+}
+
+async fn mesh(index: u16, ports: &[SocketAddr], script: Script) -> Mesh {
+    let key = |index: u16| SoftIdentity::from_seed([index as u8 + 50; 32]);
+    let peers = (0..).zip(ports).map(|(index, addr)| PeerAddress { index, addr: *addr, key: key(index).public_key() });
+    let (sink, mut events) = event_channel(EventLimits::default());
+    let config = MeshConfig::new(index, ports[usize::from(index)], peers.collect());
+    let mesh = Mesh::start(config, Arc::new(key(index)), sink).await.expect("a mesh");
+    tokio::spawn(async move {
+        while let Some(event) = events.recv().await {
+            if let MeshEvent::Request { body, reply, .. } = event
+                && let Ok(Request::State(request)) = Request::parse(&body)
+            {
+                script(request, reply);
+            }
+        }
+    });
+    mesh
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_with_a_wrong_chunk_is_named_and_the_others_give_the_right_one() {
+    let held = Held::new(7);
+    let liar: Script = {
+        let held = held.clone();
+        Arc::new(move |request, reply| {
+            let mut answer = held.answer(&request).to_vec();
+            if matches!(request, StateRequest::Chunk { .. }) {
+                answer[0] ^= 1;
+            }
+            let _ = reply.send(answer.into());
+        })
+    };
+    let mut scene = Scene::new(vec![liar, honest(&held), honest(&held)]).await;
+    assert_eq!(scene.joiner.run(Height(0)).await.ok(), Some(Height(30)));
+    assert_eq!(scene.named(), BTreeSet::from([(0, "chunk_not_of_its_manifest")]));
+    assert!(Site::new(scene.dir.path()).is_whole());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_under_a_certificate_of_too_few_is_not_taken_and_its_peer_is_named() {
+    let held = Held::new(7);
+    let mut forged = Held::new(1_000_000);
+    // Higher, so that it would be preferred, and not certified by a quorum.
+    forged.described.header.height = Height(31);
+    forged.described.manifest.height = Height(31);
+    forged.described.manifest.header = forged.described.header.digest();
+    forged.described.certificate = certificate(&forged.described.header);
+    forged.described.certificate.statements.truncate(2);
+    let mut scene = Scene::new(vec![honest(&forged), honest(&forged), honest(&held)]).await;
+    // Twice as many offer the forged one.
+    assert!(matches!(scene.joiner.run(Height(0)).await, Err(JoinError::Abandoned(Height(31)))));
+    assert_eq!(scene.named(), BTreeSet::from([(0, "manifest_not_certified"), (1, "manifest_not_certified")]));
+    assert_eq!(scene.joiner.run(Height(0)).await.ok(), Some(Height(30)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_that_is_not_the_certified_headers_is_thrown_away_and_all_who_gave_it_are_named() {
+    let (held, other) = (Held::new(7), Held::new(8));
+    // The chunks of another state under the certified header: every chunk fits its manifest.
+    let (header, commits) = (held.described.header.clone(), held.commits.clone());
+    let forged = Held::of(other.stream, header, commits);
+    let mut scene = Scene::new(vec![honest(&forged), honest(&forged), honest(&held)]).await;
+    let error = scene.joiner.run(Height(0)).await.expect_err("another state");
+    assert!(matches!(error, JoinError::Install(InstallError::OtherState)), "{error}");
+    let named = BTreeSet::from([(0, "state_not_of_its_header"), (1, "state_not_of_its_header")]);
+    assert_eq!(scene.named(), named);
+    assert!(!Site::new(scene.dir.path()).is_whole());
+    assert_eq!(scene.joiner.run(Height(0)).await.ok(), Some(Height(30)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_below_the_state_that_do_not_chain_are_refused_and_asked_of_another() {
+    let held = Held::new(7);
+    let liar: Script = {
+        let held = held.clone();
+        Arc::new(move |request, reply| {
+            let request = match request {
+                StateRequest::History { top, bottom } => StateRequest::History { top: Height(top.0 - 1), bottom },
+                other => other,
+            };
+            let _ = reply.send(held.answer(&request));
+        })
+    };
+    let mut scene = Scene::new(vec![liar, honest(&held), honest(&held)]).await;
+    assert_eq!(scene.joiner.run(Height(0)).await.ok(), Some(Height(30)));
+    assert_eq!(scene.named(), BTreeSet::from([(0, "broken_history_chain")]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_nobody_has_a_state_nothing_is_taken() {
+    let nothing: Script = Arc::new(|request, reply| {
+        assert_eq!(request, StateRequest::Offers);
+        let _ = reply.send(OffersResponse::default().to_bytes().into());
+    });
+    let mut scene = Scene::new(vec![Arc::clone(&nothing), Arc::clone(&nothing), nothing]).await;
+    assert!(matches!(scene.joiner.run(Height(4)).await, Err(JoinError::NothingOffered(Height(4)))));
+    assert_eq!(scene.named(), BTreeSet::new());
+}
