@@ -13,7 +13,7 @@ use crate::epoch_end::EpochEnd;
 use crate::linearizer::Tip;
 use crate::reclaim::Reclaim;
 use crate::schedule::LeaderSchedule;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use thiserror::Error;
 use types::{BlockHeader, BlockRef, CommitRecord, Height, Round};
@@ -93,8 +93,8 @@ impl Core {
         if let Some(checkpoint) = checkpoint {
             core.restore(checkpoint)?;
         }
-        let committed = core.check_commits(&commits, height)?;
-        core.restore_blocks(headers, &committed, now_ms, effects)?;
+        core.check_commits(&commits, height)?;
+        core.restore_blocks(headers, &commits, now_ms, effects)?;
         for record in commits {
             let height = record.height;
             if height > core.tip.height {
@@ -118,8 +118,8 @@ impl Core {
         Ok(())
     }
 
-    /// Checks the chain of records; returns the blocks that the checkpoint has taken.
-    fn check_commits(&self, commits: &[CommitRecord], height: Height) -> Result<BTreeSet<BlockRef>, RecoverError> {
+    /// Checks the chain of records, and that it reaches far enough down.
+    fn check_commits(&self, commits: &[CommitRecord], height: Height) -> Result<(), RecoverError> {
         for pair in commits.windows(2) {
             let chained = pair[1].height == pair[0].height.next() && pair[1].previous == pair[0].digest();
             if !chained {
@@ -143,17 +143,23 @@ impl Core {
             let first = taken.first().or(commits.first().as_ref()).map_or(height, |record| record.height);
             return Err(RecoverError::CommitGap { first, gc_round });
         }
-        Ok(taken.iter().flat_map(|record| &record.blocks).filter(|block| block.round > gc_round).copied().collect())
+        Ok(())
     }
 
-    /// Puts logged blocks back. A committed one goes in whatever its history, as when its commit was adopted.
+    /// Puts logged blocks back. One that a commit has ordered goes in whatever its history, as when its commit was
+    /// adopted: parts of it may have been garbage when the block was accepted, though they are not behind this older
+    /// checkpoint, and all that stands on such a block must not crowd the table of waiting blocks.
     fn restore_blocks(
         &mut self,
         headers: Vec<Arc<BlockHeader>>,
-        committed: &BTreeSet<BlockRef>,
+        commits: &[CommitRecord],
         now_ms: u64,
         effects: &mut Vec<Effect>,
     ) -> Result<(), RecoverError> {
+        let of_record = |record: &CommitRecord| -> Vec<(BlockRef, Height)> {
+            record.blocks.iter().map(|block| (*block, record.height)).collect()
+        };
+        let ordered: BTreeMap<BlockRef, Height> = commits.iter().flat_map(of_record).collect();
         let mut fetched = Vec::new();
         for header in headers {
             let block = header.block_ref();
@@ -162,9 +168,10 @@ impl Core {
                 continue;
             }
             let complete = header.ancestors().iter().all(|ancestor| self.dag.is_settled(ancestor));
-            if complete || committed.contains(&block) {
+            let height = ordered.get(&block);
+            if complete || height.is_some() {
                 self.enter_dag(header);
-                if committed.contains(&block)
+                if height.is_some_and(|height| *height <= self.tip.height)
                     && let Some(place) = self.dag.find(&block)
                 {
                     self.dag.commit(place, true);

@@ -11,6 +11,7 @@ mod committees;
 mod epochs;
 mod equivocation;
 mod evidence;
+mod far_behind_checkpoint;
 mod faults;
 mod increments;
 mod links;
