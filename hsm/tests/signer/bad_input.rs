@@ -87,10 +87,10 @@ fn a_later_epoch_is_signed_in_at_whatever_place_and_no_earlier_one_after_it() {
     let validator = Validator::with_keystore();
     let (_child, client) = validator.start();
     let first = validator.statement(9, 1, &[]);
-    client.sign_round(&first, &[]).unwrap();
+    client.sign_round(&first, &[]).expect("the first place");
     // The committee of the next epoch has moved the validator, and rounds begin again.
     let moved = RoundStatement { epoch: Epoch(2), round: Round(1), author: AuthorityIndex(0), ..first };
-    client.sign_round(&moved, &[]).unwrap();
+    client.sign_round(&moved, &[]).expect("another place");
     let back = RoundStatement { round: Round(10), ..first };
     let refused = client.sign_round(&back, &[]);
     assert!(matches!(refused, Err(SignError::Refused(Refusal::BelowMark { .. }))), "{refused:?}");
