@@ -48,9 +48,9 @@ impl Service {
             epoch: config.epoch,
             keys: public,
             module: keys.consensus.module().to_owned(),
+            recorder: Mutex::new(Recorder::new(guard.mark())),
             rounds: Mutex::new(Rounds { guard, key: keys.consensus }),
             transport: Mutex::new(keys.transport),
-            recorder: Mutex::new(Recorder::new()),
         })
     }
 
@@ -87,6 +87,7 @@ impl Service {
         let mut rounds = lock(&self.rounds);
         let Rounds { guard, key } = &mut *rounds;
         let approval = guard.approve(statement, votes)?;
+        lock(&self.recorder).signed_up_to = guard.mark();
         let guarded = start.elapsed();
         if let Approval::Known(Some(signature)) = approval {
             return Ok(signature);

@@ -1,5 +1,6 @@
 //! How often and how fast the signer signed since its start.
 
+use crate::refusal::Slot;
 use hdrhistogram::Histogram;
 use std::time::Duration;
 use types::codec::{Decode, DecodeError, Encode, Reader, put_bytes};
@@ -30,6 +31,8 @@ pub struct Stats {
     pub handshakes: u64,
     /// Requests that failed by a fault of hardware or disk.
     pub faults: u64,
+    /// The highest round that was ever signed for, by the guard's file; none where it has approved nothing.
+    pub signed_up_to: Option<Slot>,
 }
 
 impl Encode for Stats {
@@ -47,6 +50,7 @@ impl Encode for Stats {
         ] {
             number.encode(out);
         }
+        self.signed_up_to.encode(out);
     }
 }
 
@@ -63,6 +67,7 @@ impl Decode for Stats {
             refused: u64::decode(reader)?,
             handshakes: u64::decode(reader)?,
             faults: u64::decode(reader)?,
+            signed_up_to: Option::decode(reader)?,
         })
     }
 }
@@ -74,12 +79,13 @@ pub(crate) struct Recorder {
     pub(crate) refused: u64,
     pub(crate) handshakes: u64,
     pub(crate) faults: u64,
+    pub(crate) signed_up_to: Option<Slot>,
 }
 
 impl Recorder {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(signed_up_to: Option<Slot>) -> Self {
         let empty = || Histogram::new_with_max(DURATION_US_MAX, 3).expect("valid bounds and precision");
-        Self { total_us: empty(), guard_us: empty(), refused: 0, handshakes: 0, faults: 0 }
+        Self { total_us: empty(), guard_us: empty(), refused: 0, handshakes: 0, faults: 0, signed_up_to }
     }
 
     /// A round signature that took `total`, of which `guard` in the guard.
@@ -100,6 +106,7 @@ impl Recorder {
             refused: self.refused,
             handshakes: self.handshakes,
             faults: self.faults,
+            signed_up_to: self.signed_up_to,
         }
     }
 }

@@ -343,6 +343,8 @@ pub struct Plan {
     pub data_dir: PathBuf,
     /// Path of the signer's socket.
     pub signer_socket: PathBuf,
+    /// Whether the operator accepts that own blocks may be signed twice after a disk was lost.
+    pub accept_lost_disk: bool,
     /// The rest of the file, in range.
     pub config: Config,
 }
@@ -375,6 +377,7 @@ impl Plan {
             data_dir: base.join(&config.data_dir),
             signer_socket: base.join(&config.signer.socket),
             genesis: Arc::new(genesis),
+            accept_lost_disk: false,
             config,
         })
     }

@@ -10,6 +10,7 @@ use crate::replica::commit_sync::{CommitSync, Standing};
 use crate::replica::driver::Replica;
 use crate::replica::event::{Answer, Ended, Fact, Failure};
 use crate::replica::intake::{self, Checker};
+use crate::replica::lost_disk::LostDisk;
 use crate::replica::outbox::Outbox;
 use crate::replica::proposer::Proposer;
 use crate::replica::recovery::{self, Recovery};
@@ -139,8 +140,30 @@ fn run_once(plan: Plan, network: &tokio::runtime::Runtime, stopper: &Stopper) ->
     let verifier = Arc::new(verification::start(&plan)?);
     let found = recovery::recover(&plan, started)?;
     let Recovery {
-        log, tables, ledger, applied, core, effects, blocks, segments, replayed, unsigned, voted, tip, ..
+        log,
+        tables,
+        ledger,
+        applied,
+        mut core,
+        effects,
+        blocks,
+        segments,
+        replayed,
+        unsigned,
+        voted,
+        tip,
+        own_blocks_lost,
+        ..
     } = found;
+    let lost_disk = if own_blocks_lost {
+        let epoch = plan.committee.epoch();
+        let signed = signer.stats().map_err(NodeError::Signer)?.signed_up_to.filter(|slot| slot.epoch == epoch);
+        let signed_up_to = signed.map(|slot| slot.round);
+        signed_up_to.into_iter().for_each(|round| core.signed_up_to(round));
+        Some(LostDisk::new(signed_up_to, plan.accept_lost_disk))
+    } else {
+        None
+    };
     let log = Arc::new(log);
     let screen = ledger.screen();
 
@@ -304,6 +327,7 @@ fn run_once(plan: Plan, network: &tokio::runtime::Runtime, stopper: &Stopper) ->
         execution: orders.clone(),
         signer: proposals,
         facts,
+        lost_disk,
         standing,
         verifier,
         pool,

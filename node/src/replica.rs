@@ -13,6 +13,7 @@ pub mod driver;
 mod effects;
 pub mod event;
 pub mod intake;
+pub mod lost_disk;
 pub mod outbox;
 pub mod proposer;
 pub mod recovery;

@@ -24,6 +24,11 @@ pub enum State {
     Ready,
     /// Fetching what it missed.
     CatchingUp,
+    /// Its own blocks of before are lost: it makes none until peers have said how far they went.
+    Reclaiming {
+        /// Peers that have not.
+        waiting_for: Vec<AuthorityIndex>,
+    },
     /// Its state contradicts a quorum, or more than f validators are faulty: no output, reads go on. With the reason.
     Halted(String),
     /// Finishing.

@@ -11,8 +11,8 @@ use storage::state::{Direction, Family, StateBatch, StateDb, StateError, StateSn
 use thiserror::Error;
 use types::codec::put_list;
 use types::{
-    Address, BlockHeader, BlockRef, Certificate, CommitRecord, Decode, DecodeError, Digest, Encode, Height,
-    LedgerHeader, Reader, Receipt, TransactionId,
+    Address, AuthorityIndex, BlockHeader, BlockRef, Certificate, CommitRecord, Decode, DecodeError, Digest, Encode,
+    Height, LedgerHeader, Reader, Receipt, TransactionId,
 };
 
 /// Most receipts of one height: COMMIT_BLOCKS_MAX blocks never come together, this bounds a corrupt row.
@@ -226,6 +226,11 @@ impl Tables {
         Ok(self.db.get(Family::Headers, &synced_key(block))?)
     }
 
+    /// The highest committed block of an author.
+    pub fn last_block(&self, author: AuthorityIndex) -> Result<Option<BlockRef>, TableError> {
+        self.row(Family::Meta, &author_key(author))
+    }
+
     /// What the state had reached at the moment of a snapshot.
     pub fn applied_in(snapshot: &StateSnapshot<'_>) -> Result<Option<Applied>, TableError> {
         snapshot.get(Family::Meta, APPLIED_KEY)?.map(|row| decode(Family::Meta, &row)).transpose()
@@ -312,6 +317,7 @@ impl Batch {
             self.batch.put(Family::Commits, &record.height.0.to_be_bytes(), &record.to_bytes());
             for header in headers {
                 self.batch.put(Family::Headers, &synced_key(&header.block_ref()), header.raw());
+                self.last_block(&header.block_ref());
             }
         }
         if let (Some((lowest, _)), Some((highest, _))) = (commits.first(), commits.last()) {
@@ -333,6 +339,11 @@ impl Batch {
     /// Where the log holds a committed block.
     pub fn block_place(&mut self, block: &Digest, place: &BlockPlace) {
         self.batch.put(Family::BlockIndex, block.as_bytes(), &place.to_bytes());
+    }
+
+    /// The highest block of its author in a commit.
+    pub fn last_block(&mut self, block: &BlockRef) {
+        self.batch.put(Family::Meta, &author_key(block.author), &block.to_bytes());
     }
 
     /// A certificate that was assembled.
@@ -368,6 +379,12 @@ impl Decode for Synced {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self { lowest: Height::decode(reader)?, highest: Height::decode(reader)? })
     }
+}
+
+fn author_key(author: AuthorityIndex) -> [u8; 3] {
+    let mut key = [b'b'; 3];
+    key[1..].copy_from_slice(&author.0.to_be_bytes());
+    key
 }
 
 fn synced_key(block: &BlockRef) -> Vec<u8> {

@@ -115,6 +115,8 @@ pub enum Request {
     },
     /// A state, or a part of one.
     State(StateRequest),
+    /// From a validator that has lost its disk: its own highest block, and the answering one's last.
+    Highest,
 }
 
 impl Request {
@@ -140,6 +142,7 @@ impl Request {
                 out.push(4);
                 request.encode(&mut out);
             }
+            Self::Highest => out.push(5),
         }
         out.into()
     }
@@ -155,6 +158,7 @@ impl Request {
             2 => Self::Payloads(reader.list("payload references", PAYLOADS_MAX)?),
             3 => Self::Commits { from: Height::decode(&mut reader)?, to: Height::decode(&mut reader)? },
             4 => Self::State(StateRequest::decode(&mut reader)?),
+            5 => Self::Highest,
             tag => return Err(DecodeError::UnknownTag { field: "request", value: tag.into() }),
         };
         reader.finish()?;
@@ -175,6 +179,40 @@ pub fn parse_headers_response(body: &Bytes) -> Result<Vec<Bytes>, DecodeError> {
     let headers = take_all(body, &mut reader, "headers", HEADERS_MAX, HEADER_BYTES_MAX)?;
     reader.finish()?;
     Ok(headers)
+}
+
+/// Answer to [`Request::Highest`]: headers of the asker's highest block and of the answering validator's last one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HighestResponse {
+    /// The asker's, if one is known.
+    pub asker: Option<Bytes>,
+    /// The answering validator's own, if it has made one.
+    pub peer: Option<Bytes>,
+}
+
+impl HighestResponse {
+    /// Encodes.
+    pub fn to_body(&self) -> Bytes {
+        let mut out = Vec::new();
+        for header in [&self.asker, &self.peer] {
+            out.push(u8::from(header.is_some()));
+            header.iter().for_each(|header| put_bytes(&mut out, header));
+        }
+        out.into()
+    }
+
+    /// Decodes, sharing the body's memory.
+    pub fn parse(body: &Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body);
+        let mut header = || match u8::decode(&mut reader)? {
+            0 => Ok(None),
+            1 => Ok(Some(body.slice_ref(reader.bytes("header", HEADER_BYTES_MAX)?))),
+            tag => Err(DecodeError::UnknownTag { field: "highest block", value: tag.into() }),
+        };
+        let response = Self { asker: header()?, peer: header()? };
+        reader.finish()?;
+        Ok(response)
+    }
 }
 
 /// Answer to [`Request::Payloads`]: payload frames of those that are known.

@@ -15,6 +15,12 @@ impl Core {
         HighestBlocks { asker: highest, peer: self.last_own.clone() }
     }
 
+    /// The signer remembers to have signed for rounds up to this one, whatever the disk says: own blocks are of higher
+    /// ones. Right after [`Core::recover`].
+    pub fn signed_up_to(&mut self, round: Round) {
+        self.own_floor = self.own_floor.max(round);
+    }
+
     pub(crate) fn on_highest(
         &mut self,
         peer: AuthorityIndex,
@@ -54,7 +60,7 @@ impl Core {
     pub(crate) fn reclaim(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
         let Some(reclaim) = &mut self.reclaim else { return };
         if let Some(reached) = reclaim.reached(&self.dag, &self.config.committee) {
-            self.own_floor = reached;
+            self.own_floor = self.own_floor.max(reached);
             self.reclaim = None;
             effects.push(Effect::Reclaimed { above: self.own_mark() });
             return;

@@ -23,6 +23,7 @@ const SHUTDOWN: Duration = Duration::from_secs(2);
   stele node --config /etc/stele/node.toml
 
 Its signer process must be running: stele signer run --config /etc/stele/signer.toml
+With an empty data directory it takes what it lacks from the other validators: commits, or the state where they are gone.
 SIGTERM or Ctrl-C stops it after what it is doing; a second time, at once. Nothing that was acknowledged is lost either way.
 STELE_LOG filters the log, for example STELE_LOG=info,transport=debug")]
 pub struct NodeArgs {
@@ -33,12 +34,18 @@ pub struct NodeArgs {
     /// that process.
     #[arg(long)]
     exit_with_parent: bool,
+    /// After the data directory AND the signer's guard file were lost: do not wait until validators of stake 2f + 1 have
+    /// said how far this one's blocks went. If one that does not answer is the only one who has the last of them, this
+    /// validator may sign a round twice, which proves it faulty to all. Without the flag the node waits for as long as it
+    /// takes; with the guard file in place it is never needed.
+    #[arg(long)]
+    accept_lost_disk: bool,
 }
 
 /// Runs to the end.
 pub fn run(args: NodeArgs) -> miette::Result<()> {
     start_logging();
-    let plan = Plan::load(&args.config)?;
+    let plan = Plan { accept_lost_disk: args.accept_lost_disk, ..Plan::load(&args.config)? };
     let network = Builder::new_multi_thread()
         .worker_threads(plan.config.transport.threads.into())
         .thread_name("net")

@@ -173,6 +173,8 @@ impl Applier {
         }
         for block in &job.blocks {
             batch.block_place(&block.block.digest, &block.place);
+            // Blocks of an author stand in rising order of rounds, within a commit and from one to the next.
+            batch.last_block(&block.block);
         }
         if let Some(bucket) = &executed.live.added {
             batch.live_bucket(bucket);

@@ -176,7 +176,12 @@ impl Replica {
         } else if !state.halted {
             state.lag.votes = None;
             let linked = self.checker.committee.is_quorum(self.linked.iter().copied().chain([self.me]));
-            self.status.set_state(if linked { State::Ready } else { State::NoQuorum });
+            let reclaiming = self.lost_disk.is_some().then(|| self.core.status().reclaiming).flatten();
+            self.status.set_state(match reclaiming {
+                _ if !linked => State::NoQuorum,
+                Some(reclaiming) => State::Reclaiming { waiting_for: reclaiming.waiting_for },
+                None => State::Ready,
+            });
         }
         let standing = Standing { behind: state.lag.behind, tip: self.tip.0, executed: state.executed, target };
         self.standing.send_if_modified(|told| {

@@ -10,6 +10,7 @@ use crate::replica::commit_sync::Standing;
 use crate::replica::contents::Contents;
 use crate::replica::event::{Answer, Ended, Fact, Failure, ReceivedPayload};
 use crate::replica::intake::Checker;
+use crate::replica::lost_disk::LostDisk;
 use crate::replica::outbox::Outbox;
 use crate::replica::proposer::Proposer;
 use crate::replica::segments::Segments;
@@ -78,6 +79,8 @@ pub struct Replica {
     pub execution: Sender<Order>,
     /// To the signer desk.
     pub signer: Sender<records::Proposal>,
+    /// Set while own blocks of before are missing, and none are made.
+    pub lost_disk: Option<LostDisk>,
     /// To itself, for those who fetch.
     pub facts: Sender<Fact>,
     /// Tells commit sync whether it is needed.
@@ -165,6 +168,8 @@ impl Replica {
             self.step(Input::Tick);
             self.carry_out(&mut state)?;
             self.note_standing(&mut state);
+            self.reclaim_if_enough(state.lag.behind);
+            self.carry_out(&mut state)?;
             self.status.protocol(&self.core.status(), self.pool.len(), self.blocks.len());
         }
     }
@@ -205,6 +210,7 @@ impl Replica {
                 self.outbox.answer(&self.core, &self.blocks, &self.archive, peer, request, reply);
             }
             Fact::InvalidTransaction { block, index } => self.accuse(block, index),
+            Fact::Highest { peer, blocks } => self.highest(peer, blocks, state),
             Fact::Pooled => self.step(Input::Pending { local: true }),
             Fact::Certified(commits) => self.adopt(commits, state),
             // Handled where facts are received.
@@ -275,6 +281,11 @@ impl Replica {
 
     fn header(&mut self, header: Arc<BlockHeader>, from: AuthorityIndex, state: &mut Loop) {
         self.compare_clocks(&header, from, state);
+        self.take_header(header, from, state);
+    }
+
+    /// A header whose time of arrival says nothing of its author's clock.
+    pub(super) fn take_header(&mut self, header: Arc<BlockHeader>, from: AuthorityIndex, state: &mut Loop) {
         let due = header.body().timestamp.0.saturating_sub(CLOCK_SKEW_MS);
         if due > ingress::now().0 {
             if state.held_back.len() < HELD_BACK_MAX {

@@ -58,8 +58,6 @@ impl Replica {
                     self.outbox.fetch_payloads(from, missing, self.checker.clone(), self.facts.clone());
                 }
             }
-            // A node starts with the own blocks that its log holds.
-            Effect::RequestHighest { .. } | Effect::Reclaimed { .. } => {}
             Effect::ClockAlarm { offset_ms: Some(offset_ms) } => {
                 tracing::error!(
                     offset_ms,
@@ -67,6 +65,10 @@ impl Replica {
                 );
             }
             Effect::ClockAlarm { offset_ms: None } => tracing::warn!("the clock agrees with a quorum again"),
+            Effect::RequestHighest { from } => {
+                self.outbox.fetch_highest(from, self.checker.clone(), self.facts.clone());
+            }
+            Effect::Reclaimed { above } => self.reclaimed(above),
             Effect::Lagging { .. } => state.lag.said = Some(Instant::now()),
             Effect::AdoptRefused { height, reason } => {
                 tracing::warn!(height = height.0, %reason, "a fetched commit did not fit");
@@ -128,11 +130,9 @@ impl Replica {
         Ok(())
     }
 
-    /// A block entered the DAG: it goes to the log. An own one, and one that was read from the log, is there already.
+    /// A block entered the DAG: it goes to the log. An own one, and one that was read from the log, is there already,
+    /// unless it is an own one that a lost disk held and peers gave back.
     pub(super) fn accepted(&mut self, header: &Arc<BlockHeader>) -> Result<(), Failure> {
-        if header.author() == self.me {
-            return Ok(());
-        }
         let block = header.block_ref();
         if self.blocks.entry(&block).is_some_and(|entry| entry.position.is_some()) {
             return Ok(());

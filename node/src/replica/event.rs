@@ -3,6 +3,7 @@
 
 use crate::replica::contents::Contents;
 use crate::wire::Request;
+use consensus::HighestBlocks;
 use std::sync::Arc;
 use storage::log::LogFault;
 use transport::Reply;
@@ -74,6 +75,13 @@ pub enum Fact {
         block: BlockRef,
         /// The transaction's position.
         index: usize,
+    },
+    /// A peer said how far this validator's own chain went; signatures are verified.
+    Highest {
+        /// Who.
+        peer: AuthorityIndex,
+        /// What it said.
+        blocks: HighestBlocks,
     },
     /// Transactions wait in the pool.
     Pooled,

@@ -9,9 +9,11 @@ use crate::replica::intake::Checker;
 use crate::replica::serve::Archive;
 use crate::state_sync::snapshots::Snapshots;
 use crate::topology::ANSWERS_IN_FLIGHT_MAX;
-use crate::wire::{self, HEADERS_MAX, HeaderFrame, PAYLOADS_MAX, PayloadFrame, RESPONSE_BYTES_SOFT, Request};
+use crate::wire::{
+    self, HEADERS_MAX, HeaderFrame, HighestResponse, PAYLOADS_MAX, PayloadFrame, RESPONSE_BYTES_SOFT, Request,
+};
 use bytes::Bytes;
-use consensus::Core;
+use consensus::{Core, HighestBlocks};
 use crossbeam_channel::Sender;
 use std::sync::Arc;
 use std::time::Duration;
@@ -140,6 +142,22 @@ impl Outbox {
                     drop(permit);
                 });
             }
+            Request::Highest => {
+                let known = core.highest_blocks(peer);
+                let raw = |header: Option<Arc<BlockHeader>>| header.map(|header| header.raw().clone());
+                let (asker, peer_last) = (raw(known.asker), raw(known.peer));
+                if asker.is_some() {
+                    return send(reply, HighestResponse { asker, peer: peer_last }.to_body());
+                }
+                self.network.spawn_blocking(move || {
+                    // What is older than the blocks in memory was committed, or is garbage.
+                    match archive.last_header(peer) {
+                        Ok(asker) => send(reply, HighestResponse { asker, peer: peer_last }.to_body()),
+                        Err(error) => tracing::error!(%error, "a peer's last block could not be read"),
+                    }
+                    drop(permit);
+                });
+            }
             Request::State(request) => self.snapshots.answer(&self.network, request, reply),
             Request::Commits { from, to } => {
                 self.network.spawn_blocking(move || {
@@ -170,6 +188,19 @@ impl Outbox {
                 .map_err(|_| "undecodable_headers")
                 .and_then(|headers| headers.into_iter().map(|raw| checker.header(raw)).collect::<Result<Vec<_>, _>>());
             deliver(checked, from, &facts, |header| Fact::Header { header, from });
+        });
+    }
+
+    /// Asks a peer how far the own chain went; a checked answer comes back as a fact.
+    pub fn fetch_highest(&self, from: AuthorityIndex, checker: Checker, facts: Sender<Fact>) {
+        let mesh = self.mesh.clone();
+        self.spawn(async move {
+            let Ok(answer) = mesh.request(from.0, Request::Highest.to_body(), PATIENCE).await else { return };
+            let check = |header: Option<Bytes>| header.map(|raw| checker.header(raw)).transpose();
+            let checked = HighestResponse::parse(&answer)
+                .map_err(|_| "undecodable_highest")
+                .and_then(|answer| Ok(HighestBlocks { asker: check(answer.asker)?, peer: check(answer.peer)? }));
+            deliver(checked.map(|blocks| vec![blocks]), from, &facts, |blocks| Fact::Highest { peer: from, blocks });
         });
     }
 

@@ -139,6 +139,8 @@ pub struct Recovery {
     pub headers: Vec<Arc<BlockHeader>>,
     /// The last applied commit and its digest.
     pub tip: (Height, Digest),
+    /// Whether there is no own block in the log.
+    pub own_blocks_lost: bool,
 }
 
 /// Opens log and state of a plan, or makes them.
@@ -181,13 +183,15 @@ pub fn recover(plan: &Plan, started: Instant) -> Result<Recovery, RecoveryError>
     let mut effects = Vec::new();
     let headers = found.headers.clone();
     let unsigned = found.unsigned.take();
+    // Until an own block is durable nobody here knows how far they went.
+    let own_blocks_lost = found.last_own.is_none() && unsigned.is_none();
     let recovered = Recovered {
         checkpoint: applied.consensus.clone(),
         headers: found.headers,
         commits: found.commits,
         last_own: found.last_own,
         proposed_unsigned_round: unsigned.as_ref().map(|proposal| proposal.statement.round),
-        own_blocks_lost: false,
+        own_blocks_lost,
     };
     let now_ms = started.elapsed().as_millis() as u64;
     let core = Core::recover(core_config(plan), recovered, now_ms, &mut effects).map_err(RecoveryError::Consensus)?;
@@ -216,6 +220,7 @@ pub fn recover(plan: &Plan, started: Instant) -> Result<Recovery, RecoveryError>
         certified,
         headers,
         tip,
+        own_blocks_lost,
     })
 }
 

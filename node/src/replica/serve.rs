@@ -10,7 +10,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use storage::log::{Log, LogError, LogPosition, Record};
 use thiserror::Error;
-use types::{BlockHeader, BlockRef, ChainId, DecodeError, Height, Payload};
+use types::{AuthorityIndex, BlockHeader, BlockRef, ChainId, DecodeError, Height, Payload};
 
 /// Why an answer could not be read.
 #[derive(Debug, Error)]
@@ -115,6 +115,14 @@ impl Archive {
             }
         }
         Ok(commits)
+    }
+
+    /// The header of the highest committed block of an author, if it is still here.
+    pub fn last_header(&self, author: AuthorityIndex) -> Result<Option<Bytes>, ServeError> {
+        match self.tables.last_block(author)? {
+            Some(block) => self.header(&block),
+            None => Ok(None),
+        }
     }
 
     /// The oldest segment that the log keeps.

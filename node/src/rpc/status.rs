@@ -77,6 +77,14 @@ pub(super) fn node_state(state: &status::State) -> (NodeState, Option<String>) {
         status::State::Starting => (NodeState::Starting, None),
         status::State::NoQuorum => (NodeState::Starting, Some("no links to a quorum of validators".to_owned())),
         status::State::Ready => (NodeState::Ready, None),
+        status::State::Reclaiming { waiting_for } => {
+            let peers = waiting_for.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let detail = format!(
+                "the disk holds no own block: waiting for validators {peers} to say how far the own blocks went; \
+                 `stele node --accept-lost-disk` does not wait"
+            );
+            (NodeState::Starting, Some(detail))
+        }
         status::State::CatchingUp => (NodeState::CatchingUp, None),
         status::State::Halted(reason) => (NodeState::Halted, Some(reason.clone())),
         status::State::Stopping => (NodeState::Stopping, None),

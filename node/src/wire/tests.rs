@@ -2,6 +2,10 @@
 //! what is accepted has one encoding.
 
 use super::*;
+use crate::wire::state::{
+    CHUNK_BYTES, CommitWithHeaders, Manifest, ManifestResponse, Offer, OffersResponse, StateRequest, history_response,
+    parse_history_response,
+};
 use samples::Random;
 use types::block::{ANCESTORS_MAX, EVIDENCE_MAX, LANES_MAX, VOTES_MAX};
 use types::evidence::EVIDENCE_TRANSACTION_BYTES_MAX;
@@ -54,7 +58,7 @@ fn answer(commits: Vec<CommitWithBlocks>, certificate: Option<types::Certificate
     CommitsResponse { commits, certificate, oldest: Height(1), certified: Height(9) }
 }
 
-fn messages() -> [Message; 8] {
+fn messages() -> [Message; 13] {
     let message =
         |name, open_ended, rewrite, sample: fn(&mut Random) -> Bytes| Message { name, sample, rewrite, open_ended };
     [
@@ -92,6 +96,57 @@ fn messages() -> [Message; 8] {
             false,
             |body| CommitsResponse::parse(body).map(|commits| commits.to_body()),
             |random| commits(random).to_body(),
+        ),
+        message(
+            "highest blocks",
+            false,
+            |body| HighestResponse::parse(body).map(|answer| answer.to_body()),
+            |random| {
+                let header = |random: &mut Random| (random.below(2) > 0).then(|| raw_header(random));
+                HighestResponse { asker: header(random), peer: header(random) }.to_body()
+            },
+        ),
+        message("request for a chunk", false, REQUEST, |random| {
+            let request = StateRequest::Chunk { manifest: random.digest(), index: random.number() as u32 };
+            Request::State(request).to_body()
+        }),
+        message(
+            "offers",
+            false,
+            |body| OffersResponse::from_bytes(body).map(|answer| answer.to_bytes().into()),
+            |random| {
+                let offer = |random: &mut Random| Offer {
+                    height: Height(random.number()),
+                    manifest: random.digest(),
+                    bytes: random.number(),
+                };
+                OffersResponse { offers: random.list(4, offer), preparing: random.below(2) > 0 }.to_bytes().into()
+            },
+        ),
+        message(
+            "manifest",
+            false,
+            |body| ManifestResponse::from_bytes(body).map(|answer| answer.to_bytes().into()),
+            |random| {
+                let chunks = random.list(4, Random::digest);
+                let bytes = (chunks.len() * CHUNK_BYTES) as u64;
+                let manifest = Manifest { height: Height(random.number()), header: random.digest(), bytes, chunks };
+                let (header, certificate) = (random.ledger_header(), random.certificate());
+                ManifestResponse { manifest, header, certificate }.to_bytes().into()
+            },
+        ),
+        message(
+            "history",
+            false,
+            |body| parse_history_response(body).map(|commits| history_response(&commits)),
+            |random| {
+                let commit = |random: &mut Random| {
+                    let record = random.commit_record();
+                    let headers = record.blocks.iter().map(|_| raw_header(random)).collect();
+                    CommitWithHeaders { record, headers }
+                };
+                history_response(&random.list(3, commit))
+            },
         ),
     ]
 }
@@ -186,7 +241,7 @@ fn decoding_refuses_tags_to_come() {
         let error = DecodeError::UnknownTag { field: "header frame", value: tag.into() };
         assert_eq!(HeaderFrame::parse(&Bytes::from(vec![tag; 40])), Err(error));
     }
-    for tag in (0..=u8::MAX).filter(|tag| !(1..=4).contains(tag)) {
+    for tag in (0..=u8::MAX).filter(|tag| !(1..=5).contains(tag)) {
         let error = DecodeError::UnknownTag { field: "request", value: tag.into() };
         assert_eq!(Request::parse(&[tag; 40]), Err(error));
     }

@@ -21,6 +21,7 @@ mod crashes;
 mod disk_full;
 mod engines;
 mod fire;
+mod lost_disk;
 mod protocols;
 mod rejects;
 mod signers;

@@ -290,11 +290,27 @@ impl Node {
         .await;
     }
 
+    /// Makes a new guard file in place of the one there is, as an operator might after it was lost.
+    pub fn renew_guard(&self) {
+        let text = std::fs::read_to_string(self.dir.join("signer.toml")).unwrap();
+        let signer: SignerConfig = toml::from_str(&text).unwrap();
+        let guard = SignerConfig { guard: self.dir.join("guard"), ..signer };
+        std::fs::remove_file(&guard.guard).unwrap();
+        let _ = std::fs::remove_file(self.dir.join("guard.lock"));
+        let (consensus, transport) = (self.authority.consensus_key.clone(), self.authority.transport_key.clone());
+        provision::guard(&guard, &PublicKeys { consensus, transport }).unwrap();
+    }
+
     /// Starts the node process.
     pub fn spawn(&mut self) {
+        self.spawn_with(&[]);
+    }
+
+    /// Starts the node process with more arguments.
+    pub fn spawn_with(&mut self, more: &[&str]) {
         self.starts += 1;
         let mut command = stele(&self.dir);
-        command.args(["node", "--config", "node.toml", "--exit-with-parent"]);
+        command.args(["node", "--config", "node.toml", "--exit-with-parent"]).args(more);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let log = self.dir.join(format!("node-{}.log", self.starts));
         let name = self.authority.name.clone();

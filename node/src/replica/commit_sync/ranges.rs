@@ -174,6 +174,10 @@ impl<T> Ranges<T> {
     /// Whether every linked peer that could be asked and is ahead has said that it serves nothing as low as the next
     /// height, with the lowest height that one of them does serve.
     pub fn too_old(&self, now_ms: u64, linked: &BTreeSet<AuthorityIndex>) -> Option<Height> {
+        // What was handed on and not applied says nothing of what peers keep below it.
+        if !self.fetched.is_empty() || !self.handed.is_empty() {
+            return None;
+        }
         let next = self.tip.next();
         let useful = |peer: &Peer| peer.failures == 0 && peer.pause_until_ms < now_ms + BANISHED_MS / 2;
         let mut oldest: Option<Height> = None;
