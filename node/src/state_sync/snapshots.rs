@@ -210,6 +210,7 @@ impl Shared {
                 match queue.recv_timeout(LOOK) {
                     Ok(Order::Hold { height, held }) => {
                         snapshots.insert(height, Arc::new(database.snapshot()));
+                        self.lock().held.insert(height, None);
                         drop(held);
                         self.note_held(height, &mut snapshots);
                     }

@@ -175,15 +175,17 @@ impl<T> Ranges<T> {
     /// height, with the lowest height that one of them does serve.
     pub fn too_old(&self, now_ms: u64, linked: &BTreeSet<AuthorityIndex>) -> Option<Height> {
         // What was handed on and not applied says nothing of what peers keep below it.
-        if !self.fetched.is_empty() || !self.handed.is_empty() {
+        if !self.handed.is_empty() {
             return None;
         }
         let next = self.tip.next();
-        let useful = |peer: &Peer| peer.failures == 0 && peer.pause_until_ms < now_ms + BANISHED_MS / 2;
+        // A liar says nothing, and who has only failed nothing yet; what was said before a failure still holds.
+        let silent = |peer: &Peer| peer.said.is_none() && peer.failures > 0;
+        let banished = |peer: &Peer| peer.pause_until_ms > now_ms + BANISHED_MS / 2;
         let mut oldest: Option<Height> = None;
         for peer in linked {
             let peer = self.peers.get(peer);
-            if !peer.is_none_or(useful) {
+            if peer.is_some_and(|peer| silent(peer) || banished(peer)) {
                 continue;
             }
             let (from, certified) = peer.and_then(|peer| peer.said)?;

@@ -121,3 +121,20 @@ fn peers_that_gave_up_what_is_needed_are_not_asked_and_all_of_them_together_say_
     ranges.advance(Height(450), Height(450), Height(1000));
     assert_eq!(ranges.too_old(60_000, &linked), None, "one of them serves the next height");
 }
+
+#[test]
+fn what_peers_said_holds_when_they_fail_afterwards() {
+    let mut ranges = behind(1000);
+    let linked = peers(&[0, 1]);
+    let asked = orders(&mut ranges, 0, &[0, 1]);
+    assert_eq!(asked.len(), 4);
+    let pruned = || Outcome::Nothing { oldest: Height(100), certified: Height(1000) };
+    // The first heights are gone; later ones are still there, and wait in vain for what comes before them.
+    ranges.ended(0, asked[0], pruned());
+    ranges.ended(0, asked[1], pruned());
+    ranges.ended(0, asked[2], Outcome::Failed);
+    ranges.ended(0, asked[3], Outcome::Failed);
+    let later = orders(&mut ranges, 60_000, &[0, 1]);
+    later.into_iter().for_each(|order| ranges.ended(60_000, order, whole(order)));
+    assert_eq!(ranges.too_old(60_000, &linked), Some(Height(100)));
+}
