@@ -14,8 +14,8 @@ use types::{AuthorityIndex, BlockHeader, BlockRef, Evidence, Height, Round};
 
 /// Most headers in an answer.
 const ANSWER_HEADERS_MAX: usize = 512;
-/// Most commits in an answer.
-const ANSWER_COMMITS_MAX: usize = 50;
+/// Most commits in an answer: what a node has under way at a time, eight ranges of 64 from several peers.
+const ANSWER_COMMITS_MAX: usize = 512;
 /// How long a node that has lost its disk counts as faulty after it makes blocks again, in microseconds: until it holds
 /// again what the others rely on.
 const AMNESIA_REST_US: u64 = 3_000_000;
