@@ -9,7 +9,7 @@ use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
-use types::{AuthorityIndex, ChainId, Committee, EpochStart, Genesis, GenesisError};
+use types::{Authority, AuthorityIndex, ChainId, Committee, EpochStart, Genesis, GenesisError};
 
 /// The file as it is written.
 #[derive(Clone, Debug, Deserialize)]
@@ -382,10 +382,27 @@ impl Plan {
         })
     }
 
+    /// The same node in another epoch; `None` where it is no member of it.
+    pub fn in_epoch(&self, start: EpochStart) -> Option<Self> {
+        let name = &self.config.validator;
+        let me = start.committee.authorities().iter().position(|authority| authority.name == *name)?;
+        Some(Self {
+            me: AuthorityIndex(me as u16),
+            committee: Arc::new(start.committee.clone()),
+            epoch: Arc::new(start),
+            ..self.clone()
+        })
+    }
+
+    /// This node's entry in the committee.
+    pub fn own_entry(&self) -> &Authority {
+        self.committee.authority(self.me).expect("a plan is made with a place in its committee")
+    }
+
     /// What log and state are marked with, so that those of another ledger or node are refused.
     pub fn identity(&self) -> [u8; 32] {
-        let marked = types::Hasher::new("stele/data-directory/1").with_encoded(&self.chain).with_encoded(&self.me);
-        *marked.finish().as_bytes()
+        let marked = types::Hasher::new("stele/data-directory/2").with_encoded(&self.chain);
+        *marked.with(self.config.validator.as_bytes()).finish().as_bytes()
     }
 }
 

@@ -112,7 +112,7 @@ const LETTING_GO: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Runs a node on the calling thread until it is stopped or cannot go on. `ready` gets the means to stop it. A node that
-/// has taken a state from its peers starts again inside, from that state.
+/// has taken a state from its peers starts again inside, from that state; and one whose epoch is over, in the next one.
 pub fn run(plan: Plan, network: &tokio::runtime::Runtime, ready: impl FnOnce(Stopper)) -> Result<(), NodeError> {
     let stopper = Stopper::default();
     ready(stopper.clone());
@@ -129,16 +129,17 @@ pub fn run(plan: Plan, network: &tokio::runtime::Runtime, ready: impl FnOnce(Sto
 }
 
 /// Runs until the replica ends, and takes everything apart.
-fn run_once(plan: Plan, network: &tokio::runtime::Runtime, stopper: &Stopper) -> Result<Ended, NodeError> {
+fn run_once(configured: Plan, network: &tokio::runtime::Runtime, stopper: &Stopper) -> Result<Ended, NodeError> {
     let started = Instant::now();
     let status = Arc::new(Status::new());
-    let (config, genesis) = (&plan.config, Arc::clone(&plan.genesis));
-    let signer = Arc::new(SignerClient::connect(&plan.signer_socket).map_err(NodeError::Signer)?);
+    let signer = Arc::new(SignerClient::connect(&configured.signer_socket).map_err(NodeError::Signer)?);
+    let verifier = Arc::new(verification::start(&configured)?);
+    let found = recovery::recover(&configured, started)?;
+    let plan = found.plan.clone();
+    let (config, parameters) = (&plan.config, &plan.epoch.parameters);
     // A handshake never waits behind a round statement: it has a connection of its own.
     let identity = SignerIdentity::new(signer.another().map_err(NodeError::Signer)?, &plan)?;
-
-    let verifier = Arc::new(verification::start(&plan)?);
-    let found = recovery::recover(&plan, started)?;
+    let mut epoch_end = found.epoch_end;
     let Recovery {
         log,
         tables,
@@ -247,8 +248,7 @@ fn run_once(plan: Plan, network: &tokio::runtime::Runtime, stopper: &Stopper) ->
         // No round is ever burned: the identical statement is asked for again.
         drop(proposals.send(unsigned));
     }
-    let checker =
-        Checker { chain: plan.chain, committee: Arc::clone(&plan.committee), parameters: genesis.parameters.clone() };
+    let checker = Checker { chain: plan.chain, committee: Arc::clone(&plan.committee), parameters: parameters.clone() };
     {
         let (checker, network, facts) = (checker.clone(), network.handle().clone(), facts.clone());
         let intake = move || intake::run(&checker, &network, mesh_events, &facts);
@@ -275,12 +275,13 @@ fn run_once(plan: Plan, network: &tokio::runtime::Runtime, stopper: &Stopper) ->
     );
 
     let mut proposer =
-        Proposer::new(plan.chain, plan.committee.epoch(), plan.me, genesis.parameters.clone(), Arc::clone(&pool));
+        Proposer::new(plan.chain, plan.committee.epoch(), plan.me, parameters.clone(), Arc::clone(&pool));
     found.owed.into_iter().for_each(|vote| proposer.vote(vote));
     proposer.voted_up_to(voted);
     let mut certificates = Certificates::new(Arc::clone(&plan.committee), found.certified);
     for certificate in found.headers.iter().flat_map(|header| certificates.count(header)).collect::<Vec<_>>() {
         certificates.certified_up_to(certificate.height());
+        epoch_end.certified = Some(certificate.vote);
         drop(orders.send(Order::Certified(Box::new(certificate))));
     }
     let (standing, watched) = watch::channel(Standing::default());
@@ -334,6 +335,7 @@ fn run_once(plan: Plan, network: &tokio::runtime::Runtime, stopper: &Stopper) ->
         receipts,
         status: Arc::clone(&status),
         started,
+        epoch_end,
     };
     let outcome = replica.run(&fact_queue, &answer_queue);
     status.set_state(State::Stopping);
@@ -349,7 +351,7 @@ fn run_once(plan: Plan, network: &tokio::runtime::Runtime, stopper: &Stopper) ->
         mesh.shutdown().await;
     });
     log.close();
-    if outcome == Ok(Ended::StateReady) {
+    if matches!(outcome, Ok(Ended::StateReady | Ended::EpochOver)) {
         // It answers clients, and so would hold their port.
         ingress.abort();
         drop((context, clients, mesh, log, snapshots, tables));

@@ -11,6 +11,7 @@ mod commits;
 pub mod contents;
 pub mod driver;
 mod effects;
+pub mod epoch_end;
 pub mod event;
 pub mod intake;
 pub mod lost_disk;

@@ -12,6 +12,7 @@ use thiserror::Error;
 use types::codec::put_list;
 use types::{
     Address, AuthorityIndex, BlockHeader, BlockRef, Certificate, CommitRecord, Decode, DecodeError, Digest, Encode,
+    Epoch, EpochStart,
     Height, LedgerHeader, Reader, Receipt, TransactionId,
 };
 
@@ -176,6 +177,19 @@ impl Tables {
             return Ok(Height(0));
         }
         Ok(decode::<Certificate>(Family::Headers, &value)?.height())
+    }
+
+    /// The start of an epoch, once its committee is named by the last header of the one before.
+    pub fn epoch(&self, epoch: Epoch) -> Result<Option<EpochStart>, TableError> {
+        self.row(Family::Headers, &epoch_key(epoch))
+    }
+
+    /// The epoch that the state has reached: that of the next height.
+    pub fn last_epoch(&self) -> Result<Option<EpochStart>, TableError> {
+        let last = epoch_key(Epoch(u64::MAX));
+        let Some(row) = self.db.iterate(Family::Headers, &last, Direction::Reverse).next() else { return Ok(None) };
+        let (key, value) = row?;
+        if key.first() == last.first() { decode(Family::Headers, &value).map(Some) } else { Ok(None) }
     }
 
     /// The ordering of a height.
@@ -351,6 +365,11 @@ impl Batch {
         self.batch.put(Family::Headers, &header_key(b'c', certificate.height()), &certificate.to_bytes());
     }
 
+    /// The start of an epoch.
+    pub fn epoch(&mut self, start: &EpochStart) {
+        self.batch.put(Family::Headers, &epoch_key(start.epoch()), &start.to_bytes());
+    }
+
     /// The ids that a height claimed.
     pub fn live_bucket(&mut self, bucket: &LiveBucket) {
         self.batch.put(Family::LiveIds, &bucket.height.0.to_be_bytes(), &bucket.to_bytes());
@@ -397,6 +416,10 @@ fn header_key(kind: u8, height: Height) -> [u8; 9] {
     let mut key = [kind; 9];
     key[1..].copy_from_slice(&height.0.to_be_bytes());
     key
+}
+
+fn epoch_key(epoch: Epoch) -> [u8; 9] {
+    header_key(b'e', Height(epoch.0))
 }
 
 fn transaction_key(id: &TransactionId) -> [u8; 33] {

@@ -131,7 +131,9 @@ impl Applier {
         }
         // Nobody has to be listening.
         drop(self.heights.send(height));
-        Ok(Answer::Executed { height, header: executed.header_digest, transactions: executed.receipts.len() })
+        let (header, transactions) = (executed.header_digest, executed.receipts.len());
+        let next_epoch = executed.next_epoch.map(Box::new);
+        Ok(Answer::Executed { height, header, transactions, closing: executed.closing, next_epoch })
     }
 
     /// Stores a certificate.
@@ -181,6 +183,9 @@ impl Applier {
         }
         for dropped in &executed.live.dropped {
             batch.drop_live_bucket(*dropped);
+        }
+        if let Some(next) = &executed.next_epoch {
+            batch.epoch(next);
         }
         batch.applied(&Applied {
             ledger: executed.checkpoint.clone(),

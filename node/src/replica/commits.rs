@@ -170,7 +170,8 @@ impl Replica {
         let gap = target.0.saturating_sub(self.tip.0.0);
         let out_of_reach = state.lag.said.is_some_and(|at| at.elapsed() < LAGGING_SAID_MAX);
         let lag = if state.lag.behind { CAUGHT_UP_LAG } else { CATCH_UP_LAG };
-        state.lag.behind = !state.halted && (gap > lag || out_of_reach);
+        let behind = gap > lag || out_of_reach || self.is_epoch_behind(state);
+        state.lag.behind = !state.halted && behind;
         if state.lag.behind {
             self.status.set_state(State::CatchingUp);
         } else if !state.halted {

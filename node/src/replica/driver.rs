@@ -8,6 +8,7 @@ use crate::replica::blocks::{Blocks, Matched};
 use crate::replica::certificates::Certificates;
 use crate::replica::commit_sync::Standing;
 use crate::replica::contents::Contents;
+use crate::replica::epoch_end::EpochEnd;
 use crate::replica::event::{Answer, Ended, Fact, Failure, ReceivedPayload};
 use crate::replica::intake::Checker;
 use crate::replica::lost_disk::LostDisk;
@@ -95,6 +96,8 @@ pub struct Replica {
     pub status: Arc<Status>,
     /// Zero of the monotonic clock.
     pub started: Instant,
+    /// How far the end of the epoch had come before a restart.
+    pub epoch_end: EpochEnd,
 }
 
 /// What only the loop needs.
@@ -103,6 +106,7 @@ pub(super) struct Loop {
     pub(super) held_back: BTreeMap<(u64, BlockRef), (Arc<BlockHeader>, AuthorityIndex)>,
     pub(super) executed: Height,
     pub(super) lag: Lag,
+    pub(super) epoch_end: EpochEnd,
     pub(super) halted: bool,
     /// When each height was handed to execution, to measure how long its certificate takes.
     pub(super) ordered_at: BTreeMap<Height, Instant>,
@@ -132,9 +136,11 @@ pub(super) struct Lag {
 }
 
 impl Replica {
-    /// Runs until it is told to stop or a stage fails.
+    /// Runs until it is told to stop, the epoch is over, or a stage fails.
     pub fn run(mut self, facts: &Receiver<Fact>, answers: &Receiver<Answer>) -> Result<Ended, Failure> {
-        let mut state = Loop { executed: self.tip_executed(), ..Loop::default() };
+        let epoch_end = std::mem::take(&mut self.epoch_end);
+        let mut state = Loop { executed: self.tip_executed(), epoch_end, ..Loop::default() };
+        self.resume_end(&mut state);
         self.carry_out(&mut state)?;
         loop {
             let now = self.now_ms();
@@ -163,6 +169,10 @@ impl Replica {
                     },
                 }
             }
+            if state.epoch_end.over {
+                return Ok(Ended::EpochOver);
+            }
+            self.ask_for_the_end(&mut state);
             self.release_held_back(&mut state);
             self.measure_delays(&mut state);
             self.step(Input::Tick);
@@ -211,6 +221,8 @@ impl Replica {
             }
             Fact::InvalidTransaction { block, index } => self.accuse(block, index),
             Fact::Highest { peer, blocks } => self.highest(peer, blocks, state),
+            Fact::OtherEpoch { peer, epoch } => self.other_epoch(peer, epoch, state),
+            Fact::LastCertified(certificate) => self.last_certified(certificate, state),
             Fact::Pooled => self.step(Input::Pending { local: true }),
             Fact::Certified(commits) => self.adopt(commits, state),
             // Handled where facts are received.
@@ -220,6 +232,8 @@ impl Replica {
 
     fn answer(&mut self, answer: Answer, state: &mut Loop) -> Result<(), Failure> {
         match answer {
+            // Asked for in the epoch before.
+            Answer::Signed(header) if header.epoch() != self.checker.committee.epoch() => {}
             Answer::Signed(header) => {
                 let signed = self.log.append_quiet(records::SIGNED, &[header.raw()])?;
                 let block = header.block_ref();
@@ -233,7 +247,7 @@ impl Replica {
                 self.count_votes(&header, state);
                 self.step(Input::Proposed { header });
             }
-            Answer::Executed { height, header, transactions } => {
+            Answer::Executed { height, header, transactions, closing, next_epoch } => {
                 state.executed = height;
                 if let Some(proven) = self.proven.remove(&height)
                     && proven != header
@@ -248,6 +262,7 @@ impl Replica {
                 // Votes for what clients wait for make a block due; votes for empty heights ride along.
                 let local = transactions > 0 || self.pool.len() > 0;
                 self.step(Input::Pending { local });
+                self.governed(closing, next_epoch.map(|next| *next), state);
             }
             Answer::Failed(failure) => return Err(failure),
         }
@@ -390,7 +405,9 @@ impl Replica {
                 self.halt(height, own, certificate.vote.header, state);
             }
             self.executed = self.executed.split_off(&height);
+            let vote = certificate.vote;
             drop(self.execution.send(Order::Certified(Box::new(certificate))));
+            self.certified(vote, state);
         }
     }
 

@@ -7,7 +7,9 @@ use consensus::HighestBlocks;
 use std::sync::Arc;
 use storage::log::LogFault;
 use transport::Reply;
-use types::{AuthorityIndex, BlockHeader, BlockRef, CommitRecord, Digest, Height, Payload};
+use types::{
+    AuthorityIndex, BlockHeader, BlockRef, Certificate, CommitRecord, Digest, Epoch, EpochStart, Height, Payload,
+};
 
 /// A payload that was read and hashed, not yet compared with its header.
 #[derive(Clone, Debug)]
@@ -85,6 +87,15 @@ pub enum Fact {
     },
     /// Transactions wait in the pool.
     Pooled,
+    /// A peer sends blocks of another epoch.
+    OtherEpoch {
+        /// Who.
+        peer: AuthorityIndex,
+        /// The epoch, by its word.
+        epoch: Epoch,
+    },
+    /// A certificate over the epoch's last header, verified.
+    LastCertified(Box<Certificate>),
     /// Commits from a peer, in rising order.
     Certified(Vec<CertifiedCommit>),
     /// A state from peers is ready to take the place of this node's.
@@ -105,6 +116,10 @@ pub enum Answer {
         header: Digest,
         /// Transactions in it.
         transactions: usize,
+        /// Whether a change is decided that ends the epoch.
+        closing: bool,
+        /// At the last height of the epoch: the next one.
+        next_epoch: Option<Box<EpochStart>>,
     },
     /// A stage cannot go on, and so neither can the node.
     Failed(Failure),
@@ -117,6 +132,8 @@ pub enum Ended {
     Stopped,
     /// A state from peers is to take the place of this node's.
     StateReady,
+    /// The epoch is over, its last header certified: the node starts again in the next one.
+    EpochOver,
 }
 
 /// Why a node stops by itself.

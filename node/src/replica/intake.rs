@@ -11,26 +11,32 @@ use crossbeam_channel::Sender;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use transport::{Class, MeshEvent, MeshEvents};
-use types::{AuthorityIndex, BlockHeader, ChainId, Committee, Evidence, Parameters, Payload};
+use types::{AuthorityIndex, BlockHeader, ChainId, Committee, Epoch, Evidence, Parameters, Payload};
 
-/// Checks that need the genesis and nothing else. Shared by the intake and by those who ask peers.
+/// Checks that need the epoch's committee and parameters and nothing else. Shared by the intake and by those who ask peers.
 #[derive(Clone)]
 pub struct Checker {
     /// The ledger.
     pub chain: ChainId,
     /// The committee.
     pub committee: Arc<Committee>,
-    /// Limits of genesis.
+    /// Limits of the epoch.
     pub parameters: Parameters,
 }
 
 /// Why bytes of a peer were not taken: the label of its misbehaviour.
 pub type Refused = &'static str;
 
+/// A header of another epoch: no misbehaviour, peers do not move on at the same moment.
+pub const OTHER_EPOCH: Refused = "header_of_another_epoch";
+
 impl Checker {
     /// A header whose author is in the committee and whose signature verifies.
     pub fn header(&self, raw: Bytes) -> Result<Arc<BlockHeader>, Refused> {
         let header = BlockHeader::parse(&self.chain, raw).map_err(|_| "undecodable_header")?;
+        if header.epoch() != self.committee.epoch() {
+            return Err(OTHER_EPOCH);
+        }
         let author = self.committee.authority(header.author()).ok_or("unknown_author")?;
         author
             .consensus_key
@@ -72,7 +78,12 @@ pub fn run(checker: &Checker, network: &Handle, mut mesh: MeshEvents, replica: &
             MeshEvent::Down { peer, .. } => vec![Fact::PeerDown(AuthorityIndex(peer))],
             MeshEvent::Frame { peer, class, bytes } => {
                 let peer = AuthorityIndex(peer);
-                frame(checker, peer, class, bytes).unwrap_or_else(|what| vec![Fact::Misbehaviour { peer, what }])
+                frame(checker, peer, class, bytes.clone()).unwrap_or_else(|what| match what {
+                    OTHER_EPOCH => {
+                        epoch_of(checker, &bytes).map(|epoch| Fact::OtherEpoch { peer, epoch }).into_iter().collect()
+                    }
+                    what => vec![Fact::Misbehaviour { peer, what }],
+                })
             }
             MeshEvent::Request { peer, body, reply } => {
                 let peer = AuthorityIndex(peer);
@@ -88,6 +99,12 @@ pub fn run(checker: &Checker, network: &Handle, mut mesh: MeshEvents, replica: &
             }
         }
     }
+}
+
+/// The epoch of an own block that a peer sent; of relayed ones nothing is said.
+fn epoch_of(checker: &Checker, frame: &Bytes) -> Option<Epoch> {
+    let HeaderFrame::Own(raw) = HeaderFrame::parse(frame).ok()? else { return None };
+    Some(BlockHeader::parse(&checker.chain, raw).ok()?.epoch())
 }
 
 fn frame(checker: &Checker, peer: AuthorityIndex, class: Class, bytes: Bytes) -> Result<Vec<Fact>, Refused> {

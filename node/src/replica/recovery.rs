@@ -9,6 +9,7 @@ use crate::config::{LogBackend, Plan};
 use crate::node::ledger_options;
 use crate::records::{self, Proposal};
 use crate::replica::blocks::{Blocks, Entry};
+use crate::replica::epoch_end::EpochEnd;
 use crate::replica::segments::Segments;
 use crate::tables::{Applied, TableError, Tables};
 use consensus::{Config, Core, Effect, Pacing, RecoverError, Recovered};
@@ -21,7 +22,8 @@ use storage::log::{Backend, Log, LogError, LogOptions, Record, VisitError};
 use storage::state::{StateDb, StateError, StateOptions};
 use thiserror::Error;
 use types::{
-    BlockHeader, ChainId, CommitRecord, Decode, DecodeError, Digest, EpochStart, GenesisError, HeaderVote, Height,
+    BlockHeader, ChainId, CommitRecord, Decode, DecodeError, Digest, Epoch, EpochStart, GenesisError, HeaderVote,
+    Height,
 };
 
 /// Why log or state cannot be used.
@@ -79,6 +81,17 @@ pub enum RecoveryError {
         "remove the data directory and let the node catch up from its peers; keep the signer's guard file"
     ))]
     SyncedCommit(Height),
+    /// Governance has removed this validator.
+    #[error("validator `{name}` is not a member of the committee of epoch {epoch}")]
+    #[diagnostic(help(
+        "the governance has removed it, and other validators no longer talk to it; its data can be kept or deleted"
+    ))]
+    NotAMember {
+        /// Its name.
+        name: String,
+        /// The present epoch.
+        epoch: Epoch,
+    },
     /// Log and state do not fit.
     #[error("consensus cannot go on from this log")]
     #[diagnostic(help("log and state must come from one node and be kept together"))]
@@ -109,6 +122,10 @@ impl From<StateError> for RecoveryError {
 
 /// A node that is ready to go on.
 pub struct Recovery {
+    /// The configuration in the present epoch.
+    pub plan: Plan,
+    /// How far the epoch's end had come.
+    pub epoch_end: EpochEnd,
     /// The log.
     pub log: Log,
     /// The state database.
@@ -144,23 +161,19 @@ pub struct Recovery {
 }
 
 /// Opens log and state of a plan, or makes them.
-pub fn recover(plan: &Plan, started: Instant) -> Result<Recovery, RecoveryError> {
+pub fn recover(configured: &Plan, started: Instant) -> Result<Recovery, RecoveryError> {
+    let plan = configured;
     let state = StateDb::open(plan.data_dir.join("state"), plan.identity(), StateOptions::default());
     let tables = Tables::new(Arc::new(state?));
     let reader: Arc<Tables> = Arc::new(tables.clone());
+    let (plan, next) = present_epoch(configured, &tables)?;
+    let plan = &plan;
+    let start = next.clone().unwrap_or_else(|| EpochStart::clone(&plan.epoch));
     let (genesis, shards) = (&plan.genesis, plan.config.shards);
     let (ledger, applied) = match tables.applied()? {
         Some(applied) => {
             let live = tables.live_buckets()?;
-            let ledger = Ledger::resume(
-                genesis,
-                EpochStart::clone(&plan.epoch),
-                applied.ledger.clone(),
-                live,
-                shards,
-                reader,
-                ledger_options(),
-            );
+            let ledger = Ledger::resume(genesis, start, applied.ledger.clone(), live, shards, reader, ledger_options());
             (ledger.map_err(RecoveryError::Ledger)?, applied)
         }
         None => {
@@ -169,24 +182,27 @@ pub fn recover(plan: &Plan, started: Instant) -> Result<Recovery, RecoveryError>
             (start.0, applied)
         }
     };
-    let mut found = Found::new(plan.chain, applied.replay_from);
+    let mut found = Found::new(plan, applied.replay_from);
     let log = Log::open(log_options(plan), Some(applied.replay_from), &mut |record| found.take(record))?;
 
     let height = ledger.tip().0;
     found.go_on_from_synced(&tables)?;
-    let logged = found.commits.last().map_or(Height(0), |last| last.height);
+    let logged = found.commits.last().map_or(plan.epoch.anchor.height, |last| last.height);
     if logged < height {
         return Err(RecoveryError::LogBehindState { log: logged, state: height });
     }
     let replayed = std::mem::take(&mut found.verdicts).split_off(&height.next());
-    let tip = (height, applied.consensus.as_ref().map_or(Digest::ZERO, |checkpoint| checkpoint.commit));
+    // Behind the last height of the epoch before, nothing of this one is committed.
+    let checkpoint = applied.consensus.clone().filter(|checkpoint| checkpoint.height > plan.epoch.anchor.height);
+    let tip = (height, checkpoint.as_ref().map_or(plan.epoch.anchor.commit, |checkpoint| checkpoint.commit));
+    let epoch_end = EpochEnd::recovered(ledger.approvals().decided().is_some(), next);
     let mut effects = Vec::new();
     let headers = found.headers.clone();
     let unsigned = found.unsigned.take();
     // Until an own block is durable nobody here knows how far they went.
     let own_blocks_lost = found.last_own.is_none() && unsigned.is_none();
     let recovered = Recovered {
-        checkpoint: applied.consensus.clone(),
+        checkpoint,
         headers: found.headers,
         commits: found.commits,
         last_own: found.last_own,
@@ -195,7 +211,7 @@ pub fn recover(plan: &Plan, started: Instant) -> Result<Recovery, RecoveryError>
     };
     let now_ms = started.elapsed().as_millis() as u64;
     let core = Core::recover(core_config(plan), recovered, now_ms, &mut effects).map_err(RecoveryError::Consensus)?;
-    let owed = owed_votes(&tables, found.voted, height)?;
+    let owed = owed_votes(&tables, found.voted, plan.epoch.anchor.height, height)?;
     let certified = tables.last_certified()?;
     tracing::info!(
         height = height.0,
@@ -205,6 +221,8 @@ pub fn recover(plan: &Plan, started: Instant) -> Result<Recovery, RecoveryError>
         "recovered"
     );
     Ok(Recovery {
+        plan: plan.clone(),
+        epoch_end,
         log,
         tables,
         ledger,
@@ -224,6 +242,25 @@ pub fn recover(plan: &Plan, started: Instant) -> Result<Recovery, RecoveryError>
     })
 }
 
+/// The epoch that this node is in, and the next one where the state has reached its last height and it cannot begin yet,
+/// because that height is not certified.
+fn present_epoch(plan: &Plan, tables: &Tables) -> Result<(Plan, Option<EpochStart>), RecoveryError> {
+    let enter = |start: EpochStart| {
+        let (name, epoch) = (plan.config.validator.clone(), start.epoch());
+        plan.in_epoch(start).ok_or(RecoveryError::NotAMember { name, epoch })
+    };
+    let Some(reached) = tables.last_epoch()? else { return Ok((plan.clone(), None)) };
+    let certificate = tables.certificate(reached.anchor.height)?;
+    if certificate.is_some_and(|certificate| certificate.vote.header == reached.anchor.header) {
+        return Ok((enter(reached)?, None));
+    }
+    let before = match tables.epoch(Epoch(reached.epoch().0 - 1))? {
+        Some(before) => enter(before)?,
+        None => plan.clone(),
+    };
+    Ok((before, Some(reached)))
+}
+
 fn write_genesis(tables: &Tables, executed: &Executed) -> Result<Applied, RecoveryError> {
     let mut batch = tables.batch();
     batch.height(&executed.header, None, &executed.receipts);
@@ -239,13 +276,13 @@ fn write_genesis(tables: &Tables, executed: &Executed) -> Result<Applied, Recove
 }
 
 /// Votes that a crash kept from being proposed: without them a height might never be certified.
-fn owed_votes(tables: &Tables, voted: Height, height: Height) -> Result<Vec<HeaderVote>, TableError> {
+fn owed_votes(tables: &Tables, voted: Height, start: Height, height: Height) -> Result<Vec<HeaderVote>, TableError> {
     // A node whose log holds no votes has nothing to catch up on: others certified what it executed.
     if voted == Height(0) {
         return Ok(Vec::new());
     }
     let mut owed = Vec::new();
-    for height in (voted.0 + 1..=height.0).map(Height) {
+    for height in (voted.max(start).0 + 1..=height.0).map(Height) {
         if let Some(header) = tables.header(height)? {
             owed.push(HeaderVote { height, header: header.digest() });
         }
@@ -285,6 +322,9 @@ pub fn core_config(plan: &Plan) -> Config {
 /// What the log holds, in the order of the log.
 struct Found {
     chain: ChainId,
+    /// The epoch whose records count, and the last height before it.
+    epoch: Epoch,
+    anchor: Height,
     blocks: Blocks,
     segments: Segments,
     headers: Vec<Arc<BlockHeader>>,
@@ -305,9 +345,11 @@ struct BadRecord {
 }
 
 impl Found {
-    fn new(chain: ChainId, first: u64) -> Self {
+    fn new(plan: &Plan, first: u64) -> Self {
         Self {
-            chain,
+            chain: plan.chain,
+            epoch: plan.epoch.epoch(),
+            anchor: plan.epoch.anchor.height,
             blocks: Blocks::default(),
             segments: Segments::new(first),
             headers: Vec::new(),
@@ -326,6 +368,9 @@ impl Found {
             records::PROPOSAL => {
                 let (proposal, _) = Proposal::parse(&payload).map_err(bad)?;
                 self.note_votes(&proposal.votes);
+                if proposal.statement.epoch != self.epoch {
+                    return Ok(());
+                }
                 self.segments.note(position.segment, proposal.statement.round);
                 let mut entry = Entry::bare(Arc::new(records::unsigned_header(&proposal)));
                 entry.position = Some(position);
@@ -335,6 +380,9 @@ impl Found {
             records::SIGNED => {
                 // The header keeps its bytes alive: a copy frees those of the whole group.
                 let header = BlockHeader::parse(&self.chain, bytes::Bytes::copy_from_slice(&payload)).map_err(bad)?;
+                if header.epoch() != self.epoch {
+                    return Ok(());
+                }
                 let header = Arc::new(header);
                 if let Some(entry) = self.blocks.entry_mut(&header.block_ref()) {
                     entry.header = Arc::clone(&header);
@@ -348,6 +396,9 @@ impl Found {
             }
             records::BLOCK => {
                 let (header, _) = records::parse_block(&self.chain, &payload).map_err(bad)?;
+                if header.epoch() != self.epoch {
+                    return Ok(());
+                }
                 let raw = bytes::Bytes::copy_from_slice(header.raw());
                 let header = Arc::new(BlockHeader::parse(&self.chain, raw).map_err(bad)?);
                 self.segments.note(position.segment, header.round());
@@ -358,6 +409,9 @@ impl Found {
             }
             records::COMMIT => {
                 let commit = records::Commit::from_bytes(&payload).map_err(bad)?;
+                if commit.record.height <= self.anchor {
+                    return Ok(());
+                }
                 self.verdicts.insert(commit.record.height, commit.verdicts);
                 self.commits.push(commit.record);
             }

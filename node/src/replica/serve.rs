@@ -169,6 +169,7 @@ impl Archive {
             }
             let Some(commit) = self.commit(height)? else { break };
             bytes += commit.blocks.iter().map(|(header, payload)| header.len() + payload.len()).sum::<usize>();
+            let last_of_epoch = commit.header.next_committee.is_some();
             response.commits.push(commit);
             if let Some(certificate) = self.tables.certificate(height)? {
                 proven = response.commits.len();
@@ -176,6 +177,10 @@ impl Archive {
                 if bytes > RESPONSE_BYTES_SOFT {
                     break;
                 }
+            }
+            // What follows is certified by another committee.
+            if last_of_epoch {
+                break;
             }
             // Without a certificate for many heights in a row an answer could outgrow the link's limit.
             if bytes > 2 * RESPONSE_BYTES_SOFT {

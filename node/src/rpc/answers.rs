@@ -29,7 +29,7 @@ pub(super) fn chain(plan: &Plan) -> ChainInfo {
         chain: plan.chain,
         name: plan.genesis.name.clone(),
         epoch: plan.committee.epoch(),
-        parameters: plan.genesis.parameters.clone(),
+        parameters: plan.epoch.parameters.clone(),
         validators: plan.committee.authorities().iter().enumerate().map(validator).collect(),
         genesis_toml: Some(plan.genesis.to_toml()).filter(|text| text.len() <= GENESIS_BYTES_MAX),
     }

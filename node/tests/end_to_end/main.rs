@@ -20,6 +20,7 @@ mod algorithms;
 mod crashes;
 mod disk_full;
 mod engines;
+mod epochs;
 mod fire;
 mod lost_disk;
 mod protocols;

@@ -11,7 +11,7 @@ use crate::wire::{CommitWithBlocks, CommitsResponse, PayloadFrame};
 use bytes::Bytes;
 use ledger::proof;
 use std::sync::Arc;
-use types::{BlockHeader, Height, Outcome, Receipt, Reject, TransactionId};
+use types::{BlockHeader, Certificate, HeaderVote, Height, Outcome, Receipt, Reject, TransactionId};
 
 /// What a peer answered.
 #[derive(Debug)]
@@ -29,6 +29,10 @@ pub struct Answer {
 pub fn check(checker: &Checker, from: Height, answer: &Bytes) -> Result<Answer, Refused> {
     let response = CommitsResponse::parse(answer).map_err(|_| "undecodable_commits")?;
     let CommitsResponse { commits, certificate, oldest, certified } = response;
+    if commits.last().is_some_and(|last| last.header.epoch != checker.committee.epoch()) {
+        // They can only be checked in their own epoch; what comes before them is asked for first.
+        return Ok(Answer { commits: Vec::new(), oldest, certified });
+    }
     if let (Some(last), Some(certificate)) = (commits.last(), certificate) {
         let vote = certificate.vote;
         let proven = last.header.chain == checker.chain
@@ -42,6 +46,13 @@ pub fn check(checker: &Checker, from: Height, answer: &Bytes) -> Result<Answer, 
     }
     let commits = commits.into_iter().map(|commit| blocks(checker, commit)).collect::<Result<_, _>>()?;
     Ok(Answer { commits, oldest, certified })
+}
+
+/// The certificate over a header, out of the answer of a peer that was asked for its height alone.
+pub fn certificate(checker: &Checker, wanted: HeaderVote, answer: &Bytes) -> Option<Certificate> {
+    let certificate = CommitsResponse::parse(answer).ok()?.certificate?;
+    let proven = certificate.vote == wanted && certificate.verify(checker.chain, &checker.committee).is_ok();
+    proven.then_some(certificate)
 }
 
 /// Whether headers and records follow each other from `from` on, and each header is its record's.
