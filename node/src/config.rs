@@ -9,7 +9,7 @@ use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
-use types::{Authority, AuthorityIndex, ChainId, Committee, EpochStart, Genesis, GenesisError};
+use types::{AuthorityIndex, ChainId, Committee, EpochStart, Genesis, GenesisError};
 
 /// The file as it is written.
 #[derive(Clone, Debug, Deserialize)]
@@ -392,11 +392,6 @@ impl Plan {
             epoch: Arc::new(start),
             ..self.clone()
         })
-    }
-
-    /// This node's entry in the committee.
-    pub fn own_entry(&self) -> &Authority {
-        self.committee.authority(self.me).expect("a plan is made with a place in its committee")
     }
 
     /// What log and state are marked with, so that those of another ledger or node are refused.

@@ -44,8 +44,13 @@ impl Outbox {
         Self { me, mesh, network, answers: Arc::new(Semaphore::new(ANSWERS_IN_FLIGHT_MAX)), snapshots }
     }
 
+    /// The mesh.
+    pub fn mesh(&self) -> Mesh {
+        self.mesh.clone()
+    }
+
     /// Runs a task on the network's threads.
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         drop(self.network.spawn(task));
     }
 
