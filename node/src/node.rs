@@ -211,9 +211,9 @@ fn run_once(configured: Plan, network: &tokio::runtime::Runtime, stopper: &Stopp
     };
     let site = Site::new(&plan.data_dir);
     let epoch_config = recovery::core_config(&plan);
-    let (parameters, first) = (epoch_config.parameters.clone(), epoch_config.anchor.height.next());
+    let first = epoch_config.anchor.height.next();
     let (snapshots, snapshots_thread) =
-        Snapshots::start(service, (parameters, first), site.snapshots(), tables.clone(), archive.clone())?;
+        Snapshots::start(service, (parameters.clone(), first), site.snapshots(), tables.clone(), archive.clone())?;
     snapshots.recovered(header.height);
     let retention = Retention {
         log: Arc::clone(&log),

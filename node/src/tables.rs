@@ -12,8 +12,7 @@ use thiserror::Error;
 use types::codec::put_list;
 use types::{
     Address, AuthorityIndex, BlockHeader, BlockRef, Certificate, CommitRecord, Decode, DecodeError, Digest, Encode,
-    Epoch, EpochStart,
-    Height, LedgerHeader, Reader, Receipt, TransactionId,
+    Epoch, EpochStart, Height, LedgerHeader, Reader, Receipt, TransactionId,
 };
 
 /// Most receipts of one height: COMMIT_BLOCKS_MAX blocks never come together, this bounds a corrupt row.
