@@ -117,24 +117,43 @@ pub fn run(plan: Plan, network: &tokio::runtime::Runtime, ready: impl FnOnce(Sto
     let stopper = Stopper::default();
     ready(stopper.clone());
     let site = Site::new(&plan.data_dir);
+    let limits = &plan.config.pool;
+    let pool = Arc::new(Pool::new(limits.transactions_max as usize, limits.bytes_max as usize));
+    let mut kept = Kept { pool, verifier: None };
     loop {
         // Also where a crash came between the two.
         if site.exchange()? {
             tracing::info!("the state of peers took the place of this node's");
         }
-        if run_once(plan.clone(), network, &stopper)? == Ended::Stopped {
+        if run_once(plan.clone(), network, &stopper, &mut kept)? == Ended::Stopped {
             return Ok(());
         }
+        kept.pool.outlive_sessions();
     }
 }
 
+/// What goes on while the rest of the node starts again inside.
+struct Kept {
+    pool: Arc<Pool>,
+    verifier: Option<Arc<Verifier>>,
+}
+
 /// Runs until the replica ends, and takes everything apart.
-fn run_once(configured: Plan, network: &tokio::runtime::Runtime, stopper: &Stopper) -> Result<Ended, NodeError> {
+fn run_once(
+    configured: Plan,
+    network: &tokio::runtime::Runtime,
+    stopper: &Stopper,
+    kept: &mut Kept,
+) -> Result<Ended, NodeError> {
     let started = Instant::now();
     let status = Arc::new(Status::new());
     let signer = Arc::new(SignerClient::connect(&configured.signer_socket).map_err(NodeError::Signer)?);
-    let verifier = Arc::new(verification::start(&configured)?);
-    let found = recovery::recover(&configured, started)?;
+    let verifier = match &kept.verifier {
+        Some(verifier) => Arc::clone(verifier),
+        None => Arc::clone(kept.verifier.insert(Arc::new(verification::start(&configured)?))),
+    };
+    let guarded = signer.stats().map_err(NodeError::Signer)?.signed_up_to;
+    let found = recovery::recover(&configured, guarded, started)?;
     let plan = found.plan.clone();
     let (config, parameters) = (&plan.config, &plan.epoch.parameters);
     // A handshake never waits behind a round statement: it has a connection of its own.
@@ -156,9 +175,9 @@ fn run_once(configured: Plan, network: &tokio::runtime::Runtime, stopper: &Stopp
         own_blocks_lost,
         ..
     } = found;
+    let epoch = plan.committee.epoch();
     let lost_disk = if own_blocks_lost {
-        let epoch = plan.committee.epoch();
-        let signed = signer.stats().map_err(NodeError::Signer)?.signed_up_to.filter(|slot| slot.epoch == epoch);
+        let signed = guarded.filter(|slot| slot.epoch == epoch);
         let signed_up_to = signed.map(|slot| slot.round);
         signed_up_to.into_iter().for_each(|round| core.signed_up_to(round));
         Some(LostDisk::new(signed_up_to, plan.accept_lost_disk))
@@ -168,7 +187,7 @@ fn run_once(configured: Plan, network: &tokio::runtime::Runtime, stopper: &Stopp
     let log = Arc::new(log);
     let screen = ledger.screen();
 
-    let pool = Arc::new(Pool::new(config.pool.transactions_max as usize, config.pool.bytes_max as usize));
+    let pool = Arc::clone(&kept.pool);
     let (facts, fact_queue) = bounded(REPLICA_EVENTS);
     let (answers, answer_queue) = unbounded::<Answer>();
     let (orders, order_queue) = bounded(EXECUTION_EVENTS);
@@ -324,7 +343,7 @@ fn run_once(configured: Plan, network: &tokio::runtime::Runtime, stopper: &Stopp
         archive,
         checker,
         linked: BTreeSet::new(),
-        outbox: Outbox::new(plan.me, mesh.clone(), network.handle().clone(), snapshots.clone()),
+        outbox: Outbox::new(plan.me, epoch, mesh.clone(), network.handle().clone(), snapshots.clone()),
         execution: orders.clone(),
         signer: proposals,
         facts,
@@ -357,9 +376,9 @@ fn run_once(configured: Plan, network: &tokio::runtime::Runtime, stopper: &Stopp
         drop((context, clients, mesh, log, snapshots, tables));
         let free = |address| UdpSocket::bind(address).is_ok();
         let waiting = Instant::now();
-        while (database.strong_count() > 0 || !free(me.peer_address) || !free(me.client_address))
-            && waiting.elapsed() < LETTING_GO
-        {
+        // Signatures in verification lead into the pool.
+        let held = || database.strong_count() > 0 || Arc::strong_count(&kept.pool) > 1;
+        while (held() || !free(me.peer_address) || !free(me.client_address)) && waiting.elapsed() < LETTING_GO {
             std::thread::sleep(LOOK);
         }
     }

@@ -129,6 +129,13 @@ impl Pool {
         }
     }
 
+    /// All sessions are over: whoever waits for an answer asks the RPC. What waits for a block goes on waiting.
+    pub fn outlive_sessions(&self) {
+        for pending in &mut self.lock().queue {
+            pending.origin = Origin::Rpc;
+        }
+    }
+
     /// Forgets ids of executed transactions; the ledger remembers them from here on.
     pub fn forget(&self, ids: impl IntoIterator<Item = TransactionId>) {
         let mut inner = self.lock();

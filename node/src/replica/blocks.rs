@@ -128,6 +128,11 @@ impl Blocks {
         self.entries.get_mut(block)
     }
 
+    /// Takes the transactions of own blocks that no commit has ordered, in the order of the blocks.
+    pub fn take_uncommitted(&mut self) -> Vec<Pending> {
+        self.entries.values_mut().flat_map(|entry| std::mem::take(&mut entry.origins)).collect()
+    }
+
     /// Forgets what is below `floor`, and the bytes of committed payloads below `payload_floor`, which the log serves.
     pub fn collect(&mut self, floor: Round, payload_floor: Round) {
         let at = |round| BlockRef { round, author: AuthorityIndex(0), digest: Digest::ZERO };

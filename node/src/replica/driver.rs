@@ -136,8 +136,15 @@ pub(super) struct Lag {
 }
 
 impl Replica {
-    /// Runs until it is told to stop, the epoch is over, or a stage fails.
+    /// Runs until it is told to stop, the epoch is over, or a stage fails. Where the node goes on inside, transactions of
+    /// own blocks that no commit has ordered wait in the pool again.
     pub fn run(mut self, facts: &Receiver<Fact>, answers: &Receiver<Answer>) -> Result<Ended, Failure> {
+        let ended = self.work(facts, answers);
+        self.pool.put_back(self.blocks.take_uncommitted());
+        ended
+    }
+
+    fn work(&mut self, facts: &Receiver<Fact>, answers: &Receiver<Answer>) -> Result<Ended, Failure> {
         let epoch_end = std::mem::take(&mut self.epoch_end);
         let mut state = Loop { executed: self.tip_executed(), epoch_end, ..Loop::default() };
         self.resume_end(&mut state);

@@ -46,6 +46,10 @@ impl EpochEnd {
 impl Replica {
     /// Goes on where a restart has interrupted the end of the epoch.
     pub(super) fn resume_end(&mut self, state: &mut Loop) {
+        if self.pool.len() > 0 {
+            // Left over from before this start.
+            self.step(Input::Pending { local: true });
+        }
         if state.epoch_end.closing {
             self.step(Input::Closing);
         }

@@ -5,7 +5,7 @@
 
 use crate::replica::blocks::Blocks;
 use crate::replica::event::Fact;
-use crate::replica::intake::Checker;
+use crate::replica::intake::{Checker, OTHER_EPOCH};
 use crate::replica::serve::Archive;
 use crate::state_sync::snapshots::Snapshots;
 use crate::topology::ANSWERS_IN_FLIGHT_MAX;
@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use transport::{Class, Mesh, Reply};
-use types::{AuthorityIndex, BlockHeader, BlockRef, Payload, Round};
+use types::{AuthorityIndex, BlockHeader, BlockRef, Epoch, Payload, Round};
 
 /// How long a peer may take to answer a small question; the core asks others meanwhile.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -32,6 +32,7 @@ const ANSWER_HEADERS_MAX: usize = 256;
 /// See the module.
 pub struct Outbox {
     me: AuthorityIndex,
+    epoch: Epoch,
     mesh: Mesh,
     network: Handle,
     answers: Arc<Semaphore>,
@@ -40,8 +41,8 @@ pub struct Outbox {
 
 impl Outbox {
     /// Over a running mesh.
-    pub fn new(me: AuthorityIndex, mesh: Mesh, network: Handle, snapshots: Snapshots) -> Self {
-        Self { me, mesh, network, answers: Arc::new(Semaphore::new(ANSWERS_IN_FLIGHT_MAX)), snapshots }
+    pub fn new(me: AuthorityIndex, epoch: Epoch, mesh: Mesh, network: Handle, snapshots: Snapshots) -> Self {
+        Self { me, epoch, mesh, network, answers: Arc::new(Semaphore::new(ANSWERS_IN_FLIGHT_MAX)), snapshots }
     }
 
     /// The mesh.
@@ -148,7 +149,7 @@ impl Outbox {
                 });
             }
             Request::Highest => {
-                let known = core.highest_blocks(peer);
+                let (known, epoch) = (core.highest_blocks(peer), self.epoch);
                 let raw = |header: Option<Arc<BlockHeader>>| header.map(|header| header.raw().clone());
                 let (asker, peer_last) = (raw(known.asker), raw(known.peer));
                 if asker.is_some() {
@@ -156,7 +157,7 @@ impl Outbox {
                 }
                 self.network.spawn_blocking(move || {
                     // What is older than the blocks in memory was committed, or is garbage.
-                    match archive.last_header(peer) {
+                    match archive.last_header(peer, epoch) {
                         Ok(asker) => send(reply, HighestResponse { asker, peer: peer_last }.to_body()),
                         Err(error) => tracing::error!(%error, "a peer's last block could not be read"),
                     }
@@ -249,6 +250,8 @@ fn deliver<T>(
 ) {
     match checked {
         Ok(values) => values.into_iter().for_each(|value| drop(facts.try_send(fact(value)))),
+        // It has moved on, or not yet.
+        Err(OTHER_EPOCH) => {}
         Err(what) => drop(facts.try_send(Fact::Misbehaviour { peer, what })),
     }
 }

@@ -13,6 +13,7 @@ use crate::replica::epoch_end::EpochEnd;
 use crate::replica::segments::Segments;
 use crate::tables::{Applied, TableError, Tables};
 use consensus::{Config, Core, Effect, Pacing, RecoverError, Recovered};
+use hsm::refusal::Slot;
 use ledger::{Executed, Ledger, ResumeError, StateFault};
 use miette::Diagnostic;
 use std::collections::BTreeMap;
@@ -161,7 +162,8 @@ pub struct Recovery {
 }
 
 /// Opens log and state of a plan, or makes them.
-pub fn recover(configured: &Plan, started: Instant) -> Result<Recovery, RecoveryError> {
+/// `guarded` is the last round that the signer's guard remembers.
+pub fn recover(configured: &Plan, guarded: Option<Slot>, started: Instant) -> Result<Recovery, RecoveryError> {
     let plan = configured;
     let state = StateDb::open(plan.data_dir.join("state"), plan.identity(), StateOptions::default());
     let tables = Tables::new(Arc::new(state?));
@@ -199,8 +201,10 @@ pub fn recover(configured: &Plan, started: Instant) -> Result<Recovery, Recovery
     let mut effects = Vec::new();
     let headers = found.headers.clone();
     let unsigned = found.unsigned.take();
-    // Until an own block is durable nobody here knows how far they went.
-    let own_blocks_lost = found.last_own.is_none() && unsigned.is_none();
+    // Until an own block is durable nobody here knows how far they went. A guard whose last round is of an epoch before
+    // this one has signed none in this one, so none is lost.
+    let untouched = guarded.is_some_and(|slot| slot.epoch < plan.epoch.epoch());
+    let own_blocks_lost = found.last_own.is_none() && unsigned.is_none() && !untouched;
     let recovered = Recovered {
         checkpoint,
         headers: found.headers,
@@ -409,7 +413,9 @@ impl Found {
             }
             records::COMMIT => {
                 let commit = records::Commit::from_bytes(&payload).map_err(bad)?;
-                if commit.record.height <= self.anchor {
+                let taken = self.commits.last().map_or(self.anchor, |last| last.height);
+                // Of an epoch that is over; or fetched again after a crash.
+                if commit.record.height <= taken {
                     return Ok(());
                 }
                 self.verdicts.insert(commit.record.height, commit.verdicts);
@@ -426,6 +432,10 @@ impl Found {
     /// from before is of no use.
     fn go_on_from_synced(&mut self, tables: &Tables) -> Result<(), RecoveryError> {
         let Some((lowest, highest)) = tables.synced()? else { return Ok(()) };
+        if highest <= self.anchor {
+            // They are of an epoch that is over.
+            return Ok(());
+        }
         self.commits.retain(|record| record.height > highest);
         self.verdicts = self.verdicts.split_off(&highest.next());
         if self.commits.first().is_some_and(|first| first.height > highest.next()) {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use storage::log::{Log, LogError, LogPosition, Record};
 use thiserror::Error;
-use types::{AuthorityIndex, BlockHeader, BlockRef, ChainId, DecodeError, Height, Payload};
+use types::{AuthorityIndex, BlockHeader, BlockRef, ChainId, DecodeError, Epoch, Height, Payload};
 
 /// Why an answer could not be read.
 #[derive(Debug, Error)]
@@ -117,12 +117,13 @@ impl Archive {
         Ok(commits)
     }
 
-    /// The header of the highest committed block of an author, if it is still here.
-    pub fn last_header(&self, author: AuthorityIndex) -> Result<Option<Bytes>, ServeError> {
-        match self.tables.last_block(author)? {
-            Some(block) => self.header(&block),
-            None => Ok(None),
-        }
+    /// The header of the highest committed block of an author in an epoch, if it is still here. In another epoch the same
+    /// index may be another validator.
+    pub fn last_header(&self, author: AuthorityIndex, epoch: Epoch) -> Result<Option<Bytes>, ServeError> {
+        let Some(block) = self.tables.last_block(author)? else { return Ok(None) };
+        let Some(raw) = self.header(&block)? else { return Ok(None) };
+        let header = BlockHeader::parse(&self.chain, raw.clone())?;
+        Ok((header.epoch() == epoch).then_some(raw))
     }
 
     /// The oldest segment that the log keeps.
