@@ -152,6 +152,10 @@ fn run_once(
         Some(verifier) => Arc::clone(verifier),
         None => Arc::clone(kept.verifier.insert(Arc::new(verification::start(&configured)?))),
     };
+    if !configured.data_dir.join("state").exists() {
+        // A mistake in the configuration leaves nothing behind.
+        SignerIdentity::new(signer.another().map_err(NodeError::Signer)?, &configured)?;
+    }
     let guarded = signer.stats().map_err(NodeError::Signer)?.signed_up_to;
     let found = recovery::recover(&configured, guarded, started)?;
     let plan = found.plan.clone();
