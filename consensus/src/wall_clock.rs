@@ -6,8 +6,9 @@
 //! only if a block of his that stands on one of this node's also bears an earlier time than that one. (By nearly half a
 //! second at most: a peer holds back what comes from the future.)
 //!
-//! Without news the alarm ends: where this node is needed for a quorum, its own next block brings them. Deliberately
-//! absent: the clock; the driver measures.
+//! What was measured of a peer counts for five seconds. So the alarm ends when a quorum brings no news, whatever the rest
+//! sends: where this node is needed for a quorum, its own next block brings them. Deliberately absent: the clock; the
+//! driver measures.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,15 +24,23 @@ const ALARM_MS: i64 = 500;
 const HEALED_MS: i64 = 400;
 /// How much earlier than the own block below it a block of a peer is that is behind.
 const PROVEN_MS: i64 = 200;
-/// Measurements without a successor count for this long.
+/// Measurements of a peer without a successor count for this long.
 const NEWS_MS: u64 = 5_000;
 
 #[derive(Clone, Debug, Default)]
 struct Peer {
     /// The peer's clock less the own one, in milliseconds, oldest first.
     offsets_ms: VecDeque<i64>,
+    /// When the last of them came.
+    measured_ms: u64,
     /// By how much its last block that stands on an own one is later than that one.
     after_own_ms: i64,
+}
+
+impl Peer {
+    fn old_at(&self) -> u64 {
+        self.measured_ms.saturating_add(NEWS_MS)
+    }
 }
 
 /// What is known of the peers' clocks.
@@ -40,23 +49,22 @@ pub(crate) struct WallClock {
     committee: Arc<Committee>,
     peers: Vec<Peer>,
     alarm_ms: Option<i64>,
-    /// When the last measurement came.
-    news_ms: u64,
 }
 
 impl WallClock {
     pub fn new(committee: Arc<Committee>) -> Self {
-        Self { peers: vec![Peer::default(); committee.size()], committee, alarm_ms: None, news_ms: 0 }
+        Self { peers: vec![Peer::default(); committee.size()], committee, alarm_ms: None }
     }
 
     /// A peer's clock was compared. Whether the alarm has gone on or off.
     pub fn compared(&mut self, peer: AuthorityIndex, offset_ms: i64, now_ms: u64) -> bool {
-        let Some(Peer { offsets_ms, .. }) = self.peers.get_mut(peer.index()) else { return false };
+        self.forget_old(now_ms);
+        let Some(Peer { offsets_ms, measured_ms, .. }) = self.peers.get_mut(peer.index()) else { return false };
         if offsets_ms.len() == SAMPLES {
             offsets_ms.pop_front();
         }
         offsets_ms.push_back(offset_ms);
-        self.news_ms = now_ms;
+        *measured_ms = now_ms;
         self.update()
     }
 
@@ -66,7 +74,7 @@ impl WallClock {
         self.peers[peer.index()].after_own_ms = signed(time) - signed(own);
     }
 
-    /// A peer is gone, and what was measured of it grows old. Whether the alarm has gone off.
+    /// A peer is gone, and with it what was measured of it. Whether the alarm has gone off.
     pub fn forget(&mut self, peer: AuthorityIndex) -> bool {
         let Some(slot) = self.peers.get_mut(peer.index()) else { return false };
         *slot = Peer::default();
@@ -75,22 +83,27 @@ impl WallClock {
 
     /// Whether the alarm has gone off for want of news.
     pub fn expire(&mut self, now_ms: u64) -> bool {
-        let old = self.due_ms().is_some_and(|due| due <= now_ms);
-        if old {
-            self.peers.fill(Peer::default());
-            self.alarm_ms = None;
+        let due = self.due_ms().is_some_and(|due| due <= now_ms);
+        if due {
+            self.forget_old(now_ms);
         }
-        old
+        due && self.update()
     }
 
     /// When [`Self::expire`] has something to do.
     pub fn due_ms(&self) -> Option<u64> {
-        self.alarm_ms.map(|_| self.news_ms + NEWS_MS)
+        let measured = self.peers.iter().filter(|peer| !peer.offsets_ms.is_empty());
+        self.alarm_ms.and_then(|_| measured.map(Peer::old_at).min())
     }
 
     /// By how much peers are ahead of the own clock, while that is too much.
     pub fn alarm_ms(&self) -> Option<i64> {
         self.alarm_ms
+    }
+
+    fn forget_old(&mut self, now_ms: u64) {
+        let old = self.peers.iter_mut().filter(|peer| !peer.offsets_ms.is_empty() && peer.old_at() <= now_ms);
+        old.for_each(|peer| *peer = Peer::default());
     }
 
     fn update(&mut self) -> bool {
@@ -179,5 +192,18 @@ mod tests {
         assert_eq!((clock.alarm_ms(), clock.due_ms()), (None, None));
         assert!(measure(&mut clock, &[1, 2, 3], 600));
         assert!(clock.forget(AuthorityIndex(2)), "and when too few are left");
+    }
+
+    #[test]
+    fn what_one_peer_goes_on_sending_does_not_keep_the_alarm_on() {
+        let mut clock = watch();
+        assert!(measure(&mut clock, &[1, 2, 3], 600));
+        (1..50).for_each(|step| {
+            clock.compared(AuthorityIndex(3), 600, 7 + step * 100);
+        });
+        assert_eq!((clock.alarm_ms(), clock.due_ms()), (Some(600), Some(5_007)));
+        assert!(clock.expire(5_007), "two of a quorum were not heard of for five seconds");
+        assert_eq!((clock.alarm_ms(), clock.due_ms()), (None, None));
+        assert!(!clock.compared(AuthorityIndex(3), 600, 5_100));
     }
 }

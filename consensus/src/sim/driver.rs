@@ -40,9 +40,8 @@ impl Simulation {
                     self.nodes[at.0].payloads.insert(block, ());
                     self.step(at, Input::PayloadReady { block })?;
                 }
-                let timestamp_ms = header.body().timestamp.0;
-                self.step(at, Input::Header { header, from })?;
-                if self.clocks_differ { self.compare_clocks(at, from, timestamp_ms) } else { Ok(()) }
+                self.step(at, Input::Header { header: header.clone(), from })?;
+                if self.clocks_differ { self.compare_clocks(at, from, &header) } else { Ok(()) }
             }
             Message::Headers(headers) => {
                 headers.iter().try_for_each(|header| self.step(at, Input::Header { header: header.clone(), from }))
@@ -109,11 +108,17 @@ impl Simulation {
         }
     }
 
-    /// A block that came from its author tells how far his clock is off.
-    fn compare_clocks(&mut self, at: Place, peer: AuthorityIndex, timestamp_ms: u64) -> Result<(), Violation> {
-        let node = &self.nodes[at.0];
+    /// A new block that came from its author tells how far his clock is off; one that is sent again tells nothing.
+    fn compare_clocks(&mut self, at: Place, peer: AuthorityIndex, header: &BlockHeader) -> Result<(), Violation> {
+        let node = &mut self.nodes[at.0];
+        let newest = node.newest.entry(peer).or_default();
+        if header.author() != peer || header.round() <= *newest {
+            return Ok(());
+        }
+        *newest = header.round();
         let way_ms = self.network.links(peer, node.me).typical_us() / 1_000;
-        let offset_ms = timestamp_ms.saturating_add(way_ms) as i64 - node.clock.wall_ms(self.now_us) as i64;
+        let made_ms = header.body().timestamp.0;
+        let offset_ms = made_ms.saturating_add(way_ms) as i64 - node.clock.wall_ms(self.now_us) as i64;
         self.step(at, Input::Clock { peer, offset_ms })
     }
 

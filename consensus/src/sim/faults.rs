@@ -64,6 +64,7 @@ impl Simulation {
         node.clients.in_flight.retain(|block, _| node.disk.has_proposal(block));
         node.proposal = None;
         node.timer_us = None;
+        node.newest.clear();
         node.payloads = Default::default();
         // Transactions that were in no durable block are the clients' to send again.
         node.clients.waiting.clear();

@@ -13,7 +13,7 @@ use crate::sim::scenario::Devices;
 use crate::sim::simulation::Event;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use types::{AuthorityIndex, BlockHeader, BlockRef, Height};
+use types::{AuthorityIndex, BlockHeader, BlockRef, Height, Round};
 
 /// Where a node stands in the simulation. The first nodes are the members of the committee, in order; a second core with
 /// the identity of one of them comes behind.
@@ -47,6 +47,8 @@ pub(crate) struct Node {
     /// What came while the process was stopped without being told, in order.
     pub hung: Option<Vec<(Option<u64>, Event)>>,
     pub clock: Clock,
+    /// The highest round of a block that came from its author since clocks are compared.
+    pub newest: BTreeMap<AuthorityIndex, Round>,
     pub devices: Devices,
     pub disk: Disk,
     /// Payloads that are here.
@@ -81,6 +83,7 @@ impl Node {
             life: 0,
             hung: None,
             clock,
+            newest: BTreeMap::new(),
             disk: Disk::new(&devices),
             devices,
             payloads: Held::default(),

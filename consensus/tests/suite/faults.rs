@@ -194,3 +194,24 @@ fn syncs_that_do_nothing_are_noticed() {
         assert!(outcome.is_err(), "seed {seed}: six power cuts without syncs, and nobody noticed");
     }
 }
+
+/// Two of four stop because their clocks are wrong, so no more blocks are made that would show that the clocks are right
+/// again; the last ones, which are sent again and again, do not.
+#[test]
+fn clocks_that_were_set_right_are_trusted_again_though_nothing_moves() {
+    for seed in seeds(2) {
+        let mut scenario = Scenario::new(seed, 4);
+        (scenario.links.delay_us_min, scenario.links.delay_us_max) = (45_000, 50_000);
+        let mut simulation = Simulation::new(scenario);
+        with_seed(seed, simulation.run_for(1_000));
+        simulation.jump_clock(0, -3_000);
+        simulation.jump_clock(1, 3_000);
+        with_seed(seed, simulation.run_for(3_000));
+        let alarms = [0, 1].map(|node| simulation.status(node).unwrap().clock_alarm_ms.is_some());
+        assert_eq!(alarms, [true; 2], "seed {seed}");
+        [0, 1].into_iter().for_each(|node| simulation.reset_clock(node));
+        let stopped = simulation.top();
+        with_seed(seed, simulation.run_for(7_000));
+        assert!(simulation.top().0 > stopped.0 + 20, "seed {seed}: {stopped} commits, then {}", simulation.top());
+    }
+}
