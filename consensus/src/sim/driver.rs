@@ -16,8 +16,8 @@ use types::{AuthorityIndex, BlockHeader, BlockRef, Evidence, Height, Round};
 const ANSWER_HEADERS_MAX: usize = 512;
 /// Most commits in an answer: what a node has under way at a time, eight ranges of 64 from several peers.
 const ANSWER_COMMITS_MAX: usize = 512;
-/// How long a node that has lost its disk counts as faulty after it makes blocks again, in microseconds: until it holds
-/// again what the others rely on.
+/// How long a node that has lost its disk counts as faulty after it has made a block again, in microseconds: until it
+/// holds again what the others rely on.
 const AMNESIA_REST_US: u64 = 3_000_000;
 
 impl Simulation {
@@ -139,6 +139,10 @@ impl Simulation {
         let node = &mut self.nodes[at.0];
         node.proposal = None;
         node.disk.append(self.now_us, Record::Signed(header.clone()));
+        // Knowing where the own chain goes on is not enough: until the others get there without it, it makes no block.
+        if node.amnesia_ends_us == Some(u64::MAX) {
+            node.amnesia_ends_us = Some(self.now_us + AMNESIA_REST_US);
+        }
         self.step(at, Input::Proposed { header })
     }
 
@@ -252,10 +256,7 @@ impl Simulation {
                 }
             }
             Effect::RequestHighest { from } => self.send(at, from, Message::RequestHighest, false),
-            Effect::Reclaimed { .. } => {
-                node.amnesia_ends_us = Some(self.now_us + AMNESIA_REST_US);
-                self.faults.disks_reclaimed += 1;
-            }
+            Effect::Reclaimed { .. } => self.faults.disks_reclaimed += 1,
             Effect::ClockAlarm { offset_ms } => self.faults.clock_alarms += u64::from(offset_ms.is_some()),
             Effect::Lagging { height, .. } => {
                 let size = self.scenario.size() as u64;

@@ -268,3 +268,29 @@ impl Simulation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::Scenario;
+
+    /// Nodes 0 and 1 cannot reach the round above which node 3 makes blocks again, so a second lost disk would stop them
+    /// for good.
+    #[test]
+    fn a_second_disk_is_not_lost_before_the_first_node_has_made_a_block_again() {
+        let mut simulation = Simulation::new(Scenario::new(1, 4));
+        simulation.run_for(500).unwrap();
+        assert!(simulation.can_lose_a_disk());
+        simulation.lose_disk(3);
+        simulation.restart(3).unwrap();
+        while simulation.faults.disks_reclaimed == 0 {
+            simulation.run_for(1).unwrap();
+        }
+        simulation.crash(2);
+        simulation.run_for(10_000).unwrap();
+        assert!(!simulation.can_lose_a_disk());
+        simulation.restart(2).unwrap();
+        simulation.run_for(10_000).unwrap();
+        assert!(simulation.can_lose_a_disk());
+    }
+}
