@@ -16,6 +16,8 @@ type Header = Arc<BlockHeader>;
 
 /// Rounds that a block lives; small, so that garbage collection has work.
 const GC_DEPTH: u64 = 8;
+/// Blocks of validator 3 beside his main chain that are remembered.
+const ASIDE_MAX: usize = 256;
 /// Longest sequence.
 const OPERATIONS_MAX: usize = 4_000;
 
@@ -282,7 +284,7 @@ impl<'a> World<'a> {
         if valid && author != AuthorityIndex(3) {
             return;
         }
-        if valid && self.aside.len() < 256 {
+        if valid && self.aside.len() < ASIDE_MAX {
             self.aside.push(header.clone());
         }
         let from = self.peer();
@@ -342,8 +344,12 @@ impl<'a> World<'a> {
             }
             self.check_bounds();
         }
+        let gc_round = self.core.status().gc_round;
+        let lost = |header: &&Header| header.round() > gc_round && self.core.header(&header.block_ref()).is_none();
+        let (refused, kept): (Vec<Header>, Vec<Header>) = main.iter().cloned().partition(|header| lost(&header));
+        assert!(refused.iter().all(|header| self.may_be_refused(header)), "{refused:?}");
         let (mut clean, mut effects) = (Core::new(self.config(2), 0), Vec::new());
-        for header in &main {
+        for header in &kept {
             clean.step(0, Input::Header { header: header.clone(), from: header.author() }, &mut effects);
         }
         let record = |effect: Effect| match effect {
@@ -353,7 +359,15 @@ impl<'a> World<'a> {
         let expected: Vec<CommitRecord> = effects.into_iter().filter_map(record).collect();
         let differs = self.commits.iter().zip(&expected).find(|(found, expected)| found != expected);
         assert!(differs.is_none(), "{differs:?}");
-        // Open finding: `findings/one-commit-short` ends one commit behind. Until it is understood, one is let pass.
-        assert!(self.commits.len() + 1 >= expected.len(), "{} of {} commits", self.commits.len(), expected.len());
+        assert!(self.commits.len() >= expected.len(), "{} of {} commits", self.commits.len(), expected.len());
+    }
+
+    /// Of the blocks that one signs for a round, two are held back for their history, and more only if another block asks
+    /// for them. None asks for the highest main block of validator 3.
+    fn may_be_refused(&self, header: &Header) -> bool {
+        let twins = self.aside.iter().filter(|aside| aside.round() == header.round()).count();
+        header.author() == AuthorityIndex(3)
+            && header.round().0 == self.rows.len() as u64
+            && (twins >= 2 || self.aside.len() >= ASIDE_MAX)
     }
 }
