@@ -14,15 +14,19 @@ use types::{
 };
 
 mod client;
+mod governance;
 mod status;
 
 pub use client::{AtHeight, Follow, RpcClient, RpcError};
+pub use governance::{ApprovedChange, GovernanceInfo};
 pub use status::{CertifiedMs, EngineStatus, LogStatus, NodeState, NodeStatus, SignerStatus, SyncStatus, VerifyStatus};
 
 /// Names of methods, subscriptions and their notifications.
 pub mod method {
     /// `[]` → [`ChainInfo`](super::ChainInfo).
     pub const CHAIN: &str = "stele_chain";
+    /// `[]` → [`GovernanceInfo`](super::GovernanceInfo).
+    pub const GOVERNANCE: &str = "stele_governance";
     /// `[]` → [`NodeStatus`](super::NodeStatus).
     pub const STATUS: &str = "stele_status";
     /// `[transaction: hex]` → [`Submitted`](super::Submitted), once it was taken into the node's queue.

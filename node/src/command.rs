@@ -2,6 +2,7 @@
 
 mod bench;
 mod genesis;
+mod governance;
 mod hw;
 mod key;
 mod node;
@@ -29,6 +30,8 @@ pub enum Command {
     Key(key::KeyArgs),
     /// Send transactions and read the ledger.
     Tx(tx::TxArgs),
+    /// Change the committee or the parameters of a ledger, and show what its members approve.
+    Governance(governance::GovernanceArgs),
     /// Simulate a committee and check that nothing happens that must not.
     Simulate(simulate::SimulateArgs),
     /// Check a file of signatures.
@@ -52,6 +55,7 @@ impl Command {
             Self::Devnet(args) => runtime()?.block_on(crate::devnet::run(args))?,
             Self::Genesis(args) => genesis::run(args)?,
             Self::Key(args) => key::run(args)?,
+            Self::Governance(args) => runtime()?.block_on(governance::run(args))?,
             Self::Tx(args) => runtime()?.block_on(tx::run(args))?,
         }
         Ok(ExitCode::SUCCESS)

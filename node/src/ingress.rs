@@ -3,6 +3,7 @@
 
 use crate::execution::Receipts;
 use crate::pool::{Origin, Pending, Pool, Refusal};
+use crate::reach::{OutOfReach, Reach};
 use crate::replica::event::Fact;
 use crate::status::Status;
 use accel::{Item, Job, Priority, Verifier};
@@ -28,6 +29,8 @@ pub struct Admission {
     pub me: AuthorityIndex,
     /// Cheap checks.
     pub screen: Screen,
+    /// Whether a change of the committee can be taken.
+    pub reach: Reach,
     /// Where verified transactions wait.
     pub pool: Arc<Pool>,
     /// Signatures.
@@ -58,6 +61,12 @@ impl Admission {
         }
         let transaction = Transaction::parse(&self.chain, raw).map_err(|error| Denied::Rejected(error.into()))?;
         self.screen.check(&transaction, now).map_err(Denied::Rejected)?;
+        if let Some(next) = self.screen.next_committee(&transaction).map_err(Denied::Rejected)?
+            && let Err(OutOfReach { reachable, quorum }) = self.reach.carries(&next)
+        {
+            tracing::debug!(reachable, quorum, "a change is refused: its committee would have no quorum that answers");
+            return Err(Denied::Rejected(Reject::QuorumUnreachable));
+        }
         match self.pool.reserve(transaction.id()) {
             Ok(()) => Ok(Arc::new(transaction)),
             Err(Refusal::Duplicate) => Err(Denied::Rejected(Reject::Duplicate)),

@@ -12,6 +12,7 @@ mod ingress;
 mod metrics;
 mod node;
 mod pool;
+mod reach;
 mod records;
 mod replica;
 mod rpc;

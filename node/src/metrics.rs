@@ -88,6 +88,13 @@ impl Figures {
         let certified = self.status.certified_height().0;
         if let Some(tip) = self.status.tip() {
             out.gauge("stele_ledger_executed_height", "Which height did this node execute last?", tip.height.0)?;
+            out.gauge("stele_ledger_epoch", "Of which epoch is that height?", tip.epoch.0)?;
+            let closing = u64::from(tip.closing);
+            out.gauge(
+                "stele_ledger_epoch_closing",
+                "Is a change decided that ends the epoch (1) or not (0)?",
+                closing,
+            )?;
             let time = [(Labels::new(), tip.time_ms as f64 / 1e3)];
             out.measures("stele_ledger_time_seconds", "What is the BFT time of the last executed height?", time)?;
             let outcomes = [(label("outcome", "applied"), tip.committed), (label("outcome", "rejected"), tip.rejected)];

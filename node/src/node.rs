@@ -5,6 +5,7 @@ use crate::execution::{Applier, Execution, Order, Receipts, Retention};
 use crate::identity::SignerIdentity;
 use crate::ingress::{self, Admission};
 use crate::pool::Pool;
+use crate::reach::Reach;
 use crate::replica::certificates::Certificates;
 use crate::replica::commit_sync::{CommitSync, Standing};
 use crate::replica::driver::Replica;
@@ -20,7 +21,7 @@ use crate::rpc;
 use crate::state_sync::install::Site;
 use crate::state_sync::join::Joiner;
 use crate::state_sync::snapshots::{Service, Snapshots};
-use crate::status::{State, Status};
+use crate::status::{State, Status, Tip};
 use crate::tables::Tables;
 use crate::topology::{CLIENT_EVENTS, EXECUTION_EVENTS, HEIGHT_NOTICES, MESH_EVENTS, REPLICA_EVENTS};
 use accel::Verifier;
@@ -217,6 +218,7 @@ fn run_once(
         chain: plan.chain,
         me: plan.me,
         screen,
+        reach: Reach::new(Arc::clone(&plan.committee), plan.me, mesh.clone()),
         pool: Arc::clone(&pool),
         verifier: Arc::clone(&verifier),
         replica: facts.clone(),
@@ -227,7 +229,15 @@ fn run_once(
         Arc::new(move || log.stats().bytes)
     };
     let header = ledger.tip().1.clone();
-    status.applied(&header, header.digest(), applied.committed, applied.rejected);
+    status.applied(Tip {
+        height: header.height,
+        epoch: header.epoch,
+        header: header.digest(),
+        time_ms: header.timestamp.0,
+        committed: applied.committed,
+        rejected: applied.rejected,
+        closing: ledger.approvals().decided().is_some(),
+    });
     let service = Service {
         every_heights: config.sync.snapshot_every_heights,
         bytes_per_second: config.sync.serve_bytes_per_second,

@@ -7,6 +7,7 @@
 mod answers;
 mod error;
 mod follow;
+mod governance;
 mod methods;
 mod pages;
 mod proof;

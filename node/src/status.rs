@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use storage::log::LogFault;
-use types::{AuthorityIndex, Digest, Height, LedgerHeader, Reject, Round};
+use types::{AuthorityIndex, Digest, Epoch, Height, Reject, Round};
 
 /// Longest certification time that is told apart: one minute.
 const CERTIFIED_US_MAX: u64 = 60_000_000;
@@ -40,6 +40,8 @@ pub enum State {
 pub struct Tip {
     /// Last executed height.
     pub height: Height,
+    /// The epoch that it belongs to.
+    pub epoch: Epoch,
     /// Digest of its header.
     pub header: Digest,
     /// Its BFT time in milliseconds.
@@ -48,6 +50,8 @@ pub struct Tip {
     pub committed: u64,
     /// Transactions with a rejected receipt since genesis.
     pub rejected: u64,
+    /// Whether a change is decided that ends the epoch.
+    pub closing: bool,
 }
 
 /// Gauges of the protocol.
@@ -150,8 +154,7 @@ impl Status {
     }
 
     /// A commit was applied.
-    pub fn applied(&self, header: &LedgerHeader, digest: Digest, committed: u64, rejected: u64) {
-        let tip = Tip { height: header.height, header: digest, time_ms: header.timestamp.0, committed, rejected };
+    pub fn applied(&self, tip: Tip) {
         *lock(&self.tip) = Some(tip);
     }
 

@@ -5,8 +5,8 @@
 //! [`verify_proof`](crate::verify_proof).
 
 use super::{
-    AccountInfo, BUSY_CODE, BusyData, ChainInfo, HeaderInfo, HexBytes, NodeStatus, ProofInfo, ReceiptFilter,
-    ReceiptsInfo, Submitted, TransactionInfo, method, reject_from_code,
+    AccountInfo, BUSY_CODE, BusyData, ChainInfo, GovernanceInfo, HeaderInfo, HexBytes, NodeStatus, ProofInfo,
+    ReceiptFilter, ReceiptsInfo, Submitted, TransactionInfo, method, reject_from_code,
 };
 use jsonrpsee_core::client::{ClientT, Error, Subscription, SubscriptionClientT};
 use jsonrpsee_core::params::ArrayParams;
@@ -107,6 +107,14 @@ impl RpcClient {
     /// [`RpcError`], as all queries.
     pub async fn chain(&self) -> Result<ChainInfo, RpcError> {
         self.call(method::CHAIN, &[]).await
+    }
+
+    /// Who may change the committee, and what they approve.
+    ///
+    /// # Errors
+    /// [`RpcError`].
+    pub async fn governance(&self) -> Result<GovernanceInfo, RpcError> {
+        self.call(method::GOVERNANCE, &[]).await
     }
 
     /// How the node is doing.

@@ -2,7 +2,7 @@
 
 use super::Stages;
 use serde::{Deserialize, Serialize};
-use types::{AuthorityIndex, ChainId, Digest, Height, Round};
+use types::{AuthorityIndex, ChainId, Digest, Epoch, Height, Round};
 
 /// What a node is able to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,11 @@ pub struct NodeStatus {
     pub name: String,
     /// Its ledger.
     pub chain: ChainId,
+    /// The epoch that it takes part in.
+    pub epoch: Epoch,
+    /// Whether a change is decided that ends this epoch.
+    #[serde(default)]
+    pub epoch_closing: bool,
     /// Version of the program.
     pub version: String,
     /// Since the process started.

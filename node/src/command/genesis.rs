@@ -31,6 +31,7 @@ a stake, 1. The order of validators is that of the files' names.
 Examples:
   stele genesis --name registry --validators validators/ --account stele1…=1000000
   stele genesis --name registry --validators validators/ --accounts accounts.txt --out genesis.toml
+  stele genesis --name registry --validators validators/ --governor stele1… --governor stele1… --governor stele1…
   stele genesis --name registry --validators validators/ --algorithm sm2-sm3 --algorithm ed25519
   stele genesis --check genesis.toml")]
 pub struct GenesisArgs {
@@ -49,6 +50,13 @@ pub struct GenesisArgs {
     /// File with such accounts: a line each, address and balance; `#` starts a comment.
     #[arg(long, value_name = "FILE")]
     accounts: Option<PathBuf>,
+    /// An account that may approve changes of committee and parameters (`stele governance`); may be given many times.
+    /// Without any, both are fixed for good.
+    #[arg(long = "governor", value_name = "ADDRESS")]
+    governors: Vec<Address>,
+    /// How many governors decide. Default: more than half of them.
+    #[arg(long, value_name = "NUMBER", requires = "governors", value_parser = clap::value_parser!(u16).range(1..))]
+    governors_needed: Option<u16>,
     /// Signature algorithm that transactions may use; may be given many times. Validators' own keys are always Ed25519.
     #[arg(
         long = "algorithm",
@@ -82,6 +90,8 @@ struct Shown {
     name: String,
     validators: usize,
     accounts: usize,
+    governors: usize,
+    governors_needed: u16,
     signature_algorithms: Vec<String>,
 }
 
@@ -118,6 +128,8 @@ fn print(genesis: &Genesis) -> miette::Result<()> {
         name: genesis.name.clone(),
         validators: genesis.validators.len(),
         accounts: genesis.accounts.len(),
+        governors: genesis.governance.members.len(),
+        governors_needed: genesis.governance.threshold,
         signature_algorithms: genesis.signature_algorithms.clone(),
     };
     println!("{}", serde_json::to_string_pretty(&shown).into_diagnostic()?);
@@ -142,12 +154,19 @@ fn make(args: &GenesisArgs) -> miette::Result<Genesis> {
         created_ms: client::now_ms(),
         signature_algorithms: algorithm_names(&args.algorithms),
         parameters: Parameters::default(),
-        governance: Governance::default(),
+        governance: Governance { members: args.governors.clone(), threshold: governors_needed(args) },
         validators: read_validators(directory)?,
         accounts,
     };
     genesis.check().into_diagnostic().wrap_err("these parts make no usable genesis")?;
     Ok(genesis)
+}
+
+/// The threshold: a majority, unless another number is given; none of nobody.
+fn governors_needed(args: &GenesisArgs) -> u16 {
+    let members = args.governors.len();
+    let majority = if members == 0 { 0 } else { u16::try_from(members / 2 + 1).unwrap_or(u16::MAX) };
+    args.governors_needed.unwrap_or(majority)
 }
 
 /// Each once, in the order given.
@@ -181,7 +200,11 @@ fn read_validators(directory: &Path) -> miette::Result<Vec<Authority>> {
     paths.iter().map(|path| read_validator(path)).collect()
 }
 
-fn read_validator(path: &Path) -> miette::Result<Authority> {
+/// Reads what a validator's operator hands in.
+///
+/// # Errors
+/// In words for the terminal.
+pub(super) fn read_validator(path: &Path) -> miette::Result<Authority> {
     let about = || format!("the validator's file {}", path.display());
     let text = std::fs::read_to_string(path).into_diagnostic().wrap_err_with(about)?;
     let read: Submission = serde_json::from_str(&text).into_diagnostic().wrap_err_with(about)?;
@@ -248,6 +271,8 @@ mod tests {
             validators: Some(directory.to_owned()),
             account: vec![account.to_owned()],
             accounts: None,
+            governors: Vec::new(),
+            governors_needed: None,
             algorithms: vec![AlgId::Ed25519],
             out: directory.join("genesis.toml"),
         }
@@ -283,6 +308,22 @@ mod tests {
         let none = genesis.to_toml().replace("[\"sm2-sm3\", \"ecdsa-p256\"]", "[]");
         std::fs::write(&args.out, none).expect("own directory");
         assert!(format!("{:?}", read(&args.out).expect_err("no algorithm")).contains("signature_algorithms"));
+    }
+
+    #[test]
+    fn a_majority_of_the_governors_decides_unless_a_number_is_given() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        submit(dir.path(), "a.json", 1, "");
+        let governors: Vec<_> = (10..13).map(|seed| key(seed).address()).collect();
+        let base = args(dir.path(), &format!("{}=500", key(9).address()));
+        let governed = |needed, file: &str| {
+            let out = dir.path().join(file);
+            let args = GenesisArgs { governors: governors.clone(), governors_needed: needed, out, ..base.clone() };
+            run(args.clone()).map(|()| read(&args.out).expect("just written").governance)
+        };
+        assert_eq!(governed(None, "1").expect("a majority"), Governance { members: governors.clone(), threshold: 2 });
+        assert_eq!(governed(Some(3), "2").expect("all of them").threshold, 3);
+        assert!(format!("{:?}", governed(Some(4), "3").expect_err("there are three")).contains("threshold"));
     }
 
     #[test]

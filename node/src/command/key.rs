@@ -108,10 +108,10 @@ fn print(public: &PublicKey, json: bool) -> miette::Result<()> {
 pub struct KeyChoice {
     /// Key file of the account that signs, as `stele key generate` makes it.
     #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    pub key: PathBuf,
     /// File with its passphrase.
     #[arg(long, value_name = "FILE")]
-    passphrase_file: PathBuf,
+    pub passphrase_file: PathBuf,
 }
 
 impl KeyChoice {

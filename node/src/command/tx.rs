@@ -6,14 +6,15 @@
 mod ask;
 mod prove;
 mod say;
-mod send;
+pub(super) mod send;
 
 use super::genesis;
 use clap::{Args, Subcommand};
+use client::rpc::ChainInfo;
 use client::{RpcClient, RpcError};
 use miette::{Report, miette};
-use std::path::PathBuf;
-use types::{Address, ChainId, Digest, Genesis, Height, TransactionId};
+use std::path::{Path, PathBuf};
+use types::{Address, Digest, Genesis, Height, TransactionId};
 
 /// Send transactions and read the ledger.
 #[derive(Clone, Debug, Args)]
@@ -98,8 +99,7 @@ fn digest(text: &str) -> Result<Digest, String> {
 /// # Errors
 /// In words for the terminal.
 pub async fn run(args: TxArgs) -> miette::Result<()> {
-    let genesis = args.genesis.as_deref().map(genesis::read).transpose()?;
-    let context = Context { rpc: args.rpc, genesis, json: args.json };
+    let context = Context::new(args.rpc, args.genesis.as_deref(), args.json)?;
     match args.action {
         Action::Transfer(transfer) => send::transfer(&context, transfer).await,
         Action::Certify(certify) => send::certify(&context, certify).await,
@@ -113,15 +113,20 @@ pub async fn run(args: TxArgs) -> miette::Result<()> {
     }
 }
 
-/// What all of them share.
-struct Context {
+/// What all commands that ask a node share.
+pub(super) struct Context {
     rpc: Option<String>,
     genesis: Option<Genesis>,
     json: bool,
 }
 
 impl Context {
-    fn rpc(&self) -> miette::Result<RpcClient> {
+    /// From the flags; reads the genesis.
+    pub(super) fn new(rpc: Option<String>, genesis: Option<&Path>, json: bool) -> miette::Result<Self> {
+        Ok(Self { rpc, genesis: genesis.map(genesis::read).transpose()?, json })
+    }
+
+    pub(super) fn rpc(&self) -> miette::Result<RpcClient> {
         let first = || Some(format!("http://{}", self.genesis.as_ref()?.validators.first()?.rpc_address));
         let url = self.rpc.clone().or_else(first).ok_or_else(|| {
             miette!(
@@ -133,8 +138,9 @@ impl Context {
     }
 
     /// The ledger: that of genesis where it is given, and the node must belong to it; otherwise the node's.
-    async fn chain(&self, rpc: &RpcClient) -> miette::Result<ChainId> {
-        let told = rpc.chain().await.map_err(explain)?.chain;
+    pub(super) async fn chain(&self, rpc: &RpcClient) -> miette::Result<ChainInfo> {
+        let info = rpc.chain().await.map_err(explain)?;
+        let told = info.chain;
         match &self.genesis {
             Some(genesis) if genesis.chain_id() != told => Err(miette!(
                 help = "check --rpc and --genesis",
@@ -142,12 +148,12 @@ impl Context {
                 rpc.url(),
                 genesis.chain_id()
             )),
-            _ => Ok(told),
+            _ => Ok(info),
         }
     }
 
     /// Prints JSON, or words.
-    fn print(&self, value: &impl serde::Serialize, words: impl FnOnce() -> String) -> miette::Result<()> {
+    pub(super) fn print(&self, value: &impl serde::Serialize, words: impl FnOnce() -> String) -> miette::Result<()> {
         if self.json {
             let text = serde_json::to_string(value).map_err(|error| miette!("the answer is no JSON: {error}"))?;
             println!("{text}");
@@ -159,7 +165,7 @@ impl Context {
 }
 
 /// An error of the RPC, with what to do next.
-fn explain(error: RpcError) -> Report {
+pub(super) fn explain(error: RpcError) -> Report {
     let help = match &error {
         RpcError::Url { .. } => "give --rpc as http://HOST:PORT",
         RpcError::Unreachable { .. } => {

@@ -137,13 +137,15 @@ impl Network {
             self.validators.push(Validator { dir, store, authority, rpc, signer: None, node: None });
         }
         let mut allocations = accounts.allocations();
+        let mut governance = Governance::default();
         if args.keep {
-            // For whoever tries the network by hand: an account with a key file, as the commands take it.
+            // For whoever tries the network by hand: an account with a key file, as the commands take it. It governs.
             let store = KeystoreConfig { path: self.account_key(), passphrase_file: self.account_passphrase() };
             secret::create_random(&store.passphrase_file).into_diagnostic()?;
             let key =
                 keystore::generate_account(&store, args.algorithm, keystore::Cost::default()).into_diagnostic()?;
             allocations.push(Allocation { address: key.address(), balance: HAND_BALANCE });
+            governance = Governance { members: vec![key.address()], threshold: 1 };
         }
         let defaults = Parameters::default();
         let genesis = Genesis {
@@ -156,7 +158,7 @@ impl Network {
                 transaction_bytes_max: defaults.transaction_bytes_max.max(args.payload),
                 ..defaults
             },
-            governance: Governance::default(),
+            governance,
             validators: self.validators.iter().map(|validator| validator.authority.clone()).collect(),
             accounts: allocations,
         };

@@ -210,4 +210,6 @@ pub fn usage(network: &Network, site: &Site) {
     println!("  {program} tx --rpc {url} certify {} {signing}", genesis.display());
     println!("  {program} tx --rpc {url} document {}", genesis.display());
     println!("  {program} tx --genesis {} proof ID", genesis.display());
+    println!("  {program} governance --rpc {url} show");
+    println!("  {program} governance --rpc {url} parameters gc_depth_rounds=200 {signing}");
 }

@@ -4,7 +4,7 @@ use crate::execution::{Job, Receipts, Retention};
 use crate::pool::Pool;
 use crate::replica::event::{Answer, Failure};
 use crate::state_sync::snapshots::Snapshots;
-use crate::status::Status;
+use crate::status::{Status, Tip};
 use crate::tables::{Applied, Place, TableError, Tables};
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use ledger::{CommitInput, Executed, Ledger, OrderedTransaction, StateFault, claims_id};
@@ -125,7 +125,15 @@ impl Applier {
         self.flush_if_due();
         self.pool.forget(own_ids(&job));
         self.receipts.deliver(&job, &executed);
-        self.status.applied(&executed.header, executed.header_digest, self.committed, self.rejected);
+        self.status.applied(Tip {
+            height,
+            epoch: executed.header.epoch,
+            header: executed.header_digest,
+            time_ms: executed.header.timestamp.0,
+            committed: self.committed,
+            rejected: self.rejected,
+            closing: executed.closing,
+        });
         for faulty in &executed.faulty {
             tracing::warn!(author = faulty.author().0, block = %faulty.block, index = faulty.index, reject = faulty.reject.label(), "a block holds what its author could have refused");
         }

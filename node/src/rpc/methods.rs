@@ -2,7 +2,7 @@
 
 use crate::rpc::error::denied;
 use crate::rpc::state::State;
-use crate::rpc::{answers, follow, proof, status};
+use crate::rpc::{answers, follow, governance, proof, status};
 use client::rpc::{HexBytes, Submitted, method};
 use jsonrpsee::core::RegisterMethodError;
 use jsonrpsee::types::{ErrorObjectOwned, Params};
@@ -21,6 +21,9 @@ fn register(module: &mut RpcModule<Arc<State>>) -> Result<(), RegisterMethodErro
     module.register_async_method(method::CHAIN, |_, state, _| async move {
         // A genesis may have many accounts to write down.
         state.read(|context| Ok(answers::chain(&context.plan))).await.map_err(ErrorObjectOwned::from)
+    })?;
+    module.register_async_method(method::GOVERNANCE, |_, state, _| async move {
+        state.read(governance::of).await.map_err(ErrorObjectOwned::from)
     })?;
     module.register_async_method(method::STATUS, |_, state, _| async move {
         Ok::<_, ErrorObjectOwned>(status::of(&state).await)

@@ -19,6 +19,8 @@ pub(super) async fn of(state: &State) -> NodeStatus {
         validator: plan.me,
         name: plan.config.validator.clone(),
         chain: plan.chain,
+        epoch: plan.committee.epoch(),
+        epoch_closing: tip.is_some_and(|tip| tip.closing),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uptime_ms: status.uptime().as_millis() as u64,
         round: status.gauges().own_round,

@@ -44,6 +44,17 @@ pub fn advice(reject: Reject) -> &'static str {
             "sign with a key of an algorithm that the ledger's genesis names; see `stele key generate --help`"
         }
         Reject::WrongChain => "the node belongs to another ledger than the transaction was made for",
+        Reject::NotGoverning => {
+            "see the members with `stele governance show`, and whose a key is with `stele key show`"
+        }
+        Reject::WrongEpoch | Reject::EpochClosing => {
+            "see `stele governance show`, and approve it again in the next epoch"
+        }
+        Reject::AlreadyApproved => "nothing is left to do; see who else approves it with `stele governance show`",
+        Reject::UnknownValidator => "see the validators with `stele governance show`",
+        Reject::QuorumUnreachable => {
+            "the ledger would stop; bring validators back first, or ask a node that reaches more of them"
+        }
         Reject::TooManyLiveIds => "the ledger is full for the moment; try again",
         _ => "correct the transaction and send it again",
     }

@@ -26,6 +26,9 @@ pub struct TransferArgs {
     /// Units to move.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     amount: u64,
+    /// Text that is kept with the transaction, for all to read.
+    #[arg(long, default_value = "")]
+    memo: String,
     #[command(flatten)]
     sending: Sending,
 }
@@ -34,6 +37,9 @@ pub struct TransferArgs {
 pub struct CertifyArgs {
     /// The document.
     file: PathBuf,
+    /// Text that is kept with the transaction, for all to read.
+    #[arg(long, default_value = "")]
+    memo: String,
     #[command(flatten)]
     sending: Sending,
 }
@@ -43,9 +49,6 @@ pub struct CertifyArgs {
 struct Sending {
     #[command(flatten)]
     key: KeyChoice,
-    /// Text that is kept with the transaction, for all to read.
-    #[arg(long, default_value = "")]
-    memo: String,
     /// Return once the node has queued it, without its outcome.
     #[arg(long)]
     no_wait: bool,
@@ -62,7 +65,7 @@ enum Sent {
 
 pub(super) async fn transfer(context: &Context, args: TransferArgs) -> miette::Result<()> {
     let (rpc, account) = open(context, &args.sending).await?;
-    let memo = Bytes::from(args.sending.memo.clone());
+    let memo = Bytes::from(args.memo.clone());
     let transaction = account.transfer(args.to, args.amount, memo).into_diagnostic()?;
     send(context, &rpc, &account, &transaction, None, args.sending.no_wait).await
 }
@@ -70,7 +73,7 @@ pub(super) async fn transfer(context: &Context, args: TransferArgs) -> miette::R
 pub(super) async fn certify(context: &Context, args: CertifyArgs) -> miette::Result<()> {
     let document = read_document(&args.file)?;
     let (rpc, account) = open(context, &args.sending).await?;
-    let transaction = account.certify(document, Bytes::from(args.sending.memo.clone())).into_diagnostic()?;
+    let transaction = account.certify(document, Bytes::from(args.memo.clone())).into_diagnostic()?;
     send(context, &rpc, &account, &transaction, Some(document), args.sending.no_wait).await
 }
 
@@ -82,7 +85,7 @@ pub(super) fn read_document(path: &std::path::Path) -> miette::Result<Digest> {
 
 async fn open(context: &Context, sending: &Sending) -> miette::Result<(RpcClient, Account)> {
     let rpc = context.rpc()?;
-    let chain = context.chain(&rpc).await?;
+    let chain = context.chain(&rpc).await?.chain;
     Ok((rpc, Account::new(chain, sending.key.open()?)))
 }
 
@@ -109,6 +112,11 @@ async fn send(
         None => say::transaction(&info),
     };
     context.print(&sent, words)?;
+    applied(&info, account)
+}
+
+/// An error where the ledger rejected it.
+pub(in crate::command) fn applied(info: &TransactionInfo, account: &Account) -> miette::Result<()> {
     match info.outcome {
         OutcomeInfo::Applied => Ok(()),
         OutcomeInfo::Rejected(reject) => {
@@ -118,7 +126,7 @@ async fn send(
 }
 
 /// Submits, waiting for as long as the node asks to.
-async fn submit(rpc: &RpcClient, transaction: &Transaction) -> miette::Result<()> {
+pub(in crate::command) async fn submit(rpc: &RpcClient, transaction: &Transaction) -> miette::Result<()> {
     let mut attempt = 1;
     loop {
         match rpc.submit(transaction).await {
@@ -136,7 +144,7 @@ async fn submit(rpc: &RpcClient, transaction: &Transaction) -> miette::Result<()
 }
 
 /// Waits until the transaction was executed, or cannot be any more.
-async fn outcome(rpc: &RpcClient, transaction: &Transaction) -> miette::Result<TransactionInfo> {
+pub(in crate::command) async fn outcome(rpc: &RpcClient, transaction: &Transaction) -> miette::Result<TransactionInfo> {
     let left = Duration::from_millis(transaction.valid_until().0.saturating_sub(client::now_ms()));
     let deadline = Instant::now() + left + GRACE;
     let id = transaction.id();
