@@ -38,7 +38,24 @@ struct Cli {
     command: Command,
 }
 
+/// Status of a program that SIGPIPE ends, as a shell sees it.
+const CLOSED_PIPE: i32 = 128 + 13;
+
+/// `stele … | head` closes our output early. That is no fault to report: end as other programs do, who die of SIGPIPE.
+/// Rust ignores that signal, as a node must, and `println!` panics instead.
+fn end_quietly_when_nobody_reads() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let message = panic.payload_as_str().unwrap_or_default();
+        if message.starts_with("failed printing to std") && message.contains("Broken pipe") {
+            std::process::exit(CLOSED_PIPE);
+        }
+        report(panic);
+    }));
+}
+
 fn main() -> miette::Result<ExitCode> {
+    end_quietly_when_nobody_reads();
     let cli = Cli::parse();
     cli.command.run()
 }

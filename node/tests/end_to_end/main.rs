@@ -22,6 +22,7 @@ mod disk_full;
 mod engines;
 mod epochs;
 mod fire;
+mod governance;
 mod lost_disk;
 mod protocols;
 mod rejects;

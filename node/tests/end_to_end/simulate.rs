@@ -125,3 +125,13 @@ fn the_trace_and_the_drawing_are_written() {
     }
     assert!(drawing.trim_end().ends_with("</svg>"));
 }
+
+#[test]
+fn output_that_nobody_reads_ends_the_command_without_a_word() {
+    let directory = tempfile::tempdir().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = stele(directory.path());
+    let ended = command.args(["simulate", "--list"]).stdout(writer).output().unwrap();
+    assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr).as_ref()), (Some(141), ""));
+}
