@@ -1,14 +1,14 @@
 //! What a node says, checked without trust in it: a receipt, up to the signatures of a quorum.
 //!
-//! Needs the ledger's id and its committee, which come from `genesis.toml`, never from the node that is checked.
-//! Deliberately absent: fetching anything, and changes of committee, which a later epoch's caller follows header by
-//! header through `next_committee`.
+//! Needs genesis, from a source that is trusted, never from the node that is checked. Where the committee has changed
+//! since, a proof carries each change: the last header of an epoch names the next committee, and the committee before
+//! has signed it (CONSENSUS.md §2.11). Deliberately absent: fetching anything.
 
 use crate::rpc::{HexBytes, ProofInfo};
 use thiserror::Error;
 use types::{
-    Certificate, CertificateError, ChainId, Committee, DecodeError, Encode, Epoch, Height, LedgerHeader, MerkleProof,
-    Outcome, Receipt, TimestampMs, TransactionId,
+    Certificate, CertificateError, ChainId, Committee, DecodeError, Encode, Epoch, EpochChange, EpochChangeError,
+    EpochStart, Genesis, GenesisError, Height, LedgerHeader, MerkleProof, Outcome, Receipt, TimestampMs, TransactionId,
 };
 
 /// Why a proof proves nothing.
@@ -28,8 +28,16 @@ pub enum ProofError {
     /// The header is of another ledger.
     #[error("the header is of ledger {0}")]
     OtherChain(ChainId),
-    /// The header is of an epoch with another committee than the one at hand.
-    #[error("the header is of epoch {0}, whose committee is not the one at hand")]
+    /// An epoch does not follow from the one before.
+    #[error("epoch {epoch} is not proven: {source}")]
+    EpochChange {
+        /// Which.
+        epoch: Epoch,
+        /// What is wrong with its proof.
+        source: EpochChangeError,
+    },
+    /// The header is of an epoch with another committee than the last one that is proven.
+    #[error("the header is of epoch {0}, whose committee is not proven")]
     OtherCommittee(Epoch),
     /// The two inclusion proofs are for different positions.
     #[error("transaction and receipt are proven at different positions")]
@@ -48,9 +56,48 @@ pub enum ProofError {
     Certificate(#[from] CertificateError),
 }
 
+/// What proofs are checked against: a ledger and the epoch that it began with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustAnchor {
+    chain: ChainId,
+    first: EpochStart,
+}
+
+impl TrustAnchor {
+    /// Trust in a genesis.
+    ///
+    /// # Errors
+    /// [`GenesisError::Committee`].
+    pub fn new(genesis: &Genesis) -> Result<Self, GenesisError> {
+        Ok(Self { chain: genesis.chain_id(), first: EpochStart::first(genesis)? })
+    }
+
+    /// The ledger.
+    pub fn chain(&self) -> ChainId {
+        self.chain
+    }
+
+    /// Follows [`EpochChange`]s from the first epoch on; the last one that they prove.
+    ///
+    /// # Errors
+    /// [`ProofError::Decode`], [`ProofError::EpochChange`].
+    pub fn follow(&self, changes: &[HexBytes]) -> Result<EpochStart, ProofError> {
+        let mut epoch = self.first.clone();
+        for change in changes {
+            let change: EpochChange = decode("change of epoch", change)?;
+            let about = |source| ProofError::EpochChange { epoch: change.start.epoch(), source };
+            change.verify(self.chain, &epoch).map_err(about)?;
+            epoch = change.start;
+        }
+        Ok(epoch)
+    }
+}
+
 /// What a proof has proven: validators with stake ≥ Q hold that this became of the transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedReceipt {
+    /// The committee whose validators they are.
+    pub committee: Committee,
     /// Height at which the transaction stands.
     pub height: Height,
     /// Position among the transactions of that height.
@@ -61,15 +108,15 @@ pub struct VerifiedReceipt {
     pub time: TimestampMs,
 }
 
-/// Checks that `proof` proves what became of transaction `id`: both inclusions, the header's digest, the certificate.
+/// Checks that `proof` proves what became of transaction `id`: both inclusions, the header's digest, the certificate, and
+/// each change of committee since genesis.
 ///
 /// # Errors
 /// [`ProofError`]: the first thing that does not hold.
 pub fn verify_proof(
     proof: &ProofInfo,
     id: &TransactionId,
-    chain: ChainId,
-    committee: &Committee,
+    anchor: &TrustAnchor,
 ) -> Result<VerifiedReceipt, ProofError> {
     let receipt: Receipt = decode("receipt", &proof.receipt)?;
     let transaction_proof: MerkleProof = decode("transaction's inclusion proof", &proof.transaction_proof)?;
@@ -77,7 +124,8 @@ pub fn verify_proof(
     if receipt.transaction != *id {
         return Err(ProofError::OtherTransaction(receipt.transaction));
     }
-    let header = verify_header(&proof.header, &proof.certificate, chain, committee)?;
+    let committee = anchor.follow(&proof.epochs)?.committee;
+    let header = verify_header(&proof.header, &proof.certificate, anchor.chain, &committee)?;
     let position = |proof: &MerkleProof| (proof.index, proof.count);
     if position(&transaction_proof) != position(&receipt_proof) {
         return Err(ProofError::Position);
@@ -89,7 +137,7 @@ pub fn verify_proof(
         return Err(ProofError::ReceiptNotIncluded);
     }
     let index = u32::try_from(receipt_proof.index).map_err(|_| ProofError::Position)?;
-    Ok(VerifiedReceipt { height: header.height, index, outcome: receipt.outcome, time: header.timestamp })
+    Ok(VerifiedReceipt { committee, height: header.height, index, outcome: receipt.outcome, time: header.timestamp })
 }
 
 /// Checks that an encoded ledger header is certified by `committee`, and reads it.

@@ -286,6 +286,9 @@ pub struct ProofInfo {
     pub header: HexBytes,
     /// The [`types::Certificate`] over the header.
     pub certificate: HexBytes,
+    /// The [`types::EpochChange`]s from the second epoch to that of the header.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub epochs: Vec<HexBytes>,
 }
 
 /// Which receipts a subscriber wants: those that pass every field that is given.

@@ -3,7 +3,10 @@
 use super::*;
 use types::block::votes_digest;
 use types::merkle::{leaf_hash, root_of_hashes};
-use types::{AuthorityIndex, Digest, HeaderStatement, HeaderVote, Reject, Round, RoundStatement, SecretKey, Stake};
+use types::{
+    Anchor, AuthorityIndex, Digest, HeaderStatement, HeaderVote, Parameters, Reject, Round, RoundStatement, SecretKey,
+    Stake,
+};
 
 const COUNT: u64 = 5;
 
@@ -39,7 +42,7 @@ impl Ledger {
         LedgerHeader {
             version: 1,
             chain: self.chain,
-            epoch: Epoch(1),
+            epoch: self.committee.epoch(),
             committee: self.committee.digest(),
             height: Height(7),
             previous: Digest::sha256(b"previous"),
@@ -59,7 +62,7 @@ impl Ledger {
             let votes = vec![vote];
             let statement = RoundStatement {
                 chain: self.chain,
-                epoch: Epoch(1),
+                epoch: self.committee.epoch(),
                 round: Round(9),
                 author: AuthorityIndex(author),
                 body_digest: Digest::sha256(&[author as u8]),
@@ -87,13 +90,34 @@ impl Ledger {
             receipt: HexBytes::encode(&receipt(index)),
             transaction_proof: proof(|at| receipt(at).transaction.to_bytes()),
             receipt_proof: proof(|at| receipt(at).to_bytes()),
-            certificate: HexBytes::encode(&self.certificate(&header, &[0, 1, 3])),
+            certificate: HexBytes::encode(&self.certificate(&header, &[0, 1, 2])),
             header: HexBytes::encode(&header),
+            epochs: Vec::new(),
         }
     }
 
+    fn anchor(&self) -> TrustAnchor {
+        let anchor = Anchor::genesis(TimestampMs(0));
+        let (committee, parameters) = (self.committee.clone(), Parameters::default());
+        TrustAnchor { chain: self.chain, first: EpochStart { committee, parameters, anchor } }
+    }
+
+    /// The ledger one epoch on, its first validator elsewhere; and the proof of that.
+    fn next(&self) -> (Ledger, EpochChange) {
+        let mut members = self.committee.authorities().to_vec();
+        let epoch = self.committee.epoch().0;
+        members[0].peer_address.set_port(epoch as u16 + 1);
+        let committee = Committee::new(Epoch(epoch + 1), members).expect("four validators");
+        let parameters = Parameters::default();
+        let named = EpochStart::digest_of(&committee, &parameters);
+        let last = LedgerHeader { height: Height(4 + epoch), next_committee: Some(named), ..self.header() };
+        let certificate = self.certificate(&last, &[0, 1, 2]);
+        let start = EpochStart { committee: committee.clone(), parameters, anchor: Anchor::of(&last) };
+        (Ledger { chain: self.chain, committee, keys: self.keys.clone() }, EpochChange { start, last, certificate })
+    }
+
     fn verify(&self, proof: &ProofInfo, index: u64) -> Result<VerifiedReceipt, ProofError> {
-        verify_proof(proof, &receipt(index).transaction, self.chain, &self.committee)
+        verify_proof(proof, &receipt(index).transaction, &self.anchor())
     }
 }
 
@@ -102,7 +126,8 @@ fn every_receipt_of_a_certified_header_is_proven() {
     let ledger = ledger();
     for index in 0..COUNT {
         let outcome = receipt(index).outcome;
-        let proven = VerifiedReceipt { height: Height(7), index: index as u32, outcome, time: TimestampMs(1_000) };
+        let (committee, height, time) = (ledger.committee.clone(), Height(7), TimestampMs(1_000));
+        let proven = VerifiedReceipt { committee, height, index: index as u32, outcome, time };
         assert_eq!(ledger.verify(&ledger.proof(index), index), Ok(proven));
     }
 }
@@ -157,4 +182,26 @@ fn a_header_without_its_own_quorum_proves_nothing() {
     assert_eq!(verify(certify(&committee, &[0, 1, 2])), Err(ProofError::OtherCommittee(Epoch(1))));
     let chain = LedgerHeader { chain: ChainId(Digest::ZERO), ..header };
     assert_eq!(verify(certify(&chain, &[0, 1, 2])), Err(ProofError::OtherChain(ChainId(Digest::ZERO))));
+}
+
+#[test]
+fn a_later_committee_is_followed_from_genesis_and_no_step_can_be_left_out() {
+    let first = ledger();
+    let (second, to_second) = first.next();
+    let (third, to_third) = second.next();
+    let id = receipt(2).transaction;
+    let proven = |changes: &[&EpochChange]| {
+        let epochs = changes.iter().map(|change| HexBytes::encode(*change)).collect();
+        verify_proof(&ProofInfo { epochs, ..third.proof(2) }, &id, &first.anchor())
+    };
+    assert_eq!(proven(&[&to_second, &to_third]).map(|proven| proven.committee), Ok(third.committee.clone()));
+    assert_eq!(proven(&[&to_second]), Err(ProofError::OtherCommittee(Epoch(3))));
+    assert_eq!(proven(&[]), Err(ProofError::OtherCommittee(Epoch(3))));
+    let skipped = EpochChangeError::Order { before: Epoch(1), found: Epoch(3) };
+    assert_eq!(proven(&[&to_third]), Err(ProofError::EpochChange { epoch: Epoch(3), source: skipped }));
+    // The same committee, unless its predecessors have signed for another one.
+    let mut forged = to_third.clone();
+    forged.start.committee = Committee::new(Epoch(3), first.committee.authorities().to_vec()).expect("four validators");
+    let named = ProofError::EpochChange { epoch: Epoch(3), source: EpochChangeError::NotNamed };
+    assert_eq!(proven(&[&to_second, &forged]), Err(named));
 }

@@ -1,14 +1,14 @@
-//! `stele tx proof`: fetches a proof and checks it here, against the validators of genesis. The node is not believed.
+//! `stele tx proof`: fetches a proof and checks it here, from the validators of genesis on. The node is not believed.
 
 use super::{Context, explain, say, transaction_id};
 use clap::Args;
 use client::rpc::{OutcomeInfo, ProofInfo};
-use client::{RpcClient, VerifiedReceipt, verify_proof};
+use client::{RpcClient, TrustAnchor, VerifiedReceipt, verify_proof};
 use miette::{IntoDiagnostic, WrapErr, miette};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use types::{Certificate, ChainId, Committee, TransactionId};
+use types::{Certificate, ChainId, Epoch, TransactionId};
 
 /// A certificate follows its height within a round or two.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,6 +39,7 @@ struct Proven {
     proven: bool,
     chain: ChainId,
     transaction: TransactionId,
+    epoch: Epoch,
     height: u64,
     index: u32,
     outcome: OutcomeInfo,
@@ -56,7 +57,7 @@ pub(super) async fn prove(context: &Context, args: ProofArgs) -> miette::Result<
             "a proof cannot be checked without the genesis of its ledger"
         )
     })?;
-    let (chain, committee) = (genesis.chain_id(), genesis.committee().into_diagnostic()?);
+    let anchor = TrustAnchor::new(genesis).into_diagnostic()?;
     let proof = match &args.file {
         Some(path) => {
             let about = || format!("cannot read the proof in {}", path.display());
@@ -65,7 +66,7 @@ pub(super) async fn prove(context: &Context, args: ProofArgs) -> miette::Result<
         }
         None => fetch(&context.rpc()?, &args.id).await?,
     };
-    let verified = verify_proof(&proof, &args.id, chain, &committee).map_err(|error| {
+    let verified = verify_proof(&proof, &args.id, &anchor).map_err(|error| {
         miette!(help = "do not rely on what this proof claims; ask another node", "the proof does not hold: {error}")
     })?;
     if let Some(path) = &args.save {
@@ -74,7 +75,7 @@ pub(super) async fn prove(context: &Context, args: ProofArgs) -> miette::Result<
             .into_diagnostic()
             .wrap_err_with(|| format!("cannot write {}", path.display()))?;
     }
-    let proven = describe(&args.id, chain, &committee, &proof, verified)?;
+    let proven = describe(&args.id, anchor.chain(), &proof, verified)?;
     context.print(&proven, || {
         format!(
             "PROVEN: transaction {}\nwas {} at height {}, position {}, at {}\non ledger {}.\n\
@@ -119,10 +120,10 @@ async fn fetch(rpc: &RpcClient, id: &TransactionId) -> miette::Result<ProofInfo>
 fn describe(
     id: &TransactionId,
     chain: ChainId,
-    committee: &Committee,
     proof: &ProofInfo,
     verified: VerifiedReceipt,
 ) -> miette::Result<Proven> {
+    let committee = verified.committee;
     let certificate: Certificate = proof.certificate.decode().into_diagnostic()?;
     let signers = certificate.statements.iter().filter_map(|statement| committee.authority(statement.author));
     let (names, stakes): (Vec<_>, Vec<_>) = signers.map(|signer| (signer.name.clone(), signer.stake.0)).unzip();
@@ -130,6 +131,7 @@ fn describe(
         proven: true,
         chain,
         transaction: *id,
+        epoch: committee.epoch(),
         height: verified.height.0,
         index: verified.index,
         outcome: verified.outcome.into(),
