@@ -34,7 +34,7 @@
 //!
 //!     let rpc = client::RpcClient::new(&format!("http://{}", node.rpc_address))?;
 //!     let proof = rpc.proof(&transfer.id()).await?.ok_or("not certified yet")?;
-//!     Ok(client::verify_proof(&proof, &transfer.id(), &client::TrustAnchor::new(genesis)?)?)
+//!     Ok(client::verify_proof(&proof, &transfer.id(), &client::TrustAnchor::genesis(genesis)?)?)
 //! }
 //! ```
 

@@ -64,12 +64,17 @@ pub struct TrustAnchor {
 }
 
 impl TrustAnchor {
+    /// Trust in a ledger's id and its first epoch.
+    pub fn new(chain: ChainId, first: EpochStart) -> Self {
+        Self { chain, first }
+    }
+
     /// Trust in a genesis.
     ///
     /// # Errors
     /// [`GenesisError::Committee`].
-    pub fn new(genesis: &Genesis) -> Result<Self, GenesisError> {
-        Ok(Self { chain: genesis.chain_id(), first: EpochStart::first(genesis)? })
+    pub fn genesis(genesis: &Genesis) -> Result<Self, GenesisError> {
+        Ok(Self::new(genesis.chain_id(), EpochStart::first(genesis)?))
     }
 
     /// The ledger.

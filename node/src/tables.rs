@@ -12,7 +12,7 @@ use thiserror::Error;
 use types::codec::put_list;
 use types::{
     Address, AuthorityIndex, BlockHeader, BlockRef, Certificate, CommitRecord, Decode, DecodeError, Digest, Encode,
-    Epoch, EpochStart, Height, LedgerHeader, Reader, Receipt, TransactionId,
+    Epoch, EpochChange, EpochStart, Height, LedgerHeader, Reader, Receipt, TransactionId,
 };
 
 /// Most receipts of one height: COMMIT_BLOCKS_MAX blocks never come together, this bounds a corrupt row.
@@ -181,6 +181,14 @@ impl Tables {
     /// The start of an epoch, once its committee is named by the last header of the one before.
     pub fn epoch(&self, epoch: Epoch) -> Result<Option<EpochStart>, TableError> {
         self.row(Family::Headers, &epoch_key(epoch))
+    }
+
+    /// The proof of an epoch that the state has reached; none of the first, which genesis names, and of one whose last
+    /// height before it is not certified yet.
+    pub fn epoch_change(&self, epoch: Epoch) -> Result<Option<EpochChange>, TableError> {
+        let Some(start) = self.epoch(epoch)? else { return Ok(None) };
+        let (last, certificate) = (self.header(start.anchor.height)?, self.certificate(start.anchor.height)?);
+        Ok(last.zip(certificate).map(|(last, certificate)| EpochChange { start, last, certificate }))
     }
 
     /// The epoch that the state has reached: that of the next height.

@@ -99,7 +99,7 @@ impl Ledger {
     fn anchor(&self) -> TrustAnchor {
         let anchor = Anchor::genesis(TimestampMs(0));
         let (committee, parameters) = (self.committee.clone(), Parameters::default());
-        TrustAnchor { chain: self.chain, first: EpochStart { committee, parameters, anchor } }
+        TrustAnchor::new(self.chain, EpochStart { committee, parameters, anchor })
     }
 
     /// The ledger one epoch on, its first validator elsewhere; and the proof of that.

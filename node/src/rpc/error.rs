@@ -7,9 +7,9 @@ use client::rpc::{BUSY_CODE, BusyData, RejectData, reject_code};
 use jsonrpsee::types::ErrorObjectOwned;
 use jsonrpsee::types::error::INTERNAL_ERROR_CODE;
 use thiserror::Error;
-use types::{DecodeError, Height};
+use types::{DecodeError, Epoch, Height};
 
-/// JSON-RPC error code of a proof whose certificate this node does not hold, although the height is certified.
+/// JSON-RPC error code of a proof of which this node does not hold a certificate, although the height is certified.
 pub(super) const CERTIFICATE_ELSEWHERE_CODE: i32 = -31_998;
 
 /// See the module.
@@ -32,6 +32,9 @@ pub(super) enum AnswerError {
         "height {0} is certified through a later one, but its own certificate is not here; ask again later, or ask another node"
     )]
     CertificateElsewhere(Height),
+    /// The proof of an epoch is not here.
+    #[error("how epoch {0} began cannot be proven from here; ask another node")]
+    EpochElsewhere(Epoch),
     /// The node is stopping.
     #[error("the node is stopping")]
     Interrupted,
@@ -40,7 +43,7 @@ pub(super) enum AnswerError {
 impl From<AnswerError> for ErrorObjectOwned {
     fn from(error: AnswerError) -> Self {
         match error {
-            AnswerError::CertificateElsewhere(_) => {
+            AnswerError::CertificateElsewhere(_) | AnswerError::EpochElsewhere(_) => {
                 Self::owned(CERTIFICATE_ELSEWHERE_CODE, error.to_string(), None::<()>)
             }
             AnswerError::Interrupted => Self::owned(INTERNAL_ERROR_CODE, error.to_string(), None::<()>),

@@ -5,14 +5,14 @@ use crate::rpc::error::AnswerError;
 use crate::tables::Tables;
 use client::rpc::{HexBytes, ProofInfo};
 use ledger::proof;
-use types::{Height, TransactionId};
+use types::{Epoch, Height, TransactionId};
 
 /// The proof; `None` where the transaction is unknown or its height not certified yet. `certified` is the highest height
 /// with a certificate.
 ///
 /// # Errors
 /// [`AnswerError::CertificateElsewhere`] where a later height is certified and this one has no certificate of its own
-/// here, as on a node that was away; faults of the database.
+/// here, as on a node that was away; [`AnswerError::EpochElsewhere`] likewise; faults of the database.
 pub(super) fn prove(tables: &Tables, id: &TransactionId, certified: Height) -> Result<Option<ProofInfo>, AnswerError> {
     let Some(place) = tables.place(id)? else { return Ok(None) };
     let Some(certificate) = tables.certificate(place.height)? else {
@@ -31,7 +31,18 @@ pub(super) fn prove(tables: &Tables, id: &TransactionId, certified: Height) -> R
         receipt_proof: HexBytes::encode(&inclusion),
         header: HexBytes::encode(&rows.header),
         certificate: HexBytes::encode(&certificate),
+        epochs: epochs(tables, rows.header.epoch)?,
     }))
+}
+
+/// How an epoch follows from the first one.
+fn epochs(tables: &Tables, epoch: Epoch) -> Result<Vec<HexBytes>, AnswerError> {
+    let mut changes = Vec::new();
+    for epoch in (2..=epoch.0).map(Epoch) {
+        let change = tables.epoch_change(epoch)?.ok_or(AnswerError::EpochElsewhere(epoch))?;
+        changes.push(HexBytes::encode(&change));
+    }
+    Ok(changes)
 }
 
 #[cfg(test)]
@@ -43,15 +54,16 @@ mod tests {
     #[test]
     fn a_proof_from_the_tables_convinces_a_client() {
         let chain = Chain::with_heights(&[3, 5, 1]);
+        let anchor = chain.anchor();
         chain.certify(Height(2));
         for (index, id) in chain.ids(Height(2)).into_iter().enumerate() {
             let proof = prove(&chain.tables, &id, Height(2)).expect("readable").expect("certified");
-            let verified = client::verify_proof(&proof, &id, chain.id, &chain.committee).expect("the proof holds");
+            let verified = client::verify_proof(&proof, &id, &anchor).expect("the proof holds");
             assert_eq!((verified.height, verified.index), (Height(2), index as u32));
             let expected = if index == 0 { Outcome::Rejected(Reject::Overdraft) } else { Outcome::Applied };
             assert_eq!(verified.outcome, expected);
             let other = chain.ids(Height(1))[0];
-            assert!(client::verify_proof(&proof, &other, chain.id, &chain.committee).is_err());
+            assert!(client::verify_proof(&proof, &other, &anchor).is_err());
         }
     }
 

@@ -37,7 +37,7 @@ async fn four_validators_commit_signed_transfers_and_prove_them() {
     }
 
     // The client alone, from genesis: it takes proofs from nodes that it does not trust.
-    let anchor = TrustAnchor::new(&network.genesis).unwrap();
+    let anchor = TrustAnchor::genesis(&network.genesis).unwrap();
     for (turn, (id, receipt)) in outcomes.acknowledged.iter().step_by(16).enumerate() {
         let node = &network.nodes[turn % 4];
         let proof = until("there is a proof", PATIENCE, async || node.rpc.proof(id).await.unwrap()).await;
@@ -65,7 +65,7 @@ async fn a_certified_document_is_found_and_proven_on_every_node() {
         let found = node.rpc.document(&document).await.unwrap();
         assert_eq!(found.iter().map(|found| (found.id, found.height)).collect::<Vec<_>>(), [(tag, height)]);
         let proof = until("there is a proof", PATIENCE, async || node.rpc.proof(&tag).await.unwrap()).await;
-        let proven = verify_proof(&proof, &tag, &TrustAnchor::new(&network.genesis).unwrap()).unwrap();
+        let proven = verify_proof(&proof, &tag, &TrustAnchor::genesis(&network.genesis).unwrap()).unwrap();
         assert_eq!(proven.time.0, found[0].time_ms);
         assert_eq!(node.rpc.document(&Digest::sha256(b"another deed")).await.unwrap(), []);
     }

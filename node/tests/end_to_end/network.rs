@@ -16,8 +16,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 use types::{
-    Address, AlgId, Allocation, Authority, AuthorityIndex, ChainId, Committee, Epoch, Genesis, Governance, Height,
-    Parameters, PublicKey, SecretKey, Stake, TransactionId,
+    Address, AlgId, Allocation, Authority, AuthorityIndex, ChainId, Epoch, Genesis, Governance, Height, Parameters,
+    PublicKey, SecretKey, Stake, TransactionId,
 };
 
 /// What everybody is given to become ready.
@@ -189,10 +189,6 @@ impl Network {
 
     pub fn chain(&self) -> ChainId {
         self.genesis.chain_id()
-    }
-
-    pub fn committee(&self) -> Committee {
-        self.genesis.committee().unwrap()
     }
 
     /// One of the accounts of genesis, or with a higher index one that does not exist.

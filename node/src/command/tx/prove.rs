@@ -57,7 +57,7 @@ pub(super) async fn prove(context: &Context, args: ProofArgs) -> miette::Result<
             "a proof cannot be checked without the genesis of its ledger"
         )
     })?;
-    let anchor = TrustAnchor::new(genesis).into_diagnostic()?;
+    let anchor = TrustAnchor::genesis(genesis).into_diagnostic()?;
     let proof = match &args.file {
         Some(path) => {
             let about = || format!("cannot read the proof in {}", path.display());

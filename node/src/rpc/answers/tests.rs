@@ -85,6 +85,13 @@ impl Chain {
         self.tables.commit(batch).expect("written");
     }
 
+    /// What a client trusts in.
+    pub(in crate::rpc) fn anchor(&self) -> client::TrustAnchor {
+        let (committee, parameters) = (self.committee.clone(), types::Parameters::default());
+        let anchor = types::Anchor::genesis(TimestampMs(1_000));
+        client::TrustAnchor::new(self.id, types::EpochStart { committee, parameters, anchor })
+    }
+
     pub(in crate::rpc) fn certify(&self, height: Height) {
         let header = self.tables.header(height).expect("readable").expect("executed");
         let vote = HeaderVote { height, header: header.digest() };
