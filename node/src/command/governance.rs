@@ -12,7 +12,7 @@ use super::tx::{Context, explain, send};
 use change::Wanted;
 use clap::{Args, Subcommand};
 use client::rpc::{ChainInfo, GovernanceInfo, TransactionInfo};
-use client::{Account, RpcClient};
+use client::{Account, RpcClient, RpcError};
 use miette::{IntoDiagnostic, bail, miette};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -179,8 +179,8 @@ async fn approve(
     change: Change,
     approval: Approval,
 ) -> miette::Result<()> {
-    let committee = committee(chain)?;
-    let (next, _) = change.apply(&committee, &chain.parameters).into_diagnostic()?;
+    let committee = committee_of(chain)?;
+    let (next, parameters) = change.apply(&committee, &chain.parameters).into_diagnostic()?;
     let digest = change.digest();
     let mut outcome = Outcome {
         digest,
@@ -206,29 +206,53 @@ async fn approve(
     let info = send::outcome(rpc, &transaction).await?;
     send::applied(&info, &account)?;
     outcome.transaction = Some(info);
-    let now = rpc.governance().await.map_err(explain)?;
-    outcome.decided = now.epoch > chain.epoch || now.decided.as_ref() == Some(&outcome.change);
-    outcome.approvals = if outcome.decided { now.threshold.into() } else { show::approvals(&now, &digest) };
+    let now = answer(rpc, async || rpc.governance().await).await?;
+    outcome.decided = now.decided.as_ref() == Some(&outcome.change);
+    outcome.approvals = show::approvals(&now, &digest);
+    if outcome.decided || now.epoch > chain.epoch {
+        let began = next_epoch(rpc, chain.epoch).await?;
+        // Where the epoch ended before this node could be asked, by another change perhaps.
+        let as_approved = committee_of(&began)? == next && began.parameters == parameters;
+        outcome.decided = outcome.decided || as_approved;
+        outcome.began = Some(began.epoch);
+    }
     if outcome.decided {
-        outcome.began = Some(next_epoch(rpc, chain.epoch).await?);
+        outcome.approvals = now.threshold.into();
     }
     context.print(&outcome, || show::outcome(&outcome))
 }
 
-/// Waits until the node is in a later epoch. It starts again inside on the way, so it may not answer for a moment.
-async fn next_epoch(rpc: &RpcClient, ended: Epoch) -> miette::Result<Epoch> {
+/// Asks until there is an answer. A node starts again inside between two epochs, so it may not answer for a moment.
+async fn answer<T>(rpc: &RpcClient, ask: impl AsyncFn() -> Result<T, RpcError>) -> miette::Result<T> {
     let deadline = Instant::now() + BEGIN;
     loop {
-        if let Ok(chain) = rpc.chain().await
-            && chain.epoch > ended
-        {
-            return Ok(chain.epoch);
+        match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(RpcError::Unreachable { .. } | RpcError::TimedOut { .. }) if Instant::now() < deadline => {}
+            Err(error) => {
+                return Err(miette!(
+                    help = "the approval was taken; ask another node with `stele governance show`. The node of a validator that leaves does not answer any more",
+                    "{} does not say what came of it: {error}",
+                    rpc.url()
+                ));
+            }
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Waits until the node is in a later epoch.
+async fn next_epoch(rpc: &RpcClient, ended: Epoch) -> miette::Result<ChainInfo> {
+    let deadline = Instant::now() + BEGIN;
+    loop {
+        let chain = answer(rpc, async || rpc.chain().await).await?;
+        if chain.epoch > ended {
+            return Ok(chain);
         }
         if Instant::now() > deadline {
             return Err(miette!(
-                help = "ask another node with `stele governance show`; the node of a validator that leaves does not answer any more",
-                "the change is decided, but {} was not seen in the next epoch within {} s",
-                rpc.url(),
+                help = "`stele governance show` tells when it does",
+                "the change is decided, but the next epoch has not begun within {} s",
                 BEGIN.as_secs()
             ));
         }
@@ -237,7 +261,7 @@ async fn next_epoch(rpc: &RpcClient, ended: Epoch) -> miette::Result<Epoch> {
 }
 
 /// The committee as a node describes it.
-fn committee(chain: &ChainInfo) -> miette::Result<Committee> {
+fn committee_of(chain: &ChainInfo) -> miette::Result<Committee> {
     let authority = |validator: &client::rpc::ValidatorInfo| Authority {
         name: validator.name.clone(),
         consensus_key: validator.consensus_key.clone(),

@@ -46,7 +46,7 @@ pub(super) async fn show(context: &Context) -> miette::Result<()> {
     let chain = context.chain(&rpc).await?;
     let governance = rpc.governance().await.map_err(explain)?;
     let shown = Shown { governance: &governance, committee: &chain.validators, parameters: &chain.parameters };
-    let committee = super::committee(&chain)?;
+    let committee = super::committee_of(&chain)?;
     context.print(&shown, || words(&governance, &chain, &committee))
 }
 
@@ -106,10 +106,11 @@ pub(super) fn outcome(outcome: &Outcome) -> String {
         lines.push(format!("transaction {} at height {}", info.id, info.height));
     }
     match outcome.began {
-        Some(epoch) => {
+        Some(epoch) if outcome.decided => {
             lines.push(format!("approvals   {0} of {0}: decided", outcome.threshold));
             lines.push(format!("epoch {epoch} has begun with {}", outcome.next.words()));
         }
+        Some(epoch) => lines.push(format!("another change was decided, and epoch {epoch} has begun with it")),
         None => lines.push(format!(
             "approvals   {} of {}; the others give the same command with their keys",
             outcome.approvals, outcome.threshold
