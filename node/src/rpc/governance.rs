@@ -10,8 +10,10 @@ use types::{Address, Change, Digest};
 pub(super) fn of(context: &Context) -> Result<GovernanceInfo, AnswerError> {
     let governance = &context.plan.genesis.governance;
     let approvals = context.tables.applied()?.map(|applied| applied.ledger.approvals).unwrap_or_default();
+    // Once an epoch's last height is executed, what is approved belongs to the next one, which the node enters soon.
+    let reached = context.tables.last_epoch()?.map_or(context.plan.committee.epoch(), |start| start.epoch());
     Ok(GovernanceInfo {
-        epoch: context.plan.committee.epoch(),
+        epoch: reached,
         members: governance.members.clone(),
         threshold: governance.threshold,
         approved: by_change(approvals.by_member()),
