@@ -45,6 +45,9 @@ pub struct Config {
     /// Links to other validators.
     #[serde(default)]
     pub transport: TransportSection,
+    /// Changes of the committee.
+    #[serde(default)]
+    pub governance: GovernanceSection,
 }
 
 fn here() -> PathBuf {
@@ -243,6 +246,21 @@ pub struct TransportSection {
 impl Default for TransportSection {
     fn default() -> Self {
         Self { congestion: CongestionControl::Delay, copy_bytes_per_second: 1 << 20, threads: 2 }
+    }
+}
+
+/// Changes of the committee, as members' approvals come in at this node.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GovernanceSection {
+    /// Refuse an approval of a change whose committee would have no quorum among the validators that this node is linked
+    /// with. Default true. A new validator counts as out of reach, so that one or two grow to three only without this.
+    pub quorum_in_reach: bool,
+}
+
+impl Default for GovernanceSection {
+    fn default() -> Self {
+        Self { quorum_in_reach: true }
     }
 }
 

@@ -218,7 +218,7 @@ fn run_once(
         chain: plan.chain,
         me: plan.me,
         screen,
-        reach: Reach::new(Arc::clone(&plan.committee), plan.me, mesh.clone()),
+        reach: Reach::new(&plan, mesh.clone()),
         pool: Arc::clone(&pool),
         verifier: Arc::clone(&verifier),
         replica: facts.clone(),

@@ -2,8 +2,10 @@
 //!
 //! A change of membership takes effect as soon as it is decided. One whose committee would have no quorum among the
 //! validators that answer now would stop the ledger, and no further change could mend that. So a node does not take
-//! an approval of it from a client (CONSENSUS.md §2.11). It is this node's view and no rule of the ledger: another node may take it.
+//! an approval of it from a client (CONSENSUS.md §2.11). It is this node's view and no rule of the
+//! ledger: another node may take it, and so does this one without `[governance] quorum_in_reach`.
 
+use crate::config::Plan;
 use std::sync::Arc;
 use transport::Mesh;
 use types::{Authority, AuthorityIndex, Committee, PublicKey};
@@ -23,12 +25,14 @@ pub struct Reach {
     committee: Arc<Committee>,
     me: AuthorityIndex,
     mesh: Mesh,
+    quorum_in_reach: bool,
 }
 
 impl Reach {
-    /// As the validator `me` sees it.
-    pub fn new(committee: Arc<Committee>, me: AuthorityIndex, mesh: Mesh) -> Self {
-        Self { committee, me, mesh }
+    /// As this node sees it.
+    pub fn new(plan: &Plan, mesh: Mesh) -> Self {
+        let quorum_in_reach = plan.config.governance.quorum_in_reach;
+        Self { committee: Arc::clone(&plan.committee), me: plan.me, mesh, quorum_in_reach }
     }
 
     /// The validators with a link to this one, and this one; in the order of the committee.
@@ -45,11 +49,14 @@ impl Reach {
             .collect()
     }
 
-    /// Whether a next committee would have a quorum.
+    /// Whether a next committee would have a quorum, where this node's configuration asks for one.
     ///
     /// # Errors
     /// How much is missing.
     pub fn carries(&self, next: &Committee) -> Result<(), OutOfReach> {
+        if !self.quorum_in_reach {
+            return Ok(());
+        }
         let keys: Vec<_> = self.members().into_iter().map(|member| &member.transport_key).collect();
         carries(next, &keys)
     }

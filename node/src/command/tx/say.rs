@@ -53,7 +53,8 @@ pub fn advice(reject: Reject) -> &'static str {
         Reject::AlreadyApproved => "nothing is left to do; see who else approves it with `stele governance show`",
         Reject::UnknownValidator => "see the validators with `stele governance show`",
         Reject::QuorumUnreachable => {
-            "the ledger would stop; bring validators back first, or ask a node that reaches more of them"
+            "the ledger would stop; bring validators back first, or ask a node that reaches more of them; one whose node.toml \
+             has `quorum_in_reach = false` under [governance] does not check"
         }
         Reject::TooManyLiveIds => "the ledger is full for the moment; try again",
         _ => "correct the transaction and send it again",
