@@ -14,7 +14,7 @@ use types::{
 };
 
 /// Version of the encoding.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// State behind one commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,8 +53,8 @@ impl Checkpoint {
         }
         let mut schedule = LeaderSchedule::from_height(config, first, lowest.height);
         let mut epoch_end = EpochEnd::new(config.committee.clone());
-        for (record, headers) in commits {
-            schedule.apply(record, headers);
+        for (_, headers) in commits {
+            schedule.apply(headers);
             epoch_end.note(headers);
         }
         Some(Self {

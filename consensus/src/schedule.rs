@@ -4,24 +4,26 @@
 //! stake among the eligible: with E their stake, the first 16 bytes of H(chain ‖ epoch ‖ round), little endian, modulo
 //! E, fall into the interval of one of them, in order of index.
 //!
-//! A block of round r + 1 that has the committed leader of round r among its ancestors scores that leader's stake for
-//! its author, in the commit that orders it. Every `schedule_interval_commits` commits the scores of the last
-//! `schedule_window_commits` are added up, and authors who scored less than three quarters of the best lose their
-//! right, lowest first, while their stake together stays ≤ f. Without that margin an honest committee would reshuffle
-//! its leaders at every recomputation for a vote or two. Before them go those against whom a commit of the window holds
-//! a proof of equivocation, within the same bound (§0.6).
+//! A block that has a block of the round below among its ancestors scores its own author's stake for the author of that
+//! one, in the commit that orders it: who is heard in time by all scores all stake a round. Every
+//! `schedule_interval_commits` commits the scores of the last `schedule_window_commits` are added up, and authors who
+//! scored less than half of the best lose their right, lowest first, while their stake together stays ≤ f. Half, because
+//! liars of stake f can then neither take the right from one whom the honest hear (N − f is more than half of N), nor keep
+//! it for one whom only they hear (f is less than half of N − f). Before those go the ones against whom a commit of the
+//! window holds a proof of equivocation or of an invalid transaction, within the same bound (§0.6).
+//!
+//! **\[derived\]** The source counts the votes that an author casts. What makes a leader slow is not how he votes but
+//! how late he is heard, and a validator that reaches the others over a detour votes as often as they do.
 
 use crate::config::Config;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use types::committee::COMMITTEE_MAX;
 use types::{
-    AuthorityIndex, BlockHeader, BlockRef, ChainId, CommitRecord, Committee, Decode, DecodeError, Encode, Hasher,
-    Height, Parameters, Reader, Round,
+    AuthorityIndex, BlockHeader, ChainId, Committee, Decode, DecodeError, Encode, Hasher, Height, Parameters, Reader,
+    Round,
 };
 
-/// A vote scores while its leader is among the last this many committed ones.
-const SCORED_LEADERS: usize = 16;
 /// Longest window that genesis allows.
 const WINDOW_MAX: usize = 10_000;
 
@@ -30,8 +32,6 @@ const WINDOW_MAX: usize = 10_000;
 pub struct ScheduleState {
     /// For each commit of the window, oldest first: the score of each author in it.
     scores: VecDeque<Arc<[u64]>>,
-    /// The last committed leaders, oldest first.
-    leaders: VecDeque<BlockRef>,
     /// Who may not lead, in order.
     excluded: Vec<AuthorityIndex>,
     /// Proven equivocators, in order of index, each with the commits for which the proof still counts.
@@ -67,8 +67,6 @@ impl Encode for ScheduleState {
             count(scores.len()).encode(out);
             scores.iter().for_each(|score| score.encode(out));
         }
-        count(self.leaders.len()).encode(out);
-        self.leaders.iter().for_each(|leader| leader.encode(out));
         types::codec::put_list(out, &self.excluded);
         types::codec::put_list(out, &self.convicted);
         self.since_recompute.encode(out);
@@ -84,7 +82,6 @@ impl Decode for ScheduleState {
         }
         Ok(Self {
             scores,
-            leaders: reader.list("leaders", SCORED_LEADERS)?.into(),
             excluded: reader.list("excluded", COMMITTEE_MAX)?,
             convicted: reader.list("convicted", COMMITTEE_MAX)?,
             since_recompute: u64::decode(reader)?,
@@ -119,12 +116,11 @@ impl LeaderSchedule {
     }
 
     /// The lowest height from which on commits give the whole state behind `height`, in an epoch whose first commit has
-    /// height `first`: the window of the last recomputation, and the leaders that its first votes may be for.
+    /// height `first`: the window of the last recomputation.
     pub(crate) fn follows_from(parameters: &Parameters, first: Height, height: Height) -> Height {
         let recomputed = (height.0 + 1).saturating_sub(first.0) / parameters.schedule_interval_commits
             * parameters.schedule_interval_commits;
-        let reach = parameters.schedule_window_commits + SCORED_LEADERS as u64;
-        Height(first.0 + recomputed.saturating_sub(reach))
+        Height(first.0 + recomputed.saturating_sub(parameters.schedule_window_commits))
     }
 
     /// Before the commit of height `from` of an epoch whose first commit has height `first`, knowing nothing of those in
@@ -175,28 +171,22 @@ impl LeaderSchedule {
         unreachable!("the point lies below the stake of those who may lead")
     }
 
-    /// Takes in the next commit with the headers of its blocks; whether the table changed.
-    pub fn apply(&mut self, record: &CommitRecord, headers: &[Arc<BlockHeader>]) -> bool {
+    /// Takes in the next commit, the headers of its blocks; whether the table changed.
+    pub fn apply(&mut self, headers: &[Arc<BlockHeader>]) -> bool {
         let mut scores = vec![0u64; self.committee.size()];
         for header in headers {
-            let leaders = &self.state.leaders;
-            let voted = leaders.binary_search_by(|leader| leader.round.next().cmp(&header.round()));
-            let Ok(position) = voted else { continue };
-            if header.ancestors().contains(&leaders[position]) {
-                // Stakes may come near 2^62, and one commit can hold many rounds of an author.
-                let score = &mut scores[header.author().index()];
-                *score = score.saturating_add(self.committee.stake(leaders[position].author).0);
+            let stake = self.committee.stake(header.author()).0;
+            for parent in header.ancestors().iter().filter(|ancestor| ancestor.round.next() == header.round()) {
+                // Stakes may come near 2^62, and one commit can hold many rounds.
+                let score = &mut scores[parent.author.index()];
+                *score = score.saturating_add(stake);
             }
         }
         self.convict(headers);
         let state = &mut self.state;
         state.scores.push_back(scores.into());
-        state.leaders.push_back(record.leader);
         if state.scores.len() > self.window {
             state.scores.pop_front();
-        }
-        if state.leaders.len() > SCORED_LEADERS {
-            state.leaders.pop_front();
         }
         state.since_recompute += 1;
         if state.since_recompute < self.interval {
@@ -239,7 +229,7 @@ impl LeaderSchedule {
             self.committee.indices().map(|author| (sum(author), author)).collect();
         ranking.sort_unstable();
         let best = ranking.last().map_or(0, |(score, _)| *score);
-        let low = ranking.iter().filter(|(score, _)| score * 4 < best * 3).map(|(_, author)| *author);
+        let low = ranking.iter().filter(|(score, _)| score * 2 < best).map(|(_, author)| *author);
         let convicted = self.state.convicted.iter().map(|conviction| conviction.author);
         let (mut excluded, mut stake): (Vec<AuthorityIndex>, u64) = (Vec::new(), 0);
         for author in convicted.chain(low) {
@@ -265,7 +255,7 @@ impl LeaderSchedule {
 mod tests {
     use super::*;
     use crate::sim::Keys;
-    use types::{Digest, TimestampMs};
+    use types::{BlockRef, Digest};
 
     fn schedule(stakes: &[u64]) -> (Keys, LeaderSchedule) {
         let mut keys = Keys::with_stakes(stakes);
@@ -278,22 +268,22 @@ mod tests {
         (1..=rounds).map(|round| schedule.leader(Round(round)).0).collect()
     }
 
-    /// Commits led by one validator in each round, voted for by `voters`, ordered one commit later.
-    fn commit(keys: &Keys, schedule: &mut LeaderSchedule, voters: &[u16], count: u64, from: u64) -> bool {
+    /// Commits of a round each, with a block of everybody, all of which stand on blocks of `heard` alone.
+    fn commit(keys: &Keys, schedule: &mut LeaderSchedule, heard: &[u16], count: u64, from: u64) -> bool {
         let mut changed = false;
         for round in from..from + count {
-            let leader = |round| BlockRef { round: Round(round), author: AuthorityIndex(0), digest: Digest::ZERO };
-            let headers: Vec<_> = voters
-                .iter()
-                .map(|voter| {
-                    let config = keys.config(AuthorityIndex(*voter));
-                    keys.block(&config, Round(round), vec![leader(round - 1)], Vec::new(), 0, 0)
-                })
+            let parent = |author: &u16| BlockRef {
+                round: Round(round - 1),
+                author: AuthorityIndex(*author),
+                digest: Digest::ZERO,
+            };
+            let parents: Vec<BlockRef> = heard.iter().map(parent).collect();
+            let headers: Vec<_> = keys
+                .committee()
+                .indices()
+                .map(|author| keys.block(&keys.config(author), Round(round), parents.clone(), Vec::new(), 0, 0))
                 .collect();
-            let (height, timestamp) = (Height(round), TimestampMs(0));
-            let record =
-                CommitRecord { height, previous: Digest::ZERO, leader: leader(round), blocks: Vec::new(), timestamp };
-            changed |= schedule.apply(&record, &headers);
+            changed |= schedule.apply(&headers);
         }
         changed
     }
@@ -315,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_vote_loses_the_lead_until_he_votes_again() {
+    fn who_is_not_heard_in_time_loses_the_lead_until_he_is() {
         let (keys, mut schedule) = schedule(&[1; 4]);
         assert!(!commit(&keys, &mut schedule, &[0, 1, 2, 3], 10, 2));
         assert!(commit(&keys, &mut schedule, &[0, 1, 3], 10, 12));
@@ -336,5 +326,30 @@ mod tests {
         let (keys, mut heavy) = self::schedule(&[1, 1, 1, 4]);
         commit(&keys, &mut heavy, &[0, 1, 2], 10, 2);
         assert_eq!(heavy.excluded(), [], "more than f is never left out");
+    }
+    /// Of seven, two do not stand on a third's blocks, and then they alone do.
+    #[test]
+    fn liars_neither_take_the_lead_from_one_who_is_heard_nor_keep_it_for_one_who_is_not() {
+        let (keys, mut schedule) = schedule(&[1; 7]);
+        let mut commit = |liars: &[u16], others: &[u16], from: u64| {
+            for round in from..from + 10 {
+                let headers: Vec<_> = (0..7u16)
+                    .map(|author| {
+                        let parents = if author < 2 { liars } else { others };
+                        let parent = |of: &u16| BlockRef {
+                            round: Round(round - 1),
+                            author: AuthorityIndex(*of),
+                            digest: Digest::ZERO,
+                        };
+                        let parents = parents.iter().map(parent).collect();
+                        keys.block(&keys.config(AuthorityIndex(author)), Round(round), parents, Vec::new(), 0, 0)
+                    })
+                    .collect();
+                schedule.apply(&headers);
+            }
+            schedule.excluded().to_vec()
+        };
+        assert_eq!(commit(&[0, 1, 2, 3, 4, 5], &[0, 1, 2, 3, 4, 5, 6], 2), []);
+        assert_eq!(commit(&[0, 1, 2, 3, 4, 5, 6], &[0, 2, 3, 4, 5, 6], 12), [AuthorityIndex(1)]);
     }
 }

@@ -95,7 +95,7 @@ impl Core {
     /// What every commit does, once its blocks are marked.
     fn apply(&mut self, record: CommitRecord, headers: Vec<Arc<BlockHeader>>, effects: &mut Vec<Effect>) {
         self.tip = Tip::of(&record);
-        if self.schedule.apply(&record, &headers) {
+        if self.schedule.apply(&headers) {
             self.committer.recount(&self.dag, &self.schedule);
             self.marks.schedule_changes += 1;
         }

@@ -32,7 +32,7 @@ impl Table {
             evidence.flat_map(|header| &header.body().misbehaviour).any(|evidence| evidence.culprit() == *author)
         };
         let mut leaving: Vec<AuthorityIndex> = config.committee.indices().filter(proven).collect();
-        leaving.extend(ranking.iter().filter(|(score, _)| score * 4 < best * 3).map(|(_, author)| *author));
+        leaving.extend(ranking.iter().filter(|(score, _)| score * 2 < best).map(|(_, author)| *author));
         let mut excluded: Vec<AuthorityIndex> = Vec::new();
         for author in leaving {
             let stake: u64 = excluded.iter().map(|author| config.committee.stake(*author).0).sum();
@@ -62,17 +62,11 @@ impl Table {
     }
 }
 
-/// What an author scored in one commit: the stake of each leader, among the last 16 committed before, that a block of
-/// his in this commit voted for.
+/// What an author scored in one commit: the stake of everybody whose block in it stands on his block of the round below,
+/// as often as one does.
 fn scored(config: &Config, prefix: &[Ordered], position: usize, author: AuthorityIndex) -> u64 {
-    let leaders = &prefix[position.saturating_sub(16)..position];
-    let blocks = prefix[position].1.iter().filter(|header| header.author() == author);
-    blocks
-        .flat_map(|block| {
-            leaders
-                .iter()
-                .filter(|(leader, _)| leader.round.next() == block.round() && block.ancestors().contains(leader))
-        })
-        .map(|(leader, _)| config.committee.stake(leader.author).0)
-        .sum()
+    let hears = |block: &&Arc<BlockHeader>| {
+        block.ancestors().iter().any(|parent| parent.author == author && parent.round.0 + 1 == block.round().0)
+    };
+    prefix[position].1.iter().filter(hears).map(|block| config.committee.stake(block.author()).0).sum()
 }

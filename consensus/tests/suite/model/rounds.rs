@@ -42,9 +42,12 @@ pub struct State {
     deviations: u32,
     crashes: u32,
     adoptions: u32,
-    /// The last round with a deviation.
+    /// The last round with a deviation, or in which a member that lost its disk may not be heard.
     disturbed: u64,
 }
+
+/// For how many rounds a member that has lost its disk makes no block, or one that comes late.
+const SILENT_ROUNDS: u64 = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -290,7 +293,8 @@ impl Model for Rounds {
             Action::Adopt => state.adoptions -= 1,
             _ => {
                 state.deviations -= 1;
-                state.disturbed = state.round;
+                let lost = matches!(action, Action::LoseDisk { .. });
+                state.disturbed = state.round + if lost { SILENT_ROUNDS } else { 0 };
                 state.crashes -=
                     u32::from(matches!(action, Action::Crash(_) | Action::CrashUnsigned(_) | Action::LoseDisk { .. }));
             }

@@ -15,7 +15,7 @@ fn no_dag_within_the_deviations_makes_the_honest_differ() {
 
 #[test]
 fn crashes_and_catching_up_break_neither_agreement_nor_progress() {
-    exhaust("rounds: 9 rounds, 1 deviation, 1 crash, 1 adoption", model(&[0, 3, 1], 1, 9, 1, 1, 1));
+    exhaust("rounds: 11 rounds, 1 deviation, 1 crash, 1 adoption", model(&[0, 3, 1], 1, 11, 1, 1, 1));
     exhaust("rounds: 5 rounds, 2 deviations, 1 crash, 1 adoption", model(&[0, 1, 3], 1, 5, 2, 1, 1));
     if torture() {
         exhaust("rounds: 8 rounds, 2 deviations, 1 crash, 1 adoption", model(&[0, 3, 1], 1, 8, 2, 1, 1));
