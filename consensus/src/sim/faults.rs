@@ -243,7 +243,7 @@ impl Simulation {
     fn announce(&mut self, me: AuthorityIndex, up: bool) {
         for peer in self.scenario.keys.committee().clone().indices() {
             if self.network.is_up(me, peer) {
-                let at_us = self.now_us + self.network.links(me, peer).typical_us();
+                let at_us = self.network.told_us(self.now_us, me, peer);
                 for at in self.places_of(peer) {
                     self.schedule(at_us, at, Event::Link { peer: me, up });
                 }
@@ -260,7 +260,7 @@ impl Simulation {
         for ((a, b), before) in pairs().zip(before) {
             let up = self.network.is_up(a, b);
             if up != before && self.nodes[b.index()].core.is_some() {
-                let at_us = self.now_us + self.network.links(a, b).typical_us();
+                let at_us = self.network.told_us(self.now_us, b, a);
                 for at in self.places_of(a) {
                     self.schedule(at_us, at, Event::Link { peer: b, up });
                 }
@@ -292,5 +292,24 @@ mod tests {
         simulation.restart(2).unwrap();
         simulation.run_for(10_000).unwrap();
         assert!(simulation.can_lose_a_disk());
+    }
+    /// The end of the old link is told over a slow path, the new link over a quick one.
+    #[test]
+    fn a_link_that_went_and_came_back_is_up() {
+        let mut simulation = Simulation::new(Scenario::new(1, 4));
+        simulation.run_for(100).unwrap();
+        simulation.set_links(Links { delay_us_min: 400_000, delay_us_max: 400_000, ..Links::default() });
+        simulation.crash(1);
+        simulation.heal_all();
+        simulation.restart(1).unwrap();
+        // A node that restarts knows how its links stand; what it was told before is forgotten.
+        simulation.crash(2);
+        simulation.run_for(1).unwrap();
+        simulation.restart(2).unwrap();
+        simulation.run_for(1_000).unwrap();
+        for (node, peer) in [(0, 1), (2, 1), (1, 2), (3, 2)] {
+            let core = simulation.nodes[node].core.as_ref().unwrap();
+            assert!(core.synchronizer.is_up(AuthorityIndex(peer)), "{node} to {peer}");
+        }
     }
 }

@@ -68,6 +68,8 @@ struct Wire {
     silent: bool,
     /// When the last message, and the last payload, arrives.
     last: [u64; 2],
+    /// When the receiver hears of the last change of the link.
+    told_us: u64,
 }
 
 /// How every link stands, without what is on its way.
@@ -92,7 +94,7 @@ pub(crate) struct Network {
 
 impl Network {
     pub fn new(size: usize, links: Links, uplink_bytes_s: u64) -> Self {
-        let wire = Wire { links, cut: false, silent: false, last: [0; 2] };
+        let wire = Wire { links, cut: false, silent: false, last: [0; 2], told_us: 0 };
         Self { size, wires: vec![wire; size * size], side: vec![0; size], uplink_bytes_s, free: vec![[0; 2]; size] }
     }
 
@@ -183,6 +185,13 @@ impl Network {
         let twice = links.duplicate_permille > 0 && rng.chance(links.duplicate_permille);
         let second = twice.then(|| once(wire, rng));
         [Some(first), second]
+    }
+
+    /// When `to` hears that its link to `from` is up or down now: never before it hears of an earlier change.
+    pub fn told_us(&mut self, now_us: u64, from: AuthorityIndex, to: AuthorityIndex) -> u64 {
+        let wire = self.wire_mut(from, to);
+        wire.told_us = wire.told_us.max(now_us + wire.links.typical_us());
+        wire.told_us
     }
 
     /// Whether payloads come with their headers between two nodes.

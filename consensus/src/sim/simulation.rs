@@ -273,9 +273,10 @@ impl Simulation {
     }
 
     pub(crate) fn schedule(&mut self, at_us: u64, at: Place, event: Event) {
-        // Messages outlive the crash of their receiver; what a node asked of its own devices does not.
+        // Messages outlive the crash of their receiver; what a node asked of its own devices does not, nor does news of its
+        // links, since it sees how they stand when it starts.
         let life = match &event {
-            Event::Deliver { .. } | Event::Link { .. } => None,
+            Event::Deliver { .. } => None,
             _ => Some(self.nodes[at.0].life),
         };
         self.schedule_for(at_us, at, life, event);
