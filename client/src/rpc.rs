@@ -42,6 +42,9 @@ pub mod method {
     /// `[digest]` → list of [`TransactionInfo`](super::TransactionInfo), oldest first, at most
     /// [`DOCUMENT_TRANSACTIONS_MAX`](super::DOCUMENT_TRANSACTIONS_MAX).
     pub const DOCUMENT: &str = "stele_document";
+    /// `[from_epoch?]` → list of [`EpochInfo`](super::EpochInfo) from that epoch on, or from the first, at most
+    /// [`EPOCHS_MAX`](super::EPOCHS_MAX).
+    pub const EPOCHS: &str = "stele_epochs";
     /// `[from_height?]`, over WebSocket: a [`HeaderInfo`](super::HeaderInfo) for each height from there on; without a
     /// start, from the next one on.
     pub const SUBSCRIBE_HEADERS: &str = "stele_subscribe_headers";
@@ -60,6 +63,8 @@ pub mod method {
 
 /// Most transactions in an answer to [`method::DOCUMENT`].
 pub const DOCUMENT_TRANSACTIONS_MAX: usize = 1_000;
+/// Most epochs in an answer to [`method::EPOCHS`].
+pub const EPOCHS_MAX: usize = 16;
 /// JSON-RPC error code of a full queue; its data is [`BusyData`].
 pub const BUSY_CODE: i32 = -31_999;
 const REJECT_BASE: i32 = -32_000;
@@ -194,6 +199,23 @@ pub struct ChainInfo {
     /// The text of `genesis.toml`, where the node gives it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub genesis_toml: Option<String>,
+}
+
+/// One epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochInfo {
+    /// Its number.
+    pub epoch: Epoch,
+    /// Height of its first commit.
+    pub first_height: Height,
+    /// Its parameters.
+    pub parameters: Parameters,
+    /// Its committee, in order.
+    pub validators: Vec<ValidatorInfo>,
+    /// The encoded [`types::EpochChange`], which proves it to whoever knows the epoch before; none of the first one, which
+    /// stands in genesis.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<HexBytes>,
 }
 
 /// One validator.

@@ -97,6 +97,10 @@ impl Core {
         core.restore_blocks(headers, &commits, now_ms, effects)?;
         for record in commits {
             let height = record.height;
+            if core.epoch_end.is_over() {
+                // The log went on in the next epoch before the state was lost.
+                break;
+            }
             if height > core.tip.height {
                 core.adopt(record, Vec::new(), effects).map_err(|reason| RecoverError::Adopt { height, reason })?;
             }

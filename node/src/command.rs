@@ -50,7 +50,7 @@ impl Command {
             Self::Simulate(args) => return simulate::run(&args),
             Self::Hw(args) => return hw::run(&args),
             Self::Bench(args) => bench::run(args)?,
-            Self::Node(args) => node::run(args)?,
+            Self::Node(args) => return node::run(args),
             Self::Signer(args) => signer::run(args)?,
             Self::Devnet(args) => runtime()?.block_on(crate::devnet::run(args))?,
             Self::Genesis(args) => genesis::run(args)?,

@@ -7,9 +7,11 @@ use miette::{Diagnostic, NamedSource, SourceSpan};
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use thiserror::Error;
-use types::{AuthorityIndex, ChainId, Committee, EpochStart, Genesis, GenesisError};
+use types::GenesisError;
+
+mod plan;
+pub use plan::{Outside, Plan, Setup};
 
 /// The file as it is written.
 #[derive(Clone, Debug, Deserialize)]
@@ -305,7 +307,7 @@ pub enum ConfigError {
     },
     /// The validator is not in the genesis.
     #[error("genesis has no validator named `{name}`")]
-    #[diagnostic(help("it has: {known}"))]
+    #[diagnostic(help("it has: {known}; a validator that the governance has added since starts with --join"))]
     UnknownValidator {
         /// What node.toml says.
         name: String,
@@ -341,81 +343,6 @@ impl InvalidToml {
             source_code: NamedSource::new(path.clone(), text),
             path,
         })
-    }
-}
-
-/// A checked configuration: everything a node needs to start.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// The genesis.
-    pub genesis: Arc<Genesis>,
-    /// Its digest.
-    pub chain: ChainId,
-    /// The present epoch.
-    pub epoch: Arc<EpochStart>,
-    /// Its committee.
-    pub committee: Arc<Committee>,
-    /// Which validator this node is.
-    pub me: AuthorityIndex,
-    /// Directory of log and state.
-    pub data_dir: PathBuf,
-    /// Path of the signer's socket.
-    pub signer_socket: PathBuf,
-    /// Whether the operator accepts that own blocks may be signed twice after a disk was lost.
-    pub accept_lost_disk: bool,
-    /// The rest of the file, in range.
-    pub config: Config,
-}
-
-impl Plan {
-    /// Reads and checks a `node.toml` and the genesis that it names.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = read(path)?;
-        let config: Config = match toml::from_str(&text) {
-            Ok(config) => config,
-            Err(error) => return Err(ConfigError::Invalid(InvalidToml::new(path, text, &error))),
-        };
-        let base = path.parent().unwrap_or(Path::new("."));
-        let genesis_path = base.join(&config.genesis);
-        let genesis = Genesis::from_toml(&read(&genesis_path)?)
-            .map_err(|source| ConfigError::Genesis { path: genesis_path.clone(), source })?;
-        let epoch = EpochStart::first(&genesis)
-            .map_err(|source| ConfigError::Genesis { path: genesis_path.clone(), source })?;
-        let position = genesis.validators.iter().position(|validator| validator.name == config.validator);
-        let me = position.ok_or_else(|| ConfigError::UnknownValidator {
-            name: config.validator.clone(),
-            known: genesis.validators.iter().map(|known| known.name.as_str()).collect::<Vec<_>>().join(", "),
-        })?;
-        config.check()?;
-        Ok(Self {
-            chain: genesis.chain_id(),
-            committee: Arc::new(epoch.committee.clone()),
-            epoch: Arc::new(epoch),
-            me: AuthorityIndex(me as u16),
-            data_dir: base.join(&config.data_dir),
-            signer_socket: base.join(&config.signer.socket),
-            genesis: Arc::new(genesis),
-            accept_lost_disk: false,
-            config,
-        })
-    }
-
-    /// The same node in another epoch; `None` where it is no member of it.
-    pub fn in_epoch(&self, start: EpochStart) -> Option<Self> {
-        let name = &self.config.validator;
-        let me = start.committee.authorities().iter().position(|authority| authority.name == *name)?;
-        Some(Self {
-            me: AuthorityIndex(me as u16),
-            committee: Arc::new(start.committee.clone()),
-            epoch: Arc::new(start),
-            ..self.clone()
-        })
-    }
-
-    /// What log and state are marked with, so that those of another ledger or node are refused.
-    pub fn identity(&self) -> [u8; 32] {
-        let marked = types::Hasher::new("stele/data-directory/2").with_encoded(&self.chain);
-        *marked.with(self.config.validator.as_bytes()).finish().as_bytes()
     }
 }
 

@@ -44,8 +44,8 @@ pub struct Job {
     pub record: CommitRecord,
     /// Its blocks, in order.
     pub blocks: Vec<CommitBlock>,
-    /// Consensus after this commit.
-    pub checkpoint: Checkpoint,
+    /// Consensus after this commit; none where the epoch is known to be over, and only its commits are taken.
+    pub checkpoint: Option<Checkpoint>,
     /// Whether the epoch ends with it.
     pub last_of_epoch: bool,
     /// First segment that a restart would have to read once this commit is applied.

@@ -1,7 +1,6 @@
 //! The node's transport identity: its key stays with the signer process, which signs handshakes and nothing else.
 
 use crate::config::Plan;
-use crate::node::NodeError;
 use hsm::SignerClient;
 use std::sync::Arc;
 use transport::{IdentityFault, IdentityKey};
@@ -13,19 +12,11 @@ pub struct SignerIdentity {
 }
 
 impl SignerIdentity {
-    /// Checks that the signer holds the keys that genesis names for this validator.
-    pub fn new(signer: SignerClient, plan: &Plan) -> Result<Arc<Self>, NodeError> {
-        let held = signer.public_keys().clone();
-        let me = plan.committee.authority(plan.me).expect("the plan was checked against the committee");
-        for (role, held, named) in
-            [("consensus", &held.consensus, &me.consensus_key), ("transport", &held.transport, &me.transport_key)]
-        {
-            if held != named {
-                return Err(NodeError::WrongKey { role, held: held.to_string(), named: named.to_string() });
-            }
-        }
-        let key = me.transport_key.as_bytes().try_into().expect("the committee has Ed25519 transport keys");
-        Ok(Arc::new(Self { signer, key }))
+    /// Over a signer whose keys are those of this validator's entry.
+    pub fn new(signer: SignerClient, plan: &Plan) -> Arc<Self> {
+        let key = plan.own_entry().transport_key.as_bytes();
+        let key = key.try_into().expect("the committee has Ed25519 transport keys");
+        Arc::new(Self { signer, key })
     }
 }
 

@@ -4,6 +4,7 @@ mod algorithm;
 mod command;
 mod config;
 mod devnet;
+mod epochs;
 mod execution;
 #[cfg(test)]
 mod fixtures;

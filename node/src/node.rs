@@ -1,22 +1,18 @@
 //! Puts a node together, runs it, and takes it apart again. The one file that knows every part.
 
-use crate::config::Plan;
+use crate::config::{Plan, Setup};
+use crate::epochs;
 use crate::execution::{Applier, Execution, Order, Receipts, Retention};
 use crate::identity::SignerIdentity;
 use crate::ingress::{self, Admission};
 use crate::pool::Pool;
 use crate::reach::Reach;
-use crate::replica::certificates::Certificates;
 use crate::replica::commit_sync::{CommitSync, Standing};
-use crate::replica::driver::Replica;
 use crate::replica::event::{Answer, Ended, Fact, Failure};
 use crate::replica::intake::{self, Checker};
-use crate::replica::lost_disk::LostDisk;
 use crate::replica::outbox::Outbox;
-use crate::replica::proposer::Proposer;
-use crate::replica::recovery::{self, Recovery};
+use crate::replica::recovery::{self, NoPart, Part, Recovery, RecoveryError};
 use crate::replica::serve::Archive;
-use crate::replica::signer_desk;
 use crate::rpc;
 use crate::state_sync::install::Site;
 use crate::state_sync::join::Joiner;
@@ -26,26 +22,22 @@ use crate::tables::Tables;
 use crate::topology::{CLIENT_EVENTS, EXECUTION_EVENTS, HEIGHT_NOTICES, MESH_EVENTS, REPLICA_EVENTS};
 use accel::Verifier;
 use crossbeam_channel::{Sender, bounded, unbounded};
-use hsm::SignerClient;
+use hsm::{PublicKeys, SignerClient};
 use ledger::LedgerOptions;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::OpenOptions;
-use std::io::Write;
+use std::collections::BTreeSet;
 use std::net::UdpSocket;
-use std::os::unix::fs::OpenOptionsExt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use storage::log::Log;
 use tokio::sync::{broadcast, watch};
-use transport::{
-    ClientLimits, ClientServer, Congestion, EventLimits, Mesh, MeshConfig, PeerAddress, client_event_channel,
-    event_channel,
-};
-use types::Height;
+use transport::{ClientLimits, ClientServer, EventLimits, Mesh, client_event_channel, event_channel};
+use types::{EpochStart, Height};
 
+mod body;
 mod error;
+mod links;
 mod verification;
+use body::Body;
 pub use error::NodeError;
 
 /// What the RPC and the metrics read.
@@ -96,6 +88,11 @@ impl Stopper {
         }
     }
 
+    /// Whether the node was asked to stop.
+    pub fn is_asked(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).asked
+    }
+
     /// Where a stop goes from now on.
     fn attach(&self, replica: &Sender<Fact>) {
         let mut stopping = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -114,23 +111,52 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// Runs a node on the calling thread until it is stopped or cannot go on. `ready` gets the means to stop it. A node that
 /// has taken a state from its peers starts again inside, from that state; and one whose epoch is over, in the next one.
-pub fn run(plan: Plan, network: &tokio::runtime::Runtime, ready: impl FnOnce(Stopper)) -> Result<(), NodeError> {
+pub fn run(setup: Setup, network: &tokio::runtime::Runtime, ready: impl FnOnce(Stopper)) -> Result<(), NodeError> {
     let stopper = Stopper::default();
     ready(stopper.clone());
-    let site = Site::new(&plan.data_dir);
-    let limits = &plan.config.pool;
+    let site = Site::new(&setup.data_dir);
+    let limits = &setup.config.pool;
     let pool = Arc::new(Pool::new(limits.transactions_max as usize, limits.bytes_max as usize));
     let mut kept = Kept { pool, verifier: None };
+    let mut again: Option<Instant> = None;
     loop {
         // Also where a crash came between the two.
         if site.exchange()? {
             tracing::info!("the state of peers took the place of this node's");
         }
-        if run_once(plan.clone(), network, &stopper, &mut kept)? == Ended::Stopped {
-            return Ok(());
-        }
+        let no_part = match run_once(&setup, network, &stopper, &mut kept) {
+            Ok(Ended::Stopped) => return Ok(()),
+            Ok(Ended::StateReady | Ended::EpochOver) => None,
+            Ok(Ended::Left(start)) => {
+                let why = setup.in_epoch(&start, &held_keys(&setup)?).err();
+                why.map(|why| Box::new(NoPart { why, start: *start }))
+            }
+            Err(NodeError::Recovery(RecoveryError::Outside(no_part))) => Some(no_part),
+            // The database of before may still be closing in another thread, which nothing tells from outside.
+            Err(NodeError::Recovery(RecoveryError::InUse(_))) if again.is_some_and(|at| at.elapsed() < LETTING_GO) => {
+                std::thread::sleep(LOOK);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        again = Some(Instant::now());
         kept.pool.outlive_sessions();
+        match no_part {
+            Some(no_part) if setup.join => {
+                let held = held_keys(&setup)?;
+                let wait = epochs::wait(&setup, &held, no_part.start, &stopper);
+                if !network.block_on(wait)? {
+                    return Ok(());
+                }
+            }
+            Some(no_part) => return Err(RecoveryError::Outside(no_part).into()),
+            None => {}
+        }
     }
+}
+
+fn held_keys(setup: &Setup) -> Result<PublicKeys, NodeError> {
+    Ok(SignerClient::connect(&setup.signer_socket).map_err(NodeError::Signer)?.public_keys().clone())
 }
 
 /// What goes on while the rest of the node starts again inside.
@@ -139,56 +165,26 @@ struct Kept {
     verifier: Option<Arc<Verifier>>,
 }
 
-/// Runs until the replica ends, and takes everything apart.
+/// Runs until the epoch or the node ends, and takes everything apart.
 fn run_once(
-    configured: Plan,
+    setup: &Setup,
     network: &tokio::runtime::Runtime,
     stopper: &Stopper,
     kept: &mut Kept,
 ) -> Result<Ended, NodeError> {
     let started = Instant::now();
     let status = Arc::new(Status::new());
-    let signer = Arc::new(SignerClient::connect(&configured.signer_socket).map_err(NodeError::Signer)?);
+    let signer = Arc::new(SignerClient::connect(&setup.signer_socket).map_err(NodeError::Signer)?);
     let verifier = match &kept.verifier {
         Some(verifier) => Arc::clone(verifier),
-        None => Arc::clone(kept.verifier.insert(Arc::new(verification::start(&configured)?))),
+        None => Arc::clone(kept.verifier.insert(Arc::new(verification::start(setup)?))),
     };
-    if !configured.data_dir.join("state").exists() {
-        // A mistake in the configuration leaves nothing behind.
-        SignerIdentity::new(signer.another().map_err(NodeError::Signer)?, &configured)?;
-    }
     let guarded = signer.stats().map_err(NodeError::Signer)?.signed_up_to;
-    let found = recovery::recover(&configured, guarded, started)?;
-    let plan = found.plan.clone();
+    let before = recovery::Signer { held: signer.public_keys(), guarded };
+    let Recovery { plan, log, tables, ledger, applied, part } = recovery::recover(setup, before, started)?;
     let (config, parameters) = (&plan.config, &plan.epoch.parameters);
     // A handshake never waits behind a round statement: it has a connection of its own.
-    let identity = SignerIdentity::new(signer.another().map_err(NodeError::Signer)?, &plan)?;
-    let mut epoch_end = found.epoch_end;
-    let Recovery {
-        log,
-        tables,
-        ledger,
-        applied,
-        mut core,
-        effects,
-        blocks,
-        segments,
-        replayed,
-        unsigned,
-        voted,
-        tip,
-        own_blocks_lost,
-        ..
-    } = found;
-    let epoch = plan.committee.epoch();
-    let lost_disk = if own_blocks_lost {
-        let signed = guarded.filter(|slot| slot.epoch == epoch);
-        let signed_up_to = signed.map(|slot| slot.round);
-        signed_up_to.into_iter().for_each(|round| core.signed_up_to(round));
-        Some(LostDisk::new(signed_up_to, plan.accept_lost_disk))
-    } else {
-        None
-    };
+    let identity = SignerIdentity::new(signer.another().map_err(NodeError::Signer)?, &plan);
     let log = Arc::new(log);
     let screen = ledger.screen();
 
@@ -199,17 +195,17 @@ fn run_once(
     let (heights, _) = broadcast::channel(HEIGHT_NOTICES);
     stopper.attach(&facts);
 
-    let me = plan.committee.authority(plan.me).expect("the plan was checked against the committee");
+    let me = plan.own_entry();
     let (client_sink, client_events) =
         client_event_channel(EventLimits { events: CLIENT_EVENTS, ..EventLimits::default() });
-    let reset_secret = reset_secret(&plan)?;
+    let reset_secret = links::reset_secret(&plan)?;
     let (limits, secret) = (ClientLimits::default(), Some(reset_secret));
     let clients = network
         .block_on(ClientServer::start(me.client_address, identity.clone(), limits, secret, client_sink))
         .map_err(|source| NodeError::Transport { what: "the clients' port", address: me.client_address, source })?;
     let (mesh_sink, mesh_events) = event_channel(EventLimits { events: MESH_EVENTS, ..EventLimits::default() });
     let mesh = network
-        .block_on(Mesh::start(mesh_config(&plan, reset_secret), identity, mesh_sink))
+        .block_on(Mesh::start(links::mesh_config(&plan, reset_secret), identity, mesh_sink))
         .map_err(|source| NodeError::Transport { what: "the validators' port", address: me.peer_address, source })?;
 
     let receipts = Receipts::new(clients.clone(), Arc::clone(&status));
@@ -275,13 +271,15 @@ fn run_once(
         status: Arc::clone(&status),
     };
     let execution = std::thread::Builder::new().name("execution".into()).spawn(move || execution.run(&order_queue))?;
-    let stopping = Arc::new(AtomicBool::new(false));
-    let (proposals, desk) = signer_desk::start(Arc::clone(&signer), answers, Arc::clone(&stopping))?;
-    if let Some(unsigned) = unsigned {
-        // No round is ever burned: the identical statement is asked for again.
-        drop(proposals.send(unsigned));
-    }
-    let checker = Checker { chain: plan.chain, committee: Arc::clone(&plan.committee), parameters: parameters.clone() };
+    let checked = match &part {
+        Part::Member(_) => &*plan.epoch,
+        Part::Behind { past, .. } => past,
+    };
+    let checker = Checker {
+        chain: plan.chain,
+        committee: Arc::new(checked.committee.clone()),
+        parameters: checked.parameters.clone(),
+    };
     {
         let (checker, network, facts) = (checker.clone(), network.handle().clone(), facts.clone());
         let intake = move || intake::run(&checker, &network, mesh_events, &facts);
@@ -307,16 +305,6 @@ fn run_once(
         clients = %me.client_address, rpc = %me.rpc_address, start_ms = started.elapsed().as_millis() as u64, "node started"
     );
 
-    let mut proposer =
-        Proposer::new(plan.chain, plan.committee.epoch(), plan.me, parameters.clone(), Arc::clone(&pool));
-    found.owed.into_iter().for_each(|vote| proposer.vote(vote));
-    proposer.voted_up_to(voted);
-    let mut certificates = Certificates::new(Arc::clone(&plan.committee), found.certified);
-    for certificate in found.headers.iter().flat_map(|header| certificates.count(header)).collect::<Vec<_>>() {
-        certificates.certified_up_to(certificate.height());
-        epoch_end.certified = Some(certificate.vote);
-        drop(orders.send(Order::Certified(Box::new(certificate))));
-    }
     let (standing, watched) = watch::channel(Standing::default());
     let database = Arc::downgrade(&tables.database());
     let joiner = Joiner {
@@ -325,7 +313,7 @@ fn run_once(
         config: epoch_config,
         first,
         tables: tables.clone(),
-        identity: plan.identity(),
+        identity: setup.identity(),
         site,
         replica: facts.clone(),
         status: Arc::clone(&status),
@@ -341,41 +329,39 @@ fn run_once(
         state_above_heights: config.sync.state_above_heights,
     };
     network.spawn(commit_sync.run());
-    let replica = Replica {
-        me: plan.me,
-        core,
-        effects,
-        blocks,
-        proposer,
-        certificates,
-        segments,
-        executed: std::iter::once((header.height, header.digest())).collect(),
-        proven: BTreeMap::new(),
-        tip,
-        replayed,
+    let watch = epochs::Watch {
+        setup: setup.clone(),
+        newest: EpochStart::clone(&plan.epoch),
+        tables: tables.clone(),
+        status: Arc::clone(&status),
+        replica: facts.clone(),
+    };
+    let watch = network.spawn(watch.run());
+    let body = Body {
+        plan: &plan,
+        signer,
+        header: (header.height, header.digest()),
         log: Arc::clone(&log),
         archive,
         checker,
-        linked: BTreeSet::new(),
-        outbox: Outbox::new(plan.me, epoch, mesh.clone(), network.handle().clone(), snapshots.clone()),
+        outbox: Outbox::new(plan.me, plan.epoch.epoch(), mesh.clone(), network.handle().clone(), snapshots.clone()),
         execution: orders.clone(),
-        signer: proposals,
+        answers,
         facts,
-        lost_disk,
         standing,
         verifier,
         pool,
         receipts,
         status: Arc::clone(&status),
         started,
-        epoch_end,
     };
-    let outcome = replica.run(&fact_queue, &answer_queue);
+    let outcome = match part {
+        Part::Member(member) => body.take_part(*member, &fact_queue, &answer_queue)?,
+        Part::Behind { change, tip, .. } => body.follow(*change, tip, &fact_queue, &answer_queue),
+    };
     status.set_state(State::Stopping);
-    stopping.store(true, Ordering::Relaxed);
     drop(orders.send(Order::Stop));
     drop(execution.join());
-    drop(desk.join());
     snapshots.stop();
     drop(snapshots_thread.join());
     network.block_on(async {
@@ -384,7 +370,8 @@ fn run_once(
         mesh.shutdown().await;
     });
     log.close();
-    if matches!(outcome, Ok(Ended::StateReady | Ended::EpochOver)) {
+    watch.abort();
+    if !matches!(outcome, Ok(Ended::Stopped) | Err(_)) {
         // It answers clients, and so would hold their port.
         ingress.abort();
         drop((context, clients, mesh, log, snapshots, tables));
@@ -400,44 +387,6 @@ fn run_once(
         Failure::DiskFull => NodeError::DiskFull(plan.data_dir.clone()),
         failure => NodeError::Stopped(failure),
     })
-}
-
-/// Name of the file with the secret behind stateless resets.
-const RESET_SECRET: &str = "reset-secret";
-
-/// Random bytes that stay with the data directory: with them peers and clients learn of a restart within a round trip
-/// (RFC 9000 §10.3) instead of after the idle timeout.
-fn reset_secret(plan: &Plan) -> std::io::Result<[u8; 32]> {
-    let path = plan.data_dir.join(RESET_SECRET);
-    if let Ok(kept) = std::fs::read(&path)
-        && let Ok(secret) = kept.try_into()
-    {
-        return Ok(secret);
-    }
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret).map_err(std::io::Error::other)?;
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-    file.write_all(&secret)?;
-    Ok(secret)
-}
-
-fn mesh_config(plan: &Plan, reset_secret: [u8; 32]) -> MeshConfig {
-    let peers = plan.committee.indices().zip(plan.committee.authorities()).map(|(index, authority)| PeerAddress {
-        index: index.0,
-        addr: authority.peer_address,
-        key: authority.transport_key.as_bytes().try_into().expect("the committee has Ed25519 transport keys"),
-    });
-    let me = plan.committee.authority(plan.me).expect("the plan was checked against the committee");
-    let mut config = MeshConfig::new(plan.me.0, me.peer_address, peers.collect());
-    config.limits.copy_bytes_per_second = plan.config.transport.copy_bytes_per_second;
-    config.congestion = match plan.config.transport.congestion {
-        crate::config::CongestionControl::Delay => Congestion::Delay,
-        crate::config::CongestionControl::NewReno => Congestion::NewReno,
-        crate::config::CongestionControl::Cubic => Congestion::Cubic,
-        crate::config::CongestionControl::Bbr => Congestion::Bbr,
-    };
-    config.reset_secret = Some(reset_secret);
-    config
 }
 
 /// Options of execution that follow from the plan.

@@ -6,6 +6,7 @@
 
 pub mod blocks;
 pub mod certificates;
+mod clocks;
 pub mod commit_sync;
 mod commits;
 pub mod contents;
@@ -13,6 +14,7 @@ pub mod driver;
 mod effects;
 pub mod epoch_end;
 pub mod event;
+pub mod follower;
 pub mod intake;
 pub mod lost_disk;
 pub mod outbox;

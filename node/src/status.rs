@@ -3,7 +3,7 @@
 
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use storage::log::LogFault;
@@ -120,6 +120,7 @@ pub struct Status {
     execution_queue: AtomicUsize,
     log_fault: Mutex<Option<LogFault>>,
     sync: Mutex<Option<SyncProgress>>,
+    epoch_behind: AtomicBool,
 }
 
 impl Status {
@@ -141,6 +142,7 @@ impl Status {
             execution_queue: AtomicUsize::new(0),
             log_fault: Mutex::default(),
             sync: Mutex::default(),
+            epoch_behind: AtomicBool::default(),
         }
     }
 
@@ -151,6 +153,16 @@ impl Status {
             tracing::info!(?state, "state changed");
             *current = state;
         }
+    }
+
+    /// Whether honest peers are in a later epoch.
+    pub fn set_epoch_behind(&self, behind: bool) {
+        self.epoch_behind.store(behind, Ordering::Relaxed);
+    }
+
+    /// Whether this node may have missed an epoch: it has no quorum, or honest peers are in a later one.
+    pub fn may_miss_an_epoch(&self) -> bool {
+        self.epoch_behind.load(Ordering::Relaxed) || self.state() == State::NoQuorum
     }
 
     /// A commit was applied.

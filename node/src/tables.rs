@@ -11,14 +11,16 @@ use storage::state::{Direction, Family, StateBatch, StateDb, StateError, StateSn
 use thiserror::Error;
 use types::codec::put_list;
 use types::{
-    Address, AuthorityIndex, BlockHeader, BlockRef, Certificate, CommitRecord, Decode, DecodeError, Digest, Encode,
-    Epoch, EpochChange, EpochStart, Height, LedgerHeader, Reader, Receipt, TransactionId,
+    Address, AuthorityIndex, BlockRef, Certificate, CommitRecord, Decode, DecodeError, Digest, Encode, Height,
+    LedgerHeader, Reader, Receipt, TransactionId,
 };
+
+mod epochs;
+mod synced;
 
 /// Most receipts of one height: COMMIT_BLOCKS_MAX blocks never come together, this bounds a corrupt row.
 const RECEIPTS_MAX: usize = 1 << 24;
 const APPLIED_KEY: &[u8] = b"applied";
-const SYNCED_KEY: &[u8] = b"synced";
 
 /// Why a row could not be read.
 #[derive(Debug, Error)]
@@ -178,27 +180,6 @@ impl Tables {
         Ok(decode::<Certificate>(Family::Headers, &value)?.height())
     }
 
-    /// The start of an epoch, once its committee is named by the last header of the one before.
-    pub fn epoch(&self, epoch: Epoch) -> Result<Option<EpochStart>, TableError> {
-        self.row(Family::Headers, &epoch_key(epoch))
-    }
-
-    /// The proof of an epoch that the state has reached; none of the first, which genesis names, and of one whose last
-    /// height before it is not certified yet.
-    pub fn epoch_change(&self, epoch: Epoch) -> Result<Option<EpochChange>, TableError> {
-        let Some(start) = self.epoch(epoch)? else { return Ok(None) };
-        let (last, certificate) = (self.header(start.anchor.height)?, self.certificate(start.anchor.height)?);
-        Ok(last.zip(certificate).map(|(last, certificate)| EpochChange { start, last, certificate }))
-    }
-
-    /// The epoch that the state has reached: that of the next height.
-    pub fn last_epoch(&self) -> Result<Option<EpochStart>, TableError> {
-        let last = epoch_key(Epoch(u64::MAX));
-        let Some(row) = self.db.iterate(Family::Headers, &last, Direction::Reverse).next() else { return Ok(None) };
-        let (key, value) = row?;
-        if key.first() == last.first() { decode(Family::Headers, &value).map(Some) } else { Ok(None) }
-    }
-
     /// The ordering of a height.
     pub fn commit_record(&self, height: Height) -> Result<Option<CommitRecord>, TableError> {
         self.row(Family::Commits, &height.0.to_be_bytes())
@@ -234,17 +215,6 @@ impl Tables {
     /// Where the log holds a committed block.
     pub fn block_place(&self, block: &Digest) -> Result<Option<BlockPlace>, TableError> {
         self.row(Family::BlockIndex, block.as_bytes())
-    }
-
-    /// The lowest and the highest height of the commits that came with a state from peers; `None` on a node that has
-    /// executed everything itself.
-    pub fn synced(&self) -> Result<Option<(Height, Height)>, TableError> {
-        Ok(self.row::<Synced>(Family::Meta, SYNCED_KEY)?.map(|synced| (synced.lowest, synced.highest)))
-    }
-
-    /// The raw header of a block of those commits. Its payload was never here.
-    pub fn synced_header(&self, block: &BlockRef) -> Result<Option<Vec<u8>>, TableError> {
-        Ok(self.db.get(Family::Headers, &synced_key(block))?)
     }
 
     /// The highest committed block of an author.
@@ -332,21 +302,6 @@ impl Batch {
         self.batch.put(Family::Headers, &header_key(b'h', header.height), &header.to_bytes());
     }
 
-    /// Commits that came with a state from peers, in rising order, with the headers of their blocks.
-    pub fn synced_commits(&mut self, commits: &[(CommitRecord, Vec<Arc<BlockHeader>>)]) {
-        for (record, headers) in commits {
-            self.batch.put(Family::Commits, &record.height.0.to_be_bytes(), &record.to_bytes());
-            for header in headers {
-                self.batch.put(Family::Headers, &synced_key(&header.block_ref()), header.raw());
-                self.last_block(&header.block_ref());
-            }
-        }
-        if let (Some((lowest, _)), Some((highest, _))) = (commits.first(), commits.last()) {
-            let synced = Synced { lowest: lowest.height, highest: highest.height };
-            self.batch.put(Family::Meta, SYNCED_KEY, &synced.to_bytes());
-        }
-    }
-
     /// Where a transaction stands.
     pub fn place(&mut self, id: &TransactionId, place: Place) {
         self.batch.put(Family::TransactionIndex, &transaction_key(id), &place.to_bytes());
@@ -372,11 +327,6 @@ impl Batch {
         self.batch.put(Family::Headers, &header_key(b'c', certificate.height()), &certificate.to_bytes());
     }
 
-    /// The start of an epoch.
-    pub fn epoch(&mut self, start: &EpochStart) {
-        self.batch.put(Family::Headers, &epoch_key(start.epoch()), &start.to_bytes());
-    }
-
     /// The ids that a height claimed.
     pub fn live_bucket(&mut self, bucket: &LiveBucket) {
         self.batch.put(Family::LiveIds, &bucket.height.0.to_be_bytes(), &bucket.to_bytes());
@@ -388,34 +338,9 @@ impl Batch {
     }
 }
 
-/// Heights of commits that came with a state from peers.
-struct Synced {
-    lowest: Height,
-    highest: Height,
-}
-
-impl Encode for Synced {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.lowest.encode(out);
-        self.highest.encode(out);
-    }
-}
-
-impl Decode for Synced {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self { lowest: Height::decode(reader)?, highest: Height::decode(reader)? })
-    }
-}
-
 fn author_key(author: AuthorityIndex) -> [u8; 3] {
     let mut key = [b'b'; 3];
     key[1..].copy_from_slice(&author.0.to_be_bytes());
-    key
-}
-
-fn synced_key(block: &BlockRef) -> Vec<u8> {
-    let mut key = vec![b's'];
-    block.encode(&mut key);
     key
 }
 
@@ -423,10 +348,6 @@ fn header_key(kind: u8, height: Height) -> [u8; 9] {
     let mut key = [kind; 9];
     key[1..].copy_from_slice(&height.0.to_be_bytes());
     key
-}
-
-fn epoch_key(epoch: Epoch) -> [u8; 9] {
-    header_key(b'e', Height(epoch.0))
 }
 
 fn transaction_key(id: &TransactionId) -> [u8; 33] {

@@ -197,3 +197,39 @@ impl Decode for EpochChange {
         })
     }
 }
+
+/// The epochs of a ledger from one that is trusted on, as far as they are proven: from genesis, or from the epoch that
+/// one's own state has reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochChain {
+    chain: ChainId,
+    trusted: EpochStart,
+    changes: Vec<EpochChange>,
+}
+
+impl EpochChain {
+    /// Nothing but the epoch that is trusted.
+    pub fn new(chain: ChainId, trusted: EpochStart) -> Self {
+        Self { chain, trusted, changes: Vec::new() }
+    }
+
+    /// Takes the next epoch in.
+    ///
+    /// # Errors
+    /// [`EpochChangeError`]; then the chain is as it was.
+    pub fn push(&mut self, change: EpochChange) -> Result<(), EpochChangeError> {
+        change.verify(self.chain, self.last())?;
+        self.changes.push(change);
+        Ok(())
+    }
+
+    /// The last epoch that is proven.
+    pub fn last(&self) -> &EpochStart {
+        self.changes.last().map_or(&self.trusted, |change| &change.start)
+    }
+
+    /// The proofs, in order: what follows the trusted epoch.
+    pub fn changes(&self) -> &[EpochChange] {
+        &self.changes
+    }
+}

@@ -47,7 +47,7 @@ pub use certificate::{Certificate, CertificateError, HeaderStatement};
 pub use codec::{Decode, DecodeError, Encode, Reader};
 pub use committee::{Authority, Committee, CommitteeError};
 pub use digest::{ChainId, Digest, Hasher, SigningMessage};
-pub use epoch::{Anchor, EpochChange, EpochChangeError, EpochStart};
+pub use epoch::{Anchor, EpochChain, EpochChange, EpochChangeError, EpochStart};
 pub use evidence::{Evidence, InvalidTransaction};
 pub use genesis::{Allocation, Genesis, GenesisError, Parameters};
 pub use governance::{Change, ChangeError, Governance, GovernanceError};

@@ -74,6 +74,13 @@ impl Round {
     }
 }
 
+impl Epoch {
+    /// The epoch after this one.
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
 impl Height {
     /// The height after this one.
     pub fn next(self) -> Self {

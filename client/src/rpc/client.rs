@@ -5,8 +5,8 @@
 //! [`verify_proof`](crate::verify_proof).
 
 use super::{
-    AccountInfo, BUSY_CODE, BusyData, ChainInfo, GovernanceInfo, HeaderInfo, HexBytes, NodeStatus, ProofInfo,
-    ReceiptFilter, ReceiptsInfo, Submitted, TransactionInfo, method, reject_from_code,
+    AccountInfo, BUSY_CODE, BusyData, ChainInfo, EpochInfo, GovernanceInfo, HeaderInfo, HexBytes, NodeStatus,
+    ProofInfo, ReceiptFilter, ReceiptsInfo, Submitted, TransactionInfo, method, reject_from_code,
 };
 use jsonrpsee_core::client::{ClientT, Error, Subscription, SubscriptionClientT};
 use jsonrpsee_core::params::ArrayParams;
@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 use thiserror::Error as ThisError;
-use types::{Address, Digest, Height, Reject, Transaction, TransactionId};
+use types::{Address, Digest, Epoch, Height, Reject, Transaction, TransactionId};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Attempts in a row that may fail before a subscription gives up, with a pause that doubles from 100 ms to 3.2 s.
@@ -171,6 +171,14 @@ impl RpcClient {
     /// [`RpcError`].
     pub async fn document(&self, digest: &Digest) -> Result<Vec<TransactionInfo>, RpcError> {
         self.call(method::DOCUMENT, &[digest]).await
+    }
+
+    /// Epochs that have begun, from one on, a page of them.
+    ///
+    /// # Errors
+    /// [`RpcError`].
+    pub async fn epochs(&self, from: Epoch) -> Result<Vec<EpochInfo>, RpcError> {
+        self.call(method::EPOCHS, &[&from]).await
     }
 
     /// Follows headers from a height on; without one, from the next.

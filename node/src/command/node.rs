@@ -1,12 +1,13 @@
 //! `stele node`: runs a validator until it is told to stop.
 
 use super::start_logging;
-use crate::config::Plan;
+use crate::config::Setup;
 use crate::node::{self, Stopper};
 use clap::Args;
 use miette::{IntoDiagnostic, WrapErr};
 use std::io::Read;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
@@ -21,9 +22,12 @@ const SHUTDOWN: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Example:
   stele node --config /etc/stele/node.toml
+  stele node --config /etc/stele/node.toml --join     as a new validator, or with new keys
 
 Its signer process must be running: stele signer run --config /etc/stele/signer.toml
 With an empty data directory it takes what it lacks from the other validators: commits, or the state where they are gone.
+Exit status: 0 after a signal; 1 on an error; 3 when the governance has taken this validator out of the committee, or
+given it other keys there. It then ends by itself once others have begun the next epoch, and its data stays.
 SIGTERM or Ctrl-C stops it after what it is doing; a second time, at once. Nothing that was acknowledged is lost either way.
 STELE_LOG filters the log, for example STELE_LOG=info,transport=debug")]
 pub struct NodeArgs {
@@ -40,14 +44,29 @@ pub struct NodeArgs {
     /// takes; with the guard file in place it is never needed.
     #[arg(long)]
     accept_lost_disk: bool,
+    /// Where the committee does not have this validator with its signer's keys, wait for an epoch that does: a new
+    /// validator's way in, and that of new keys. The node asks validators' RPC for the epochs that have begun, each of
+    /// which the one before proves, from genesis on; then it fetches commits or a state, and takes part. Harmless where it
+    /// is a member already.
+    #[arg(long)]
+    join: bool,
+    /// Where else to ask for epochs: the RPC of a validator that neither genesis nor the last known committee has. May be
+    /// given several times.
+    #[arg(long, value_name = "URL")]
+    ask: Vec<String>,
 }
 
 /// Runs to the end.
-pub fn run(args: NodeArgs) -> miette::Result<()> {
+pub fn run(args: NodeArgs) -> miette::Result<ExitCode> {
     start_logging();
-    let plan = Plan { accept_lost_disk: args.accept_lost_disk, ..Plan::load(&args.config)? };
+    let setup = Setup {
+        accept_lost_disk: args.accept_lost_disk,
+        ask: args.ask.clone(),
+        ..Setup::load(&args.config, args.join)?
+    };
+    let first = setup.first.epoch();
     let network = Builder::new_multi_thread()
-        .worker_threads(plan.config.transport.threads.into())
+        .worker_threads(setup.config.transport.threads.into())
         .thread_name("net")
         .enable_all()
         .build()
@@ -61,12 +80,16 @@ pub fn run(args: NodeArgs) -> miette::Result<()> {
     let outcome = thread::scope(|scope| {
         // A thread of its own, so that its CPU time stands under its name.
         let replica = thread::Builder::new().name("replica".into()).stack_size(STACK_BYTES);
-        let replica = replica.spawn_scoped(scope, || node::run(plan, &network, ready)).into_diagnostic()?;
+        let replica = replica.spawn_scoped(scope, || node::run(setup, &network, ready)).into_diagnostic()?;
         let outcome = replica.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        outcome.map_err(miette::Report::from)
+        Ok::<_, miette::Report>(outcome)
     });
     network.shutdown_timeout(SHUTDOWN);
-    outcome
+    let Err(error) = outcome? else { return Ok(ExitCode::SUCCESS) };
+    let status = error.exit_status(first);
+    // As `main` prints errors.
+    eprintln!("Error: {:?}", miette::Report::from(error));
+    Ok(ExitCode::from(status))
 }
 
 /// The signals that end a node.

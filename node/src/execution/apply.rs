@@ -197,7 +197,7 @@ impl Applier {
         }
         batch.applied(&Applied {
             ledger: executed.checkpoint.clone(),
-            consensus: Some(job.checkpoint.clone()),
+            consensus: job.checkpoint.clone(),
             replay_from: job.replay_from,
             committed: self.committed,
             rejected: self.rejected,

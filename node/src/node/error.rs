@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use thiserror::Error;
 use transport::TransportError;
+use types::Epoch;
 
 /// See the module.
 #[derive(Debug, Error, Diagnostic)]
@@ -17,17 +18,6 @@ pub enum NodeError {
         "start it first: `stele signer run --config signer.toml`; its socket is named in node.toml under [signer]"
     ))]
     Signer(#[source] hsm::SignError),
-    /// The signer holds other keys than the genesis names for this validator.
-    #[error("the signer holds another {role} key than genesis names for this validator")]
-    #[diagnostic(help("signer: {held}\ngenesis: {named}\ncheck `validator` in node.toml and the keys in signer.toml"))]
-    WrongKey {
-        /// Which key.
-        role: &'static str,
-        /// What the signer holds.
-        held: String,
-        /// What genesis names.
-        named: String,
-    },
     /// Verification could not be started.
     #[error(transparent)]
     Verifier(#[from] accel::StartError),
@@ -92,4 +82,18 @@ pub enum NodeError {
         "nothing that was acknowledged is lost; find the cause in the log above, then start the node again"
     ))]
     Stopped(#[source] Failure),
+}
+
+/// Exit status of a node that the governance has taken out of the committee, or given other keys there.
+pub const OUTSIDE_STATUS: u8 = 3;
+
+impl NodeError {
+    /// The status with which the process ends. A part in the committee that genesis does not give is a mistake in the
+    /// configuration; one that a later epoch does not give is the governance's will.
+    pub fn exit_status(&self, first: Epoch) -> u8 {
+        match self {
+            Self::Recovery(RecoveryError::Outside(no_part)) if no_part.start.epoch() > first => OUTSIDE_STATUS,
+            _ => 1,
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Starts signature verification as `node.toml` says: on the CPU, and on a GPU where one is allowed and usable.
 
 use super::NodeError;
-use crate::config::{GpuUse, Plan, VerifySection};
+use crate::config::{GpuUse, Setup, VerifySection};
 use accel::gpu::{GpuEngine, Options};
 use accel::{Device, DeviceConfig, DeviceError, DeviceState, FAULT_KINDS, TrustConfig, Verifier, VerifierConfig};
 use std::path::Path;
@@ -16,10 +16,10 @@ const SELF_TEST: Duration = Duration::from_secs(180);
 const DEVICE_FILES: [&str; 4] = ["/dev/dri", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg"];
 
 /// See the module.
-pub(super) fn start(plan: &Plan) -> Result<Verifier, NodeError> {
-    let section = &plan.config.verify;
+pub(super) fn start(setup: &Setup) -> Result<Verifier, NodeError> {
+    let section = &setup.config.verify;
     let config = config(section);
-    let options = options(plan);
+    let options = options(setup);
     match section.gpu {
         GpuUse::Forbid => Ok(Verifier::start(config)?),
         // The Vulkan loader would load every driver there is, Mesa's software one too: 50 MiB that nobody uses.
@@ -69,15 +69,15 @@ fn config(section: &VerifySection) -> VerifierConfig {
 }
 
 /// Kernels are compiled for the algorithms that the genesis allows, and no others.
-fn options(plan: &Plan) -> Options {
-    let section = &plan.config.verify;
+fn options(setup: &Setup) -> Options {
+    let section = &setup.config.verify;
     let every = Options::default();
-    let allowed = plan.genesis.algorithms().unwrap_or_default();
+    let allowed = setup.genesis.algorithms().unwrap_or_default();
     let algorithms = every.algorithms.iter().copied().filter(|alg| allowed.contains(alg)).collect();
     Options {
         adapter: section.gpu_adapter.clone(),
         allow_software: section.allow_software,
-        cache_dir: Some(plan.data_dir.join(CACHE)),
+        cache_dir: Some(setup.data_dir.join(CACHE)),
         slot_items_max: section.gpu_batch_items_max,
         key_slots: every.key_slots.max(section.gpu_batch_items_max),
         algorithms,

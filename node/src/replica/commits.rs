@@ -65,7 +65,8 @@ impl Replica {
         // What this very commit leaves behind, not what the core has reached since.
         let gc_round = leader.saturating_sub(self.checker.parameters.gc_depth_rounds);
         let replay_from = self.segments.collect(gc_round);
-        let job = Job { record, blocks, checkpoint, last_of_epoch, replay_from, logged: verdicts.is_some() };
+        let (checkpoint, logged) = (Some(checkpoint), verdicts.is_some());
+        let job = Job { record, blocks, checkpoint, last_of_epoch, replay_from, logged };
         drop(self.execution.send(Order::Commit(Box::new(job))));
         // Own blocks below garbage collection stay a little longer, until the core has said that they are dropped.
         self.blocks.collect(gc_round.saturating_sub(PAYLOAD_ROUNDS), leader.saturating_sub(PAYLOAD_ROUNDS));
@@ -170,7 +171,9 @@ impl Replica {
         let gap = target.0.saturating_sub(self.tip.0.0);
         let out_of_reach = state.lag.said.is_some_and(|at| at.elapsed() < LAGGING_SAID_MAX);
         let lag = if state.lag.behind { CAUGHT_UP_LAG } else { CATCH_UP_LAG };
-        let behind = gap > lag || out_of_reach || self.is_epoch_behind(state);
+        let epoch_behind = self.is_epoch_behind(state);
+        self.status.set_epoch_behind(epoch_behind);
+        let behind = gap > lag || out_of_reach || epoch_behind;
         state.lag.behind = !state.halted && behind;
         if state.lag.behind {
             self.status.set_state(State::CatchingUp);

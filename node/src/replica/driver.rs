@@ -28,7 +28,6 @@ use storage::log::Log;
 use tokio::sync::watch;
 use types::{
     AuthorityIndex, BlockHeader, BlockRef, Digest, Evidence, HeaderVote, Height, InvalidTransaction, Payload, Round,
-    TimestampMs,
 };
 
 /// Headers from clocks that run ahead are held back until they are due, at most this many.
@@ -37,8 +36,6 @@ const HELD_BACK_MAX: usize = 1024;
 const CLOCK_SKEW_MS: u64 = 500;
 /// Facts taken before effects are carried out, so that one pass serves many.
 const FACTS_A_PASS: usize = 256;
-/// How often delays to peers are taken from the links.
-const DELAYS_EVERY: Duration = Duration::from_millis(500);
 /// Longest sleep: gauges are refreshed at least this often.
 const SLEEP_MAX: Duration = Duration::from_millis(200);
 
@@ -158,9 +155,11 @@ impl Replica {
                     Err(_) => return Ok(Ended::Stopped),
                 },
                 recv(facts) -> fact => match fact {
-                    Ok(Fact::Stop) | Err(_) => return Ok(Ended::Stopped),
-                    Ok(Fact::StateReady) => return Ok(Ended::StateReady),
-                    Ok(fact) => self.fact(fact, &mut state),
+                    Ok(fact) => match fact.ends() {
+                        Some(ended) => return Ok(ended),
+                        None => self.fact(fact, &mut state),
+                    },
+                    Err(_) => return Ok(Ended::Stopped),
                 },
                 default(due.min(SLEEP_MAX)) => {}
             }
@@ -169,9 +168,10 @@ impl Replica {
                     Ok(answer) => self.answer(answer, &mut state)?,
                     Err(TryRecvError::Disconnected) => return Ok(Ended::Stopped),
                     Err(TryRecvError::Empty) => match facts.try_recv() {
-                        Ok(Fact::Stop) => return Ok(Ended::Stopped),
-                        Ok(Fact::StateReady) => return Ok(Ended::StateReady),
-                        Ok(fact) => self.fact(fact, &mut state),
+                        Ok(fact) => match fact.ends() {
+                            Some(ended) => return Ok(ended),
+                            None => self.fact(fact, &mut state),
+                        },
                         Err(_) => break,
                     },
                 }
@@ -232,8 +232,8 @@ impl Replica {
             Fact::LastCertified(certificate) => self.last_certified(certificate, state),
             Fact::Pooled => self.step(Input::Pending { local: true }),
             Fact::Certified(commits) => self.adopt(commits, state),
-            // Handled where facts are received.
-            Fact::Stop | Fact::StateReady => {}
+            // These end the replica.
+            Fact::Stop | Fact::StateReady | Fact::LaterEpochs | Fact::MovedOn(_) => {}
         }
     }
 
@@ -269,36 +269,11 @@ impl Replica {
                 // Votes for what clients wait for make a block due; votes for empty heights ride along.
                 let local = transactions > 0 || self.pool.len() > 0;
                 self.step(Input::Pending { local });
-                self.governed(closing, next_epoch.map(|next| *next), state);
+                self.governed(height, closing, next_epoch.map(|next| *next), state);
             }
             Answer::Failed(failure) => return Err(failure),
         }
         Ok(())
-    }
-
-    /// Half the round trip to each peer, and the time that an own block takes to become durable and signed.
-    fn measure_delays(&mut self, state: &mut Loop) {
-        if state.delays_at.is_some_and(|at| at.elapsed() < DELAYS_EVERY) {
-            return;
-        }
-        state.delays_at = Some(Instant::now());
-        for (peer, rtt) in self.outbox.round_trips() {
-            let one_way_us = (rtt / 2 + state.signing).as_micros() as u64;
-            state.one_way_ms.insert(peer, (one_way_us / 1_000) as i64);
-            self.step(Input::Rtt { peer, one_way_us });
-        }
-    }
-
-    /// Compares clocks by a header that its author has just made: the first of its round or a later one.
-    fn compare_clocks(&mut self, header: &BlockHeader, from: AuthorityIndex, state: &mut Loop) {
-        let Some(one_way_ms) = state.one_way_ms.get(&from).copied() else { return };
-        let newest = state.newest.entry(from).or_default();
-        if header.author() == from && header.round() > *newest {
-            *newest = header.round();
-            let signed = |time: TimestampMs| i64::try_from(time.0).unwrap_or(i64::MAX);
-            let offset_ms = signed(header.body().timestamp).saturating_add(one_way_ms) - signed(ingress::now());
-            self.step(Input::Clock { peer: from, offset_ms });
-        }
     }
 
     fn header(&mut self, header: Arc<BlockHeader>, from: AuthorityIndex, state: &mut Loop) {

@@ -5,6 +5,7 @@
 //! starts again inside. A crash on the way finds either the old epoch with its log, or the new one. Peers that have moved on no longer make blocks of the old epoch; they
 //! serve its heights and certificates from their tables as long as they keep them.
 
+use crate::epochs;
 use crate::execution::Order;
 use crate::replica::commit_sync::answer;
 use crate::replica::driver::{Loop, Replica};
@@ -23,6 +24,8 @@ const ASK_EVERY: Duration = Duration::from_millis(300);
 /// How far the end of the epoch has come.
 #[derive(Default)]
 pub struct EpochEnd {
+    /// The epoch's first height.
+    first: Height,
     /// Whether a change is decided.
     closing: bool,
     /// The next epoch, once the last height is executed.
@@ -31,15 +34,24 @@ pub struct EpochEnd {
     pub certified: Option<HeaderVote>,
     /// Whether the last header is certified: the next epoch can begin.
     pub over: bool,
+    /// Whether this node has no part in the next epoch, and waits until others have begun it.
+    leaving: bool,
     asked: Option<Instant>,
     /// Peers whose blocks are of a later epoch.
     ahead: BTreeMap<AuthorityIndex, Epoch>,
 }
 
 impl EpochEnd {
-    /// As recovery found it: whether a change is decided, and the next epoch where the last height is executed.
-    pub fn recovered(decided: bool, next: Option<EpochStart>) -> Self {
-        Self { closing: decided || next.is_some(), next, ..Self::default() }
+    /// As recovery found it: whether a change is decided, the next epoch where the last height is executed, and the vote
+    /// under its certificate where the next epoch has no part for this node.
+    pub fn recovered(
+        start: &EpochStart,
+        decided: bool,
+        next: Option<EpochStart>,
+        certified: Option<HeaderVote>,
+    ) -> Self {
+        let first = start.anchor.height.next();
+        Self { first, closing: decided || next.is_some(), next, certified, ..Self::default() }
     }
 }
 
@@ -60,7 +72,11 @@ impl Replica {
     }
 
     /// What execution says of the governance.
-    pub(super) fn governed(&mut self, closing: bool, next: Option<EpochStart>, state: &mut Loop) {
+    pub(super) fn governed(&mut self, height: Height, closing: bool, next: Option<EpochStart>, state: &mut Loop) {
+        if height == state.epoch_end.first {
+            let epoch = self.checker.committee.epoch().0;
+            tracing::info!(epoch, height = height.0, "the epoch's first height is executed");
+        }
         if closing && !state.epoch_end.closing {
             state.epoch_end.closing = true;
             tracing::info!("a change of committee or parameters is decided; the epoch is ending");
@@ -100,14 +116,36 @@ impl Replica {
             return self.halt(anchor.height, anchor.header, vote.header, state);
         }
         self.status.certified(anchor.height, Duration::ZERO);
-        state.epoch_end.over = true;
+        if self.stays(next) {
+            state.epoch_end.over = true;
+        } else if !std::mem::replace(&mut state.epoch_end.leaving, true) {
+            tracing::warn!(
+                epoch = next.epoch().0,
+                "the next epoch has no part for this validator; it serves this one until others have begun it"
+            );
+            let (next, facts) = (next.clone(), self.facts.clone());
+            self.outbox.spawn(async move {
+                epochs::has_begun(next.clone()).await;
+                // The queue is full only for moments; it blocks one of the runtime's own threads for these.
+                drop(tokio::task::spawn_blocking(move || facts.send(Fact::MovedOn(Box::new(next))).is_ok()).await);
+            });
+        }
+    }
+
+    /// Whether the next committee has this validator with its present keys.
+    fn stays(&self, next: &EpochStart) -> bool {
+        let own = self.checker.committee.authority(self.me).expect("a replica runs in an epoch that it is a member of");
+        next.committee.authorities().iter().any(|other| {
+            (&other.name, &other.consensus_key, &other.transport_key)
+                == (&own.name, &own.consensus_key, &own.transport_key)
+        })
     }
 
     /// Asks for the last header's certificate, in case those who voted have moved on.
     pub(super) fn ask_for_the_end(&mut self, state: &mut Loop) {
         let Some(next) = &state.epoch_end.next else { return };
         let early = state.epoch_end.asked.get_or_insert_with(Instant::now).elapsed() < ASK_EVERY;
-        if early || state.epoch_end.over {
+        if early || state.epoch_end.over || state.epoch_end.leaving {
             return;
         }
         state.epoch_end.asked = Some(Instant::now());

@@ -96,12 +96,29 @@ pub enum Fact {
     },
     /// A certificate over the epoch's last header, verified.
     LastCertified(Box<Certificate>),
+    /// Later epochs are proven: the present one is over.
+    LaterEpochs,
+    /// Members of the next epoch are in it, where this node has no part.
+    MovedOn(Box<EpochStart>),
     /// Commits from a peer, in rising order.
     Certified(Vec<CertifiedCommit>),
     /// A state from peers is ready to take the place of this node's.
     StateReady,
     /// Stop.
     Stop,
+}
+
+impl Fact {
+    /// How it ends whoever runs the epoch, if it does.
+    pub fn ends(&self) -> Option<Ended> {
+        match self {
+            Self::Stop => Some(Ended::Stopped),
+            Self::StateReady => Some(Ended::StateReady),
+            Self::LaterEpochs => Some(Ended::EpochOver),
+            Self::MovedOn(next) => Some(Ended::Left(next.clone())),
+            _ => None,
+        }
+    }
 }
 
 /// An answer of an own stage.
@@ -126,14 +143,16 @@ pub enum Answer {
 }
 
 /// Why the replica ended without a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// It was told to stop.
     Stopped,
     /// A state from peers is to take the place of this node's.
     StateReady,
-    /// The epoch is over, its last header certified: the node starts again in the next one.
+    /// The epoch is over, and it is proven: the node starts again inside, towards the next one.
     EpochOver,
+    /// The next epoch has begun without this node.
+    Left(Box<EpochStart>),
 }
 
 /// Why a node stops by itself.

@@ -5,128 +5,35 @@
 //! the headers read: payloads stay on disk until a commit asks for them. Nothing is verified again that was verified
 //! before it was logged (CONSENSUS.md §0.7); checksums, digests and chains are.
 
-use crate::config::{LogBackend, Plan};
+use crate::config::{LogBackend, Plan, Setup};
 use crate::node::ledger_options;
-use crate::records::{self, Proposal};
-use crate::replica::blocks::{Blocks, Entry};
+use crate::records::Proposal;
+use crate::replica::blocks::Blocks;
 use crate::replica::epoch_end::EpochEnd;
 use crate::replica::segments::Segments;
 use crate::tables::{Applied, TableError, Tables};
-use consensus::{Config, Core, Effect, Pacing, RecoverError, Recovered};
+use consensus::{Config, Core, Effect, Pacing, Recovered};
+use found::Found;
+use hsm::PublicKeys;
 use hsm::refusal::Slot;
-use ledger::{Executed, Ledger, ResumeError, StateFault};
-use miette::Diagnostic;
+use ledger::{Executed, Ledger};
+use standing::Standing;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
-use storage::log::{Backend, Log, LogError, LogOptions, Record, VisitError};
-use storage::state::{StateDb, StateError, StateOptions};
-use thiserror::Error;
-use types::{
-    BlockHeader, ChainId, CommitRecord, Decode, DecodeError, Digest, Epoch, EpochStart, GenesisError, HeaderVote,
-    Height,
-};
+use storage::log::{Backend, Log, LogOptions};
+use storage::state::{StateDb, StateOptions};
+use types::{BlockHeader, Digest, EpochChange, EpochStart, HeaderVote, Height};
 
-/// Why log or state cannot be used.
-#[derive(Debug, Error, Diagnostic)]
-pub enum RecoveryError {
-    /// Another process works on the data directory.
-    #[error("the data directory is in use")]
-    #[diagnostic(help("another `stele node` runs on it: stop that one, or set another `data_dir` in node.toml"))]
-    InUse(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The data directory is of another ledger or another node.
-    #[error("the data directory belongs to another ledger or another validator")]
-    #[diagnostic(help("nothing in it was touched; check `genesis`, `validator` and `data_dir` in node.toml"))]
-    Foreign(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// No room.
-    #[error("the disk is full")]
-    #[diagnostic(help("make room and start the node again: it continues where it stopped"))]
-    DiskFull(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The log.
-    #[error("the log cannot be used")]
-    #[diagnostic(help(
-        "a damaged log is never cut in the middle; with an empty data directory, and the signer's guard file kept, the node fetches everything from its peers"
-    ))]
-    Log(#[source] LogError),
-    /// The state database.
-    #[error("the state database cannot be used")]
-    #[diagnostic(help("if it is damaged it can be rebuilt: remove the `state` directory and keep the log"))]
-    State(#[source] StateError),
-    /// A row of the state database.
-    #[error("the state database cannot be read")]
-    #[diagnostic(help("the state can be rebuilt: remove the `state` directory and keep the log"))]
-    Table(#[from] TableError),
-    /// Genesis accounts.
-    #[error("genesis cannot be applied")]
-    Genesis(#[source] GenesisError),
-    /// State and genesis do not fit.
-    #[error("the state does not belong to this genesis")]
-    Ledger(#[source] ResumeError),
-    /// Reading state failed.
-    #[error(transparent)]
-    Fault(#[from] StateFault),
-    /// The log ends before what the state holds: it was cut, or is of an older copy.
-    #[error("the log ends at height {log}, but the state holds height {state}")]
-    #[diagnostic(help(
-        "put the log and the state of one moment together again, or remove the data directory and let the node catch up from its peers; keep the signer's guard file in either case"
-    ))]
-    LogBehindState {
-        /// Last height in the log.
-        log: Height,
-        /// Height of the state.
-        state: Height,
-    },
-    /// A commit that came with the state is not there.
-    #[error("the commit of height {0} that came with the state cannot be read")]
-    #[diagnostic(help(
-        "remove the data directory and let the node catch up from its peers; keep the signer's guard file"
-    ))]
-    SyncedCommit(Height),
-    /// Governance has removed this validator.
-    #[error("validator `{name}` is not a member of the committee of epoch {epoch}")]
-    #[diagnostic(help(
-        "the governance has removed it, and other validators no longer talk to it; its data can be kept or deleted"
-    ))]
-    NotAMember {
-        /// Its name.
-        name: String,
-        /// The present epoch.
-        epoch: Epoch,
-    },
-    /// Log and state do not fit.
-    #[error("consensus cannot go on from this log")]
-    #[diagnostic(help("log and state must come from one node and be kept together"))]
-    Consensus(#[source] RecoverError),
-}
-
-impl From<LogError> for RecoveryError {
-    fn from(error: LogError) -> Self {
-        match error {
-            LogError::InUse { .. } => Self::InUse(Box::new(error)),
-            LogError::OtherIdentity { .. } => Self::Foreign(Box::new(error)),
-            LogError::DiskFull { .. } => Self::DiskFull(Box::new(error)),
-            other => Self::Log(other),
-        }
-    }
-}
-
-impl From<StateError> for RecoveryError {
-    fn from(error: StateError) -> Self {
-        match error {
-            StateError::InUse { .. } => Self::InUse(Box::new(error)),
-            StateError::OtherIdentity { .. } => Self::Foreign(Box::new(error)),
-            StateError::DiskFull(_) => Self::DiskFull(Box::new(error)),
-            other => Self::State(other),
-        }
-    }
-}
+mod error;
+mod found;
+mod standing;
+pub use error::{NoPart, RecoveryError};
 
 /// A node that is ready to go on.
 pub struct Recovery {
-    /// The configuration in the present epoch.
+    /// The node in the last epoch that it knows of.
     pub plan: Plan,
-    /// How far the epoch's end had come.
-    pub epoch_end: EpochEnd,
     /// The log.
     pub log: Log,
     /// The state database.
@@ -135,6 +42,29 @@ pub struct Recovery {
     pub ledger: Ledger,
     /// What was applied.
     pub applied: Applied,
+    /// What it goes on with.
+    pub part: Part,
+}
+
+/// What a node goes on with.
+pub enum Part {
+    /// It takes part in the present epoch.
+    Member(Box<Member>),
+    /// Its state is in an epoch that is over: it takes the commits up to the end of that.
+    Behind {
+        /// The epoch of the state.
+        past: Box<EpochStart>,
+        /// The proof of the one after it.
+        change: Box<EpochChange>,
+        /// The last applied commit and its digest.
+        tip: (Height, Digest),
+    },
+}
+
+/// What a member of an epoch goes on with.
+pub struct Member {
+    /// How far the epoch's end had come.
+    pub epoch_end: EpochEnd,
     /// The protocol.
     pub core: Core,
     /// What the core wants done first: commits that were not applied, the last own block to everybody.
@@ -161,34 +91,97 @@ pub struct Recovery {
     pub own_blocks_lost: bool,
 }
 
-/// Opens log and state of a plan, or makes them.
-/// `guarded` is the last round that the signer's guard remembers.
-pub fn recover(configured: &Plan, guarded: Option<Slot>, started: Instant) -> Result<Recovery, RecoveryError> {
-    let plan = configured;
-    let state = StateDb::open(plan.data_dir.join("state"), plan.identity(), StateOptions::default());
-    let tables = Tables::new(Arc::new(state?));
+/// What the signer says before anything is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Signer<'a> {
+    /// The keys that it holds.
+    pub held: &'a PublicKeys,
+    /// The last round that its guard remembers.
+    pub guarded: Option<Slot>,
+}
+
+/// Opens log and state, or makes them.
+pub fn recover(setup: &Setup, signer: Signer<'_>, started: Instant) -> Result<Recovery, RecoveryError> {
+    if !setup.join && !setup.state_dir().exists() {
+        // A mistake in the configuration leaves nothing behind.
+        let no_part = |why| NoPart { why, start: EpochStart::clone(&setup.first) };
+        setup.in_epoch(&setup.first, signer.held).map_err(|why| RecoveryError::Outside(Box::new(no_part(why))))?;
+    }
+    let tables = open_tables(setup)?;
+    let standing = standing::find(setup, signer.held, &tables)?;
+    let start = match &standing {
+        Standing::Member { next: Some(next), .. } => EpochStart::clone(next),
+        Standing::Member { plan, .. } => EpochStart::clone(&plan.epoch),
+        Standing::Behind { past, .. } => EpochStart::clone(past),
+    };
+    let (ledger, applied) = resume_ledger(setup, start, &tables)?;
+    match standing {
+        Standing::Member { plan, next, certified } => {
+            let epoch_end = EpochEnd::recovered(
+                &plan.epoch,
+                ledger.approvals().decided().is_some(),
+                next.map(|next| *next),
+                certified,
+            );
+            let (log, member) = member(setup, &plan, signer.guarded, &tables, (&ledger, &applied), epoch_end, started)?;
+            Ok(Recovery { plan, log, tables, ledger, applied, part: Part::Member(Box::new(member)) })
+        }
+        Standing::Behind { plan, past, change } => {
+            // What the log holds above the state is fetched again: it is not worth a second way to read it.
+            let log = Log::open(log_options(setup), Some(applied.replay_from), &mut |_| Ok(()))?;
+            let height = ledger.tip().0;
+            let commit = if height > past.anchor.height { ledger.tip().1.commit } else { past.anchor.commit };
+            tracing::info!(
+                height = height.0,
+                epoch = past.epoch().0,
+                last = change.last.height.0,
+                newest = plan.epoch.epoch().0,
+                "this node's state is in an epoch that is over; taking the rest of its commits"
+            );
+            let part = Part::Behind { past, change, tip: (height, commit) };
+            Ok(Recovery { plan, log, tables, ledger, applied, part })
+        }
+    }
+}
+
+/// Opens the state database, or makes it.
+pub fn open_tables(setup: &Setup) -> Result<Tables, RecoveryError> {
+    let state = StateDb::open(setup.state_dir(), setup.identity(), StateOptions::default())?;
+    Ok(Tables::new(Arc::new(state)))
+}
+
+fn resume_ledger(setup: &Setup, start: EpochStart, tables: &Tables) -> Result<(Ledger, Applied), RecoveryError> {
     let reader: Arc<Tables> = Arc::new(tables.clone());
-    let (plan, next) = present_epoch(configured, &tables)?;
-    let plan = &plan;
-    let start = next.clone().unwrap_or_else(|| EpochStart::clone(&plan.epoch));
-    let (genesis, shards) = (&plan.genesis, plan.config.shards);
-    let (ledger, applied) = match tables.applied()? {
+    let (genesis, shards) = (&setup.genesis, setup.config.shards);
+    match tables.applied()? {
         Some(applied) => {
             let live = tables.live_buckets()?;
             let ledger = Ledger::resume(genesis, start, applied.ledger.clone(), live, shards, reader, ledger_options());
-            (ledger.map_err(RecoveryError::Ledger)?, applied)
+            Ok((ledger.map_err(RecoveryError::Ledger)?, applied))
         }
         None => {
             let start = Ledger::genesis(genesis, shards, reader, ledger_options()).map_err(RecoveryError::Genesis)?;
-            let applied = write_genesis(&tables, &start.1)?;
-            (start.0, applied)
+            let applied = write_genesis(tables, &start.1)?;
+            Ok((start.0, applied))
         }
-    };
+    }
+}
+
+/// Reads the log of the present epoch and puts consensus together.
+fn member(
+    setup: &Setup,
+    plan: &Plan,
+    guarded: Option<Slot>,
+    tables: &Tables,
+    (ledger, applied): (&Ledger, &Applied),
+    epoch_end: EpochEnd,
+    started: Instant,
+) -> Result<(Log, Member), RecoveryError> {
     let mut found = Found::new(plan, applied.replay_from);
-    let log = Log::open(log_options(plan), Some(applied.replay_from), &mut |record| found.take(record))?;
+    let log = Log::open(log_options(setup), Some(applied.replay_from), &mut |record| found.take(record))?;
 
     let height = ledger.tip().0;
-    found.go_on_from_synced(&tables)?;
+    found.go_on_from_synced(tables)?;
     let logged = found.commits.last().map_or(plan.epoch.anchor.height, |last| last.height);
     if logged < height {
         return Err(RecoveryError::LogBehindState { log: logged, state: height });
@@ -197,7 +190,6 @@ pub fn recover(configured: &Plan, guarded: Option<Slot>, started: Instant) -> Re
     // Behind the last height of the epoch before, nothing of this one is committed.
     let checkpoint = applied.consensus.clone().filter(|checkpoint| checkpoint.height > plan.epoch.anchor.height);
     let tip = (height, checkpoint.as_ref().map_or(plan.epoch.anchor.commit, |checkpoint| checkpoint.commit));
-    let epoch_end = EpochEnd::recovered(ledger.approvals().decided().is_some(), next);
     let mut effects = Vec::new();
     let headers = found.headers.clone();
     let unsigned = found.unsigned.take();
@@ -215,22 +207,18 @@ pub fn recover(configured: &Plan, guarded: Option<Slot>, started: Instant) -> Re
     };
     let now_ms = started.elapsed().as_millis() as u64;
     let core = Core::recover(core_config(plan), recovered, now_ms, &mut effects).map_err(RecoveryError::Consensus)?;
-    let owed = owed_votes(&tables, found.voted, plan.epoch.anchor.height, height)?;
+    let owed = owed_votes(tables, found.voted, plan.epoch.anchor.height, height)?;
     let certified = tables.last_certified()?;
     tracing::info!(
         height = height.0,
+        epoch = plan.epoch.epoch().0,
         replaying = replayed.len(),
         blocks = headers.len(),
         from_segment = applied.replay_from,
         "recovered"
     );
-    Ok(Recovery {
-        plan: plan.clone(),
+    let member = Member {
         epoch_end,
-        log,
-        tables,
-        ledger,
-        applied,
         core,
         effects,
         blocks: found.blocks,
@@ -243,26 +231,8 @@ pub fn recover(configured: &Plan, guarded: Option<Slot>, started: Instant) -> Re
         headers,
         tip,
         own_blocks_lost,
-    })
-}
-
-/// The epoch that this node is in, and the next one where the state has reached its last height and it cannot begin yet,
-/// because that height is not certified.
-fn present_epoch(plan: &Plan, tables: &Tables) -> Result<(Plan, Option<EpochStart>), RecoveryError> {
-    let enter = |start: EpochStart| {
-        let (name, epoch) = (plan.config.validator.clone(), start.epoch());
-        plan.in_epoch(start).ok_or(RecoveryError::NotAMember { name, epoch })
     };
-    let Some(reached) = tables.last_epoch()? else { return Ok((plan.clone(), None)) };
-    let certificate = tables.certificate(reached.anchor.height)?;
-    if certificate.is_some_and(|certificate| certificate.vote.header == reached.anchor.header) {
-        return Ok((enter(reached)?, None));
-    }
-    let before = match tables.epoch(Epoch(reached.epoch().0 - 1))? {
-        Some(before) => enter(before)?,
-        None => plan.clone(),
-    };
-    Ok((before, Some(reached)))
+    Ok((log, member))
 }
 
 fn write_genesis(tables: &Tables, executed: &Executed) -> Result<Applied, RecoveryError> {
@@ -294,10 +264,10 @@ fn owed_votes(tables: &Tables, voted: Height, start: Height, height: Height) -> 
     Ok(owed)
 }
 
-fn log_options(plan: &Plan) -> LogOptions {
-    let mut options = LogOptions::new(plan.data_dir.join("log"), plan.identity());
-    options.segment_bytes = plan.config.log.segment_bytes;
-    options.backend = match plan.config.log.backend {
+fn log_options(setup: &Setup) -> LogOptions {
+    let mut options = LogOptions::new(setup.data_dir.join("log"), setup.identity());
+    options.segment_bytes = setup.config.log.segment_bytes;
+    options.backend = match setup.config.log.backend {
         LogBackend::Auto => Backend::Auto,
         LogBackend::IoUring => Backend::IoUring,
         LogBackend::Threaded => Backend::Threaded,
@@ -320,149 +290,5 @@ pub fn core_config(plan: &Plan) -> Config {
             leader_timeout_ms_min: pacing.leader_timeout_ms_min,
             ..Pacing::default()
         },
-    }
-}
-
-/// What the log holds, in the order of the log.
-struct Found {
-    chain: ChainId,
-    /// The epoch whose records count, and the last height before it.
-    epoch: Epoch,
-    anchor: Height,
-    blocks: Blocks,
-    segments: Segments,
-    headers: Vec<Arc<BlockHeader>>,
-    commits: Vec<CommitRecord>,
-    verdicts: BTreeMap<Height, Vec<u8>>,
-    last_own: Option<Arc<BlockHeader>>,
-    unsigned: Option<Proposal>,
-    voted: Height,
-}
-
-/// A record that is not what its kind says.
-#[derive(Debug, Error)]
-#[error("the record at {position} (kind {kind}) does not decode: {source}")]
-struct BadRecord {
-    position: storage::log::LogPosition,
-    kind: u8,
-    source: DecodeError,
-}
-
-impl Found {
-    fn new(plan: &Plan, first: u64) -> Self {
-        Self {
-            chain: plan.chain,
-            epoch: plan.epoch.epoch(),
-            anchor: plan.epoch.anchor.height,
-            blocks: Blocks::default(),
-            segments: Segments::new(first),
-            headers: Vec::new(),
-            commits: Vec::new(),
-            verdicts: BTreeMap::new(),
-            last_own: None,
-            unsigned: None,
-            voted: Height(0),
-        }
-    }
-
-    fn take(&mut self, record: Record) -> Result<(), VisitError> {
-        let Record { position, kind, payload } = record;
-        let bad = |source| BadRecord { position, kind, source };
-        match kind {
-            records::PROPOSAL => {
-                let (proposal, _) = Proposal::parse(&payload).map_err(bad)?;
-                self.note_votes(&proposal.votes);
-                if proposal.statement.epoch != self.epoch {
-                    return Ok(());
-                }
-                self.segments.note(position.segment, proposal.statement.round);
-                let mut entry = Entry::bare(Arc::new(records::unsigned_header(&proposal)));
-                entry.position = Some(position);
-                self.blocks.put(proposal.statement.block_ref(), entry);
-                self.unsigned = Some(proposal);
-            }
-            records::SIGNED => {
-                // The header keeps its bytes alive: a copy frees those of the whole group.
-                let header = BlockHeader::parse(&self.chain, bytes::Bytes::copy_from_slice(&payload)).map_err(bad)?;
-                if header.epoch() != self.epoch {
-                    return Ok(());
-                }
-                let header = Arc::new(header);
-                if let Some(entry) = self.blocks.entry_mut(&header.block_ref()) {
-                    entry.header = Arc::clone(&header);
-                    entry.signed = Some(position);
-                }
-                if self.unsigned.as_ref().is_some_and(|waiting| waiting.statement.round <= header.round()) {
-                    self.unsigned = None;
-                }
-                self.headers.push(Arc::clone(&header));
-                self.last_own = Some(header);
-            }
-            records::BLOCK => {
-                let (header, _) = records::parse_block(&self.chain, &payload).map_err(bad)?;
-                if header.epoch() != self.epoch {
-                    return Ok(());
-                }
-                let raw = bytes::Bytes::copy_from_slice(header.raw());
-                let header = Arc::new(BlockHeader::parse(&self.chain, raw).map_err(bad)?);
-                self.segments.note(position.segment, header.round());
-                let mut entry = Entry::bare(Arc::clone(&header));
-                entry.position = Some(position);
-                self.blocks.put(header.block_ref(), entry);
-                self.headers.push(header);
-            }
-            records::COMMIT => {
-                let commit = records::Commit::from_bytes(&payload).map_err(bad)?;
-                let taken = self.commits.last().map_or(self.anchor, |last| last.height);
-                // Of an epoch that is over; or fetched again after a crash.
-                if commit.record.height <= taken {
-                    return Ok(());
-                }
-                self.verdicts.insert(commit.record.height, commit.verdicts);
-                self.commits.push(commit.record);
-            }
-            other => {
-                return Err(bad(DecodeError::UnknownTag { field: "record kind", value: other.into() }).into());
-            }
-        }
-        Ok(())
-    }
-
-    /// Where the state came from peers, the commits below it came with it: they stand in the database. What the log holds
-    /// from before is of no use.
-    fn go_on_from_synced(&mut self, tables: &Tables) -> Result<(), RecoveryError> {
-        let Some((lowest, highest)) = tables.synced()? else { return Ok(()) };
-        if highest <= self.anchor {
-            // They are of an epoch that is over.
-            return Ok(());
-        }
-        self.commits.retain(|record| record.height > highest);
-        self.verdicts = self.verdicts.split_off(&highest.next());
-        if self.commits.first().is_some_and(|first| first.height > highest.next()) {
-            // The log has given up the first commits after it, so what it holds is enough.
-            return Ok(());
-        }
-        let (mut commits, mut headers) = (Vec::new(), Vec::new());
-        for height in (lowest.0..=highest.0).map(Height) {
-            let record = tables.commit_record(height)?.ok_or(RecoveryError::SyncedCommit(height))?;
-            for block in &record.blocks {
-                let raw = tables.synced_header(block)?.ok_or(RecoveryError::SyncedCommit(height))?;
-                let header = BlockHeader::parse(&self.chain, raw.into());
-                let header = Arc::new(header.map_err(|_| RecoveryError::SyncedCommit(height))?);
-                let mut entry = Entry::bare(Arc::clone(&header));
-                entry.committed = true;
-                self.blocks.put_missing(*block, entry);
-                headers.push(header);
-            }
-            commits.push(record);
-        }
-        commits.append(&mut self.commits);
-        headers.append(&mut self.headers);
-        (self.commits, self.headers) = (commits, headers);
-        Ok(())
-    }
-
-    fn note_votes(&mut self, votes: &[HeaderVote]) {
-        self.voted = votes.iter().map(|vote| vote.height).fold(self.voted, Height::max);
     }
 }

@@ -4,15 +4,17 @@ use crate::config::Plan;
 use crate::rpc::error::AnswerError;
 use crate::tables::{Place, Tables};
 use client::rpc::{
-    AccountInfo, ChainInfo, DOCUMENT_TRANSACTIONS_MAX, HeaderInfo, HexBytes, TransactionInfo, ValidatorAddresses,
-    ValidatorInfo,
+    AccountInfo, ChainInfo, DOCUMENT_TRANSACTIONS_MAX, EPOCHS_MAX, EpochInfo, HeaderInfo, HexBytes, TransactionInfo,
+    ValidatorAddresses, ValidatorInfo,
 };
-use types::{Address, AuthorityIndex, Digest, Height, LedgerHeader, Receipt, TransactionId};
+use types::{
+    Address, AuthorityIndex, Committee, Digest, Epoch, EpochStart, Height, LedgerHeader, Receipt, TransactionId,
+};
 
 /// A longer genesis is not given out: its accounts can make it megabytes long.
 const GENESIS_BYTES_MAX: usize = 256 << 10;
 
-pub(super) fn chain(plan: &Plan) -> ChainInfo {
+fn validators(committee: &Committee) -> Vec<ValidatorInfo> {
     let validator = |(index, authority): (usize, &types::Authority)| ValidatorInfo {
         index: AuthorityIndex(index as u16),
         name: authority.name.clone(),
@@ -25,14 +27,42 @@ pub(super) fn chain(plan: &Plan) -> ChainInfo {
             rpc: authority.rpc_address,
         },
     };
+    committee.authorities().iter().enumerate().map(validator).collect()
+}
+
+pub(super) fn chain(plan: &Plan) -> ChainInfo {
     ChainInfo {
         chain: plan.chain,
         name: plan.genesis.name.clone(),
         epoch: plan.committee.epoch(),
         parameters: plan.epoch.parameters.clone(),
-        validators: plan.committee.authorities().iter().enumerate().map(validator).collect(),
+        validators: validators(&plan.committee),
         genesis_toml: Some(plan.genesis.to_toml()).filter(|text| text.len() <= GENESIS_BYTES_MAX),
     }
+}
+
+/// Epochs that have begun, from one on.
+pub(super) fn epochs(plan: &Plan, tables: &Tables, from: Epoch) -> Result<Vec<EpochInfo>, AnswerError> {
+    let info = |start: &EpochStart, change| EpochInfo {
+        epoch: start.epoch(),
+        first_height: start.anchor.height.next(),
+        parameters: start.parameters.clone(),
+        validators: validators(&start.committee),
+        change,
+    };
+    let mut found = Vec::new();
+    let genesis = EpochStart::first(&plan.genesis).expect("the plan was made with it");
+    if from <= genesis.epoch() {
+        found.push(info(&genesis, None));
+    }
+    for epoch in from.0.max(genesis.epoch().0 + 1)..=plan.epoch.epoch().0 {
+        if found.len() == EPOCHS_MAX {
+            break;
+        }
+        let Some(change) = tables.epoch_change(Epoch(epoch))? else { break };
+        found.push(info(&change.start, Some(HexBytes::encode(&change))));
+    }
+    Ok(found)
 }
 
 /// An account, and the height after which it is so. `tip` is a height whose rows are known to be written.

@@ -8,7 +8,7 @@ use jsonrpsee::core::RegisterMethodError;
 use jsonrpsee::types::{ErrorObjectOwned, Params};
 use jsonrpsee::{Methods, RpcModule};
 use std::sync::Arc;
-use types::{Address, Digest, Height, TransactionId};
+use types::{Address, Digest, Epoch, Height, TransactionId};
 
 /// Every method and subscription.
 pub(super) fn all(state: &Arc<State>) -> Methods {
@@ -55,6 +55,11 @@ fn register(module: &mut RpcModule<Arc<State>>) -> Result<(), RegisterMethodErro
     module.register_async_method(method::DOCUMENT, |params, state, _| async move {
         let document: Digest = params.one()?;
         let answer = state.read(move |context| answers::document(&context.tables, &document)).await;
+        answer.map_err(ErrorObjectOwned::from)
+    })?;
+    module.register_async_method(method::EPOCHS, |params, state, _| async move {
+        let from: Epoch = params.sequence().optional_next()?.unwrap_or_default();
+        let answer = state.read(move |context| answers::epochs(&context.plan, &context.tables, from)).await;
         answer.map_err(ErrorObjectOwned::from)
     })?;
     Ok(())

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use storage::state::{StateBatch, StateDb, StateError, StateOptions};
 use thiserror::Error;
-use types::{Certificate, Height, LedgerHeader};
+use types::{Certificate, EpochChange, Height, LedgerHeader};
 
 /// Bytes of rows written at a time.
 const BATCH_BYTES: usize = 1 << 20;
@@ -55,8 +55,10 @@ pub struct Base {
     pub header: LedgerHeader,
     /// Its certificate.
     pub certificate: Certificate,
-    /// The last commits, in rising order.
+    /// The last commits, in rising order; none at the height that the epoch begins behind.
     pub commits: Vec<Commit>,
+    /// The proofs of all epochs after the first.
+    pub epochs: Vec<EpochChange>,
     /// Height of the epoch's first commit.
     pub first: Height,
     /// First segment of this node's own log that a start has to read.
@@ -99,10 +101,15 @@ impl Site {
 
     /// Makes the database out of the file, and marks it as whole. Reads every row and adds all of them up.
     pub fn build(&self, identity: [u8; 32], config: &Config, base: &Base) -> Result<(), InstallError> {
-        let checkpoint = Checkpoint::rebuild(config, base.first, &base.commits).ok_or(InstallError::History)?;
-        if checkpoint.commit != base.header.commit {
-            return Err(InstallError::History);
-        }
+        let checkpoint = if base.header.height == config.anchor.height {
+            None
+        } else {
+            let checkpoint = Checkpoint::rebuild(config, base.first, &base.commits).ok_or(InstallError::History)?;
+            if checkpoint.commit != base.header.commit {
+                return Err(InstallError::History);
+            }
+            Some(checkpoint)
+        };
         let target = self.dir().join("state");
         match std::fs::remove_dir_all(&target) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
@@ -126,6 +133,7 @@ impl Site {
         let mut batch = tables.batch();
         batch.header(&base.header);
         batch.certificate(&base.certificate);
+        base.epochs.iter().for_each(|change| batch.epoch_change(change));
         batch.synced_commits(&base.commits);
         let ledger = LedgerCheckpoint {
             header: base.header.clone(),
@@ -136,7 +144,7 @@ impl Site {
         };
         batch.applied(&Applied {
             ledger,
-            consensus: Some(checkpoint),
+            consensus: checkpoint,
             replay_from: base.replay_from,
             committed: 0,
             rejected: 0,

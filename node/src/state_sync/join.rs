@@ -9,7 +9,7 @@ use crate::state_sync::install::{Base, InstallError, Site};
 use crate::state_sync::offers::{self, Source};
 use crate::state_sync::stream::StreamError;
 use crate::status::{StateProgress, Status, SyncProgress};
-use crate::tables::Tables;
+use crate::tables::{TableError, Tables};
 use crate::wire::Request;
 use crate::wire::state::{CHUNK_BYTES, Manifest, ManifestResponse, OffersResponse, StateRequest};
 use bytes::Bytes;
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::task::{JoinSet, spawn_blocking};
 use transport::{Mesh, RequestError};
-use types::{AuthorityIndex, Decode, Digest, Encode, Height};
+use types::{AuthorityIndex, Decode, Digest, Encode, Epoch, EpochChange, Height, LedgerHeader};
 
 /// How long a peer may take to answer a small question.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -145,7 +145,13 @@ impl Joiner {
         for peer in &source.peers {
             let request = StateRequest::Manifest(source.offer.manifest);
             let Some(answer) = ask(self.mesh.clone(), *peer, request, BULK_PATIENCE).await else { continue };
-            let described = ManifestResponse::from_bytes(&answer).ok().filter(|described| {
+            let decoded = ManifestResponse::from_bytes(&answer).ok();
+            if decoded.as_ref().is_some_and(|decoded| self.is_of_another_epoch(&decoded.header)) {
+                // Not asked again in this epoch, and no lie: the peer has moved on, and so will this node.
+                self.banished.insert(*peer);
+                continue;
+            }
+            let described = decoded.filter(|described| {
                 described.manifest.digest() == source.offer.manifest
                     && described.manifest.height == source.offer.height
                     && described.manifest.bytes == source.offer.bytes
@@ -163,15 +169,26 @@ impl Joiner {
         Err(JoinError::Abandoned(source.offer.height))
     }
 
+    /// Whether a state is of no use in this node's epoch: it is of another one, and not the one that this epoch begins
+    /// with; or it is behind the last height of this epoch, and what follows is not known here.
+    fn is_of_another_epoch(&self, header: &LedgerHeader) -> bool {
+        let anchor = self.config.anchor.height;
+        header.height != anchor && (header.epoch != self.checker.committee.epoch() || header.next_committee.is_some())
+    }
+
     /// Whether the header of a manifest stands under a certificate of this ledger.
     fn is_certified(&self, described: &ManifestResponse) -> bool {
         let ManifestResponse { manifest, header, certificate } = described;
-        header.chain == self.checker.chain
+        let described = header.chain == self.checker.chain
             && header.height == manifest.height
             && header.digest() == manifest.header
             && certificate.vote.height == header.height
-            && certificate.vote.header == manifest.header
-            && certificate.verify(self.checker.chain, &self.checker.committee).is_ok()
+            && certificate.vote.header == manifest.header;
+        // The state that the epoch begins with is proven by the epoch's own proof: the committee before has certified it.
+        let anchor = &self.config.anchor;
+        let proven = (header.height, manifest.header) == (anchor.height, anchor.header)
+            || certificate.verify(self.checker.chain, &self.checker.committee).is_ok();
+        described && proven
     }
 
     /// Fetches what is missing of the file. Gives the peers that are left.
@@ -291,8 +308,13 @@ impl Joiner {
             Ok(applied) => applied.map_or(0, |applied| applied.replay_from),
             Err(error) => return Err(InstallError::Table(error).into()),
         };
-        let ManifestResponse { header, certificate, .. } = described;
-        let base = Base { header, certificate, commits, first: self.first, replay_from };
+        let ManifestResponse { header, mut certificate, .. } = described;
+        let epochs = self.epochs().map_err(InstallError::Table)?;
+        if let Some(last) = epochs.last().filter(|last| last.start.anchor.height == header.height) {
+            // Of the same header, and this one is verified.
+            certificate = last.certificate.clone();
+        }
+        let base = Base { header, certificate, commits, epochs, first: self.first, replay_from };
         let (site, config, identity) = (self.site.clone(), self.config.clone(), self.identity);
         let built = spawn_blocking(move || site.build(identity, &config, &base)).await.map_err(|_| JoinError::Task)?;
         if matches!(built, Err(InstallError::OtherState | InstallError::Stream(StreamError::Row { .. }))) {
@@ -301,6 +323,22 @@ impl Joiner {
             self.site.clear()?;
         }
         Ok(built?)
+    }
+
+    /// The proofs of all epochs up to the present one: those that the own state has reached, then those that are known.
+    fn epochs(&self) -> Result<Vec<EpochChange>, TableError> {
+        let mut found = Vec::new();
+        let present = self.config.committee.epoch();
+        let mut epoch = Epoch(1);
+        while epoch < present {
+            epoch = epoch.next();
+            let reached = self.tables.epoch_change(epoch)?;
+            found.extend(match reached {
+                Some(reached) => Some(reached),
+                None => self.tables.known_change(epoch)?,
+            });
+        }
+        Ok(found)
     }
 
     fn banish(&mut self, peer: AuthorityIndex, what: &'static str) {

@@ -104,7 +104,7 @@ impl Network {
         let dir = tempfile::Builder::new().prefix("stele-").tempdir().unwrap();
         let mut nodes = Vec::new();
         let places: Vec<_> = match &links {
-            None => free_ports().into_iter().map(|ports| (Ipv4Addr::LOCALHOST, ports)).collect(),
+            None => free_ports(VALIDATORS).into_iter().map(|ports| (Ipv4Addr::LOCALHOST, ports)).collect(),
             Some(links) => (0..VALIDATORS).map(|host| (links.address(host), EMULATED_PORTS)).collect(),
         };
         for (index, place) in places.into_iter().enumerate() {
@@ -181,6 +181,20 @@ impl Network {
         for node in &mut self.nodes {
             node.ready().await;
         }
+    }
+
+    /// Makes the files of another validator, which genesis does not have, and starts its signer.
+    pub async fn add(&mut self) {
+        let index = self.nodes.len();
+        let home = self.dir.path().join(format!("node-{index}"));
+        std::fs::create_dir(&home).unwrap();
+        let store = encrypted_file(&home);
+        let place = (Ipv4Addr::LOCALHOST, free_ports(1)[0]);
+        let mut node = Node::new(home, index, place, make_keys(&store), false);
+        node.configure(self.chain(), index, &store, 2, &Options::default().node_toml);
+        node.spawn_signer();
+        node.signer_listens().await;
+        self.nodes.push(node);
     }
 
     pub fn path(&self) -> &Path {
@@ -295,6 +309,24 @@ impl Node {
         let _ = std::fs::remove_file(self.dir.join("guard.lock"));
         let (consensus, transport) = (self.authority.consensus_key.clone(), self.authority.transport_key.clone());
         provision::guard(&guard, &PublicKeys { consensus, transport }).unwrap();
+    }
+
+    /// Makes new keys and a guard for them, as an operator does who has to expect that the old ones are known to others,
+    /// and starts the signer with them.
+    pub async fn renew_keys(&mut self) {
+        drop(self.signer.take());
+        let dir = self.dir.join("renewed");
+        std::fs::create_dir(&dir).unwrap();
+        let store = encrypted_file(&dir);
+        let keys = make_keys(&store);
+        let path = self.dir.join("signer.toml");
+        let old: SignerConfig = toml::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let signer = SignerConfig { guard: "renewed/guard".into(), store, ..old };
+        std::fs::write(path, toml::to_string(&signer).unwrap()).unwrap();
+        provision::guard(&SignerConfig { guard: dir.join("guard"), ..signer }, &keys).unwrap();
+        (self.authority.consensus_key, self.authority.transport_key) = (keys.consensus, keys.transport);
+        self.spawn_signer();
+        self.signer_listens().await;
     }
 
     /// Starts the node process.
@@ -430,11 +462,11 @@ fn make_keys(store: &StoreConfig) -> PublicKeys {
 }
 
 /// Three ports a validator, free at this moment.
-fn free_ports() -> Vec<[u16; 3]> {
+fn free_ports(validators: usize) -> Vec<[u16; 3]> {
     let any = (Ipv4Addr::LOCALHOST, 0);
     // All stay bound until all are found, so that no two are the same.
     let bind = |_| (UdpSocket::bind(any).unwrap(), UdpSocket::bind(any).unwrap(), TcpListener::bind(any).unwrap());
-    let held: Vec<_> = (0..VALIDATORS).map(bind).collect();
+    let held: Vec<_> = (0..validators).map(bind).collect();
     let port = |address: std::io::Result<SocketAddr>| address.unwrap().port();
     held.iter().map(|(a, b, c)| [port(a.local_addr()), port(b.local_addr()), port(c.local_addr())]).collect()
 }

@@ -31,7 +31,14 @@ fn site(dir: &Path) -> (Site, Base) {
     let commits = commits(30);
     let mut header = header_over(&commits);
     header.state_digest = LtHash::of_state([(&address, &account)], [], &Default::default()).digest();
-    let base = Base { certificate: certificate(&header), header, commits, first: Height(1), replay_from: 0 };
+    let base = Base {
+        certificate: certificate(&header),
+        header,
+        commits,
+        epochs: Vec::new(),
+        first: Height(1),
+        replay_from: 0,
+    };
     (site, base)
 }
 

@@ -243,3 +243,55 @@ async fn where_nobody_has_a_state_nothing_is_taken() {
     assert!(matches!(scene.joiner.run(Height(4)).await, Err(JoinError::NothingOffered(Height(4)))));
     assert_eq!(scene.named(), BTreeSet::new());
 }
+
+/// A state at the last height of the first epoch, and the proof of the second.
+fn last_of_epoch() -> (Held, EpochChange) {
+    let held = Held::new(7);
+    let genesis = genesis();
+    let parameters = types::Parameters { gc_depth_rounds: 200, ..genesis.parameters.clone() };
+    let first = genesis.committee().expect("four validators");
+    let committee = types::Committee::new(Epoch(2), first.authorities().to_vec()).expect("the same");
+    let next_committee = Some(types::EpochStart::digest_of(&committee, &parameters));
+    let header = LedgerHeader { next_committee, ..held.described.header };
+    let held = Held::of(held.stream, header.clone(), held.commits);
+    let start = types::EpochStart { committee, parameters, anchor: types::Anchor::of(&header) };
+    let change = EpochChange { start, last: header, certificate: held.described.certificate.clone() };
+    (held, change)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_state_that_an_epoch_begins_with_is_proven_by_the_epoch_and_needs_no_commits() {
+    let (held, change) = last_of_epoch();
+    // Nor does its own certificate count, which another committee has signed.
+    let mut other = held.clone();
+    other.described.certificate.statements.truncate(1);
+    let mut scene = Scene::new(vec![honest(&other), honest(&other), honest(&other)]).await;
+    let joiner = &mut scene.joiner;
+    let committee = Arc::new(change.start.committee.clone());
+    (joiner.checker.committee, joiner.config.committee) = (Arc::clone(&committee), committee);
+    (joiner.config.anchor, joiner.first) = (change.start.anchor, change.start.anchor.height.next());
+    let mut batch = joiner.tables.batch();
+    batch.known_change(&change);
+    joiner.tables.commit(batch).expect("a batch");
+    assert_eq!(joiner.run(Height(0)).await.ok(), Some(Height(30)));
+    assert_eq!(scene.named(), BTreeSet::new());
+
+    let installed = scene.dir.path().join("sync/state");
+    let tables = Tables::new(Arc::new(StateDb::open(installed, [5; 32], StateOptions::default()).expect("a database")));
+    let applied = tables.applied().expect("readable").expect("a state");
+    assert_eq!((applied.ledger.height(), applied.consensus), (Height(30), None));
+    assert_eq!(tables.last_epoch().expect("readable"), Some(change.start.clone()));
+    assert_eq!(tables.epoch_change(Epoch(2)).expect("readable"), Some(change), "with a certificate that proves it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_of_a_later_epoch_or_behind_the_last_height_of_this_one_is_neither_taken_nor_a_lie() {
+    let (last, change) = last_of_epoch();
+    let later = LedgerHeader { epoch: Epoch(2), committee: change.start.committee.digest(), ..change.last };
+    let later = Held::of(last.stream.clone(), later, last.commits.clone());
+    for held in [last, later] {
+        let mut scene = Scene::new(vec![honest(&held), honest(&held), honest(&held)]).await;
+        assert!(matches!(scene.joiner.run(Height(0)).await, Err(JoinError::Abandoned(Height(30)))));
+        assert_eq!(scene.named(), BTreeSet::new());
+    }
+}

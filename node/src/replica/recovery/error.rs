@@ -1,0 +1,114 @@
+//! Why log and state cannot be used; for the operator, with what to do next.
+
+use crate::config::Outside;
+use crate::tables::TableError;
+use consensus::RecoverError;
+use ledger::{ResumeError, StateFault};
+use miette::Diagnostic;
+use storage::log::LogError;
+use storage::state::StateError;
+use thiserror::Error;
+use types::{EpochStart, GenesisError, Height};
+
+/// Why log or state cannot be used.
+#[derive(Debug, Error, Diagnostic)]
+pub enum RecoveryError {
+    /// Another process works on the data directory.
+    #[error("the data directory is in use")]
+    #[diagnostic(help("another `stele node` runs on it: stop that one, or set another `data_dir` in node.toml"))]
+    InUse(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The data directory is of another ledger or another node.
+    #[error("the data directory belongs to another ledger or another validator")]
+    #[diagnostic(help("nothing in it was touched; check `genesis`, `validator` and `data_dir` in node.toml"))]
+    Foreign(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// No room.
+    #[error("the disk is full")]
+    #[diagnostic(help("make room and start the node again: it continues where it stopped"))]
+    DiskFull(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The log.
+    #[error("the log cannot be used")]
+    #[diagnostic(help(
+        "a damaged log is never cut in the middle; with an empty data directory, and the signer's guard file kept, the node fetches everything from its peers"
+    ))]
+    Log(#[source] LogError),
+    /// The state database.
+    #[error("the state database cannot be used")]
+    #[diagnostic(help("if it is damaged it can be rebuilt: remove the `state` directory and keep the log"))]
+    State(#[source] StateError),
+    /// A row of the state database.
+    #[error("the state database cannot be read")]
+    #[diagnostic(help("the state can be rebuilt: remove the `state` directory and keep the log"))]
+    Table(#[from] TableError),
+    /// Genesis accounts.
+    #[error("genesis cannot be applied")]
+    Genesis(#[source] GenesisError),
+    /// State and genesis do not fit.
+    #[error("the state does not belong to this genesis")]
+    Ledger(#[source] ResumeError),
+    /// Reading state failed.
+    #[error(transparent)]
+    Fault(#[from] StateFault),
+    /// The log ends before what the state holds: it was cut, or is of an older copy.
+    #[error("the log ends at height {log}, but the state holds height {state}")]
+    #[diagnostic(help(
+        "put the log and the state of one moment together again, or remove the data directory and let the node catch up from its peers; keep the signer's guard file in either case"
+    ))]
+    LogBehindState {
+        /// Last height in the log.
+        log: Height,
+        /// Height of the state.
+        state: Height,
+    },
+    /// A commit that came with the state is not there.
+    #[error("the commit of height {0} that came with the state cannot be read")]
+    #[diagnostic(help(
+        "remove the data directory and let the node catch up from its peers; keep the signer's guard file"
+    ))]
+    SyncedCommit(Height),
+    /// This node has no part in the last epoch that it knows of.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Outside(Box<NoPart>),
+    /// Log and state do not fit.
+    #[error("consensus cannot go on from this log")]
+    #[diagnostic(help("log and state must come from one node and be kept together"))]
+    Consensus(#[source] RecoverError),
+}
+
+/// An epoch in which a node has no part.
+#[derive(Clone, Debug, Error)]
+#[error("{why}")]
+pub struct NoPart {
+    /// Why not.
+    pub why: Outside,
+    /// The epoch.
+    pub start: EpochStart,
+}
+
+impl Diagnostic for NoPart {
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.why.help()
+    }
+}
+
+impl From<LogError> for RecoveryError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::InUse { .. } => Self::InUse(Box::new(error)),
+            LogError::OtherIdentity { .. } => Self::Foreign(Box::new(error)),
+            LogError::DiskFull { .. } => Self::DiskFull(Box::new(error)),
+            other => Self::Log(other),
+        }
+    }
+}
+
+impl From<StateError> for RecoveryError {
+    fn from(error: StateError) -> Self {
+        match error {
+            StateError::InUse { .. } => Self::InUse(Box::new(error)),
+            StateError::OtherIdentity { .. } => Self::Foreign(Box::new(error)),
+            StateError::DiskFull(_) => Self::DiskFull(Box::new(error)),
+            other => Self::State(other),
+        }
+    }
+}
