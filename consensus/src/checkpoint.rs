@@ -3,18 +3,17 @@
 //! Absent: the set of committed blocks. Recovery rebuilds it from the commit records in the log.
 
 use crate::config::Config;
-use crate::epoch_end::EpochEnd;
+use crate::epoch_end::{EndMark, EpochEnd};
 use crate::schedule::{LeaderSchedule, ScheduleState};
 use std::sync::Arc;
 use types::codec::put_list;
 use types::committee::COMMITTEE_MAX;
 use types::{
-    AuthorityIndex, BlockHeader, BlockRef, CommitRecord, Decode, DecodeError, Digest, Encode, Height, Parameters,
-    Reader, TimestampMs,
+    BlockHeader, BlockRef, CommitRecord, Decode, DecodeError, Digest, Encode, Height, Parameters, Reader, TimestampMs,
 };
 
 /// Version of the encoding.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// State behind one commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,20 +28,20 @@ pub struct Checkpoint {
     pub timestamp: TimestampMs,
     /// Scores and exclusions.
     pub schedule: ScheduleState,
-    /// Authors of committed blocks with the mark of the epoch's end, in rising order.
-    pub marked: Vec<AuthorityIndex>,
+    /// Marks of the epoch's end that count, in rising order of their authors.
+    pub marked: Vec<EndMark>,
 }
 
 impl Checkpoint {
     /// The lowest height whose commit is needed to rebuild the checkpoint of `height`, in an epoch whose first commit has
     /// height `first`.
     pub fn rebuilt_from(parameters: &Parameters, first: Height, height: Height) -> Height {
-        LeaderSchedule::follows_from(parameters, first, height)
+        let marks = EpochEnd::follows_from(parameters, first, height);
+        LeaderSchedule::follows_from(parameters, first, height).min(marks)
     }
 
     /// The checkpoint behind the last of `commits`, which a certificate vouches for: with it the whole of consensus
-    /// follows from few commits, and nobody has to be believed. (Marks of the epoch's end that liars made in older commits
-    /// are not among them; honest ones are, since no state is given out while an epoch is ending.) They are in rising order of heights without gaps, each
+    /// follows from few commits, and nobody has to be believed. They are in rising order of heights without gaps, each
     /// with the headers of its blocks; `first` is the height of the epoch's first commit. `None` where there are none or
     /// they do not reach down to [`Checkpoint::rebuilt_from`].
     pub fn rebuild(config: &Config, first: Height, commits: &[(CommitRecord, Vec<Arc<BlockHeader>>)]) -> Option<Self> {
@@ -52,7 +51,7 @@ impl Checkpoint {
             return None;
         }
         let mut schedule = LeaderSchedule::from_height(config, first, lowest.height);
-        let mut epoch_end = EpochEnd::new(config.committee.clone());
+        let mut epoch_end = EpochEnd::new(config.committee.clone(), &config.parameters);
         for (_, headers) in commits {
             schedule.apply(headers);
             epoch_end.note(headers);
@@ -63,7 +62,7 @@ impl Checkpoint {
             leader: last.leader,
             timestamp: last.timestamp,
             schedule: schedule.state().clone(),
-            marked: epoch_end.marked(),
+            marked: epoch_end.marked().to_vec(),
         })
     }
 }

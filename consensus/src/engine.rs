@@ -90,7 +90,7 @@ impl Core {
             schedule: LeaderSchedule::new(&config),
             committer: Committer::new(committee.clone(), thresholds, Round(0)),
             tip: Tip::anchor(validity.genesis()[0], &config.anchor),
-            epoch_end: EpochEnd::new(committee),
+            epoch_end: EpochEnd::new(committee, &config.parameters),
             closing: false,
             own: OwnHistory::new(config.me, validity.genesis()),
             last_own: None,

@@ -2,44 +2,98 @@
 //!
 //! Ordering does not wait for execution, so it does not ask whether a change was decided: the commit with which the
 //! authors of marked blocks reach stake Q is the epoch's last. Marks of liars alone stay below Q, and Q has an honest
-//! author, who marks when the decision is executed. Each author counts once, and once for good.
+//! author, who marks when the decision is executed.
+//!
+//! A mark counts for the commits of one schedule window, the one that orders it first. So the end, like the leader table,
+//! is a function of the last commits, and a validator that rebuilds its checkpoint from those
+//! ([`Checkpoint::rebuild`](crate::Checkpoint::rebuild)) knows of the same marks as one that saw them all. Honest
+//! validators mark every block once they begin, so theirs do not run out.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
-use types::{AuthorityIndex, BlockHeader, Committee};
+use types::{AuthorityIndex, BlockHeader, Committee, Decode, DecodeError, Encode, Height, Parameters, Reader};
 
-/// The authors of committed blocks with the mark.
+/// Commits for which a mark counts at least: the blocks of a quorum are spread over two.
+const COMMITS_MIN: u64 = 2;
+
+/// An author whose mark counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndMark {
+    /// Who.
+    pub author: AuthorityIndex,
+    /// For how many commits more, this one included.
+    pub commits_left: u64,
+}
+
+impl Encode for EndMark {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.author.encode(out);
+        self.commits_left.encode(out);
+    }
+}
+
+impl Decode for EndMark {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { author: AuthorityIndex::decode(reader)?, commits_left: u64::decode(reader)? })
+    }
+}
+
+/// The marks that count.
 #[derive(Clone, Debug)]
 pub(crate) struct EpochEnd {
     committee: Arc<Committee>,
-    marked: BTreeSet<AuthorityIndex>,
+    /// For how many commits a mark counts.
+    window: u64,
+    /// In order of author.
+    marked: Vec<EndMark>,
 }
 
 impl EpochEnd {
-    /// Nobody so far.
-    pub fn new(committee: Arc<Committee>) -> Self {
-        Self { committee, marked: BTreeSet::new() }
+    /// None so far.
+    pub fn new(committee: Arc<Committee>, parameters: &Parameters) -> Self {
+        Self { committee, window: window(parameters), marked: Vec::new() }
     }
 
-    /// As a checkpoint has them. `None` where one is not of the committee.
-    pub fn restore(committee: Arc<Committee>, marked: &[AuthorityIndex]) -> Option<Self> {
-        let known = marked.iter().all(|author| committee.authority(*author).is_some());
-        known.then(|| Self { committee, marked: marked.iter().copied().collect() })
+    /// As a checkpoint has them. `None` where they are not of the committee and the parameters.
+    pub fn restore(committee: Arc<Committee>, parameters: &Parameters, marked: Vec<EndMark>) -> Option<Self> {
+        let window = window(parameters);
+        let known =
+            |mark: &EndMark| committee.authority(mark.author).is_some() && (1..=window).contains(&mark.commits_left);
+        let fits = marked.iter().all(known) && marked.is_sorted_by(|one, other| one.author < other.author);
+        fits.then_some(Self { committee, window, marked })
+    }
+
+    /// The lowest height from which on commits give all marks that count behind `height`, in an epoch whose first commit
+    /// has height `first`.
+    pub fn follows_from(parameters: &Parameters, first: Height, height: Height) -> Height {
+        Height((height.0 + 1).saturating_sub(window(parameters)).max(first.0))
     }
 
     /// Takes in the blocks of a commit. Whether it is the last of the epoch.
     pub fn note(&mut self, headers: &[Arc<BlockHeader>]) -> bool {
-        self.marked.extend(headers.iter().filter(|header| header.body().end_of_epoch).map(|header| header.author()));
+        self.marked.iter_mut().for_each(|mark| mark.commits_left -= 1);
+        self.marked.retain(|mark| mark.commits_left > 0);
+        let commits_left = self.window;
+        for header in headers.iter().filter(|header| header.body().end_of_epoch) {
+            let author = header.author();
+            match self.marked.binary_search_by_key(&author, |mark| mark.author) {
+                Ok(position) => self.marked[position].commits_left = commits_left,
+                Err(position) => self.marked.insert(position, EndMark { author, commits_left }),
+            }
+        }
         self.is_over()
     }
 
     /// Whether nothing more is committed in the epoch.
     pub fn is_over(&self) -> bool {
-        self.committee.is_quorum(self.marked.iter().copied())
+        self.committee.is_quorum(self.marked.iter().map(|mark| mark.author))
     }
 
     /// In rising order, as a checkpoint has them.
-    pub fn marked(&self) -> Vec<AuthorityIndex> {
-        self.marked.iter().copied().collect()
+    pub fn marked(&self) -> &[EndMark] {
+        &self.marked
     }
+}
+
+fn window(parameters: &Parameters) -> u64 {
+    parameters.schedule_window_commits.max(COMMITS_MIN)
 }

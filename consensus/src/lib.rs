@@ -65,6 +65,7 @@ pub use checkpoint::Checkpoint;
 pub use config::{Config, Pacing, Thresholds, genesis_refs};
 pub use effect::{AdoptError, Effect, Misbehaviour, Reclaiming, Status};
 pub use engine::Core;
+pub use epoch_end::EndMark;
 pub use input::{HighestBlocks, Input};
 pub use marks::Marks;
 pub use recovery::{RecoverError, Recovered};

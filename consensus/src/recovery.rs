@@ -113,7 +113,8 @@ impl Core {
     fn restore(&mut self, checkpoint: Checkpoint) -> Result<(), RecoverError> {
         let Checkpoint { height, commit, leader, timestamp, schedule, marked } = checkpoint;
         self.schedule = LeaderSchedule::restore(&self.config, schedule).ok_or(RecoverError::Schedule)?;
-        self.epoch_end = EpochEnd::restore(self.config.committee.clone(), &marked).ok_or(RecoverError::Schedule)?;
+        self.epoch_end = EpochEnd::restore(self.config.committee.clone(), &self.config.parameters, marked)
+            .ok_or(RecoverError::Schedule)?;
         self.tip = Tip { height, commit, leader, timestamp };
         let committee = self.config.committee.clone();
         let gc_round = leader.round.saturating_sub(self.config.parameters.gc_depth_rounds);

@@ -279,36 +279,36 @@ mod tests {
     #[test]
     fn a_second_disk_is_not_lost_before_the_first_node_has_made_a_block_again() {
         let mut simulation = Simulation::new(Scenario::new(1, 4));
-        simulation.run_for(500).unwrap();
+        simulation.run_for(500).expect("nothing is violated");
         assert!(simulation.can_lose_a_disk());
         simulation.lose_disk(3);
-        simulation.restart(3).unwrap();
+        simulation.restart(3).expect("nothing is violated");
         while simulation.faults.disks_reclaimed == 0 {
-            simulation.run_for(1).unwrap();
+            simulation.run_for(1).expect("nothing is violated");
         }
         simulation.crash(2);
-        simulation.run_for(10_000).unwrap();
+        simulation.run_for(10_000).expect("nothing is violated");
         assert!(!simulation.can_lose_a_disk());
-        simulation.restart(2).unwrap();
-        simulation.run_for(10_000).unwrap();
+        simulation.restart(2).expect("nothing is violated");
+        simulation.run_for(10_000).expect("nothing is violated");
         assert!(simulation.can_lose_a_disk());
     }
     /// The end of the old link is told over a slow path, the new link over a quick one.
     #[test]
     fn a_link_that_went_and_came_back_is_up() {
         let mut simulation = Simulation::new(Scenario::new(1, 4));
-        simulation.run_for(100).unwrap();
+        simulation.run_for(100).expect("nothing is violated");
         simulation.set_links(Links { delay_us_min: 400_000, delay_us_max: 400_000, ..Links::default() });
         simulation.crash(1);
         simulation.heal_all();
-        simulation.restart(1).unwrap();
+        simulation.restart(1).expect("nothing is violated");
         // A node that restarts knows how its links stand; what it was told before is forgotten.
         simulation.crash(2);
-        simulation.run_for(1).unwrap();
-        simulation.restart(2).unwrap();
-        simulation.run_for(1_000).unwrap();
+        simulation.run_for(1).expect("nothing is violated");
+        simulation.restart(2).expect("nothing is violated");
+        simulation.run_for(1_000).expect("nothing is violated");
         for (node, peer) in [(0, 1), (2, 1), (1, 2), (3, 2)] {
-            let core = simulation.nodes[node].core.as_ref().unwrap();
+            let core = simulation.nodes[node].core.as_ref().expect("it runs");
             assert!(core.synchronizer.is_up(AuthorityIndex(peer)), "{node} to {peer}");
         }
     }

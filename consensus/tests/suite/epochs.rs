@@ -128,6 +128,11 @@ fn a_node_that_was_away_reaches_the_same_end() {
 
 /// Rounds 1 to `rounds` of everybody on everybody; `marks` says whose blocks carry the mark from round 10 on.
 fn dag(keys: &Keys, config: &Config, rounds: u64, marks: &[u16]) -> Vec<Arc<BlockHeader>> {
+    dag_with(keys, config, rounds, &|author, round| round >= 10 && marks.contains(&author))
+}
+
+/// The same; `marks` says which blocks, by author and round, carry the mark.
+fn dag_with(keys: &Keys, config: &Config, rounds: u64, marks: &dyn Fn(u16, u64) -> bool) -> Vec<Arc<BlockHeader>> {
     let configs: Vec<Config> = config.committee.indices().map(|me| Config { me, ..config.clone() }).collect();
     let mut below: Vec<BlockRef> = genesis_refs(config);
     let mut all = Vec::new();
@@ -137,7 +142,7 @@ fn dag(keys: &Keys, config: &Config, rounds: u64, marks: &[u16]) -> Vec<Arc<Bloc
             .map(|config| {
                 let mut ancestors = below.clone();
                 ancestors.swap(0, config.me.index());
-                if round >= 10 && marks.contains(&config.me.0) {
+                if marks(config.me.0, round) {
                     keys.last_block(config, Round(round), ancestors, Vec::new(), round)
                 } else {
                     keys.block(config, Round(round), ancestors, Vec::new(), round, 0)
@@ -185,8 +190,42 @@ fn marks_below_a_quorum_end_nothing() {
     let (core, effects) = observe(&config, &dag(&keys, &config, 40, &[2, 3]));
     let commits = commits(&effects);
     assert!(commits.len() > 30 && commits.iter().all(|(_, _, last)| !last));
-    assert_eq!(commits.last().unwrap().1.marked, [AuthorityIndex(2), AuthorityIndex(3)]);
+    let marked = commits.last().unwrap().1.marked.iter().map(|mark| mark.author);
+    assert_eq!(marked.collect::<Vec<_>>(), [AuthorityIndex(2), AuthorityIndex(3)]);
     assert!(!core.status().over);
+}
+
+/// A liar marks once, others when his mark is older than the window: whoever knows the last commits alone must not come to
+/// another end than who knows all.
+#[test]
+fn marks_count_for_a_window_of_commits_however_a_checkpoint_came_about() {
+    let mut keys = Keys::generate(4);
+    (keys.parameters.schedule_interval_commits, keys.parameters.schedule_window_commits) = (3, 6);
+    let config = keys.config(AuthorityIndex(0));
+    let marks = |author, round| match author {
+        1 => round == 10,
+        2 => round >= 25,
+        3 => round >= 27,
+        _ => round >= 45,
+    };
+    let (core, effects) = observe(&config, &dag_with(&keys, &config, 60, &marks));
+    let commit = |effect: &Effect| match effect {
+        Effect::Commit { record, headers, checkpoint, .. } => {
+            Some((record.clone(), headers.clone(), checkpoint.clone()))
+        }
+        _ => None,
+    };
+    let commits: Vec<_> = effects.iter().filter_map(commit).collect();
+    let ends_at = commits.last().unwrap().0.leader.round;
+    assert!(core.status().over && (Round(45)..=Round(47)).contains(&ends_at), "it ends at {ends_at}");
+    let of_the_liar = |checkpoint: &Checkpoint| checkpoint.marked.iter().any(|mark| mark.author == AuthorityIndex(1));
+    assert_eq!(commits.iter().filter(|(.., behind)| of_the_liar(behind)).count(), 6);
+    for (index, (_, _, expected)) in commits.iter().enumerate() {
+        let from = Checkpoint::rebuilt_from(&config.parameters, Height(1), expected.height);
+        let needed = commits[from.0 as usize - 1..=index].iter();
+        let needed: Vec<_> = needed.map(|(record, headers, _)| (record.clone(), headers.clone())).collect();
+        assert_eq!(Checkpoint::rebuild(&config, Height(1), &needed).as_ref(), Some(expected), "height {}", index + 1);
+    }
 }
 
 #[test]
