@@ -68,3 +68,20 @@ fn transactions_of_a_lost_block_come_first_and_in_their_order() {
     let nonces: Vec<_> = taken.iter().map(|pending| pending.transaction.nonce()).collect();
     assert_eq!(nonces, [0, 1, 2]);
 }
+
+#[test]
+fn what_waits_and_what_own_blocks_give_back_outlives_the_sessions_that_it_came_from() {
+    let pool = Pool::new(10, 1 << 20);
+    for nonce in 0..3 {
+        let pending = Pending { origin: Origin::Session { session: 5, sequence: nonce }, ..pending(nonce) };
+        pool.reserve(pending.transaction.id()).expect("there is room");
+        pool.settle([(pending, true)]);
+    }
+    let (block, _) = pool.take(2, 1 << 20, TimestampMs(0));
+    pool.put_back(block);
+    pool.outlive_sessions();
+    let (taken, _) = pool.take(10, 1 << 20, TimestampMs(0));
+    let expected: Vec<_> = (0..3).map(|nonce| pending(nonce).transaction.id()).collect();
+    assert_eq!(taken.iter().map(|pending| pending.transaction.id()).collect::<Vec<_>>(), expected);
+    assert!(taken.iter().all(|pending| pending.origin == Origin::Rpc), "a session of the same number is another one");
+}

@@ -149,6 +149,7 @@ impl Replica {
         loop {
             let now = self.now_ms();
             let due = self.core.next_timer().map_or(SLEEP_MAX, |at| Duration::from_millis(at.saturating_sub(now)));
+            let due = due.min(self.until_over(&state).unwrap_or(SLEEP_MAX));
             select! {
                 recv(answers) -> answer => match answer {
                     Ok(answer) => self.answer(answer, &mut state)?,
@@ -176,7 +177,7 @@ impl Replica {
                     },
                 }
             }
-            if state.epoch_end.over {
+            if self.until_over(&state).is_some_and(|left| left.is_zero()) {
                 return Ok(Ended::EpochOver);
             }
             self.ask_for_the_end(&mut state);

@@ -2,8 +2,9 @@
 //!
 //! Execution of the last height names the next epoch. It begins here once that height's header is certified, by votes in
 //! blocks or by a certificate that a peer has kept: the replica ends, everything is flushed and taken apart, and the node
-//! starts again inside. A crash on the way finds either the old epoch with its log, or the new one. Peers that have moved on no longer make blocks of the old epoch; they
-//! serve its heights and certificates from their tables as long as they keep them.
+//! starts again inside. A crash on the way finds either the old epoch with its log, or the new one. Peers that have moved
+//! on no longer make blocks of the old epoch; they serve its heights and certificates from their tables as long as they
+//! keep them.
 
 use crate::epochs;
 use crate::execution::Order;
@@ -20,6 +21,9 @@ use types::{AuthorityIndex, Certificate, Digest, Epoch, EpochStart, HeaderVote, 
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Pause between two questions for the last header's certificate: votes are usually faster.
 const ASK_EVERY: Duration = Duration::from_millis(300);
+/// A node leaves an epoch that is over two ways to the farthest peer later, within these bounds.
+const GRACE_MIN: Duration = Duration::from_millis(30);
+const GRACE_MAX: Duration = Duration::from_millis(400);
 
 /// How far the end of the epoch has come.
 #[derive(Default)]
@@ -32,8 +36,8 @@ pub struct EpochEnd {
     pub next: Option<EpochStart>,
     /// The last certificate that was put together or fetched.
     pub certified: Option<HeaderVote>,
-    /// Whether the last header is certified: the next epoch can begin.
-    pub over: bool,
+    /// When the last header was certified here: the next epoch can begin.
+    over: Option<Instant>,
     /// Whether this node has no part in the next epoch, and waits until others have begun it.
     leaving: bool,
     asked: Option<Instant>,
@@ -109,7 +113,7 @@ impl Replica {
     fn end_if_certified(&mut self, state: &mut Loop) {
         let (Some(next), Some(vote)) = (&state.epoch_end.next, state.epoch_end.certified) else { return };
         let anchor = next.anchor;
-        if vote.height != anchor.height || state.epoch_end.over {
+        if vote.height != anchor.height || state.epoch_end.over.is_some() {
             return;
         }
         if vote.header != anchor.header {
@@ -117,7 +121,7 @@ impl Replica {
         }
         self.status.certified(anchor.height, Duration::ZERO);
         if self.stays(next) {
-            state.epoch_end.over = true;
+            state.epoch_end.over = Some(Instant::now());
         } else if !std::mem::replace(&mut state.epoch_end.leaving, true) {
             tracing::warn!(
                 epoch = next.epoch().0,
@@ -130,6 +134,15 @@ impl Replica {
                 drop(tokio::task::spawn_blocking(move || facts.send(Fact::MovedOn(Box::new(next))).is_ok()).await);
             });
         }
+    }
+
+    /// Time until this node leaves the epoch that is over; none while it is not over. Its links end with it, so it waits
+    /// for what it has sent to arrive: who lacks a vote for the last header would have to ask for its certificate.
+    pub(super) fn until_over(&self, state: &Loop) -> Option<Duration> {
+        let over = state.epoch_end.over?;
+        let farthest = self.linked.iter().filter_map(|peer| state.one_way_ms.get(peer)).max();
+        let way = Duration::from_millis(farthest.copied().unwrap_or_default().unsigned_abs());
+        Some((way * 2).clamp(GRACE_MIN, GRACE_MAX).saturating_sub(over.elapsed()))
     }
 
     /// Whether the next committee has this validator with its present keys.
@@ -145,7 +158,7 @@ impl Replica {
     pub(super) fn ask_for_the_end(&mut self, state: &mut Loop) {
         let Some(next) = &state.epoch_end.next else { return };
         let early = state.epoch_end.asked.get_or_insert_with(Instant::now).elapsed() < ASK_EVERY;
-        if early || state.epoch_end.over || state.epoch_end.leaving {
+        if early || state.epoch_end.over.is_some() || state.epoch_end.leaving {
             return;
         }
         state.epoch_end.asked = Some(Instant::now());

@@ -144,7 +144,8 @@ impl Follower {
     fn note_standing(&self) {
         self.status.set_state(if self.linked.is_empty() { State::NoQuorum } else { State::CatchingUp });
         let (tip, executed, target) = (self.tip.0, self.executed, self.change.last.height);
-        let standing = Standing { behind: true, tip, executed, target };
+        // Without a link there is nobody to ask, and to have no answer would count against commits or a state.
+        let standing = Standing { behind: !self.linked.is_empty(), tip, executed, target };
         self.standing.send_if_modified(|told| {
             let news = *told != standing;
             *told = standing;

@@ -2,10 +2,10 @@
 //! catches up through the change, who is new comes in, who has to leave ends by itself, and money is neither made nor lost.
 
 use crate::bank::{Auditor, balances_follow_from_receipts};
-use crate::check::{headers_agree, nobody_equivocated, nothing_is_missing, until};
+use crate::check::{headers_agree, nobody_equivocated, nothing_is_missing, reaches, until};
 use crate::load::Load;
 use crate::network::{Network, Options, VALIDATORS, address, key};
-use crate::process::Process;
+use crate::process::{POLL, Process};
 use bytes::Bytes;
 use std::io::Write;
 use std::time::Duration;
@@ -68,6 +68,27 @@ async fn works(network: &mut Network, nodes: &[usize], nonce: u64) -> Transactio
     sent.id()
 }
 
+/// Submits to every node in turn until all are in an epoch. The ids of what they have taken.
+async fn submit_until_epoch(network: &Network, epoch: u64) -> Vec<TransactionId> {
+    let (mut taken, mut nonce) = (Vec::new(), 1_000);
+    loop {
+        let mut there = 0;
+        for node in &network.nodes {
+            nonce += 1;
+            let body = TransactionBody::Certify { document: Digest::sha256(b"in between"), memo: Bytes::new() };
+            let sent = Transaction::sign(&network.chain(), &key(6), client::now_ms() + 30_000, nonce, body).unwrap();
+            if node.rpc.submit(&sent).await.is_ok() {
+                taken.push(sent.id());
+            }
+            there += usize::from(node.rpc.chain().await.is_ok_and(|chain| chain.epoch == Epoch(epoch)));
+        }
+        if there == network.nodes.len() {
+            return taken;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
 async fn logs(process: &Process, words: &str) {
     logs_again(process, words, 0).await;
 }
@@ -122,7 +143,13 @@ async fn parameters_change_under_load_then_a_validator_leaves_and_the_others_sur
     let mut network = network().await;
     let (auditor, load) = (Auditor::start(&network), Load::start(&network, &[0, 1, 2, 3], 50));
     decide(&network, 1, &parameters(2)).await;
+    let taken = submit_until_epoch(&network, 2).await;
     in_epoch(&network, &[0, 1, 2, 3], 2).await;
+    // What was taken before and during the change is executed after it, though nobody sends it again.
+    for id in &taken {
+        let known = async || network.nodes[0].rpc.transaction(id).await.ok().flatten();
+        until("what was taken is executed", CHANGED, known).await;
+    }
     let Change::Parameters { parameters } = parameters(2) else { unreachable!() };
     assert_eq!(network.nodes[0].rpc.chain().await.unwrap().parameters, parameters);
     works(&mut network, &[0, 1, 2, 3], 1).await;
@@ -163,7 +190,7 @@ async fn parameters_change_under_load_then_a_validator_leaves_and_the_others_sur
 async fn a_fifth_validator_waits_outside_comes_in_and_is_needed() {
     let mut network = network().await;
     works(&mut network, &[0, 1, 2, 3], 1).await;
-    network.add().await;
+    network.add("").await;
     let refused = network.nodes[4].run_to_end();
     assert_eq!(refused.status.code(), Some(1), "{}", refused.message);
     assert!(refused.message.contains("no validator named `node-4`"), "{}", refused.message);
@@ -178,6 +205,28 @@ async fn a_fifth_validator_waits_outside_comes_in_and_is_needed() {
     network.nodes[0].kill();
     works(&mut network, &[1, 2, 3, 4], 3).await;
     // Its state says by itself where it belongs.
+    network.nodes[4].kill();
+    network.nodes[4].restart().await;
+    works(&mut network, &[4, 1, 2, 3], 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fifth_validator_far_behind_takes_the_state_that_its_epoch_begins_with() {
+    let mut network = network().await;
+    let load = Load::start(&network, &[0, 1, 2, 3], 50);
+    // The least that a node can be told to take a state for.
+    reaches(&network.nodes[0], Height(120)).await;
+    load.finish().await;
+    network.add("[sync]\nstate_above_heights = 100\n").await;
+    network.nodes[4].spawn_with(&["--join"]);
+    decide(&network, 1, &Change::Add { validator: network.nodes[4].authority.clone() }).await;
+    in_epoch(&network, &[0, 1, 2, 3, 4], 2).await;
+    works(&mut network, &[0, 1, 2, 3, 4], 2).await;
+    let process = network.nodes[4].process.as_ref().unwrap();
+    assert!(process.log_text().contains("the state of peers took the place of this node's"));
+    epochs_are_proven(&network, 4).await;
+    network.nodes[0].kill();
+    works(&mut network, &[4, 1, 2, 3], 3).await;
     network.nodes[4].kill();
     network.nodes[4].restart().await;
     works(&mut network, &[4, 1, 2, 3], 4).await;

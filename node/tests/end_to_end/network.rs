@@ -184,14 +184,15 @@ impl Network {
     }
 
     /// Makes the files of another validator, which genesis does not have, and starts its signer.
-    pub async fn add(&mut self) {
+    /// `more` is added to its `node.toml`.
+    pub async fn add(&mut self, more: &str) {
         let index = self.nodes.len();
         let home = self.dir.path().join(format!("node-{index}"));
         std::fs::create_dir(&home).unwrap();
         let store = encrypted_file(&home);
         let place = (Ipv4Addr::LOCALHOST, free_ports(1)[0]);
         let mut node = Node::new(home, index, place, make_keys(&store), false);
-        node.configure(self.chain(), index, &store, 2, &Options::default().node_toml);
+        node.configure(self.chain(), index, &store, 2, &(Options::default().node_toml + more));
         node.spawn_signer();
         node.signer_listens().await;
         self.nodes.push(node);
