@@ -117,7 +117,7 @@ pub fn run(setup: Setup, network: &tokio::runtime::Runtime, ready: impl FnOnce(S
     let site = Site::new(&setup.data_dir);
     let limits = &setup.config.pool;
     let pool = Arc::new(Pool::new(limits.transactions_max as usize, limits.bytes_max as usize));
-    let mut kept = Kept { pool, verifier: None };
+    let mut kept = Kept { pool, status: Arc::new(Status::new()), verifier: None };
     let mut again: Option<Instant> = None;
     loop {
         // Also where a crash came between the two.
@@ -140,6 +140,8 @@ pub fn run(setup: Setup, network: &tokio::runtime::Runtime, ready: impl FnOnce(S
             Err(error) => return Err(error),
         };
         again = Some(Instant::now());
+        // A new one: what is left of the run before may still speak of its links.
+        kept.status = Arc::new(kept.status.go_on());
         kept.pool.outlive_sessions();
         match no_part {
             Some(no_part) if setup.join => {
@@ -162,6 +164,7 @@ fn held_keys(setup: &Setup) -> Result<PublicKeys, NodeError> {
 /// What goes on while the rest of the node starts again inside.
 struct Kept {
     pool: Arc<Pool>,
+    status: Arc<Status>,
     verifier: Option<Arc<Verifier>>,
 }
 
@@ -173,7 +176,7 @@ fn run_once(
     kept: &mut Kept,
 ) -> Result<Ended, NodeError> {
     let started = Instant::now();
-    let status = Arc::new(Status::new());
+    let status = Arc::clone(&kept.status);
     let signer = Arc::new(SignerClient::connect(&setup.signer_socket).map_err(NodeError::Signer)?);
     let verifier = match &kept.verifier {
         Some(verifier) => Arc::clone(verifier),
@@ -225,6 +228,7 @@ fn run_once(
         Arc::new(move || log.stats().bytes)
     };
     let header = ledger.tip().1.clone();
+    status.certificates_stored(tables.last_certified().map_err(RecoveryError::Table)?);
     status.applied(Tip {
         height: header.height,
         epoch: header.epoch,

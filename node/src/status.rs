@@ -146,6 +146,28 @@ impl Status {
         }
     }
 
+    /// Of a node that starts again inside. What was counted for clients goes on; what is said of peers, whose places in
+    /// the committee may be others now, begins anew.
+    pub fn go_on(&self) -> Self {
+        let count = |counter: &AtomicU64| AtomicU64::new(counter.load(Ordering::Relaxed));
+        Self {
+            started: self.started,
+            tip: Mutex::new(self.tip()),
+            certified: count(&self.certified),
+            certified_us: Mutex::new(lock(&self.certified_us).clone()),
+            receipts: count(&self.receipts),
+            admitted: count(&self.admitted),
+            busy: count(&self.busy),
+            refused: Mutex::new(self.refusals()),
+            ..Self::new()
+        }
+    }
+
+    /// Up to which height certificates are stored.
+    pub fn certificates_stored(&self, height: Height) {
+        self.certified.fetch_max(height.0, Ordering::Relaxed);
+    }
+
     /// Changes the state. A halted node stays halted.
     pub fn set_state(&self, state: State) {
         let mut current = lock(&self.state);
@@ -325,4 +347,25 @@ impl Status {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Every critical section is one assignment or one count: a panic elsewhere leaves the value whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_starts_again_inside_goes_on_counting_and_knows_no_peer() {
+        let before = Status::new();
+        before.set_state(State::Ready);
+        before.peer(AuthorityIndex(3), true);
+        before.admitted(5);
+        before.refused(Reject::Overdraft, 2);
+        before.certified(Height(7), Duration::from_millis(3));
+        let after = before.go_on();
+        assert_eq!((after.state(), after.peers_up()), (State::Starting, 0));
+        assert_eq!(after.refusals(), BTreeMap::from([(Reject::Overdraft, 2)]));
+        assert_eq!((after.certified_height(), after.admitted_count()), (Height(7), 5));
+        let earlier = before.uptime();
+        assert!(after.certified_ms(1.0) > 0.0 && after.uptime() >= earlier);
+    }
 }

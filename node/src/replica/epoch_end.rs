@@ -119,7 +119,7 @@ impl Replica {
         if vote.header != anchor.header {
             return self.halt(anchor.height, anchor.header, vote.header, state);
         }
-        self.status.certified(anchor.height, Duration::ZERO);
+        self.status.certificates_stored(anchor.height);
         if self.stays(next) {
             state.epoch_end.over = Some(Instant::now());
         } else if !std::mem::replace(&mut state.epoch_end.leaving, true) {
