@@ -11,6 +11,7 @@ use crate::replica::recovery::{RecoveryError, open_tables};
 use crate::status::Status;
 use crate::tables::{TableError, Tables};
 use client::RpcClient;
+use client::rpc::EPOCHS_MAX;
 use crossbeam_channel::Sender;
 use hsm::PublicKeys;
 use std::collections::BTreeSet;
@@ -23,6 +24,10 @@ use types::{Committee, Epoch, EpochChain, EpochChange, EpochStart, Stake};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Pause between two rounds of questions.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Pause after questions of a node that has no quorum: the others may be down just as well.
+const UNEASY_PAUSE: Duration = Duration::from_secs(3);
+/// Pages that one address may fill at a time, so that a liar cannot fill this memory. The rest is asked for later.
+const PAGES_MAX: usize = 4;
 /// Without links to a quorum, or behind honest peers' epoch, for so long, a node asks which epochs it has missed.
 const UNEASY_MAX: Duration = Duration::from_secs(4);
 /// How often a waiting node says so.
@@ -57,17 +62,18 @@ async fn learn(chain: &mut EpochChain, first: &EpochStart, ask: &[String], own_n
 async fn epochs(address: String, from: Epoch) -> Vec<EpochChange> {
     let Ok(rpc) = RpcClient::new(&address) else { return Vec::new() };
     let (mut found, mut next) = (Vec::new(), from);
-    loop {
-        let Ok(Ok(page)) = tokio::time::timeout(PATIENCE, rpc.epochs(next)).await else { return found };
+    for _ in 0..PAGES_MAX {
+        let Ok(Ok(page)) = tokio::time::timeout(PATIENCE, rpc.epochs(next)).await else { break };
         let before = found.len();
-        found.extend(page.iter().filter_map(|info| info.change.as_ref()?.decode().ok()));
-        let Some(last) = found.last().map(|change: &EpochChange| change.start.epoch()) else { return found };
+        found.extend(page.iter().take(EPOCHS_MAX).filter_map(|info| info.change.as_ref()?.decode().ok()));
+        let Some(last) = found.last().map(|change: &EpochChange| change.start.epoch()) else { break };
         // Pages rise, or there is nothing more to be had here.
         if found.len() == before || last < next {
-            return found;
+            break;
         }
         next = last.next();
     }
+    found
 }
 
 /// Puts proofs where the next start finds them.
@@ -107,6 +113,7 @@ impl Watch {
             }
             learn(&mut chain, &self.setup.first, &self.setup.ask, &self.setup.config.validator).await;
             if chain.changes().is_empty() {
+                tokio::time::sleep(UNEASY_PAUSE).await;
                 continue;
             }
             match keep(&self.tables, chain.changes()) {

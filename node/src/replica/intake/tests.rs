@@ -43,6 +43,20 @@ fn a_header_under_a_wrong_signature_is_refused() {
 }
 
 #[test]
+fn a_header_of_another_epoch_is_refused_as_such_whoever_sends_it_and_its_epoch_is_noted() {
+    let (chain, committee) = ledger();
+    let next = Committee::new(Epoch(2), committee.authorities().to_vec()).expect("the same validators");
+    let checker = Checker { chain, committee: Arc::new(next), parameters: genesis().parameters };
+    let own = HeaderFrame::Own(header(1).raw().clone()).to_frame();
+    let relayed = HeaderFrame::Relayed(vec![header(2).raw().clone()]).to_frame();
+    for bytes in [own.clone(), relayed.clone()] {
+        assert_eq!(refusal(frame(&checker, AuthorityIndex(1), Class::Header, bytes)), OTHER_EPOCH);
+    }
+    assert_eq!(epoch_of(&checker, &own), Some(Epoch(1)));
+    assert_eq!(epoch_of(&checker, &relayed), None, "what others made says nothing of the sender");
+}
+
+#[test]
 fn an_author_outside_the_committee_is_refused() {
     let stranger = block(9, 4, Vec::new(), &Payload::empty(), Vec::new());
     assert_eq!(
