@@ -3,12 +3,12 @@
 use crate::effect::{AdoptError, Effect};
 use crate::engine::Core;
 use crate::input::Input;
-use crate::sim::adversary::{Adversary, Draft, Sending, View};
-use crate::sim::checks::Violation;
+use crate::sim::adversary::Draft;
 use crate::sim::disk::Record;
 use crate::sim::network::Message;
-use crate::sim::node::Place;
+use crate::sim::node::{OwnBlock, Place};
 use crate::sim::simulation::{Event, Simulation};
+use crate::sim::violation::Violation;
 use std::sync::Arc;
 use types::{AuthorityIndex, BlockHeader, BlockRef, Evidence, Height, Round};
 
@@ -40,10 +40,12 @@ impl Simulation {
                     self.nodes[at.0].payloads.insert(block, ());
                     self.step(at, Input::PayloadReady { block })?;
                 }
+                self.see(at, std::slice::from_ref(&header));
                 self.step(at, Input::Header { header: header.clone(), from })?;
                 if self.clocks_differ { self.compare_clocks(at, from, &header) } else { Ok(()) }
             }
             Message::Headers(headers) => {
+                self.see(at, &headers);
                 headers.iter().try_for_each(|header| self.step(at, Input::Header { header: header.clone(), from }))
             }
             Message::Payload(block, _) => {
@@ -87,7 +89,10 @@ impl Simulation {
                 self.send(at, from, Message::Highest(Box::new(blocks)), true);
                 Ok(())
             }
-            Message::Highest(blocks) => self.step(at, Input::Highest { peer: from, blocks: *blocks }),
+            Message::Highest(blocks) => {
+                blocks.asker.iter().chain(&blocks.peer).for_each(|header| self.see(at, std::slice::from_ref(header)));
+                self.step(at, Input::Highest { peer: from, blocks: *blocks })
+            }
             Message::RequestCommits(height) => {
                 let commits = self.nodes[at.0].disk.commits_from(height, ANSWER_COMMITS_MAX);
                 if !commits.is_empty() {
@@ -97,6 +102,7 @@ impl Simulation {
             }
             Message::Commits(commits) => {
                 for (record, headers) in &*commits {
+                    self.see(at, headers);
                     self.step(at, Input::Adopt { record: record.clone(), headers: headers.clone() })?;
                 }
                 if commits.len() == ANSWER_COMMITS_MAX {
@@ -106,6 +112,12 @@ impl Simulation {
                 Ok(())
             }
         }
+    }
+
+    /// The driver of a real node checks the signatures of what it is given.
+    fn see(&mut self, at: Place, headers: &[Arc<BlockHeader>]) {
+        let node = &mut self.nodes[at.0];
+        headers.iter().for_each(|header| node.seen.see(node.me, header, &mut self.traffic.checks));
     }
 
     /// A new block that came from its author tells how far his clock is off; one that is sent again tells nothing.
@@ -216,6 +228,7 @@ impl Simulation {
                 payloads.into_iter().for_each(|message| self.send(at, to, message, false));
             }
             Effect::Accepted { header } => {
+                self.traffic.checks.transactions += u64::from(header.body().payload.count);
                 node.payloads.insert(header.block_ref(), ());
                 node.disk.append(self.now_us, Record::Accepted(header));
             }
@@ -235,6 +248,7 @@ impl Simulation {
                 }
                 self.trace.commit(self.now_us, at, &record);
                 let height = record.height;
+                node.seen.forget_through(record.leader.round.saturating_sub(node.config.parameters.gc_depth_rounds));
                 node.disk.append(self.now_us, Record::Commit(record, Box::new(checkpoint)));
                 self.tell_closing(at, height)?;
             }
@@ -312,7 +326,8 @@ impl Simulation {
             keys.block_with(&node.config, round, ancestors, misbehaviour, timestamp_ms, nonce, payload)
         };
         if !transactions.is_empty() {
-            node.clients.in_flight.insert(header.block_ref(), transactions);
+            let own = OwnBlock { made_us: now_us, submitted_us: transactions };
+            node.clients.in_flight.insert(header.block_ref(), own);
             node.payloads.insert(header.block_ref(), ());
         }
         let length = node.disk.append(now_us, Record::Proposed(header.clone()));
@@ -325,89 +340,8 @@ impl Simulation {
         }
         left
     }
-
-    /// Sends an own block, header first.
-    fn broadcast(&mut self, at: Place, header: Arc<BlockHeader>) -> Result<(), Violation> {
-        if self.nodes[at.0].is_honest() {
-            self.agreement.sent(&header.block_ref())?;
-            for to in self.scenario.keys.committee().clone().indices() {
-                if to != header.author() {
-                    self.send_block(at, to, &header);
-                }
-            }
-            return Ok(());
-        }
-        let mut out = Vec::new();
-        self.as_adversary(at, |adversary, view| adversary.broadcast(view, &header, &mut out));
-        self.send_all(at, out);
-        Ok(())
-    }
-
-    /// Lets an adversary act by itself.
-    pub(crate) fn act(&mut self, at: Place) {
-        let mut out = Vec::new();
-        self.as_adversary(at, |adversary, view| adversary.act(view, &mut out));
-        self.send_all(at, out);
-        let period_us = self.nodes[at.0].adversary.as_ref().and_then(|adversary| adversary.period_us());
-        if let Some(period_us) = period_us {
-            self.schedule(self.now_us + period_us, at, Event::Act);
-        }
-    }
-
-    fn send_all(&mut self, at: Place, out: Vec<Sending>) {
-        for sending in out {
-            if sending.delay_us > 0 {
-                self.schedule(self.now_us + sending.delay_us, at, Event::Send(Box::new(sending)));
-            } else {
-                self.send_now(at, sending);
-            }
-        }
-    }
-
-    pub(crate) fn send_now(&mut self, at: Place, Sending { to, message, .. }: Sending) {
-        match message {
-            Message::Block { header, .. } => self.send_block(at, to, &header),
-            message => self.transmit(at, to, message),
-        }
-    }
-
-    /// Sends a block with its payload, together where the link carries them together.
-    fn send_block(&mut self, at: Place, to: AuthorityIndex, header: &Arc<BlockHeader>) {
-        let node = &self.nodes[at.0];
-        let loaded = !header.body().payload.is_empty() && node.payloads.contains(&header.block_ref());
-        let inline = loaded && self.network.is_inline(node.me, to);
-        self.transmit(at, to, Message::Block { header: header.clone(), payload: inline });
-        if loaded && !inline {
-            self.transmit(at, to, payload_of(Some(header), header.block_ref()));
-        }
-    }
-
-    /// Sends something other than an own new block, if an adversary lets it pass.
-    fn send(&mut self, at: Place, to: AuthorityIndex, message: Message, asked: bool) {
-        let node = &mut self.nodes[at.0];
-        let me = node.me;
-        if node.adversary.as_mut().is_none_or(|adversary| adversary.passes(me, to, &message, asked)) {
-            self.transmit(at, to, message);
-        }
-    }
-
-    fn as_adversary(&mut self, at: Place, act: impl FnOnce(&mut dyn Adversary, &mut View<'_>)) {
-        let Self { nodes, rng, scenario, .. } = self;
-        let node = &mut nodes[at.0];
-        let Some(mut adversary) = node.adversary.take() else { return };
-        if let Some(core) = &node.core {
-            let (me, config) = (node.me, &node.config);
-            let mut view = View { me, config, keys: &scenario.keys, core, rng, made: Vec::new() };
-            act(&mut *adversary, &mut view);
-            for header in std::mem::take(&mut view.made) {
-                node.payloads.insert(header.block_ref(), ());
-                node.disk.append(self.now_us, Record::Accepted(header));
-            }
-        }
-        node.adversary = Some(adversary);
-    }
 }
 
-fn payload_of(header: Option<&Arc<BlockHeader>>, block: BlockRef) -> Message {
+pub(crate) fn payload_of(header: Option<&Arc<BlockHeader>>, block: BlockRef) -> Message {
     Message::Payload(block, header.map_or(0, |header| header.body().payload.bytes))
 }

@@ -1,12 +1,13 @@
 //! What can be done to a running simulation: power, processes, links, clocks, load.
 
 use crate::sim::Simulation;
-use crate::sim::checks::{Decisions, Violation};
+use crate::sim::checks::Decisions;
 use crate::sim::disk::Disk;
 use crate::sim::links::Links;
 use crate::sim::network::Network;
 use crate::sim::node::{Node, Place};
 use crate::sim::simulation::Event;
+use crate::sim::violation::Violation;
 use types::AuthorityIndex;
 
 /// What was done to a simulation.
@@ -66,6 +67,7 @@ impl Simulation {
         node.timer_us = None;
         node.newest.clear();
         node.payloads = Default::default();
+        node.seen = Default::default();
         // Transactions that were in no durable block are the clients' to send again.
         node.clients.waiting.clear();
         self.announce(me, false);

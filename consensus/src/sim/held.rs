@@ -33,6 +33,13 @@ impl<T> Held<T> {
             .map(|(_, _, value)| value)
     }
 
+    /// Lets go of everything up to a round.
+    pub fn forget_through(&mut self, round: Round) {
+        while self.rows.first_key_value().is_some_and(|(lowest, _)| *lowest <= round) {
+            self.rows.pop_first();
+        }
+    }
+
     /// What is held of the highest block of an author.
     pub fn highest_of(&self, author: AuthorityIndex) -> Option<&T> {
         let of = |row: &&Vec<(AuthorityIndex, Digest, T)>| row.iter().any(|(by, ..)| *by == author);

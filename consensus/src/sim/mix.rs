@@ -3,11 +3,11 @@
 
 use crate::sim::Simulation;
 use crate::sim::adversary::AdversaryKind;
-use crate::sim::checks::Violation;
 use crate::sim::links::Links;
 use crate::sim::rng::Rng;
 use crate::sim::simulation::Control;
 use crate::sim::timeline::{Action, Who};
+use crate::sim::violation::Violation;
 
 /// A kind of fault that a storm draws from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

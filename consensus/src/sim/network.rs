@@ -6,8 +6,13 @@
 use crate::input::HighestBlocks;
 use crate::sim::links::Links;
 use crate::sim::rng::Rng;
+use crate::sim::traffic::{MessageKind, weight};
 use std::sync::Arc;
 use types::{AuthorityIndex, BlockHeader, BlockRef, CommitRecord, Height, Round};
+
+fn plain(headers: &[Arc<BlockHeader>]) -> impl Iterator<Item = &BlockHeader> {
+    headers.iter().map(Arc::as_ref)
+}
 
 /// What nodes send each other.
 #[derive(Clone, Debug)]
@@ -27,35 +32,41 @@ pub(crate) enum Message {
     Commits(Arc<Vec<(CommitRecord, Vec<Arc<BlockHeader>>)>>),
 }
 
-/// Bytes of an encoded block reference.
-const REF_BYTES: u64 = 8 + 2 + 33;
-
 impl Message {
-    /// Bytes on the wire, apart from the transport's own.
-    pub fn bytes(&self) -> u64 {
-        let header = |header: &Arc<BlockHeader>| 4 + header.raw().len() as u64;
+    /// The frames that it is, with their bytes; `asked` for by the receiver or not.
+    pub fn frames(&self, asked: bool) -> [Option<(MessageKind, u64)>; 2] {
+        let one = |kind, bytes| [Some((kind, bytes)), None];
         match self {
-            Self::Block { header: block, payload } => {
-                1 + block.raw().len() as u64 + if *payload { u64::from(block.body().payload.bytes) } else { 0 }
+            Self::Block { header, payload } => {
+                let behind = payload.then(|| weight::payload(header.body().payload.bytes));
+                [
+                    Some((MessageKind::OwnHeader, weight::own_header(header))),
+                    behind.map(|bytes| (MessageKind::Payload, bytes)),
+                ]
             }
-            Self::Headers(headers) => 5 + headers.iter().map(header).sum::<u64>(),
-            Self::Payload(_, bytes) => REF_BYTES + u64::from(*bytes),
-            Self::RequestHeaders(request) => 9 + request.0.len() as u64 * REF_BYTES + request.1.len() as u64 * 8,
-            Self::RequestPayload(blocks) => 5 + blocks.len() as u64 * REF_BYTES,
-            Self::RequestCommits(_) => 9,
-            Self::RequestHighest => 1,
-            Self::Highest(blocks) => 3 + blocks.asker.iter().chain(&blocks.peer).map(header).sum::<u64>(),
+            Self::Headers(headers) if asked => one(MessageKind::HeadersAnswer, weight::headers_answer(plain(headers))),
+            Self::Headers(headers) => one(MessageKind::RelayedHeaders, weight::relayed_headers(plain(headers))),
+            Self::Payload(_, bytes) if asked => one(MessageKind::PayloadsAnswer, weight::payloads_answer([*bytes])),
+            Self::Payload(_, bytes) => one(MessageKind::Payload, weight::payload(*bytes)),
+            Self::RequestHeaders(request) => {
+                one(MessageKind::HeadersRequest, weight::headers_request(request.0.len(), request.1.len()))
+            }
+            Self::RequestPayload(blocks) => one(MessageKind::PayloadsRequest, weight::payloads_request(blocks.len())),
+            Self::RequestCommits(_) => one(MessageKind::CommitsRequest, weight::COMMITS_REQUEST),
+            Self::RequestHighest => one(MessageKind::HighestRequest, weight::HIGHEST_REQUEST),
+            Self::Highest(blocks) => {
+                let headers = [blocks.asker.as_deref(), blocks.peer.as_deref()];
+                one(MessageKind::HighestAnswer, weight::highest_answer(headers))
+            }
             Self::Commits(commits) => {
-                let one = |(record, headers): &(CommitRecord, Vec<Arc<BlockHeader>>)| {
-                    96 + record.blocks.len() as u64 * REF_BYTES + headers.iter().map(header).sum::<u64>()
-                };
-                5 + commits.iter().map(one).sum::<u64>()
+                let commits = commits.iter().map(|(record, headers)| (record, plain(headers)));
+                one(MessageKind::CommitsAnswer, weight::commits_answer(commits))
             }
         }
     }
 
     /// Payloads yield to headers on a busy wire.
-    fn is_bulk(&self) -> bool {
+    pub fn is_bulk(&self) -> bool {
         matches!(self, Self::Payload(..) | Self::Commits(_))
     }
 }
@@ -152,13 +163,13 @@ impl Network {
         rng: &mut Rng,
         now_us: u64,
         (from, to): (AuthorityIndex, AuthorityIndex),
-        message: &Message,
+        bytes: u64,
+        bulk: bool,
     ) -> [Option<u64>; 2] {
         if !self.is_up(from, to) {
             return [None; 2];
         }
-        let bulk = message.is_bulk();
-        let sent = self.sent_at(now_us, from, message.bytes(), bulk);
+        let sent = self.sent_at(now_us, from, bytes, bulk);
         let wire = &mut self.wires[from.index() * self.size + to.index()];
         let links = wire.links;
         let mut late = 0;

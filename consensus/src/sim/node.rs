@@ -11,6 +11,7 @@ use crate::sim::disk::Disk;
 use crate::sim::held::Held;
 use crate::sim::scenario::Devices;
 use crate::sim::simulation::Event;
+use crate::sim::traffic::SeenHeaders;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use types::{AuthorityIndex, BlockHeader, BlockRef, Height, Round};
@@ -30,9 +31,20 @@ pub(crate) struct Clients {
     /// When each waiting one was submitted.
     pub waiting: Vec<u64>,
     /// Those of own blocks that no commit has taken.
-    pub in_flight: BTreeMap<BlockRef, Vec<u64>>,
+    pub in_flight: BTreeMap<BlockRef, OwnBlock>,
     /// Of each committed one: when it was submitted, and how long it took, in microseconds.
     pub committed: Vec<(u64, u64)>,
+    /// Of each committed own block with transactions: when it was made, and how long it took.
+    pub blocks_committed: Vec<(u64, u64)>,
+}
+
+/// An own block with transactions.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnBlock {
+    /// When the core asked for it.
+    pub made_us: u64,
+    /// When each of its transactions was submitted.
+    pub submitted_us: Vec<u64>,
 }
 
 /// One validator.
@@ -53,6 +65,8 @@ pub(crate) struct Node {
     pub disk: Disk,
     /// Payloads that are here.
     pub payloads: Held<()>,
+    /// Headers that were seen in this life.
+    pub seen: SeenHeaders,
     pub clients: Clients,
     /// A proposal that waits for disk or signer.
     pub proposal: Option<Arc<BlockHeader>>,
@@ -87,6 +101,7 @@ impl Node {
             disk: Disk::new(&devices),
             devices,
             payloads: Held::default(),
+            seen: SeenHeaders::default(),
             clients: Clients::default(),
             proposal: None,
             height: Height(0),
@@ -134,24 +149,25 @@ impl Clients {
 
     /// A commit took one of the own blocks.
     pub fn settle(&mut self, block: &BlockRef, now_us: u64) {
-        let submitted = self.in_flight.remove(block).unwrap_or_default();
-        self.committed.extend(submitted.into_iter().map(|at| (at, now_us - at)));
+        let Some(own) = self.in_flight.remove(block) else { return };
+        self.blocks_committed.push((own.made_us, now_us - own.made_us));
+        self.committed.extend(own.submitted_us.into_iter().map(|at| (at, now_us - at)));
     }
 
     /// An own block will never be committed: its transactions wait again.
     pub fn requeue(&mut self, block: &BlockRef) {
-        self.waiting.extend(self.in_flight.remove(block).unwrap_or_default());
+        self.waiting.extend(self.in_flight.remove(block).into_iter().flat_map(|own| own.submitted_us));
         self.waiting.sort_unstable();
     }
 
     /// Transactions that no commit has taken.
     pub fn unsettled(&self) -> usize {
-        self.waiting.len() + self.in_flight.values().map(Vec::len).sum::<usize>()
+        self.waiting.len() + self.in_flight.values().map(|own| own.submitted_us.len()).sum::<usize>()
     }
 
     /// When the oldest of them was submitted.
     pub fn oldest_us(&self) -> Option<u64> {
         let waiting = self.waiting.first().copied();
-        waiting.into_iter().chain(self.in_flight.values().filter_map(|times| times.first().copied())).min()
+        waiting.into_iter().chain(self.in_flight.values().filter_map(|own| own.submitted_us.first().copied())).min()
     }
 }

@@ -1,8 +1,9 @@
 //! What came out of a whole run, and whether it is what its scenario expects.
 
 use crate::sim::Simulation;
-use crate::sim::checks::Violation;
 use crate::sim::scenario::Scenario;
+use crate::sim::traffic::Traffic;
+use crate::sim::violation::Violation;
 use types::Digest;
 
 /// What a scenario expects of a run. Times in milliseconds.
@@ -65,8 +66,8 @@ pub struct Report {
     pub marks: Vec<(&'static str, u64)>,
     /// The latency of each transaction that was committed at the node that it was submitted to; sorted.
     pub latencies_us: Vec<u64>,
-    /// Messages and their bytes that were sent.
-    pub sent: (u64, u64),
+    /// What all nodes have sent and checked.
+    pub traffic: Traffic,
     /// Events that happened.
     pub steps: u64,
 }
@@ -93,7 +94,7 @@ impl Simulation {
             trace_digest: self.trace(),
             marks: self.marks(),
             latencies_us: latencies,
-            sent: self.sent,
+            traffic: *self.traffic(),
             steps: self.steps(),
         };
         match outcome {

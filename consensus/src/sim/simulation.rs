@@ -1,11 +1,9 @@
 //! The queue of events and the one loop that runs it.
 
-use crate::effect::Status;
 use crate::engine::Core;
 use crate::input::Input;
-use crate::marks::Marks;
 use crate::sim::adversary::{AdversaryKind, Sending, Sides};
-use crate::sim::checks::{Agreement, Violation, bounded};
+use crate::sim::checks::{Agreement, bounded};
 use crate::sim::clock::Clock;
 use crate::sim::faults::Faults;
 use crate::sim::mix::Weather;
@@ -16,9 +14,11 @@ use crate::sim::rng::Rng;
 use crate::sim::scenario::{ClockPlan, Scenario};
 use crate::sim::timeline::Action;
 use crate::sim::trace::Trace;
+use crate::sim::traffic::Traffic;
+use crate::sim::violation::Violation;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use types::{AuthorityIndex, BlockHeader, Digest, Height};
+use types::{AuthorityIndex, BlockHeader, Height};
 
 /// Time between two checks of liveness, in microseconds.
 const LIVENESS_CHECK_US: u64 = 500_000;
@@ -91,15 +91,14 @@ pub struct Simulation {
     /// Some clock is not right, or was not, so that nodes compare theirs.
     pub(crate) clocks_differ: bool,
     /// When a fault last came or went.
-    disturbed_us: u64,
+    pub(crate) disturbed_us: u64,
     /// Counts calms: what was to be undone before the last one is undone.
     calms: u64,
     /// The highest commit at each check of liveness.
-    tops: VecDeque<(u64, Height)>,
-    steps: u64,
+    pub(crate) tops: VecDeque<(u64, Height)>,
+    pub(crate) steps: u64,
     pub(crate) faults: Faults,
-    /// Messages and bytes that all nodes have sent.
-    pub(crate) sent: (u64, u64),
+    pub(crate) traffic: Traffic,
 }
 
 impl Simulation {
@@ -136,7 +135,7 @@ impl Simulation {
             tops: VecDeque::new(),
             steps: 0,
             faults: Faults::default(),
-            sent: (0, 0),
+            traffic: Traffic::default(),
             scenario,
         };
         for (member, kind) in simulation.scenario.adversaries.clone() {
@@ -195,83 +194,6 @@ impl Simulation {
         self.closes_at = Some(height);
     }
 
-    /// Simulated milliseconds so far.
-    pub fn now_ms(&self) -> u64 {
-        self.now_us / 1_000
-    }
-
-    /// Where a node stands; none while it is down.
-    pub fn status(&self, node: u16) -> Option<Status> {
-        self.nodes[usize::from(node)].core.as_ref().map(Core::status)
-    }
-
-    /// The last height that a node committed.
-    pub fn height(&self, node: u16) -> Height {
-        self.nodes[usize::from(node)].height
-    }
-
-    /// The highest height that any honest node committed.
-    pub fn top(&self) -> Height {
-        self.agreement.height()
-    }
-
-    /// Transactions that wait or are in own blocks that no commit took, over all running honest nodes.
-    pub fn unsettled(&self) -> usize {
-        let running = self.nodes.iter().filter(|node| node.is_running() && node.is_honest());
-        running.map(|node| node.clients.unsettled()).sum()
-    }
-
-    /// From submission to commit at the same honest node, in microseconds, of every committed transaction that was
-    /// submitted from some millisecond on; sorted.
-    pub fn latencies_us(&self, from_ms: u64) -> Vec<u64> {
-        let honest = self.nodes.iter().filter(|node| node.is_honest());
-        let committed = honest.flat_map(|node| &node.clients.committed);
-        let mut all: Vec<u64> =
-            committed.filter(|(at_us, _)| *at_us >= from_ms * 1_000).map(|(_, took_us)| *took_us).collect();
-        all.sort_unstable();
-        all
-    }
-
-    /// The most bytes that a checkpoint took.
-    pub fn checkpoint_bytes_max(&self) -> usize {
-        self.agreement.checkpoint_bytes_max()
-    }
-
-    /// Digest over everything that happened, in order.
-    pub fn trace(&self) -> Digest {
-        self.trace.digest()
-    }
-
-    /// Keeps a line of text for each thing that happens from now on, for [`Simulation::take_lines`].
-    pub fn keep_lines(&mut self) {
-        self.trace.keep_lines();
-    }
-
-    /// The lines since the last call.
-    pub fn take_lines(&mut self) -> String {
-        self.trace.take_lines()
-    }
-
-    /// Number of events that happened.
-    pub fn steps(&self) -> u64 {
-        self.steps
-    }
-
-    /// How often honest nodes have reached each rare rule, and what was done to them, by name.
-    pub fn marks(&self) -> Vec<(&'static str, u64)> {
-        let mut marks = Marks::default();
-        for node in self.nodes.iter().filter(|node| node.is_honest()) {
-            marks.add(&node.marks);
-            node.core.iter().for_each(|core| marks.add(core.marks()));
-        }
-        marks.iter().chain(self.faults.iter()).collect()
-    }
-
-    /// Messages and their bytes that were sent.
-    pub fn sent(&self) -> (u64, u64) {
-        self.sent
-    }
-
     pub(crate) fn schedule(&mut self, at_us: u64, at: Place, event: Event) {
         // Messages outlive the crash of their receiver; what a node asked of its own devices does not, nor does news of its
         // links, since it sees how they stand when it starts.
@@ -301,12 +223,16 @@ impl Simulation {
         self.disturbed_us = self.now_us;
     }
 
-    /// Puts a message on the wire.
-    pub(crate) fn transmit(&mut self, at: Place, to: AuthorityIndex, message: Message) {
+    /// Puts a message on the wire, `asked` for by its receiver or not.
+    pub(crate) fn transmit(&mut self, at: Place, to: AuthorityIndex, message: Message, asked: bool) {
         let from = self.nodes[at.0].me;
-        self.sent.0 += 1;
-        self.sent.1 += message.bytes();
-        let [first, second] = self.network.arrival(&mut self.rng, self.now_us, (from, to), &message);
+        let mut bytes = 0;
+        for (kind, weighs) in message.frames(asked).into_iter().flatten() {
+            self.traffic.send(kind, weighs);
+            bytes += weighs;
+        }
+        let bulk = message.is_bulk();
+        let [first, second] = self.network.arrival(&mut self.rng, self.now_us, (from, to), bytes, bulk);
         let Some(first) = first else { return };
         for place in self.places_of(to) {
             if !self.hears(place, at) {
@@ -433,37 +359,6 @@ impl Simulation {
                 Ok(())
             }
         }
-    }
-
-    /// What honest nodes were given is committed in time, and they are level.
-    fn check_liveness(&mut self) -> Result<(), Violation> {
-        let Some(bound_ms) = self.scenario.bounds.liveness_ms else { return Ok(()) };
-        let (now_us, bound_us) = (self.now_us, bound_ms * 1_000);
-        self.tops.push_back((now_us, self.agreement.height()));
-        while self.tops.get(1).is_some_and(|(at_us, _)| at_us + bound_us <= now_us) {
-            self.tops.pop_front();
-        }
-        let since_us = self.disturbed_us;
-        if since_us + bound_us > now_us || self.network.state() != self.calm_network {
-            return Ok(());
-        }
-        let committee = self.scenario.keys.committee();
-        let faulty = self.nodes[..self.scenario.size()].iter().filter(|node| !node.is_sound());
-        if faulty.map(|node| committee.stake(node.me).0).sum::<u64>() > committee.faulty_max().0 {
-            return Ok(());
-        }
-        let top = self.tops.front().map_or(Height(0), |(_, top)| *top);
-        for node in self.nodes.iter().filter(|node| node.is_sound()) {
-            let coming = (node.clients.period_us > 0 && self.load).then_some(node.clients.next_us);
-            let oldest_us = node.clients.oldest_us().into_iter().chain(coming).min();
-            if let Some(at_us) = oldest_us.filter(|at_us| (*at_us).max(since_us) + bound_us < now_us) {
-                return Err(Violation::Stalled { node: node.me, submitted_ms: at_us / 1_000, bound_ms });
-            }
-            if node.height < top {
-                return Err(Violation::Behind { node: node.me, height: node.height, top });
-            }
-        }
-        Ok(())
     }
 
     /// Makes a member an adversary.

@@ -1,9 +1,9 @@
 //! Faults that a scenario plans: at a time or again and again, for ever or for a while.
 
 use crate::sim::Simulation;
-use crate::sim::checks::Violation;
 use crate::sim::links::Links;
 use crate::sim::simulation::Control;
+use crate::sim::violation::Violation;
 
 /// Whom something happens to.
 #[derive(Clone, Debug, PartialEq, Eq)]

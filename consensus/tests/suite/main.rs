@@ -27,6 +27,7 @@ mod recovery;
 mod replica;
 mod scenarios;
 mod settling;
+mod traffic;
 mod twins;
 
 /// How many seeds to try, `share` of the environment's number.
