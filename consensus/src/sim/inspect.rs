@@ -55,6 +55,12 @@ impl Simulation {
         all
     }
 
+    /// Transactions that were committed at the honest node that they were submitted to.
+    pub fn committed_transactions(&self) -> u64 {
+        let honest = self.nodes.iter().filter(|node| node.is_honest());
+        honest.map(|node| node.clients.committed.len() as u64).sum()
+    }
+
     /// The most bytes that a checkpoint took.
     pub fn checkpoint_bytes_max(&self) -> usize {
         self.agreement.checkpoint_bytes_max()

@@ -1,4 +1,5 @@
-//! `stele bench`: what signature checks and hashes cost on this machine, on every engine that it has.
+//! `stele bench`: what signature checks and hashes cost on this machine, on every engine that it has; and what a
+//! committee of a size costs in the simulator ([`scale`]).
 //!
 //! A run measures ([`verify`], [`hash`]), each row with the engine, the batch and the threads; the rows become one
 //! [`report::Report`], which is printed as a [`table`], written as JSON, and drawn as one page ([`page`], [`plot`]) that
@@ -15,6 +16,7 @@ mod page;
 mod peers;
 mod plot;
 mod report;
+mod scale;
 mod stopwatch;
 mod table;
 mod verify;
@@ -41,6 +43,8 @@ enum What {
     Verify(verify::VerifyArgs),
     /// Measure hashes and Merkle roots.
     Hash(hash::HashArgs),
+    /// Measure what a committee sends, checks and waits for by its size, in the simulator.
+    Consensus(scale::ScaleArgs),
     /// Measure what a GPU can do at most: multiplications a second, as JSON.
     Ceiling(ceiling::CeilingArgs),
     /// Open a GPU engine once and print how long it took, as JSON: what `bench verify` starts to measure a cold start.
@@ -97,6 +101,12 @@ enum BenchError {
         #[source]
         source: std::io::Error,
     },
+    #[error("the committee of {nodes} did what it must not")]
+    Simulation {
+        nodes: u16,
+        #[source]
+        violation: Box<consensus::sim::Violation>,
+    },
     #[error("cannot start the CPU engine")]
     Cpu(#[from] accel::CpuEngineError),
     #[error("cannot start the threads that keep the cores busy")]
@@ -110,6 +120,7 @@ pub fn run(args: BenchArgs) -> miette::Result<()> {
     let (report, output) = match args.what {
         What::Verify(args) => (verify::run(&args)?, args.output),
         What::Hash(args) => (hash::run(&args)?, args.output),
+        What::Consensus(args) => return Ok(scale::run(&args)?),
         What::Ceiling(args) => return Ok(ceiling::run(&args)?),
         What::GpuStart(args) => return Ok(gpu_start::run(&args)?),
     };

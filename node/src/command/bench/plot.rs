@@ -5,8 +5,10 @@
 
 use std::fmt::Write;
 
-const WIDTH: f64 = 560.0;
-const HEIGHT: f64 = 340.0;
+/// Width of a plot, in the units of its view box.
+pub const WIDTH: f64 = 560.0;
+/// Height of a plot.
+pub const HEIGHT: f64 = 340.0;
 const LEFT: f64 = 62.0;
 const RIGHT: f64 = 118.0;
 const TOP: f64 = 14.0;
@@ -73,12 +75,23 @@ impl Axis {
 impl Plot<'_> {
     /// The `<svg>` element; empty where there is nothing to draw.
     pub fn svg(&self) -> String {
+        self.element("")
+    }
+
+    /// The same inside another `<svg>`, with its corner at a place there.
+    pub fn svg_at(&self, left: f64, top: f64) -> String {
+        self.element(&format!("x=\"{left}\" y=\"{top}\" style=\"width: {WIDTH}px; height: {HEIGHT}px\" "))
+    }
+
+    fn element(&self, attributes: &str) -> String {
         let points = || self.series.iter().flat_map(|series| series.points.iter());
         let x = Axis::around(points().map(|point| point.0), LEFT, WIDTH - RIGHT);
         let y = Axis::around(points().map(|point| point.1), HEIGHT - BOTTOM, TOP);
         let (Some(x), Some(y)) = (x, y) else { return String::new() };
-        let mut svg =
-            format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">\n", escape(self.title));
+        let mut svg = format!(
+            "<svg {attributes}viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">\n",
+            escape(self.title)
+        );
         self.grid(&mut svg, x, y);
         if let Some((at, name)) = self.mark.as_ref().filter(|(at, _)| x.place(*at) <= x.to) {
             let at = x.place(*at);
