@@ -64,6 +64,9 @@ const DECODING: [&str; 3] = ["fuzz", "corpus", "decoding"];
 /// The package whose integration tests are the end-to-end tests.
 const NODE: &str = "stele";
 
+/// Seconds of simulated mixes with seeds that no run has had before, unless `STELE_SIM_SECONDS` says otherwise.
+const FRESH_SECONDS: &str = "60";
+
 /// Seconds for each target of cargo-fuzz.
 const FUZZ_SECONDS: u32 = 5;
 
@@ -95,7 +98,9 @@ pub fn test(workspace: &Workspace, mut arguments: Arguments) -> Result<ExitCode,
         Some(only) => vec![only],
         None => all.filter(|stage| from.is_none_or(|from| *stage >= from)).collect(),
     };
-    let rows = run(workspace, &Plan { stages, environment: Vec::new(), budgets_apply: true })?;
+    let fresh_seconds = std::env::var("STELE_SIM_SECONDS").unwrap_or_else(|_| FRESH_SECONDS.to_owned());
+    let environment = vec![("STELE_SIM_SECONDS", fresh_seconds)];
+    let rows = run(workspace, &Plan { stages, environment, budgets_apply: true })?;
     Ok(report(&rows, true))
 }
 

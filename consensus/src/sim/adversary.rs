@@ -9,6 +9,7 @@ mod dropper;
 mod equivocator;
 mod flooder;
 mod future_rounder;
+mod removed_talker;
 mod selective_sender;
 mod twins;
 mod vote_liar;
@@ -64,6 +65,9 @@ pub enum AdversaryKind {
         /// How long, in milliseconds.
         switch_ms: u64,
     },
+    /// Keeps the rules until it is removed from the committee, and then goes on: with its blocks of the old epoch, and with
+    /// blocks of the new one in everybody's name.
+    RemovedTalker,
     /// Sends what a peer was not sent with some chance, each time it makes a block.
     Dropper {
         /// The chance in a thousand; 0 stands for one in the size of the committee.
@@ -83,11 +87,12 @@ impl AdversaryKind {
             Self::VoteLiar => "vote-liar",
             Self::Flooder { .. } => "flooder",
             Self::Twins { .. } => "twins",
+            Self::RemovedTalker => "removed-talker",
             Self::Dropper { .. } => "dropper",
         }
     }
 
-    /// Every kind, with usual values.
+    /// Every kind that needs no plan, with usual values.
     pub fn all() -> [Self; 9] {
         [
             Self::Equivocator { coalition: false },
@@ -114,6 +119,7 @@ impl AdversaryKind {
             Self::VoteLiar => Box::new(vote_liar::VoteLiar),
             Self::Flooder { per_second } => Box::new(flooder::Flooder::new(per_second)),
             Self::Twins { .. } => Box::new(twins::Twin),
+            Self::RemovedTalker => Box::new(removed_talker::RemovedTalker),
             Self::Dropper { share_permille: 0 } => Box::new(dropper::Dropper::new(size, 1_000 / size as u64)),
             Self::Dropper { share_permille } => Box::new(dropper::Dropper::new(size, share_permille)),
         }
@@ -127,6 +133,8 @@ pub(crate) struct View<'a> {
     pub keys: &'a Keys,
     pub core: &'a Core,
     pub rng: &'a mut Rng,
+    /// Of a validator that was removed: the epoch that goes on without it.
+    pub removed_from: Option<Config>,
     /// Blocks that it made beside those of its core, to be given to peers that ask.
     pub made: Vec<Arc<BlockHeader>>,
 }

@@ -19,21 +19,24 @@ pub(crate) struct Agreement {
     /// The last checkpoints.
     checkpoints: VecDeque<Checkpoint>,
     time: TimestampMs,
-    /// By author, then by round: what was output, and what its author sent.
-    output: Vec<Vec<Option<Digest>>>,
-    own: Vec<Vec<Option<Digest>>>,
+    /// By era: what was output, and what its author sent.
+    output: Vec<Table>,
+    own: Vec<Table>,
     checkpoint_bytes_max: usize,
 }
 
+/// By author, then by round.
+type Table = Vec<Vec<Option<Digest>>>;
+
 impl Agreement {
-    pub fn new(size: usize) -> Self {
+    pub fn new() -> Self {
         Self {
             commits: Vec::new(),
             leaders: Vec::new(),
             checkpoints: VecDeque::new(),
             time: TimestampMs(0),
-            output: vec![Vec::new(); size],
-            own: vec![Vec::new(); size],
+            output: Vec::new(),
+            own: Vec::new(),
             checkpoint_bytes_max: 0,
         }
     }
@@ -42,6 +45,7 @@ impl Agreement {
     pub fn committed(
         &mut self,
         node: AuthorityIndex,
+        era: usize,
         record: &CommitRecord,
         checkpoint: &Checkpoint,
     ) -> Result<(), Violation> {
@@ -67,7 +71,7 @@ impl Agreement {
         }
         self.time = record.timestamp;
         for block in &record.blocks {
-            if place(&mut self.output, block).replace(block.digest).is_some() {
+            if place(&mut self.output, era, block).replace(block.digest).is_some() {
                 return Err(Violation::OutputTwice(*block));
             }
         }
@@ -75,8 +79,8 @@ impl Agreement {
     }
 
     /// An honest node sent an own block.
-    pub fn sent(&mut self, block: &BlockRef) -> Result<(), Violation> {
-        let sent = place(&mut self.own, block);
+    pub fn sent(&mut self, era: usize, block: &BlockRef) -> Result<(), Violation> {
+        let sent = place(&mut self.own, era, block);
         if *sent.get_or_insert(block.digest) == block.digest {
             return Ok(());
         }
@@ -105,14 +109,21 @@ impl Agreement {
     }
 
     /// Whether a commit output this block.
-    pub fn is_output(&self, block: &BlockRef) -> bool {
-        let row = self.output.get(block.author.index());
+    pub fn is_output(&self, era: usize, block: &BlockRef) -> bool {
+        let row = self.output.get(era).and_then(|table| table.get(block.author.index()));
         row.and_then(|row| row.get(block.round.0 as usize)) == Some(&Some(block.digest))
     }
 }
 
-fn place<'a>(table: &'a mut [Vec<Option<Digest>>], block: &BlockRef) -> &'a mut Option<Digest> {
-    let row = &mut table[block.author.index()];
+fn place<'a>(tables: &'a mut Vec<Table>, era: usize, block: &BlockRef) -> &'a mut Option<Digest> {
+    if tables.len() <= era {
+        tables.resize_with(era + 1, Vec::new);
+    }
+    let (table, author) = (&mut tables[era], block.author.index());
+    if table.len() <= author {
+        table.resize_with(author + 1, Vec::new);
+    }
+    let row = &mut table[author];
     let round = usize::try_from(block.round.0).expect("a simulation is short");
     if row.len() <= round {
         row.resize(round + 1, None);
@@ -221,25 +232,25 @@ mod tests {
 
     #[test]
     fn another_record_another_state_an_old_time_and_a_second_output_are_noticed() {
-        let mut agreement = Agreement::new(4);
+        let mut agreement = Agreement::new();
         let (first, behind) = commit(1, &[block(1, 1)], 50);
-        assert_eq!(agreement.committed(NODE, &first, &behind), Ok(()));
-        assert_eq!(agreement.committed(NODE, &first, &behind), Ok(()));
+        assert_eq!(agreement.committed(NODE, 0, &first, &behind), Ok(()));
+        assert_eq!(agreement.committed(NODE, 0, &first, &behind), Ok(()));
         let height = Height(1);
         let (other, behind_other) = commit(1, &[block(1, 2)], 50);
         assert_eq!(
-            agreement.committed(NODE, &other, &behind_other),
+            agreement.committed(NODE, 0, &other, &behind_other),
             Err(Violation::Disagreement { node: NODE, height })
         );
         let odd = Checkpoint { timestamp: TimestampMs(51), ..behind };
-        assert_eq!(agreement.committed(NODE, &first, &odd), Err(Violation::Checkpoint { node: NODE, height }));
+        assert_eq!(agreement.committed(NODE, 0, &first, &odd), Err(Violation::Checkpoint { node: NODE, height }));
         let (back, behind) = commit(2, &[block(2, 1)], 49);
         let height = Height(2);
-        assert_eq!(agreement.committed(NODE, &back, &behind), Err(Violation::TimeBackwards { height }));
+        assert_eq!(agreement.committed(NODE, 0, &back, &behind), Err(Violation::TimeBackwards { height }));
         let (twice, behind) = commit(3, &[block(1, 1)], 50);
-        assert_eq!(agreement.committed(NODE, &twice, &behind), Err(Violation::OutputTwice(block(1, 1))));
+        assert_eq!(agreement.committed(NODE, 0, &twice, &behind), Err(Violation::OutputTwice(block(1, 1))));
         let equivocated = Violation::Equivocated { author: AuthorityIndex(0), round: Round(7) };
-        assert_eq!((agreement.sent(&block(7, 1)), agreement.sent(&block(7, 2))), (Ok(()), Err(equivocated)));
+        assert_eq!((agreement.sent(0, &block(7, 1)), agreement.sent(0, &block(7, 2))), (Ok(()), Err(equivocated)));
     }
 
     #[test]

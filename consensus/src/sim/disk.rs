@@ -10,7 +10,7 @@ use crate::sim::rng::Rng;
 use crate::sim::scenario::Devices;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use types::{AuthorityIndex, BlockHeader, BlockRef, CommitRecord, Digest, Height, Round};
+use types::{AuthorityIndex, BlockHeader, BlockRef, CommitRecord, Digest, Epoch, Height, Round};
 
 /// A record of the log.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub(crate) enum Record {
     Signed(Arc<BlockHeader>),
     Accepted(Arc<BlockHeader>),
     Commit(CommitRecord, Box<Checkpoint>),
+    /// What follows is of this era, counted from 0.
+    Era(usize),
 }
 
 /// One node's persistent things.
@@ -35,12 +37,16 @@ pub(crate) struct Disk {
     checkpoint: Option<Checkpoint>,
     /// It took the place of a lost one.
     replaces_lost: bool,
-    /// The one digest signed in each round; synced by itself.
-    guard: BTreeMap<Round, Digest>,
+    /// The last epoch in which the lost one may have held own blocks, once that is known.
+    lost_until: Option<Epoch>,
+    /// The one digest signed in each round of an epoch; synced by itself.
+    guard: BTreeMap<(Epoch, Round), Digest>,
     /// Everything accepted, for peers that ask for old blocks.
     headers: Held<Arc<BlockHeader>>,
-    /// Position of each commit in the log; the first is of height 1.
+    /// Position of each commit in the log, behind the base.
     commits: Vec<usize>,
+    /// The height behind which the node began: that of a state which it was given, or 0.
+    base: Height,
 }
 
 impl Disk {
@@ -53,16 +59,21 @@ impl Disk {
         Self { guard: lost.guard, replaces_lost: true, ..Self::new(devices) }
     }
 
+    /// Nothing is here yet, and nothing below this height ever will be.
+    pub fn begin_at(&mut self, base: Height) {
+        (self.base, self.promised) = (base, base);
+    }
+
     /// Appends; returns the length that a sync must reach.
     pub fn append(&mut self, now_us: u64, record: Record) -> usize {
         match &record {
             Record::Accepted(header) => self.headers.insert(header.block_ref(), header.clone()),
-            Record::Commit(commit, _) if commit.height.0 as usize == self.commits.len() + 1 => {
+            Record::Commit(commit, _) if self.place_of(commit.height) == Some(self.commits.len()) => {
                 self.commits.push(self.log.len());
             }
             // Recovery emits commits above the checkpoint again; the log has them.
             Record::Commit(..) => return self.log.len(),
-            Record::Proposed(_) | Record::Signed(_) => {}
+            Record::Proposed(_) | Record::Signed(_) | Record::Era(_) => {}
         }
         self.log.push((now_us, record));
         self.log.len()
@@ -76,8 +87,8 @@ impl Disk {
     }
 
     /// Whether the guard signs this; it never signs another digest for a round.
-    pub fn sign(&mut self, block: &BlockRef) -> bool {
-        *self.guard.entry(block.round).or_insert(block.digest) == block.digest
+    pub fn sign(&mut self, header: &BlockHeader) -> bool {
+        *self.guard.entry((header.epoch(), header.round())).or_insert(header.digest()) == header.digest()
     }
 
     /// The guard's file is lost with everything it remembers.
@@ -108,14 +119,37 @@ impl Disk {
         whole
     }
 
-    /// What recovery finds, and the proposal that has to be signed again.
-    pub fn recover(&self, gc_depth: u64) -> (Recovered, Option<Arc<BlockHeader>>) {
-        let checkpoint = self.checkpoint.clone();
+    /// The era that the log ends in, if it says so.
+    pub fn era(&self) -> Option<usize> {
+        let era = |(_, record): &(u64, Record)| match record {
+            Record::Era(era) => Some(*era),
+            _ => None,
+        };
+        self.log.iter().rev().find_map(era)
+    }
+
+    /// Whether blocks may have been signed in an epoch that are not here: on a new disk as long as no own block of the
+    /// epoch is, up to the last epoch that the node can have been in.
+    pub fn own_blocks_lost(&self, epoch: Epoch) -> bool {
+        let own = |(_, record): &(u64, Record)| matches!(record, Record::Signed(header) if header.epoch() == epoch);
+        let in_question = self.lost_until.is_none_or(|last| epoch <= last);
+        self.replaces_lost && in_question && !self.log.iter().any(own)
+    }
+
+    /// Peers have said how far the own chain went: no blocks were signed behind this epoch.
+    pub fn reclaimed(&mut self, last: Epoch) {
+        self.lost_until.get_or_insert(last);
+    }
+
+    /// What recovery finds of an epoch that goes on from a height, and the proposal that has to be signed again.
+    pub fn recover(&self, gc_depth: u64, epoch: Epoch, from: Height) -> (Recovered, Option<Arc<BlockHeader>>) {
+        let checkpoint = self.checkpoint.clone().filter(|checkpoint| checkpoint.height > from);
         let gc_round = checkpoint.as_ref().map_or(Round(0), |c| c.leader.round.saturating_sub(gc_depth));
         let mut commits = Vec::new();
         let (mut last_own, mut proposed): (Option<Arc<BlockHeader>>, Option<Arc<BlockHeader>>) = (None, None);
         for (_, record) in &self.log {
             match record {
+                Record::Commit(commit, _) if commit.height <= from => {}
                 Record::Commit(commit, _) => {
                     // The log is trimmed as far as recovery allows, so that it is seen to allow it.
                     if commit.leader.round <= gc_round.next() {
@@ -123,23 +157,23 @@ impl Disk {
                     }
                     commits.push(commit.clone());
                 }
-                Record::Proposed(header) => proposed = Some(header.clone()),
-                Record::Signed(header) => last_own = Some(header.clone()),
-                Record::Accepted(_) => {}
+                Record::Proposed(header) if header.epoch() == epoch => proposed = Some(header.clone()),
+                Record::Signed(header) if header.epoch() == epoch => last_own = Some(header.clone()),
+                Record::Proposed(_) | Record::Signed(_) | Record::Accepted(_) | Record::Era(_) => {}
             }
         }
         let accepted = self.log.iter().filter_map(|(_, record)| accepted(record));
+        let accepted = accepted.filter(|header| header.epoch() == epoch);
         let headers = accepted.filter(|header| header.round() > gc_round).cloned().collect();
         let unsigned = proposed.filter(|header| last_own.as_ref().is_none_or(|own| own.round() < header.round()));
         let proposed_unsigned_round = unsigned.as_ref().map(|header| header.round());
-        // Until an own block is here, nothing says how far the own chain went.
-        let own_blocks_lost = self.replaces_lost && last_own.is_none();
+        let own_blocks_lost = self.own_blocks_lost(epoch);
         (Recovered { checkpoint, headers, commits, last_own, proposed_unsigned_round, own_blocks_lost }, unsigned)
     }
 
     /// Commits from a height on, with their headers.
     pub fn commits_from(&self, height: Height, count: usize) -> Vec<(CommitRecord, Vec<Arc<BlockHeader>>)> {
-        let first = (height.0 as usize).saturating_sub(1).min(self.commits.len());
+        let first = self.place_of(height).map_or(self.commits.len(), |place| place.min(self.commits.len()));
         let read = |position: &usize| match &self.log[*position].1 {
             Record::Commit(commit, _) => {
                 let headers = commit.blocks.iter().filter_map(|block| self.headers.get(block).cloned()).collect();
@@ -155,14 +189,14 @@ impl Disk {
         self.headers.get(block)
     }
 
-    /// The highest accepted block of an author.
-    pub fn highest_of(&self, author: AuthorityIndex) -> Option<&Arc<BlockHeader>> {
-        self.headers.highest_of(author)
+    /// The highest accepted block of an author in an epoch.
+    pub fn highest_of(&self, author: AuthorityIndex, epoch: Epoch) -> Option<&Arc<BlockHeader>> {
+        self.headers.highest_of(author, |header| header.epoch() == epoch)
     }
 
-    /// The accepted blocks of a round.
-    pub fn row(&self, round: Round) -> impl Iterator<Item = &Arc<BlockHeader>> {
-        self.headers.row(round)
+    /// The accepted blocks of a round of an epoch.
+    pub fn row(&self, round: Round, epoch: Epoch) -> impl Iterator<Item = &Arc<BlockHeader>> {
+        self.headers.row(round).filter(move |header| header.epoch() == epoch)
     }
 
     /// Whether the log holds this proposal.
@@ -195,7 +229,7 @@ impl Disk {
             }
         }
         let height = self.height_within(self.log.partition_point(|(at, _)| *at < at_us));
-        if let Some(position) = (height.0 as usize).checked_sub(1).and_then(|index| self.commits.get(index))
+        if let Some(position) = self.place_of(height).and_then(|index| self.commits.get(index))
             && let Record::Commit(_, checkpoint) = &self.log[*position].1
             && self.checkpoint.as_ref().is_none_or(|older| older.height < checkpoint.height)
         {
@@ -205,7 +239,12 @@ impl Disk {
 
     /// The highest commit within the first records of the log.
     fn height_within(&self, length: usize) -> Height {
-        Height(self.commits.partition_point(|position| *position < length) as u64)
+        Height(self.base.0 + self.commits.partition_point(|position| *position < length) as u64)
+    }
+
+    /// Which commit behind the base has a height.
+    fn place_of(&self, height: Height) -> Option<usize> {
+        height.0.checked_sub(self.base.0 + 1).map(|place| place as usize)
     }
 }
 

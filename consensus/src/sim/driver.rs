@@ -6,16 +6,18 @@ use crate::input::Input;
 use crate::sim::adversary::Draft;
 use crate::sim::disk::Record;
 use crate::sim::network::Message;
-use crate::sim::node::{OwnBlock, Place};
+use crate::sim::node::{Machine, OwnBlock, Place};
 use crate::sim::simulation::{Event, Simulation};
 use crate::sim::violation::Violation;
 use std::sync::Arc;
-use types::{AuthorityIndex, BlockHeader, BlockRef, Evidence, Height, Round};
+use types::{AuthorityIndex, BlockHeader, BlockRef, CommitRecord, Epoch, Evidence, Round};
 
 /// Most headers in an answer.
 const ANSWER_HEADERS_MAX: usize = 512;
 /// Most commits in an answer: what a node has under way at a time, eight ranges of 64 from several peers.
-const ANSWER_COMMITS_MAX: usize = 512;
+pub(crate) const ANSWER_COMMITS_MAX: usize = 512;
+/// A commit with its headers.
+type Given = (CommitRecord, Vec<Arc<BlockHeader>>);
 /// How long a node that has lost its disk counts as faulty after it has made a block again, in microseconds: until it
 /// holds again what the others rely on.
 const AMNESIA_REST_US: u64 = 3_000_000;
@@ -32,9 +34,47 @@ impl Simulation {
         self.carry_out(at, effects)
     }
 
-    pub(crate) fn deliver(&mut self, at: Place, from: AuthorityIndex, message: Message) -> Result<(), Violation> {
+    pub(crate) fn deliver(&mut self, at: Place, from: Machine, era: usize, message: Message) -> Result<(), Violation> {
+        let node = &self.nodes[at.0];
+        if era != node.era || node.retired {
+            return self.from_another_era(at, from, era, message);
+        }
+        match self.eras[era].member(from) {
+            Some(peer) => self.deliver_from(at, peer, from, message),
+            None => self.deliver_from_stranger(at, message),
+        }
+    }
+
+    /// Links know the members of the epoch. Here headers that come from elsewhere get as far as those that a member passes
+    /// on, so that their signatures are what keeps them out.
+    fn deliver_from_stranger(&mut self, at: Place, message: Message) -> Result<(), Violation> {
+        self.faults.strangers_ignored += 1;
+        let headers = match message {
+            Message::Block { header, .. } => vec![header],
+            Message::Headers(headers) => headers.to_vec(),
+            _ => return Ok(()),
+        };
+        for header in headers {
+            if self.admit(at, &header) {
+                let from = header.author();
+                self.step(at, Input::Header { header, from })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver_from(
+        &mut self,
+        at: Place,
+        from: AuthorityIndex,
+        machine: Machine,
+        message: Message,
+    ) -> Result<(), Violation> {
         match message {
             Message::Block { header, payload } => {
+                if !self.admit(at, &header) {
+                    return Ok(());
+                }
                 if payload {
                     let block = header.block_ref();
                     self.nodes[at.0].payloads.insert(block, ());
@@ -46,7 +86,12 @@ impl Simulation {
             }
             Message::Headers(headers) => {
                 self.see(at, &headers);
-                headers.iter().try_for_each(|header| self.step(at, Input::Header { header: header.clone(), from }))
+                for header in headers.iter() {
+                    if self.admit(at, header) {
+                        self.step(at, Input::Header { header: header.clone(), from })?;
+                    }
+                }
+                Ok(())
             }
             Message::Payload(block, _) => {
                 self.nodes[at.0].payloads.insert(block, ());
@@ -76,7 +121,7 @@ impl Simulation {
                 let node = &self.nodes[at.0];
                 let Some(core) = &node.core else { return Ok(()) };
                 let mut blocks = core.highest_blocks(from);
-                let logged = node.disk.highest_of(from);
+                let logged = node.disk.highest_of(from, node.config.committee.epoch());
                 if let Some(logged) = logged
                     && blocks.asker.as_ref().is_none_or(|header| header.round() < logged.round())
                 {
@@ -94,24 +139,29 @@ impl Simulation {
                 self.step(at, Input::Highest { peer: from, blocks: *blocks })
             }
             Message::RequestCommits(height) => {
-                let commits = self.nodes[at.0].disk.commits_from(height, ANSWER_COMMITS_MAX);
-                if !commits.is_empty() {
-                    self.send(at, from, Message::Commits(Arc::new(commits)), true);
+                let era = self.nodes[at.0].era;
+                if let Some(answer) = self.commits_for(at, era, height) {
+                    self.send(at, from, answer, true);
                 }
                 Ok(())
             }
-            Message::Commits(commits) => {
-                for (record, headers) in &*commits {
-                    self.see(at, headers);
-                    self.step(at, Input::Adopt { record: record.clone(), headers: headers.clone() })?;
-                }
-                if commits.len() == ANSWER_COMMITS_MAX {
-                    let next = self.nodes[at.0].height.next();
-                    self.send(at, from, Message::RequestCommits(next), false);
-                }
-                Ok(())
-            }
+            Message::Commits(commits) => self.adopt(at, machine, &commits),
+            Message::NextEra(_) => Ok(()),
         }
+    }
+
+    /// Takes in commits that a peer gave, and asks it for more where there should be more.
+    pub(crate) fn adopt(&mut self, at: Place, from: Machine, commits: &[Given]) -> Result<(), Violation> {
+        for (record, headers) in commits {
+            self.see(at, headers);
+            self.step(at, Input::Adopt { record: record.clone(), headers: headers.clone() })?;
+        }
+        let node = &self.nodes[at.0];
+        if commits.len() == ANSWER_COMMITS_MAX || node.at_end {
+            let next = node.height.next();
+            self.transmit(at, from, Message::RequestCommits(next), false);
+        }
+        Ok(())
     }
 
     /// The driver of a real node checks the signatures of what it is given.
@@ -128,7 +178,8 @@ impl Simulation {
             return Ok(());
         }
         *newest = header.round();
-        let way_ms = self.network.links(peer, node.me).typical_us() / 1_000;
+        let Some(machine) = self.eras[node.era].machine(peer) else { return Ok(()) };
+        let way_ms = self.network.links(machine, node.machine).typical_us() / 1_000;
         let made_ms = header.body().timestamp.0;
         let offset_ms = made_ms.saturating_add(way_ms) as i64 - node.clock.wall_ms(self.now_us) as i64;
         self.step(at, Input::Clock { peer, offset_ms })
@@ -140,8 +191,8 @@ impl Simulation {
         node.disk.sync(length);
         let Some(header) = node.proposal.clone() else { return Ok(()) };
         let block = header.block_ref();
-        if !node.disk.sign(&block) && node.is_honest() {
-            return Err(Violation::GuardRefused { author: node.me, round: block.round });
+        if !node.disk.sign(&header) && node.is_honest() {
+            return Err(Violation::GuardRefused { author: node.number(), round: block.round });
         }
         self.schedule(self.now_us + sign_us, at, Event::Signed { header });
         Ok(())
@@ -162,30 +213,50 @@ impl Simulation {
     pub(crate) fn recover(&mut self, at: Place) -> Result<(), Violation> {
         let now_us = self.now_us;
         let sync_us = self.nodes[at.0].devices.sync_us;
+        let machine = self.nodes[at.0].machine;
+        let first = self.first_era_of(machine).unwrap_or(0);
         let node = &mut self.nodes[at.0];
-        let (me, config) = (node.me, node.config.clone());
+        let era = match node.disk.era() {
+            Some(era) => era,
+            None if first == 0 => 0,
+            None => {
+                node.disk.begin_at(self.eras[first].anchor().height);
+                node.disk.append(now_us, Record::Era(first));
+                first
+            }
+        };
+        let Some(me) = self.eras[era].member(machine) else { return Ok(()) };
+        let config = self.eras[era].config_of(me);
+        (node.era, node.me, node.config, node.at_end) = (era, me, config.clone(), false);
+        node.end_votes.clear();
         let promised = node.disk.promised();
-        let (recovered, unsigned) = node.disk.recover(config.parameters.gc_depth_rounds);
+        let (epoch, start) = (config.committee.epoch(), config.anchor.height);
+        let (recovered, unsigned) = node.disk.recover(config.parameters.gc_depth_rounds, epoch, start);
         node.life += 1;
-        node.height = recovered.checkpoint.as_ref().map_or(Height(0), |checkpoint| checkpoint.height);
+        node.height = recovered.checkpoint.as_ref().map_or(start, |checkpoint| checkpoint.height);
+        let logged = recovered.headers.clone();
         recovered.headers.iter().for_each(|header| node.payloads.insert(header.block_ref(), ()));
         node.clients.in_flight.keys().for_each(|block| node.payloads.insert(*block, ()));
         let before = node.before.take().filter(|_| unsigned.is_none());
         let mut effects = Vec::new();
         let core = Core::recover(config, recovered, node.clock.local_ms(now_us), &mut effects)
-            .map_err(|reason| Violation::Unrecoverable { node: me, reason })?;
+            .map_err(|reason| Violation::Unrecoverable { node: node.number(), reason })?;
         let status = core.status();
         let gc_round = status.gc_round;
         node.core = Some(core);
+        node.at_end = status.over;
         self.carry_out(at, effects)?;
+        for header in &logged {
+            self.count_end_vote(at, header);
+        }
         let node = &mut self.nodes[at.0];
         if node.height < promised && node.is_honest() {
-            return Err(Violation::Lost { node: me, height: node.height, durable: promised });
+            return Err(Violation::Lost { node: node.number(), height: node.height, durable: promised });
         }
         if let Some(before) = before
             && let Some(what) = crate::sim::checks::difference(&before, &status)
         {
-            return Err(Violation::NotRestored { node: me, what });
+            return Err(Violation::NotRestored { node: node.number(), what });
         }
         let height = node.height;
         self.tell_closing(at, height)?;
@@ -193,7 +264,7 @@ impl Simulation {
         // Own blocks that were committed or became garbage while the node was not looking.
         let old = node.clients.in_flight.keys().filter(|block| block.round <= gc_round);
         for block in old.copied().collect::<Vec<BlockRef>>() {
-            if self.agreement.is_output(&block) {
+            if self.agreement.is_output(era, &block) {
                 node.clients.in_flight.remove(&block);
             } else {
                 node.clients.requeue(&block);
@@ -207,13 +278,13 @@ impl Simulation {
         Ok(())
     }
 
-    fn carry_out(&mut self, at: Place, effects: Vec<Effect>) -> Result<(), Violation> {
+    pub(crate) fn carry_out(&mut self, at: Place, effects: Vec<Effect>) -> Result<(), Violation> {
         effects.into_iter().try_for_each(|effect| self.carry_out_one(at, effect))
     }
 
     fn carry_out_one(&mut self, at: Place, effect: Effect) -> Result<(), Violation> {
         let node = &mut self.nodes[at.0];
-        let me = node.me;
+        let (me, number) = (node.me, node.number());
         match effect {
             Effect::Propose { round, ancestors, misbehaviour, end_of_epoch } => {
                 let left = self.propose(at, round, ancestors, misbehaviour, end_of_epoch);
@@ -230,27 +301,36 @@ impl Simulation {
             Effect::Accepted { header } => {
                 self.traffic.checks.transactions += u64::from(header.body().payload.count);
                 node.payloads.insert(header.block_ref(), ());
-                node.disk.append(self.now_us, Record::Accepted(header));
+                node.disk.append(self.now_us, Record::Accepted(header.clone()));
+                self.count_end_vote(at, &header);
             }
-            Effect::Commit { record, checkpoint, .. } => {
+            Effect::Commit { record, checkpoint, last_of_epoch, .. } => {
                 if record.height != node.height.next() {
-                    return Err(Violation::Order { node: me, height: record.height, after: node.height });
+                    return Err(Violation::Order { node: number, height: record.height, after: node.height });
+                }
+                let end = self.eras.get(node.era + 1).map(|next| next.anchor().height);
+                let beyond = end.is_some_and(|end| record.height > end || last_of_epoch != (record.height == end));
+                if beyond && node.is_honest() {
+                    return Err(Violation::AnotherEnd { node: number, height: record.height });
                 }
                 node.height = record.height;
                 let table = node.core.as_ref().map_or(0, |core| core.marks().schedule_changes);
                 if node.is_honest() {
-                    node.decisions.committed(me, &record.leader, table)?;
+                    node.decisions.committed(number, &record.leader, table)?;
                 }
                 let own = record.blocks.iter().filter(|block| block.author == me);
                 own.for_each(|block| node.clients.settle(block, self.now_us));
                 if node.is_honest() {
-                    self.agreement.committed(me, &record, &checkpoint)?;
+                    self.agreement.committed(number, node.era, &record, &checkpoint)?;
                 }
                 self.trace.commit(self.now_us, at, &record);
-                let height = record.height;
+                let (height, last) = (record.height, last_of_epoch.then(|| record.clone()));
                 node.seen.forget_through(record.leader.round.saturating_sub(node.config.parameters.gc_depth_rounds));
                 node.disk.append(self.now_us, Record::Commit(record, Box::new(checkpoint)));
                 self.tell_closing(at, height)?;
+                if let Some(last) = last {
+                    self.reached_end(at, &last)?;
+                }
             }
             Effect::Dropped { block } => {
                 node.clients.requeue(&block);
@@ -270,29 +350,31 @@ impl Simulation {
                 }
             }
             Effect::RequestHighest { from } => self.send(at, from, Message::RequestHighest, false),
-            Effect::Reclaimed { .. } => self.faults.disks_reclaimed += 1,
+            Effect::Reclaimed { .. } => {
+                // A member behind the end says so in its answer; the node itself may then have gone one epoch further.
+                let ended = u64::from(node.era + 1 < self.eras.len());
+                node.disk.reclaimed(Epoch(node.config.committee.epoch().0 + ended));
+                self.faults.disks_reclaimed += 1;
+            }
             Effect::ClockAlarm { offset_ms } => self.faults.clock_alarms += u64::from(offset_ms.is_some()),
             Effect::Lagging { height, .. } => {
-                let size = self.scenario.size() as u64;
+                let size = node.config.committee.size() as u64;
                 let peer = AuthorityIndex(((u64::from(me.0) + self.rng.between(1, size.max(2) - 1)) % size) as u16);
                 self.send(at, peer, Message::RequestCommits(height.next()), false);
             }
             Effect::AdoptRefused { reason: AdoptError::Height { .. } | AdoptError::EpochOver, .. } => {}
-            Effect::AdoptRefused { reason, .. } => return Err(Violation::Refused { node: me, reason }),
+            Effect::AdoptRefused { reason, .. } => return Err(Violation::Refused { node: number, reason }),
             Effect::Misbehaviour { peer, what } => {
-                if node.is_honest() && self.nodes[peer.index()].is_honest() {
-                    return Err(Violation::Blamed { peer, what });
+                let (culprit, honest_here) = (self.eras[node.era].machine(peer), node.is_honest());
+                let honest = |machine: &Machine| self.nodes[machine.index()].is_honest();
+                if let Some(machine) = culprit.filter(|machine| honest_here && honest(machine)) {
+                    return Err(Violation::Blamed { peer: AuthorityIndex(machine.0), what });
                 }
             }
-            Effect::Halted { .. } if node.is_honest() => return Err(Violation::Halted { node: me }),
+            Effect::Halted { .. } if node.is_honest() => return Err(Violation::Halted { node: number }),
             Effect::Halted { .. } => {}
         }
         Ok(())
-    }
-
-    /// What execution says of the decision to end the epoch, at its height and above.
-    fn tell_closing(&mut self, at: Place, height: Height) -> Result<(), Violation> {
-        if self.closes_at.is_some_and(|decided| height >= decided) { self.step(at, Input::Closing) } else { Ok(()) }
     }
 
     /// Makes the own block, and has it synced and signed. Returns whether transactions are left for the next one.
@@ -310,6 +392,7 @@ impl Simulation {
         self.as_adversary(at, |adversary, view| adversary.propose(view, &mut draft));
         let Draft { round, ancestors, misbehaviour, timestamp_ms } = draft;
         let (open, bytes, sync_us) = (self.load, self.scenario.transaction_bytes, self.nodes[at.0].devices.sync_us);
+        let vote = self.end_vote(at);
         let node = &mut self.nodes[at.0];
         node.clients.arrive(now_us, open);
         let room = (node.config.parameters.block_payload_bytes_max / (bytes + 4).max(1)).max(1);
@@ -321,7 +404,7 @@ impl Simulation {
         let payload = self.scenario.keys.payload(transactions.len() as u32, bytes);
         let keys = &self.scenario.keys;
         let header = if end_of_epoch {
-            keys.last_block(&node.config, round, ancestors, misbehaviour, timestamp_ms)
+            keys.last_block_with(&node.config, round, ancestors, misbehaviour, timestamp_ms, vote)
         } else {
             keys.block_with(&node.config, round, ancestors, misbehaviour, timestamp_ms, nonce, payload)
         };
@@ -338,7 +421,7 @@ impl Simulation {
         if let Some(next) = next {
             self.schedule(next.max(now_us), at, Event::Submit);
         }
-        left
+        left || vote.is_some()
     }
 }
 

@@ -5,10 +5,9 @@ use crate::sim::checks::Decisions;
 use crate::sim::disk::Disk;
 use crate::sim::links::Links;
 use crate::sim::network::Network;
-use crate::sim::node::{Node, Place};
+use crate::sim::node::{Machine, Node, Place};
 use crate::sim::simulation::Event;
 use crate::sim::violation::Violation;
-use types::AuthorityIndex;
 
 /// What was done to a simulation.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,6 +17,12 @@ pub(crate) struct Faults {
     disks_lost: u64,
     pub disks_reclaimed: u64,
     pub clock_alarms: u64,
+    pub eras_begun: u64,
+    pub eras_taken_over: u64,
+    pub changes_refused: u64,
+    pub forgeries_refused: u64,
+    pub old_epoch_ignored: u64,
+    pub strangers_ignored: u64,
     hangs: u64,
     partitions: u64,
     cuts: u64,
@@ -35,6 +40,12 @@ impl Faults {
             ("disks-lost", self.disks_lost),
             ("disks-reclaimed", self.disks_reclaimed),
             ("clock-alarms", self.clock_alarms),
+            ("epochs-begun", self.eras_begun),
+            ("epochs-learnt-late", self.eras_taken_over),
+            ("changes-refused", self.changes_refused),
+            ("forgeries-refused", self.forgeries_refused),
+            ("old-epoch-ignored", self.old_epoch_ignored),
+            ("strangers-ignored", self.strangers_ignored),
             ("hangs", self.hangs),
             ("partitions", self.partitions),
             ("cuts", self.cuts),
@@ -49,7 +60,7 @@ impl Faults {
 impl Simulation {
     /// Takes a node down; what it had not synced is lost.
     pub fn crash(&mut self, node: u16) {
-        let (at, me) = (Place(node.into()), AuthorityIndex(node));
+        let (at, me) = (Place(node.into()), Machine(node));
         self.disturbed();
         let Self { nodes, rng, now_us, .. } = self;
         let node = &mut nodes[at.0];
@@ -79,13 +90,16 @@ impl Simulation {
     /// [`Violation`] if its disk does not bring it back to where it was.
     pub fn restart(&mut self, node: u16) -> Result<(), Violation> {
         let at = Place(node.into());
+        if self.nodes[at.0].retired {
+            return Ok(());
+        }
         self.disturbed();
         let open_us = self.now_us + 1;
         let clients = &mut self.nodes[at.0].clients;
         clients.next_us = clients.next_us.max(open_us);
         self.recover(at)?;
         self.started(at);
-        self.announce(AuthorityIndex(node), true);
+        self.announce(Machine(node), true);
         self.check(at)
     }
 
@@ -155,14 +169,14 @@ impl Simulation {
     /// Takes the link between two nodes away, or gives it back.
     pub fn set_cut(&mut self, a: u16, b: u16, cut: bool) {
         self.faults.cuts += u64::from(cut);
-        self.relink(|network| network.set_cut(AuthorityIndex(a), AuthorityIndex(b), cut));
+        self.relink(|network| network.set_cut(Machine(a), Machine(b), cut));
     }
 
     /// Swallows what one node sends to another, without telling either, or ends that.
     pub fn set_silent(&mut self, from: u16, to: u16, silent: bool) {
         self.faults.silences += u64::from(silent);
         self.disturbed();
-        self.network.set_silent(AuthorityIndex(from), AuthorityIndex(to), silent);
+        self.network.set_silent(Machine(from), Machine(to), silent);
     }
 
     /// Changes delays and losses of all links.
@@ -177,7 +191,7 @@ impl Simulation {
     pub fn set_link(&mut self, from: u16, to: u16, links: Links) {
         self.faults.links_changed += 1;
         self.disturbed();
-        self.network.set_links(AuthorityIndex(from), AuthorityIndex(to), links);
+        self.network.set_links(Machine(from), Machine(to), links);
     }
 
     /// Sets a node's wall clock forward, or back.
@@ -223,11 +237,11 @@ impl Simulation {
 
     /// Whether one more lost disk leaves at most f faulty.
     pub(crate) fn can_lose_a_disk(&self) -> bool {
-        let committee = self.scenario.keys.committee();
+        let committee = self.newest_committee();
         let forgets = |node: &Node| node.amnesia_ends_us.is_some_and(|ends_us| ends_us > self.now_us);
         let members = &self.nodes[..self.scenario.size()];
         let faulty = members.iter().filter(|node| !node.is_honest() || forgets(node));
-        let faulty: u64 = faulty.map(|node| committee.stake(node.me).0).sum();
+        let faulty: u64 = faulty.map(|node| self.newest_stake(node.machine).0).sum();
         let heaviest = committee.indices().map(|member| committee.stake(member).0).max().unwrap_or(0);
         faulty + heaviest <= committee.faulty_max().0
     }
@@ -242,8 +256,8 @@ impl Simulation {
     }
 
     /// Tells the others that a node is reachable or not.
-    fn announce(&mut self, me: AuthorityIndex, up: bool) {
-        for peer in self.scenario.keys.committee().clone().indices() {
+    pub(crate) fn announce(&mut self, me: Machine, up: bool) {
+        for peer in self.machines() {
             if self.network.is_up(me, peer) {
                 let at_us = self.network.told_us(self.now_us, me, peer);
                 for at in self.places_of(peer) {
@@ -255,8 +269,8 @@ impl Simulation {
 
     fn relink(&mut self, change: impl FnOnce(&mut Network)) {
         self.disturbed();
-        let committee = self.scenario.keys.committee().clone();
-        let pairs = || committee.indices().flat_map(|a| committee.indices().map(move |b| (a, b)));
+        let size = self.scenario.size() as u16;
+        let pairs = || (0..size).flat_map(|a| (0..size).map(move |b| (Machine(a), Machine(b))));
         let before: Vec<bool> = pairs().map(|(a, b)| self.network.is_up(a, b)).collect();
         change(&mut self.network);
         for ((a, b), before) in pairs().zip(before) {

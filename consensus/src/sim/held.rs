@@ -40,11 +40,10 @@ impl<T> Held<T> {
         }
     }
 
-    /// What is held of the highest block of an author.
-    pub fn highest_of(&self, author: AuthorityIndex) -> Option<&T> {
-        let of = |row: &&Vec<(AuthorityIndex, Digest, T)>| row.iter().any(|(by, ..)| *by == author);
-        let row = self.rows.values().rev().find(of)?;
-        row.iter().find(|(by, ..)| *by == author).map(|(_, _, value)| value)
+    /// What is held of the highest block of an author, of those that count.
+    pub fn highest_of(&self, author: AuthorityIndex, counts: impl Fn(&T) -> bool) -> Option<&T> {
+        let of = |(by, _, value): &&(AuthorityIndex, Digest, T)| *by == author && counts(value);
+        self.rows.values().rev().find_map(|row| row.iter().find(of)).map(|(_, _, value)| value)
     }
 
     /// Whether a block is there.

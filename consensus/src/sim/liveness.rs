@@ -2,6 +2,7 @@
 //! are faulty.
 
 use crate::sim::Simulation;
+use crate::sim::node::Node;
 use crate::sim::violation::Violation;
 use types::Height;
 
@@ -18,20 +19,21 @@ impl Simulation {
         if since_us + bound_us > now_us || self.network.state() != self.calm_network {
             return Ok(());
         }
-        let committee = self.scenario.keys.committee();
+        let committee = self.newest_committee();
         let faulty = self.nodes[..self.scenario.size()].iter().filter(|node| !node.is_sound());
-        if faulty.map(|node| committee.stake(node.me).0).sum::<u64>() > committee.faulty_max().0 {
+        if faulty.map(|node| self.newest_stake(node.machine).0).sum::<u64>() > committee.faulty_max().0 {
             return Ok(());
         }
         let top = self.tops.front().map_or(Height(0), |(_, top)| *top);
-        for node in self.nodes.iter().filter(|node| node.is_sound()) {
+        let member = |node: &&Node| self.newest_era().member(node.machine).is_some();
+        for node in self.nodes.iter().filter(|node| node.is_sound()).filter(member) {
             let coming = (node.clients.period_us > 0 && self.load).then_some(node.clients.next_us);
             let oldest_us = node.clients.oldest_us().into_iter().chain(coming).min();
             if let Some(at_us) = oldest_us.filter(|at_us| (*at_us).max(since_us) + bound_us < now_us) {
-                return Err(Violation::Stalled { node: node.me, submitted_ms: at_us / 1_000, bound_ms });
+                return Err(Violation::Stalled { node: node.number(), submitted_ms: at_us / 1_000, bound_ms });
             }
             if node.height < top {
-                return Err(Violation::Behind { node: node.me, height: node.height, top });
+                return Err(Violation::Behind { node: node.number(), height: node.height, top });
             }
         }
         Ok(())

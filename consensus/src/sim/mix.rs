@@ -6,7 +6,7 @@ use crate::sim::adversary::AdversaryKind;
 use crate::sim::links::Links;
 use crate::sim::rng::Rng;
 use crate::sim::simulation::Control;
-use crate::sim::timeline::{Action, Who};
+use crate::sim::timeline::{Action, Membership, Who};
 use crate::sim::violation::Violation;
 
 /// A kind of fault that a storm draws from.
@@ -32,11 +32,13 @@ pub enum Fault {
     ClockJump,
     /// A node's clients send many transactions.
     Burst,
+    /// A validator is added or removed, or gets new keys.
+    Membership,
 }
 
 impl Fault {
     /// Every kind, with its name in scenario files.
-    pub const ALL: [(Self, &'static str); 10] = [
+    pub const ALL: [(Self, &'static str); 11] = [
         (Self::Crash, "crash"),
         (Self::PowerCut, "power-cut"),
         (Self::Amnesia, "amnesia"),
@@ -47,6 +49,7 @@ impl Fault {
         (Self::BadLinks, "bad-links"),
         (Self::ClockJump, "clock-jump"),
         (Self::Burst, "burst"),
+        (Self::Membership, "membership"),
     ];
 }
 
@@ -72,7 +75,7 @@ pub struct Mix {
 impl Default for Mix {
     fn default() -> Self {
         Self {
-            faults: Fault::ALL.iter().map(|(fault, _)| *fault).collect(),
+            faults: Fault::ALL.iter().map(|(fault, _)| *fault).filter(|fault| *fault != Fault::Membership).collect(),
             storm_ms: (2_000, 15_000),
             pause_ms: (50, 2_000),
             lasts_ms: (0, 4_000),
@@ -149,6 +152,7 @@ impl Simulation {
                 Action::Relink(one(), Who::Random(u16::MAX), bad)
             }
             Fault::ClockJump => Action::JumpClock(one(), self.rng.between(0, 20_000) as i64 - 10_000),
+            Fault::Membership => self.draw_membership(),
             Fault::Burst => Action::Load(one(), self.rng.between(100, 2_000)),
         };
         let lasts_us = self.rng.between(mix.lasts_ms.0, mix.lasts_ms.1) * 1_000;
@@ -156,6 +160,17 @@ impl Simulation {
             self.control(self.now_us + lasts_us, Control::Act(Box::new(undo)));
         }
         Ok(())
+    }
+
+    /// A change that leaves at least four members.
+    fn draw_membership(&mut self) -> Action {
+        let spare = self.machines().find(|machine| !self.was_member(*machine));
+        let members = self.newest_committee().size();
+        match (self.rng.between(0, 3), spare) {
+            (0, Some(machine)) => Action::Membership(Membership::Add(1), Who::Nodes(vec![machine.0])),
+            (1, _) if members > 4 => Action::Membership(Membership::Remove, Who::Random(1)),
+            _ => Action::Membership(Membership::Rekey, Who::Random(1)),
+        }
     }
 
     /// Everything is mended, and stays so until the next storm.

@@ -5,10 +5,14 @@
 
 use crate::input::HighestBlocks;
 use crate::sim::links::Links;
+use crate::sim::node::Machine;
 use crate::sim::rng::Rng;
 use crate::sim::traffic::{MessageKind, weight};
 use std::sync::Arc;
-use types::{AuthorityIndex, BlockHeader, BlockRef, CommitRecord, Height, Round};
+use types::{BlockHeader, BlockRef, CommitRecord, Epoch, Height, Round};
+
+/// Of an answer without commits.
+const NO_COMMITS: [(&CommitRecord, [&BlockHeader; 0]); 0] = [];
 
 fn plain(headers: &[Arc<BlockHeader>]) -> impl Iterator<Item = &BlockHeader> {
     headers.iter().map(Arc::as_ref)
@@ -30,6 +34,9 @@ pub(crate) enum Message {
     RequestHighest,
     Highest(Box<HighestBlocks>),
     Commits(Arc<Vec<(CommitRecord, Vec<Arc<BlockHeader>>)>>),
+    /// The certificate over the last header of an era, which names the committee of the next: of this one, counted
+    /// from 0.
+    NextEra(usize),
 }
 
 impl Message {
@@ -62,6 +69,16 @@ impl Message {
                 let commits = commits.iter().map(|(record, headers)| (record, plain(headers)));
                 one(MessageKind::CommitsAnswer, weight::commits_answer(commits))
             }
+            Self::NextEra(_) => one(MessageKind::CommitsAnswer, weight::commits_answer(NO_COMMITS)),
+        }
+    }
+
+    /// The epoch of the headers in it, if it has any.
+    pub fn epoch(&self) -> Option<Epoch> {
+        match self {
+            Self::Block { header, .. } => Some(header.epoch()),
+            Self::Headers(headers) => headers.first().map(|header| header.epoch()),
+            _ => None,
         }
     }
 
@@ -110,13 +127,13 @@ impl Network {
     }
 
     /// Takes a link away, or gives it back.
-    pub fn set_cut(&mut self, a: AuthorityIndex, b: AuthorityIndex, cut: bool) {
+    pub fn set_cut(&mut self, a: Machine, b: Machine, cut: bool) {
         self.wire_mut(a, b).cut = cut;
         self.wire_mut(b, a).cut = cut;
     }
 
     /// Makes one direction swallow what it is given, or ends that.
-    pub fn set_silent(&mut self, from: AuthorityIndex, to: AuthorityIndex, silent: bool) {
+    pub fn set_silent(&mut self, from: Machine, to: Machine, silent: bool) {
         self.wire_mut(from, to).silent = silent;
     }
 
@@ -126,12 +143,12 @@ impl Network {
     }
 
     /// Changes delays and losses of one direction.
-    pub fn set_links(&mut self, from: AuthorityIndex, to: AuthorityIndex, links: Links) {
+    pub fn set_links(&mut self, from: Machine, to: Machine, links: Links) {
         self.wire_mut(from, to).links = links;
     }
 
     /// Delays and losses of one direction.
-    pub fn links(&self, from: AuthorityIndex, to: AuthorityIndex) -> &Links {
+    pub fn links(&self, from: Machine, to: Machine) -> &Links {
         &self.wires[from.index() * self.size + to.index()].links
     }
 
@@ -150,7 +167,7 @@ impl Network {
     }
 
     /// Whether a connection stands.
-    pub fn is_up(&self, from: AuthorityIndex, to: AuthorityIndex) -> bool {
+    pub fn is_up(&self, from: Machine, to: Machine) -> bool {
         from != to
             && !self.wires[from.index() * self.size + to.index()].cut
             && self.side[from.index()] == self.side[to.index()]
@@ -162,7 +179,7 @@ impl Network {
         &mut self,
         rng: &mut Rng,
         now_us: u64,
-        (from, to): (AuthorityIndex, AuthorityIndex),
+        (from, to): (Machine, Machine),
         bytes: u64,
         bulk: bool,
     ) -> [Option<u64>; 2] {
@@ -199,19 +216,19 @@ impl Network {
     }
 
     /// When `to` hears that its link to `from` is up or down now: never before it hears of an earlier change.
-    pub fn told_us(&mut self, now_us: u64, from: AuthorityIndex, to: AuthorityIndex) -> u64 {
+    pub fn told_us(&mut self, now_us: u64, from: Machine, to: Machine) -> u64 {
         let wire = self.wire_mut(from, to);
         wire.told_us = wire.told_us.max(now_us + wire.links.typical_us());
         wire.told_us
     }
 
     /// Whether payloads come with their headers between two nodes.
-    pub fn is_inline(&self, from: AuthorityIndex, to: AuthorityIndex) -> bool {
+    pub fn is_inline(&self, from: Machine, to: Machine) -> bool {
         self.uplink_bytes_s == 0 && self.links(from, to).payload_us_max == 0
     }
 
     /// When the last byte leaves the sender.
-    fn sent_at(&mut self, now_us: u64, from: AuthorityIndex, bytes: u64, bulk: bool) -> u64 {
+    fn sent_at(&mut self, now_us: u64, from: Machine, bytes: u64, bulk: bool) -> u64 {
         let Some(takes_us) = (bytes * 1_000_000).checked_div(self.uplink_bytes_s) else { return now_us };
         let [headers, payloads] = &mut self.free[from.index()];
         if bulk {
@@ -223,7 +240,7 @@ impl Network {
         }
     }
 
-    fn wire_mut(&mut self, from: AuthorityIndex, to: AuthorityIndex) -> &mut Wire {
+    fn wire_mut(&mut self, from: Machine, to: Machine) -> &mut Wire {
         &mut self.wires[from.index() * self.size + to.index()]
     }
 }

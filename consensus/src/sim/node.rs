@@ -12,7 +12,7 @@ use crate::sim::held::Held;
 use crate::sim::scenario::Devices;
 use crate::sim::simulation::Event;
 use crate::sim::traffic::SeenHeaders;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use types::{AuthorityIndex, BlockHeader, BlockRef, Height, Round};
 
@@ -20,6 +20,18 @@ use types::{AuthorityIndex, BlockHeader, BlockRef, Height, Round};
 /// the identity of one of them comes behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place(pub usize);
+
+/// One of the machines of a simulation, by the number that scenario files have for it. It is the member of that index in
+/// the first epoch, if it is a member there; in later ones its index may be another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Machine(pub u16);
+
+impl Machine {
+    /// As an index.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
 
 /// Transactions of a node's clients. They come evenly, and none is an event unless the node would sleep without it.
 #[derive(Clone, Debug, Default)]
@@ -50,8 +62,20 @@ pub(crate) struct OwnBlock {
 /// One validator.
 #[derive(Debug)]
 pub(crate) struct Node {
+    pub machine: Machine,
+    /// Which member it is in its era.
     pub me: AuthorityIndex,
+    /// The era that it is in, counted from 0.
+    pub era: usize,
     pub config: Config,
+    /// It has committed the last commit of its era.
+    pub at_end: bool,
+    /// Whose votes for the last header of its era it holds.
+    pub end_votes: BTreeSet<AuthorityIndex>,
+    /// It was a member and is one no longer.
+    pub retired: bool,
+    /// When it last asked each peer that is in a later era for commits; a peer that only says so holds no other up.
+    pub asked_ahead_us: BTreeMap<Machine, u64>,
     /// None while it is down.
     pub core: Option<Core>,
     /// Counts starts, so that events of an earlier life are ignored.
@@ -89,11 +113,18 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub fn new(me: AuthorityIndex, config: Config, clock: Clock, devices: Devices) -> Self {
+    /// A member of the first epoch; or, with `joins`, a machine that is none yet.
+    pub fn new(machine: Machine, config: Config, clock: Clock, devices: Devices, joins: bool) -> Self {
         Self {
-            me,
-            core: Some(Core::new(config.clone(), clock.local_ms(0))),
+            machine,
+            me: config.me,
+            era: 0,
+            core: (!joins).then(|| Core::new(config.clone(), clock.local_ms(0))),
             config,
+            at_end: false,
+            end_votes: BTreeSet::new(),
+            retired: joins,
+            asked_ahead_us: BTreeMap::new(),
             life: 0,
             hung: None,
             clock,
@@ -113,6 +144,11 @@ impl Node {
             decisions: Decisions::default(),
             before: None,
         }
+    }
+
+    /// Its number, for what is told of it.
+    pub fn number(&self) -> AuthorityIndex {
+        AuthorityIndex(self.machine.0)
     }
 
     /// Whether it keeps the rules, so that what it says counts.

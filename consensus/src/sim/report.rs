@@ -21,6 +21,8 @@ pub struct Expect {
     pub commits_min: Option<u64>,
     /// How far the last running honest node may be behind at the end, in commits.
     pub lag_commits_max: Option<u64>,
+    /// Epochs that have begun, the first among them.
+    pub epochs_min: Option<u64>,
     /// Rules that must have been reached.
     pub marks: Vec<String>,
 }
@@ -116,7 +118,10 @@ impl Simulation {
         let honest = self.nodes.iter().filter(|node| node.is_honest() && node.is_running());
         let lowest = honest.map(|node| node.height.0).min().unwrap_or(0);
         let top = self.top().0;
-        let few = expect.commits_min.filter(|bound| top < *bound);
+        let at_least = |what, bound: Option<u64>, found: u64| {
+            let missed = bound.filter(|bound| found < *bound);
+            missed.map(|bound| Violation::Missed { what, found, relation: "at least", bound })
+        };
         let unreached = expect.marks.iter().filter(|name| {
             let mark = report.marks.iter().find(|(known, _)| known == name);
             mark.is_none_or(|(_, count)| *count == 0)
@@ -127,7 +132,8 @@ impl Simulation {
             at_most("the mean latency in ms", expect.latency_mean_ms_max, ms(report.latency.mean_us)),
             at_most("the median latency of the worst second in ms", expect.second_p50_ms_max, ms(second)),
             at_most("the distance of the last node in commits", expect.lag_commits_max, top - lowest.min(top)),
-            few.map(|bound| Violation::Missed { what: "the height", found: top, relation: "at least", bound }),
+            at_least("the height", expect.commits_min, top),
+            at_least("the number of epochs", expect.epochs_min, self.epochs() as u64),
         ]
         .into_iter()
         .flatten()

@@ -68,6 +68,8 @@ pub struct Scenario {
     pub seed: u64,
     /// Committee, parameters, pacing.
     pub keys: Keys,
+    /// Machines that are no members at first; numbered after the members.
+    pub joiners: u16,
     /// Links.
     pub links: Links,
     /// Links that differ.
@@ -107,6 +109,7 @@ impl Scenario {
             about: String::new(),
             seed,
             keys: Keys::generate(size),
+            joiners: 0,
             links: Links::default(),
             link_plans: Vec::new(),
             uplink_bytes_s: 0,
@@ -125,8 +128,8 @@ impl Scenario {
         }
     }
 
-    /// Number of members.
+    /// Number of machines: members of the first epoch, and those that may join.
     pub fn size(&self) -> usize {
-        self.keys.committee().size()
+        self.keys.committee().size() + usize::from(self.joiners)
     }
 }

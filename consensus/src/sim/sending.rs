@@ -15,8 +15,9 @@ impl Simulation {
     /// Sends an own block, header first.
     pub(crate) fn broadcast(&mut self, at: Place, header: Arc<BlockHeader>) -> Result<(), Violation> {
         if self.nodes[at.0].is_honest() {
-            self.agreement.sent(&header.block_ref())?;
-            for to in self.scenario.keys.committee().clone().indices() {
+            let era = self.nodes[at.0].era;
+            self.agreement.sent(era, &header.block_ref())?;
+            for to in self.eras[era].committee().clone().indices() {
                 if to != header.author() {
                     self.send_block(at, to, &header);
                 }
@@ -53,18 +54,22 @@ impl Simulation {
     pub(crate) fn send_now(&mut self, at: Place, Sending { to, message, .. }: Sending) {
         match message {
             Message::Block { header, .. } => self.send_block(at, to, &header),
-            message => self.transmit(at, to, message, false),
+            message => {
+                let machine = self.eras[self.nodes[at.0].era].machine(to);
+                machine.into_iter().for_each(|machine| self.transmit(at, machine, message.clone(), false));
+            }
         }
     }
 
     /// Sends a block with its payload, together where the link carries them together.
     pub(crate) fn send_block(&mut self, at: Place, to: AuthorityIndex, header: &Arc<BlockHeader>) {
         let node = &self.nodes[at.0];
+        let Some(machine) = self.eras[node.era].machine(to) else { return };
         let loaded = !header.body().payload.is_empty() && node.payloads.contains(&header.block_ref());
-        let inline = loaded && self.network.is_inline(node.me, to);
-        self.transmit(at, to, Message::Block { header: header.clone(), payload: inline }, false);
+        let inline = loaded && self.network.is_inline(node.machine, machine);
+        self.transmit(at, machine, Message::Block { header: header.clone(), payload: inline }, false);
         if loaded && !inline {
-            self.transmit(at, to, payload_of(Some(header), header.block_ref()), false);
+            self.transmit(at, machine, payload_of(Some(header), header.block_ref()), false);
         }
     }
 
@@ -73,17 +78,20 @@ impl Simulation {
         let node = &mut self.nodes[at.0];
         let me = node.me;
         if node.adversary.as_mut().is_none_or(|adversary| adversary.passes(me, to, &message, asked)) {
-            self.transmit(at, to, message, asked);
+            let machine = self.eras[self.nodes[at.0].era].machine(to);
+            machine.into_iter().for_each(|machine| self.transmit(at, machine, message.clone(), asked));
         }
     }
 
     pub(crate) fn as_adversary(&mut self, at: Place, act: impl FnOnce(&mut dyn Adversary, &mut View<'_>)) {
+        let newest = self.newest_era().config_of(AuthorityIndex(0));
         let Self { nodes, rng, scenario, .. } = self;
         let node = &mut nodes[at.0];
+        let removed_from = node.retired.then_some(newest);
         let Some(mut adversary) = node.adversary.take() else { return };
         if let Some(core) = &node.core {
             let (me, config) = (node.me, &node.config);
-            let mut view = View { me, config, keys: &scenario.keys, core, rng, made: Vec::new() };
+            let mut view = View { me, config, keys: &scenario.keys, core, rng, removed_from, made: Vec::new() };
             act(&mut *adversary, &mut view);
             for header in std::mem::take(&mut view.made) {
                 node.payloads.insert(header.block_ref(), ());

@@ -5,10 +5,11 @@ use crate::input::Input;
 use crate::sim::adversary::{AdversaryKind, Sending, Sides};
 use crate::sim::checks::{Agreement, bounded};
 use crate::sim::clock::Clock;
+use crate::sim::eras::{Change, Era, era_of};
 use crate::sim::faults::Faults;
 use crate::sim::mix::Weather;
 use crate::sim::network::{Message, Network, NetworkState};
-use crate::sim::node::{Node, Place};
+use crate::sim::node::{Machine, Node, Place};
 use crate::sim::queue::Queue;
 use crate::sim::rng::Rng;
 use crate::sim::scenario::{ClockPlan, Scenario};
@@ -29,7 +30,9 @@ const BOUNDS_EVERY: u64 = 64;
 #[derive(Debug)]
 pub(crate) enum Event {
     Deliver {
-        from: AuthorityIndex,
+        from: Machine,
+        /// The era that its sender is in, or pretends to be in.
+        era: usize,
         message: Message,
     },
     Timer,
@@ -41,9 +44,11 @@ pub(crate) enum Event {
     },
     Submit,
     Link {
-        peer: AuthorityIndex,
+        peer: Machine,
         up: bool,
     },
+    /// It holds a certificate over the last header of its era.
+    NextEra,
     /// An adversary does something by itself.
     Act,
     /// An adversary sends something that it held back.
@@ -61,8 +66,10 @@ pub(crate) enum Control {
     Act(Box<Action>),
     Weather(Weather),
     Liveness,
+    /// A machine becomes a member, in an era.
+    Join(Machine, usize),
     /// Twins change sides.
-    Sides(AuthorityIndex, u64),
+    Sides(Machine, u64),
 }
 
 type Scheduled = (Place, Option<u64>, Event);
@@ -82,10 +89,12 @@ pub struct Simulation {
     pub(crate) calm_network: NetworkState,
     pub(crate) nodes: Vec<Node>,
     /// For each member that runs twice: which peers each core is with.
-    sides: BTreeMap<AuthorityIndex, Sides>,
+    sides: BTreeMap<Machine, Sides>,
     pub(crate) agreement: Agreement,
-    /// Height whose execution decides to end the epoch.
-    pub(crate) closes_at: Option<Height>,
+    /// Epochs, from the first one on.
+    pub(crate) eras: Vec<Era>,
+    /// Changes of the committee that wait to be decided.
+    pub(crate) changes: VecDeque<Change>,
     pub(crate) trace: Trace,
     pub(crate) load: bool,
     /// Some clock is not right, or was not, so that nodes compare theirs.
@@ -109,9 +118,10 @@ impl Simulation {
         if let Some(mix) = &scenario.mix {
             scenario.adversaries.extend(mix.adversaries(committee.size() as u16, &mut rng));
         }
-        let mut network = Network::new(committee.size(), scenario.links, scenario.uplink_bytes_s);
+        let size = scenario.size();
+        let mut network = Network::new(size, scenario.links, scenario.uplink_bytes_s);
         for plan in &scenario.link_plans {
-            let (from, to) = (AuthorityIndex(plan.from), AuthorityIndex(plan.to));
+            let (from, to) = (Machine(plan.from), Machine(plan.to));
             match plan.links {
                 Some(links) => network.set_links(from, to, links),
                 None => network.set_cut(from, to, true),
@@ -123,10 +133,11 @@ impl Simulation {
             queue: Queue::default(),
             calm_network: network.state(),
             network,
-            nodes: committee.indices().map(|me| build(&scenario, me)).collect(),
+            nodes: (0..size as u16).map(|machine| build(&scenario, Machine(machine))).collect(),
             sides: BTreeMap::new(),
-            agreement: Agreement::new(committee.size()),
-            closes_at: None,
+            agreement: Agreement::new(),
+            eras: vec![Era::first(&scenario)],
+            changes: VecDeque::new(),
             trace: Trace::default(),
             load: true,
             clocks_differ: !scenario.clocks.is_empty(),
@@ -153,7 +164,9 @@ impl Simulation {
             let first_us = if load_us > 0 { simulation.rng.between(0, load_us) } else { 0 };
             let clients = &mut simulation.nodes[at].clients;
             (clients.period_us, clients.next_us) = (load_us, first_us);
-            simulation.started(Place(at));
+            if simulation.nodes[at].core.is_some() {
+                simulation.started(Place(at));
+            }
         }
         simulation
     }
@@ -191,7 +204,8 @@ impl Simulation {
     /// Has the execution of a height decide to end the epoch. Every node hears of it when it commits that height, or when
     /// it comes back behind it.
     pub fn close_at(&mut self, height: Height) {
-        self.closes_at = Some(height);
+        let last = self.eras.last_mut().expect("there is a first epoch");
+        last.closes_at = Some(height);
     }
 
     pub(crate) fn schedule(&mut self, at_us: u64, at: Place, event: Event) {
@@ -224,8 +238,9 @@ impl Simulation {
     }
 
     /// Puts a message on the wire, `asked` for by its receiver or not.
-    pub(crate) fn transmit(&mut self, at: Place, to: AuthorityIndex, message: Message, asked: bool) {
-        let from = self.nodes[at.0].me;
+    pub(crate) fn transmit(&mut self, at: Place, to: Machine, message: Message, asked: bool) {
+        let node = &self.nodes[at.0];
+        let (from, era) = (node.machine, message.epoch().map_or(node.era, era_of));
         let mut bytes = 0;
         for (kind, weighs) in message.frames(asked).into_iter().flatten() {
             self.traffic.send(kind, weighs);
@@ -239,19 +254,19 @@ impl Simulation {
                 continue;
             }
             if let Some(second) = second {
-                self.schedule(second, place, Event::Deliver { from, message: message.clone() });
+                self.schedule(second, place, Event::Deliver { from, era, message: message.clone() });
             }
-            self.schedule(first, place, Event::Deliver { from, message: message.clone() });
+            self.schedule(first, place, Event::Deliver { from, era, message: message.clone() });
         }
     }
 
     /// Where a member runs: once, or twice.
-    pub(crate) fn places_of(&self, member: AuthorityIndex) -> impl Iterator<Item = Place> + use<> {
-        let second = self.sides.contains_key(&member).then(|| {
-            let second = self.nodes.iter().skip(self.scenario.size()).position(|node| node.me == member);
+    pub(crate) fn places_of(&self, machine: Machine) -> impl Iterator<Item = Place> + use<> {
+        let second = self.sides.contains_key(&machine).then(|| {
+            let second = self.nodes.iter().skip(self.scenario.size()).position(|node| node.machine == machine);
             Place(self.scenario.size() + second.expect("a member with sides runs twice"))
         });
-        std::iter::once(Place(member.index())).chain(second)
+        std::iter::once(Place(machine.index())).chain(second)
     }
 
     /// Sets a node's periodic events and its view of the links.
@@ -262,9 +277,9 @@ impl Simulation {
         if let Some(period_us) = self.nodes[at.0].adversary.as_ref().and_then(|adversary| adversary.period_us()) {
             self.schedule(now_us + period_us, at, Event::Act);
         }
-        let me = self.nodes[at.0].me;
-        for peer in self.scenario.keys.committee().clone().indices() {
-            if self.network.is_up(me, peer) && self.nodes[peer.index()].core.is_some() {
+        let machine = self.nodes[at.0].machine;
+        for peer in self.machines() {
+            if self.network.is_up(machine, peer) && self.nodes[peer.index()].core.is_some() {
                 self.schedule(now_us, at, Event::Link { peer, up: true });
             }
         }
@@ -273,14 +288,19 @@ impl Simulation {
     /// After every event: bounds every now and then, and the next timer.
     pub(crate) fn check(&mut self, at: Place) -> Result<(), Violation> {
         self.steps += 1;
-        let (size, now_us) = (self.scenario.size(), self.now_us);
+        let now_us = self.now_us;
         let node = &mut self.nodes[at.0];
         let Some(core) = &node.core else { return Ok(()) };
         if node.is_honest() {
-            node.decisions.compare(node.me, core)?;
+            node.decisions.compare(node.number(), core)?;
         }
         if self.steps.is_multiple_of(BOUNDS_EVERY) && node.is_honest() {
-            bounded(node.me, &core.status(), size, node.config.parameters.gc_depth_rounds)?;
+            bounded(
+                node.number(),
+                &core.status(),
+                node.config.committee.size(),
+                node.config.parameters.gc_depth_rounds,
+            )?;
         }
         if let Some(local_ms) = core.next_timer() {
             let at_us = node.clock.when_us(local_ms).max(now_us);
@@ -294,7 +314,8 @@ impl Simulation {
 
     fn happen(&mut self, at: Place, event: Event) -> Result<(), Violation> {
         match event {
-            Event::Deliver { from, message } => self.deliver(at, from, message),
+            Event::Deliver { from, era, message } => self.deliver(at, from, era, message),
+            Event::NextEra => self.enter_next_era(at),
             Event::Timer => self.timer(at),
             Event::Synced { length } => self.synced(at, length),
             Event::Signed { header } => self.signed(at, header),
@@ -304,12 +325,16 @@ impl Simulation {
                 clients.arrive(now_us, load);
                 if clients.waiting.is_empty() { Ok(()) } else { self.step(at, Input::Pending { local: true }) }
             }
-            Event::Link { peer, up: true } => {
-                let one_way_us = self.network.links(peer, self.nodes[at.0].me).typical_us();
+            Event::Link { peer, up } => {
+                let node = &self.nodes[at.0];
+                let one_way_us = self.network.links(peer, node.machine).typical_us();
+                let Some(peer) = self.eras[node.era].member(peer) else { return Ok(()) };
+                if !up {
+                    return self.step(at, Input::PeerDown { peer });
+                }
                 self.step(at, Input::PeerUp { peer })?;
                 self.step(at, Input::Rtt { peer, one_way_us })
             }
-            Event::Link { peer, up: false } => self.step(at, Input::PeerDown { peer }),
             Event::Act => {
                 self.act(at);
                 Ok(())
@@ -340,7 +365,7 @@ impl Simulation {
         }
         self.step(at, Input::Tick)?;
         let node = &self.nodes[at.0];
-        if due(node) && node.is_honest() { Err(Violation::StuckTimer { node: node.me }) } else { Ok(()) }
+        if due(node) && node.is_honest() { Err(Violation::StuckTimer { node: node.number() }) } else { Ok(()) }
     }
 
     fn steer(&mut self, control: Control) -> Result<(), Violation> {
@@ -352,6 +377,7 @@ impl Simulation {
                 self.control(self.now_us + LIVENESS_CHECK_US, Control::Liveness);
                 self.check_liveness()
             }
+            Control::Join(machine, era) => self.join(machine, era),
             Control::Sides(member, switch_us) => {
                 let sides = Sides::draw(self.scenario.size(), &mut self.rng);
                 self.sides.insert(member, sides);
@@ -366,14 +392,14 @@ impl Simulation {
         let size = self.scenario.size();
         self.nodes[usize::from(member)].adversary = Some(kind.build(size));
         if let AdversaryKind::Twins { switch_ms } = kind {
-            let me = AuthorityIndex(member);
-            let mut second = build(&self.scenario, me);
+            let machine = Machine(member);
+            let mut second = build(&self.scenario, machine);
             second.adversary = Some(kind.build(size));
             second.nonce = u64::MAX / 2;
             self.nodes.push(second);
-            self.sides.insert(me, Sides::draw(size, &mut self.rng));
+            self.sides.insert(machine, Sides::draw(size, &mut self.rng));
             let switch_us = switch_ms.max(1) * 1_000;
-            self.control(switch_us, Control::Sides(me, switch_us));
+            self.control(switch_us, Control::Sides(machine, switch_us));
         }
     }
 
@@ -381,17 +407,19 @@ impl Simulation {
     fn hears(&self, at: Place, sender: Place) -> bool {
         let size = self.scenario.size();
         let joins = |twin: Place, peer: Place| {
-            let (twin_is, peer_is) = (self.nodes[twin.0].me, self.nodes[peer.0].me);
+            let (twin_is, peer_is) = (self.nodes[twin.0].machine, self.nodes[peer.0].machine);
             self.sides.get(&twin_is).is_none_or(|sides| sides.joins(peer_is.index(), twin.0 >= size))
         };
         self.sides.is_empty() || (joins(at, sender) && joins(sender, at))
     }
 }
 
-fn build(scenario: &Scenario, me: AuthorityIndex) -> Node {
-    let of = |plans: &[(u16, ClockPlan)]| plans.iter().rfind(|(node, _)| *node == me.0).map(|(_, plan)| *plan);
+fn build(scenario: &Scenario, machine: Machine) -> Node {
+    let of = |plans: &[(u16, ClockPlan)]| plans.iter().rfind(|(node, _)| *node == machine.0).map(|(_, plan)| *plan);
     let ClockPlan { offset_ms, drift_ppm } = of(&scenario.clocks).unwrap_or_default();
-    let devices = scenario.device_plans.iter().rfind(|(node, _)| *node == me.0);
+    let devices = scenario.device_plans.iter().rfind(|(node, _)| *node == machine.0);
     let devices = devices.map_or(scenario.devices, |(_, devices)| *devices);
-    Node::new(me, scenario.keys.config(me), Clock::new(offset_ms, drift_ppm), devices)
+    let joins = machine.index() >= scenario.keys.committee().size();
+    let me = AuthorityIndex(if joins { 0 } else { machine.0 });
+    Node::new(machine, scenario.keys.config(me), Clock::new(offset_ms, drift_ppm), devices, joins)
 }

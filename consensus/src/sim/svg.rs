@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::ops::Range;
 use std::sync::Arc;
-use types::{AuthorityIndex, BlockHeader, BlockRef, Round};
+use types::{AuthorityIndex, BlockHeader, BlockRef, Epoch, Round};
 
 /// Widest drawing, in rounds.
 const ROUNDS_MAX: u64 = 1_000;
@@ -20,10 +20,10 @@ const LEFT: u64 = 70;
 const TOP: u64 = 56;
 
 impl Simulation {
-    /// Draws some rounds as SVG.
+    /// Draws some rounds of the first epoch as SVG.
     pub fn svg(&self, rounds: Range<u64>) -> String {
         let rounds = rounds.start..rounds.end.min(rounds.start.saturating_add(ROUNDS_MAX));
-        let size = self.scenario.size() as u64;
+        let size = self.scenario.keys.committee().size() as u64;
         let (width, height) = (LEFT + (rounds.end - rounds.start) * COLUMN, TOP + size * ROW);
         let mut out = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" \
@@ -62,7 +62,7 @@ impl Simulation {
                 places.keys().filter(|other| (other.round, other.author) == (block.round, block.author)).count();
             let fill = match () {
                 () if leaders.contains(block) => "#2e7d32",
-                () if self.agreement.is_output(block) => "#64b5f6",
+                () if self.agreement.is_output(0, block) => "#64b5f6",
                 () => "#ffffff",
             };
             let (stroke, wide) = if twins > 1 { ("#ef6c00", 4) } else { ("#455a64", 1) };
@@ -83,7 +83,7 @@ impl Simulation {
         let mut places = BTreeMap::new();
         for round in rounds.clone() {
             let mut row: BTreeMap<BlockRef, Arc<BlockHeader>> = BTreeMap::new();
-            for header in self.nodes.iter().flat_map(|node| node.disk.row(Round(round))) {
+            for header in self.nodes.iter().flat_map(|node| node.disk.row(Round(round), Epoch(1))) {
                 row.insert(header.block_ref(), header.clone());
             }
             let mut twins: BTreeMap<AuthorityIndex, u64> = BTreeMap::new();
@@ -100,7 +100,7 @@ impl Simulation {
 
     /// The leaders of the slots between two committed ones, under the table of the commit below.
     fn skipped(&self, rounds: &Range<u64>) -> Vec<(Round, AuthorityIndex)> {
-        let config = &self.nodes[0].config;
+        let config = &self.scenario.keys.config(AuthorityIndex(0));
         let mut skipped = Vec::new();
         let (mut below, mut schedule) = (Round(0), Some(LeaderSchedule::new(config)));
         for (index, leader) in self.agreement.leaders().iter().enumerate() {

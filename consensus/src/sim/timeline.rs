@@ -1,9 +1,12 @@
 //! Faults that a scenario plans: at a time or again and again, for ever or for a while.
 
 use crate::sim::Simulation;
+use crate::sim::eras::Change;
 use crate::sim::links::Links;
+use crate::sim::node::Machine;
 use crate::sim::simulation::Control;
 use crate::sim::violation::Violation;
+use types::Stake;
 
 /// Whom something happens to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +15,17 @@ pub enum Who {
     Nodes(Vec<u16>),
     /// So many honest ones, drawn each time.
     Random(u16),
+}
+
+/// What a change of the committee does to a validator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Membership {
+    /// A machine that never was a member becomes one, with this stake.
+    Add(u64),
+    /// A member is one no longer, for good.
+    Remove,
+    /// A member has new keys.
+    Rekey,
 }
 
 /// Something that is done to a simulation.
@@ -41,6 +55,8 @@ pub enum Action {
     Relink(Who, Who, Links),
     /// The wall clock of a node is set forward, or back.
     JumpClock(Who, i64),
+    /// Validators are added, removed or get new keys, one after the other, each by a change of epoch.
+    Membership(Membership, Who),
     /// A node's clients send so many transactions a second.
     Load(Who, u64),
 }
@@ -174,6 +190,15 @@ impl Simulation {
                 nodes.iter().for_each(|node| self.jump_clock(*node, ms));
                 return Ok(Some(Action::JumpClock(Who::Nodes(nodes), -ms)));
             }
+            Action::Membership(what, who) => {
+                for node in self.draw(&who) {
+                    self.change_committee(match what {
+                        Membership::Add(stake) => Change::Add(Machine(node), Stake(stake)),
+                        Membership::Remove => Change::Remove(Machine(node)),
+                        Membership::Rekey => Change::Rekey(Machine(node)),
+                    });
+                }
+            }
             Action::Load(who, per_second) => {
                 let nodes = self.draw(&who);
                 nodes.iter().for_each(|node| self.set_rate(*node, per_second));
@@ -189,7 +214,9 @@ impl Simulation {
         match who {
             Who::Nodes(nodes) => nodes.clone(),
             Who::Random(count) => {
-                let honest = |node: &u16| self.nodes[usize::from(*node)].is_honest();
+                let honest = |node: &u16| {
+                    self.nodes[usize::from(*node)].is_honest() && self.newest_era().member(Machine(*node)).is_some()
+                };
                 let mut order: Vec<u16> = (0..self.scenario.size() as u16).filter(honest).collect();
                 self.rng.shuffle(&mut order);
                 order.truncate(usize::from(*count));

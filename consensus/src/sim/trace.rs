@@ -1,7 +1,7 @@
 //! What happened, as a digest and, on demand, as text: one line for each event and commit.
 
 use crate::sim::network::Message;
-use crate::sim::node::Place;
+use crate::sim::node::{Machine, Place};
 use crate::sim::simulation::Event;
 use std::fmt::Write;
 use types::{CommitRecord, Digest, Hasher};
@@ -82,7 +82,7 @@ impl Trace {
 fn summary(event: &Event) -> (u8, Digest, u64) {
     let zero = Digest::ZERO;
     match event {
-        Event::Deliver { from, message } => {
+        Event::Deliver { from, message, .. } => {
             let (kind, digest) = match message {
                 Message::Block { header, .. } => (16, header.digest()),
                 Message::Headers(headers) => (17, headers.last().map_or(zero, |header| header.digest())),
@@ -92,6 +92,7 @@ fn summary(event: &Event) -> (u8, Digest, u64) {
                 Message::RequestCommits(_) => (21, zero),
                 Message::RequestHighest => (23, zero),
                 Message::Highest(blocks) => (24, blocks.asker.as_ref().map_or(zero, |header| header.digest())),
+                Message::NextEra(era) => (25, Digest::sha256(&era.to_le_bytes())),
                 Message::Commits(commits) => (22, commits.last().map_or(zero, |(record, _)| record.previous)),
             };
             (kind, digest, from.0.into())
@@ -103,6 +104,7 @@ fn summary(event: &Event) -> (u8, Digest, u64) {
         Event::Link { peer, up } => (5 + u8::from(*up), zero, peer.0.into()),
         Event::Act => (7, zero, 0),
         Event::Send(sending) => (8, zero, sending.to.0.into()),
+        Event::NextEra => (10, zero, 0),
         Event::Control(_) => (9, zero, 0),
     }
 }
@@ -110,7 +112,7 @@ fn summary(event: &Event) -> (u8, Digest, u64) {
 fn line(lines: &mut String, now_us: u64, at: Place, event: &Event) {
     let _ = write!(lines, "{} {} ", seconds(now_us), at.0);
     let _ = match event {
-        Event::Deliver { from, message } => match message {
+        Event::Deliver { from: Machine(from), message, .. } => match message {
             Message::Block { header, payload } => {
                 let with = if *payload { " with its payload" } else { "" };
                 writeln!(lines, "from {from} block {}{with}", header.block_ref())
@@ -131,13 +133,17 @@ fn line(lines: &mut String, now_us: u64, at: Place, event: &Event) {
                 Some(header) => writeln!(lines, "from {from} highest block {}", header.block_ref()),
                 None => writeln!(lines, "from {from} no highest block"),
             },
+            Message::NextEra(era) => writeln!(lines, "from {from} the certificate for epoch {}", era + 1),
             Message::Commits(commits) => writeln!(lines, "from {from} {} commits", commits.len()),
         },
         Event::Timer => writeln!(lines, "timer"),
         Event::Synced { length } => writeln!(lines, "synced {length} records"),
         Event::Signed { header } => writeln!(lines, "signed {}", header.block_ref()),
         Event::Submit => writeln!(lines, "transactions"),
-        Event::Link { peer, up } => writeln!(lines, "link to {peer} {}", if *up { "up" } else { "down" }),
+        Event::Link { peer: Machine(peer), up } => {
+            writeln!(lines, "link to {peer} {}", if *up { "up" } else { "down" })
+        }
+        Event::NextEra => writeln!(lines, "certificate for the end of the epoch"),
         Event::Act => writeln!(lines, "adversary acts"),
         Event::Send(sending) => writeln!(lines, "sends late to {}", sending.to),
         Event::Control(_) => writeln!(lines, "timeline"),

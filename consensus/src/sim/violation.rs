@@ -23,6 +23,14 @@ pub enum Violation {
         /// The height.
         height: Height,
     },
+    /// Two honest nodes end an epoch with different commits, or one goes on behind the end.
+    #[error("node {node} has another end of its epoch, at height {height}, than a node before it")]
+    AnotherEnd {
+        /// The second node.
+        node: AuthorityIndex,
+        /// Where it is.
+        height: Height,
+    },
     /// A node skipped or repeated a height.
     #[error("node {node} committed height {height} after {after}")]
     Order {

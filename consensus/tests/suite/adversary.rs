@@ -52,6 +52,7 @@ fn trace_of(kind: &AdversaryKind) -> &'static [&'static str] {
         AdversaryKind::SelectiveSender { .. } => &["header-request"],
         AdversaryKind::FutureRounder { .. } => &["block-suspended", "header-request"],
         AdversaryKind::Flooder { .. } => &["block-suspended", "header-request", "twin-seen"],
+        AdversaryKind::RemovedTalker => &["forgeries-refused"],
         AdversaryKind::AncientReferencer | AdversaryKind::VoteLiar => &["direct-commit"],
     }
 }

@@ -147,6 +147,8 @@ struct ExpectTable {
     commits_min: Option<u64>,
     /// Commits between the highest and the lowest running honest node at the end, at most.
     lag_commits_max: Option<u64>,
+    /// Epochs that have begun, the first among them, at least.
+    epochs_min: Option<u64>,
     /// Rules that must have been reached, by the names under `marks` of the report.
     marks: Vec<String>,
 }
@@ -179,7 +181,9 @@ pub fn parse(text: &str, seed: u64) -> Result<Scenario, ScenarioError> {
         None => Keys::generate(4),
         Some(table) => table.get_ref().keys().ok_or(ScenarioError::Stakes { span: table.span() })?,
     };
-    let size = keys.committee().size();
+    let joiners =
+        file.committee.as_ref().and_then(|table| table.get_ref().joiners).map_or(0, |joiners| joiners.0 as u16);
+    let size = keys.committee().size() + usize::from(joiners);
     file.parameters.apply(&mut keys.parameters);
     file.pacing.apply(&mut keys.pacing);
     let links = file.links.apply(Default::default());
@@ -222,6 +226,7 @@ pub fn parse(text: &str, seed: u64) -> Result<Scenario, ScenarioError> {
         timeline,
         mix: file.mix.as_ref().map(|table| table.mix(most)),
         bounds: Bounds { liveness_ms: file.check.liveness_ms.map(|bound| bound.0) },
+        joiners,
         expect: file.expect.expect(),
         duration_ms: file.duration_ms.0,
         measure_from_ms: file.measure_from_ms,
@@ -239,6 +244,7 @@ impl ExpectTable {
             second_p50_ms_max: self.second_p50_ms_max,
             commits_min: self.commits_min,
             lag_commits_max: self.lag_commits_max,
+            epochs_min: self.epochs_min,
             marks: self.marks,
         }
     }

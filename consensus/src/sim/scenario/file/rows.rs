@@ -47,6 +47,9 @@ pub(super) struct CommitteeTable {
     /// Stake of each member; instead of `size`.
     #[serde(default)]
     stakes: Vec<u64>,
+    /// Machines that are no members until `add-validator` makes them some; numbered after the members. Default 0.
+    #[serde(default)]
+    pub joiners: Option<Within<0, 100>>,
 }
 
 impl CommitteeTable {

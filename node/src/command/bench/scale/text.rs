@@ -4,6 +4,7 @@ use super::{Row, STEM, Scale};
 use crate::command::bench::plot::number;
 use consensus::sim::traffic::weight;
 use std::fmt::Write;
+use types::Digest;
 
 type Column = (&'static str, fn(&Row) -> String);
 
@@ -186,8 +187,8 @@ fn on_paper(out: &mut String, scale: &Scale) {
     let lines: Vec<Vec<String>> = std::iter::once(head).chain(scale.results.iter().map(line)).collect();
     grid(out, &lines);
     out.push_str(
-        "Headers are shorter than on paper where a node moves on with a quorum of the round below before the last blocks\n\
-         of it are in; rounds are slower by the core's clock, which ticks in milliseconds.\n\n",
+        "Headers are shorter than on paper because a node moves on with a quorum of the round below, and over equal links the\n\
+         rest comes a moment later. Paper is what it can cost at most.\n\n",
     );
 }
 
@@ -205,9 +206,11 @@ fn heavy(out: &mut String, scale: &Scale) {
             headers / (headers + rest) * 100.0
         )
     };
-    let bitmap = (n / 8.0).ceil();
-    let digests = row.paper.header_bytes_fixed + weight::REF as f64 + bitmap + 8.0 + (n - 1.0) * 33.0;
-    let one = row.paper.header_bytes_fixed + weight::REF as f64 + bitmap + 8.0 + 33.0;
+    let (bitmap, refs) = ((n / 8.0).ceil(), ancestors / weight::REF as f64);
+    // The own last block in full, the round of the others once.
+    let shared = row.paper.header_bytes_fixed + weight::REF as f64 + bitmap + 8.0;
+    let digests = shared + (refs - 1.0) * Digest::ENCODED_LEN as f64;
+    let one = shared + Digest::ENCODED_LEN as f64;
     let _ = write!(
         out,
         "## What is heavy at {} validators, and what would lower it\n\n\

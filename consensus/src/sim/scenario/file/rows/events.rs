@@ -5,7 +5,7 @@ use crate::sim::links::Links;
 use crate::sim::mix::{Fault, Mix};
 use crate::sim::scenario::file::ScenarioError;
 use crate::sim::scenario::file::rows::{LinksTable, Within, nodes_of};
-use crate::sim::timeline::{Action, Planned, When, Who};
+use crate::sim::timeline::{Action, Membership, Planned, When, Who};
 use serde::Deserialize;
 use std::ops::Range;
 use toml::Spanned;
@@ -56,6 +56,8 @@ pub(in crate::sim::scenario::file) struct EventRow {
     links: Option<LinksTable>,
     /// How far `clock-jump` sets the wall clock forward, or back if negative, in milliseconds.
     ms: Option<i32>,
+    /// Stake of validators that `add-validator` adds. Default 1.
+    stake: Option<Within<1, 1_000_000_000_000>>,
     /// The rate that `load` sets, in transactions a second.
     per_second: Option<Within<0, 100_000>>,
 }
@@ -76,6 +78,9 @@ enum Deed {
     Links,
     ClockJump,
     Load,
+    AddValidator,
+    RemoveValidator,
+    RekeyValidator,
 }
 
 impl EventRow {
@@ -124,6 +129,9 @@ impl EventRow {
                 Action::Relink(who()?, to()?, table.apply(links))
             }
             Deed::ClockJump => Action::JumpClock(who()?, self.ms.ok_or_else(|| needs("clock-jump", "ms"))?.into()),
+            Deed::AddValidator => Action::Membership(Membership::Add(self.stake.map_or(1, |stake| stake.0)), who()?),
+            Deed::RemoveValidator => Action::Membership(Membership::Remove, who()?),
+            Deed::RekeyValidator => Action::Membership(Membership::Rekey, who()?),
             Deed::Load => {
                 let Within(rate) = self.per_second.ok_or_else(|| needs("load", "per_second"))?;
                 Action::Load(who()?, rate)
@@ -171,6 +179,7 @@ enum Kind {
     Flooder,
     Twins,
     Dropper,
+    RemovedTalker,
 }
 
 impl AdversaryRow {
@@ -189,6 +198,7 @@ impl AdversaryRow {
             Kind::VoteLiar => AdversaryKind::VoteLiar,
             Kind::Flooder => AdversaryKind::Flooder { per_second: self.per_second.map_or(200, |rate| rate.0) },
             Kind::Twins => AdversaryKind::Twins { switch_ms: self.switch_ms.map_or(1_000, |switch| switch.0) },
+            Kind::RemovedTalker => AdversaryKind::RemovedTalker,
             Kind::Dropper => AdversaryKind::Dropper { share_permille: self.share_permille.map_or(0, |share| share.0) },
         };
         all.extend(nodes_of(&self.nodes, size)?.into_iter().map(|node| (node, kind)));
@@ -200,7 +210,7 @@ impl AdversaryRow {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::sim::scenario::file) struct MixTable {
-    /// Kinds of faults; `amnesia` only while no more than f are faulty with it. Default: all.
+    /// Kinds of faults; `amnesia` only while no more than f are faulty with it. Default: all but `membership`.
     faults: Option<Vec<FaultName>>,
     /// How long a storm takes. Default [2,000, 15,000].
     storm_ms: Option<Span>,
@@ -227,6 +237,7 @@ enum FaultName {
     BadLinks,
     ClockJump,
     Burst,
+    Membership,
 }
 
 impl MixTable {
@@ -259,6 +270,7 @@ impl FaultName {
             Self::BadLinks => Fault::BadLinks,
             Self::ClockJump => Fault::ClockJump,
             Self::Burst => Fault::Burst,
+            Self::Membership => Fault::Membership,
         }
     }
 }
