@@ -50,7 +50,7 @@ pub use adversary::AdversaryKind;
 pub use keys::Keys;
 pub use links::{Distribution, Links};
 pub use mix::{Fault, Mix};
-pub use report::{Expect, Latency, Report};
+pub use report::{Expect, Latency, Report, Window};
 pub use rng::Rng;
 pub use scenario::{Bounds, ClockPlan, Devices, LinkPlan, Scenario};
 pub use simulation::Simulation;

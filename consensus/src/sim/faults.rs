@@ -325,7 +325,7 @@ mod tests {
         simulation.run_for(1_000).expect("nothing is violated");
         for (node, peer) in [(0, 1), (2, 1), (1, 2), (3, 2)] {
             let core = simulation.nodes[node].core.as_ref().expect("it runs");
-            assert!(core.synchronizer.is_up(AuthorityIndex(peer)), "{node} to {peer}");
+            assert!(core.synchronizer.is_up(types::AuthorityIndex(peer)), "{node} to {peer}");
         }
     }
 }

@@ -38,19 +38,25 @@ impl Simulation {
     /// From submission to commit at the same honest node, in microseconds, of every committed transaction that was
     /// submitted from some millisecond on; sorted.
     pub fn latencies_us(&self, from_ms: u64) -> Vec<u64> {
-        self.times_us(from_ms, |clients| &clients.committed)
+        self.times_us(from_ms, u64::MAX, |clients| &clients.committed)
+    }
+
+    /// The same of those submitted up to some millisecond, it not included.
+    pub fn latencies_between_us(&self, from_ms: u64, until_ms: u64) -> Vec<u64> {
+        self.times_us(from_ms, until_ms, |clients| &clients.committed)
     }
 
     /// From the making of a block with transactions to its commit at its honest author, in the same way.
     pub fn block_latencies_us(&self, from_ms: u64) -> Vec<u64> {
-        self.times_us(from_ms, |clients| &clients.blocks_committed)
+        self.times_us(from_ms, u64::MAX, |clients| &clients.blocks_committed)
     }
 
-    fn times_us(&self, from_ms: u64, of: impl Fn(&Clients) -> &Vec<(u64, u64)>) -> Vec<u64> {
+    fn times_us(&self, from_ms: u64, until_ms: u64, of: impl Fn(&Clients) -> &Vec<(u64, u64)>) -> Vec<u64> {
         let honest = self.nodes.iter().filter(|node| node.is_honest());
         let committed = honest.flat_map(|node| of(&node.clients));
+        let span = from_ms.saturating_mul(1_000)..until_ms.saturating_mul(1_000);
         let mut all: Vec<u64> =
-            committed.filter(|(at_us, _)| *at_us >= from_ms * 1_000).map(|(_, took_us)| *took_us).collect();
+            committed.filter(|(at_us, _)| span.contains(at_us)).map(|(_, took_us)| *took_us).collect();
         all.sort_unstable();
         all
     }

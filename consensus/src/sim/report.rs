@@ -27,6 +27,21 @@ pub struct Expect {
     pub marks: Vec<String>,
 }
 
+/// Some of a run whose latencies are taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// What it is called in reports.
+    pub name: String,
+    /// Transactions submitted from here on, in milliseconds.
+    pub from_ms: u64,
+    /// Up to here.
+    pub until_ms: u64,
+    /// What is expected of the median.
+    pub latency_p50_ms_max: Option<u64>,
+    /// What is expected of the mean.
+    pub latency_mean_ms_max: Option<u64>,
+}
+
 /// Latencies in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Latency {
@@ -60,6 +75,8 @@ pub struct Report {
     pub commits: Vec<u64>,
     /// From submission to commit at the same honest node.
     pub latency: Latency,
+    /// The same of each window, with its name.
+    pub windows: Vec<(String, Latency)>,
     /// What must not happen and did; empty for a good run.
     pub violations: Vec<Violation>,
     /// Digest over everything that happened.
@@ -92,6 +109,12 @@ impl Simulation {
             nodes: size,
             commits: self.nodes[..size].iter().map(|node| node.height.0).collect(),
             latency: Latency::of(&latencies),
+            windows: self
+                .scenario
+                .windows
+                .iter()
+                .map(|window| (window.name.clone(), self.latency_in(window)))
+                .collect(),
             violations: Vec::new(),
             trace_digest: self.trace(),
             marks: self.marks(),
@@ -137,8 +160,21 @@ impl Simulation {
         ]
         .into_iter()
         .flatten()
+        .chain(self.scenario.windows.iter().zip(&report.windows).flat_map(|(window, (_, latency))| {
+            [
+                at_most("the median latency of a window in ms", window.latency_p50_ms_max, ms(latency.p50_us)),
+                at_most("the mean latency of a window in ms", window.latency_mean_ms_max, ms(latency.mean_us)),
+            ]
+            .into_iter()
+            .flatten()
+        }))
         .chain(unreached.map(|name| Violation::Unreached(name.clone())))
         .collect()
+    }
+
+    /// Latency of what was submitted in a window.
+    fn latency_in(&self, window: &Window) -> Latency {
+        Latency::of(&self.latencies_between_us(window.from_ms, window.until_ms))
     }
 
     /// The highest of the medians of all seconds from the one on in which measuring starts.

@@ -7,7 +7,7 @@ use crate::sim::Keys;
 use crate::sim::adversary::AdversaryKind;
 use crate::sim::links::Links;
 use crate::sim::mix::Mix;
-use crate::sim::report::Expect;
+use crate::sim::report::{Expect, Window};
 use crate::sim::timeline::Planned;
 
 /// Disk and signer of a node.
@@ -94,6 +94,8 @@ pub struct Scenario {
     pub mix: Option<Mix>,
     /// What is checked beside safety.
     pub bounds: Bounds,
+    /// Parts of the run whose latencies are told apart.
+    pub windows: Vec<Window>,
     /// What is expected of a whole run.
     pub expect: Expect,
     /// How long a whole run takes, in simulated milliseconds.
@@ -122,6 +124,7 @@ impl Scenario {
             timeline: Vec::new(),
             mix: None,
             bounds: Bounds::default(),
+            windows: Vec::new(),
             expect: Expect::default(),
             duration_ms: 10_000,
             measure_from_ms: 0,

@@ -42,7 +42,7 @@ adversaries from a scenario file. The same scenario and seed give the same run, 
   about = \"one of four loses power every second or so\"
   duration_ms = 60_000              # simulated
   measure_from_ms = 2_000           # latencies of transactions submitted from here on
-  [committee]                       # size = 4, or stakes = [3, 1, 1, 1]
+  [committee]                       # size = 4, or stakes = [3, 1, 1, 1]; joiners = 1: machines that may become members
   [parameters]                      # gc_depth_rounds, schedule_interval_commits, schedule_window_commits, ...
   [pacing]                          # as in node.toml
   [load]                            # transactions_per_second (of each node), transaction_bytes
@@ -54,20 +54,26 @@ adversaries from a scenario file. The same scenario and seed give the same run, 
   [[device]]                        # nodes, devices = { sync_us = 20_000 }
   [[clock]]                         # nodes, offset_ms, drift_ppm
   [[adversary]]                     # nodes, kind: equivocator, withholder, selective-sender, ancient-referencer,
-                                    # future-rounder, vote-liar, flooder, twins, dropper; and the keys of the kind
+                                    # future-rounder, vote-liar, flooder, twins, dropper, removed-talker; and the
+                                    # keys of the kind
   [[event]]                         # at_ms, or every_ms with from_ms and until_ms
   do = \"crash\"                      # crash, restart, lose-disk, hang, resume, partition, split, heal, cut, silence,
-                                    # links, clock-jump, load
+                                    # links, clock-jump, load, add-validator, remove-validator, rekey-validator
   random = 1                        # or nodes = [2]
   for_ms = [100, 900]               # then it is undone
+  [[window]]                        # name, from_ms, until_ms, latency_mean_ms_max: latencies told apart
   [mix]                             # random storms: faults, storm_ms, pause_ms, lasts_ms, calm_ms, adversaries_max
   [check]                           # liveness_ms, beyond_f
-  [expect]                          # latency_p50_ms_max, commits_min, marks = [...]: makes the file a test
+  [expect]                          # latency_p50_ms_max, commits_min, epochs_min, marks = [...]: makes the file a test
+
+add-validator, remove-validator and rekey-validator are decided one after the other, each at the next height, and each ends
+an epoch: members mark their blocks, the commit with marks of a quorum is the last, and the next committee begins on it.
+Nodes keep their numbers from epoch to epoch. A node that is removed stops; of kind removed-talker it goes on.
 
 consensus/scenarios has the built-in ones as examples.
 
 With --json, one object: {scenario, seed, simulated_seconds, nodes, commits[], latency_ms{p50,p99,mean}, violations[],
-trace_digest, marks{}}; with --seeds or --wall-seconds sums over all runs, and {runs, committee_hours, wall_seconds}.
+trace_digest, marks{}, sent{kind{messages,bytes}}}, and windows_ms[] where there are some; with --seeds or --wall-seconds sums over all runs, and {runs, committee_hours, wall_seconds}.
 
 Exit status: 0 nothing that must not happen did; 1 a violation, whose replay is on standard error; 2 no such scenario,
 or it is wrong."

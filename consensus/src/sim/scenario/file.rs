@@ -6,7 +6,7 @@
 mod rows;
 
 use crate::sim::scenario::{Bounds, Scenario};
-use crate::sim::{Expect, Keys};
+use crate::sim::{Expect, Keys, Window};
 use rows::{
     AdversaryRow, ClockRow, CommitteeTable, DeviceRow, DevicesTable, EventRow, LinkRow, LinksTable, LoadTable,
     MixTable, PacingTable, ParametersTable, RegionsTable, Within,
@@ -113,6 +113,8 @@ struct File {
     #[serde(default)]
     adversary: Vec<toml::Spanned<AdversaryRow>>,
     #[serde(default)]
+    window: Vec<WindowRow>,
+    #[serde(default)]
     mix: Option<MixTable>,
     #[serde(default)]
     check: CheckTable,
@@ -129,6 +131,23 @@ struct CheckTable {
     liveness_ms: Option<Within<1, 86_400_000>>,
     /// Allows adversaries with more stake than f. Default false.
     beyond_f: bool,
+}
+
+/// `[[window]]`: latencies of what was submitted in a part of the run, told apart.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WindowRow {
+    /// What it is called.
+    name: String,
+    /// From here on, in milliseconds. Default 0.
+    #[serde(default)]
+    from_ms: u64,
+    /// Up to here. No default.
+    until_ms: u64,
+    /// Median latency at most, in milliseconds. Default: any.
+    latency_p50_ms_max: Option<u64>,
+    /// Mean latency at most, in milliseconds. Default: any.
+    latency_mean_ms_max: Option<u64>,
 }
 
 /// `[expect]`: what makes the file a test. Everything is optional.
@@ -227,12 +246,20 @@ pub fn parse(text: &str, seed: u64) -> Result<Scenario, ScenarioError> {
         mix: file.mix.as_ref().map(|table| table.mix(most)),
         bounds: Bounds { liveness_ms: file.check.liveness_ms.map(|bound| bound.0) },
         joiners,
+        windows: file.window.into_iter().map(WindowRow::window).collect(),
         expect: file.expect.expect(),
         duration_ms: file.duration_ms.0,
         measure_from_ms: file.measure_from_ms,
         about: file.about,
         keys,
     })
+}
+
+impl WindowRow {
+    fn window(self) -> Window {
+        let Self { name, from_ms, until_ms, latency_p50_ms_max, latency_mean_ms_max } = self;
+        Window { name, from_ms, until_ms, latency_p50_ms_max, latency_mean_ms_max }
+    }
 }
 
 impl ExpectTable {

@@ -1,6 +1,7 @@
 //! What came out of one run or of many, as text and as JSON.
 
-use consensus::sim::{Report, Violation};
+use consensus::sim::traffic::Amount;
+use consensus::sim::{Latency, MessageKind, Report, Violation};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -20,6 +21,10 @@ pub struct Outcome {
     /// How many transactions took so many tenths of a millisecond.
     latencies: BTreeMap<u64, u64>,
     latency_sum_us: u128,
+    /// Of the first run that has any, by name.
+    windows: Vec<(String, Latency)>,
+    /// Bytes and messages by kind, over all runs.
+    sent: BTreeMap<&'static str, Amount>,
     /// By seed.
     violations: Vec<(u64, Violation)>,
     traces: BTreeMap<u64, Digest>,
@@ -39,6 +44,8 @@ impl Outcome {
             commits: Vec::new(),
             latencies: BTreeMap::new(),
             latency_sum_us: 0,
+            windows: Vec::new(),
+            sent: BTreeMap::new(),
             violations: Vec::new(),
             traces: BTreeMap::new(),
             marks: BTreeMap::new(),
@@ -63,6 +70,12 @@ impl Outcome {
         for latency_us in &report.latencies_us {
             *self.latencies.entry(latency_us.div_ceil(100)).or_default() += 1;
             self.latency_sum_us += u128::from(*latency_us);
+        }
+        if self.windows.is_empty() {
+            self.windows.clone_from(&report.windows);
+        }
+        for (kind, name) in MessageKind::ALL {
+            *self.sent.entry(name).or_default() += report.traffic.of(kind);
         }
         self.violations.extend(report.violations.iter().map(|violation| (report.seed, violation.clone())));
         self.traces.insert(report.seed, report.trace_digest);
@@ -112,6 +125,19 @@ impl Outcome {
             "trace_digest": self.trace_digest().to_string(),
             "marks": marks,
         });
+        if !self.windows.is_empty() && !many {
+            let ms = |us: u64| us as f64 / 1e3;
+            let window = |(name, latency): &(String, Latency)| {
+                let (p50, p99, mean) = (ms(latency.p50_us), ms(latency.p99_us), ms(latency.mean_us));
+                json!({ "name": name, "p50": p50, "p99": p99, "mean": mean })
+            };
+            object["windows_ms"] = self.windows.iter().map(window).collect();
+        }
+        let sent = self.sent.iter().filter(|(_, amount)| amount.messages > 0);
+        object["sent"] = sent
+            .map(|(name, amount)| ((*name).into(), json!({ "messages": amount.messages, "bytes": amount.bytes })))
+            .collect::<Map<String, Value>>()
+            .into();
         if let Some(wall) = self.wall {
             object["runs"] = json!(self.runs);
             object["committee_hours"] = json!(self.committee_hours());
@@ -140,6 +166,13 @@ impl Outcome {
         let (p50, p99, mean) = (self.percentile_ms(500), self.percentile_ms(990), self.mean_ms());
         let count: u64 = self.latencies.values().sum();
         let _ = writeln!(text, "latency     p50 {p50} ms, p99 {p99} ms, mean {mean} ms, of {count} transactions");
+        if self.wall.is_none() {
+            for (name, latency) in &self.windows {
+                let [p50, p99, mean] =
+                    [latency.p50_us, latency.p99_us, latency.mean_us].map(|us| us.div_ceil(100) as f64 / 10.0);
+                let _ = writeln!(text, "{name:<11} p50 {p50} ms, p99 {p99} ms, mean {mean} ms");
+            }
+        }
         let reached: Vec<String> =
             self.marks.iter().filter(|(_, count)| **count > 0).map(|(name, count)| format!("{name} {count}")).collect();
         let _ = writeln!(text, "reached     {}", reached.join(", "));
