@@ -39,6 +39,7 @@ fn a_run_is_one_object_and_the_same_seed_gives_it_again() {
         "nodes",
         "scenario",
         "seed",
+        "sent",
         "simulated_seconds",
         "trace_digest",
         "violations",
