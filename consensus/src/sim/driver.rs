@@ -37,7 +37,7 @@ impl Simulation {
     pub(crate) fn deliver(&mut self, at: Place, from: Machine, era: usize, message: Message) -> Result<(), Violation> {
         let node = &self.nodes[at.0];
         if era != node.era || node.retired {
-            return self.from_another_era(at, from, era, message);
+            return self.other_era_says(at, from, era, message);
         }
         match self.eras[era].member(from) {
             Some(peer) => self.deliver_from(at, peer, from, message),

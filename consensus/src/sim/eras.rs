@@ -358,7 +358,7 @@ impl Simulation {
     }
 
     /// Something from a machine that is in another era, or pretends to be.
-    pub(crate) fn from_another_era(
+    pub(crate) fn other_era_says(
         &mut self,
         at: Place,
         from: Machine,

@@ -139,7 +139,7 @@ impl Keys {
         let body =
             BlockBody { ancestors, timestamp, payload, lane_roots, misbehaviour: Vec::new(), end_of_epoch: false };
         let honest = self.sign(of, round, body.clone(), Vec::new());
-        let statement = honest.statement().clone();
+        let statement = *honest.statement();
         Arc::new(BlockHeader::new(statement, body, Vec::new(), signature(own)))
     }
 

@@ -75,7 +75,7 @@ pub mod weight {
     pub const HIGHEST_REQUEST: u64 = TAG;
 
     /// The answer to that.
-    pub fn highest_answer<'a>(headers: [Option<&'a BlockHeader>; 2]) -> u64 {
+    pub fn highest_answer(headers: [Option<&BlockHeader>; 2]) -> u64 {
         headers.into_iter().map(|header| TAG + header.map_or(0, |header| LENGTH + header.raw().len() as u64)).sum()
     }
 }
