@@ -29,21 +29,21 @@ pub struct Answer {
 pub fn check(checker: &Checker, from: Height, answer: &Bytes) -> Result<Answer, Refused> {
     let response = CommitsResponse::parse(answer).map_err(|_| "undecodable_commits")?;
     let CommitsResponse { commits, certificate, oldest, certified } = response;
-    if commits.last().is_some_and(|last| last.header.epoch != checker.committee.epoch()) {
+    let nothing = Answer { commits: Vec::new(), oldest, certified };
+    let Some(last) = commits.last() else { return Ok(nothing) };
+    if last.header.epoch != checker.committee.epoch() {
         // They can only be checked in their own epoch; what comes before them is asked for first.
-        return Ok(Answer { commits: Vec::new(), oldest, certified });
+        return Ok(nothing);
     }
-    if let (Some(last), Some(certificate)) = (commits.last(), certificate) {
-        let vote = certificate.vote;
-        let proven = last.header.chain == checker.chain
-            && vote.height == last.header.height
-            && vote.header == last.header.digest();
-        if !proven {
-            return Err("commits_of_another_certificate");
-        }
-        certificate.verify(checker.chain, &checker.committee).map_err(|_| "invalid_certificate")?;
-        chain(from, &commits)?;
+    let certificate = certificate.ok_or("commits_without_certificate")?;
+    let vote = certificate.vote;
+    let proven =
+        last.header.chain == checker.chain && vote.height == last.header.height && vote.header == last.header.digest();
+    if !proven {
+        return Err("commits_of_another_certificate");
     }
+    certificate.verify(checker.chain, &checker.committee).map_err(|_| "invalid_certificate")?;
+    chain(from, &commits)?;
     let commits = commits.into_iter().map(|commit| blocks(checker, commit)).collect::<Result<_, _>>()?;
     Ok(Answer { commits, oldest, certified })
 }

@@ -3,7 +3,8 @@
 use super::*;
 use crate::fixtures::{block, genesis, ledger, transfer};
 use types::{
-    AuthorityIndex, Certificate, CommitRecord, Digest, HeaderStatement, HeaderVote, LedgerHeader, Payload, TimestampMs,
+    AuthorityIndex, Certificate, CommitRecord, Digest, Epoch, HeaderStatement, HeaderVote, LedgerHeader, Payload,
+    TimestampMs,
 };
 
 /// What a peer makes of an honest answer.
@@ -143,6 +144,12 @@ fn no_commit_or_header_below_the_certified_one_can_be_changed() {
 #[test]
 fn commits_that_do_not_start_where_they_were_asked_for_are_refused() {
     assert_eq!(refused(|commits| drop(commits.remove(0))), Some("broken_commit_chain"));
+}
+
+#[test]
+fn commits_of_another_epoch_are_no_lie_and_nothing_is_taken_from_them() {
+    let later = |commits: &mut Vec<CommitWithBlocks>| commits[1].header.epoch = Epoch(2);
+    assert!(Forged::nothing().check(later).expect("no lie").is_empty());
 }
 
 #[test]
