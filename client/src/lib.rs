@@ -34,7 +34,7 @@
 //!
 //!     let rpc = client::RpcClient::new(&format!("http://{}", node.rpc_address))?;
 //!     let proof = rpc.proof(&transfer.id()).await?.ok_or("not certified yet")?;
-//!     Ok(client::verify_proof(&proof, &transfer.id(), &client::TrustAnchor::genesis(genesis)?)?)
+//!     Ok(client::verify_proof(&proof, &transfer.id(), &types::EpochChain::from_genesis(genesis)?)?)
 //! }
 //! ```
 
@@ -47,6 +47,6 @@ pub mod rpc;
 mod session;
 
 pub use account::{Account, AccountKey, BuildError, DEFAULT_VALIDITY, KeyFault, now_ms};
-pub use proof::{ProofError, TrustAnchor, VerifiedReceipt, verify_header, verify_proof};
+pub use proof::{ProofError, VerifiedReceipt, verify_header, verify_proof};
 pub use rpc::{Follow, RpcClient, RpcError};
 pub use session::{Client, ClientOptions, ConnectError, SubmitError, TRANSACTION_BYTES_MAX, Update, Updates};

@@ -7,8 +7,8 @@
 use crate::rpc::{HexBytes, ProofInfo};
 use thiserror::Error;
 use types::{
-    Certificate, CertificateError, ChainId, Committee, DecodeError, Encode, Epoch, EpochChange, EpochChangeError,
-    EpochStart, Genesis, GenesisError, Height, LedgerHeader, MerkleProof, Outcome, Receipt, TimestampMs, TransactionId,
+    Certificate, CertificateError, ChainId, Committee, DecodeError, Encode, Epoch, EpochChain, EpochChange,
+    EpochChangeError, Height, LedgerHeader, MerkleProof, Outcome, Receipt, TimestampMs, TransactionId,
 };
 
 /// Why a proof proves nothing.
@@ -56,48 +56,6 @@ pub enum ProofError {
     Certificate(#[from] CertificateError),
 }
 
-/// What proofs are checked against: a ledger and the epoch that it began with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrustAnchor {
-    chain: ChainId,
-    first: EpochStart,
-}
-
-impl TrustAnchor {
-    /// Trust in a ledger's id and its first epoch.
-    pub fn new(chain: ChainId, first: EpochStart) -> Self {
-        Self { chain, first }
-    }
-
-    /// Trust in a genesis.
-    ///
-    /// # Errors
-    /// [`GenesisError::Committee`].
-    pub fn genesis(genesis: &Genesis) -> Result<Self, GenesisError> {
-        Ok(Self::new(genesis.chain_id(), EpochStart::first(genesis)?))
-    }
-
-    /// The ledger.
-    pub fn chain(&self) -> ChainId {
-        self.chain
-    }
-
-    /// Follows [`EpochChange`]s from the first epoch on; the last one that they prove.
-    ///
-    /// # Errors
-    /// [`ProofError::Decode`], [`ProofError::EpochChange`].
-    pub fn follow(&self, changes: &[HexBytes]) -> Result<EpochStart, ProofError> {
-        let mut epoch = self.first.clone();
-        for change in changes {
-            let change: EpochChange = decode("change of epoch", change)?;
-            let about = |source| ProofError::EpochChange { epoch: change.start.epoch(), source };
-            change.verify(self.chain, &epoch).map_err(about)?;
-            epoch = change.start;
-        }
-        Ok(epoch)
-    }
-}
-
 /// What a proof has proven: validators with stake ≥ Q hold that this became of the transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedReceipt {
@@ -114,14 +72,14 @@ pub struct VerifiedReceipt {
 }
 
 /// Checks that `proof` proves what became of transaction `id`: both inclusions, the header's digest, the certificate, and
-/// each change of committee since genesis.
+/// each change of committee since the epochs that are trusted: those of genesis, or more that were proven before.
 ///
 /// # Errors
 /// [`ProofError`]: the first thing that does not hold.
 pub fn verify_proof(
     proof: &ProofInfo,
     id: &TransactionId,
-    anchor: &TrustAnchor,
+    trusted: &EpochChain,
 ) -> Result<VerifiedReceipt, ProofError> {
     let receipt: Receipt = decode("receipt", &proof.receipt)?;
     let transaction_proof: MerkleProof = decode("transaction's inclusion proof", &proof.transaction_proof)?;
@@ -129,8 +87,10 @@ pub fn verify_proof(
     if receipt.transaction != *id {
         return Err(ProofError::OtherTransaction(receipt.transaction));
     }
-    let committee = anchor.follow(&proof.epochs)?.committee;
-    let header = verify_header(&proof.header, &proof.certificate, anchor.chain, &committee)?;
+    let epochs = extended(trusted, &proof.epochs)?;
+    let epoch = decode::<LedgerHeader>("header", &proof.header)?.epoch;
+    let committee = &epochs.epoch(epoch).ok_or(ProofError::OtherCommittee(epoch))?.committee;
+    let header = verify_header(&proof.header, &proof.certificate, epochs.ledger(), committee)?;
     let position = |proof: &MerkleProof| (proof.index, proof.count);
     if position(&transaction_proof) != position(&receipt_proof) {
         return Err(ProofError::Position);
@@ -142,7 +102,21 @@ pub fn verify_proof(
         return Err(ProofError::ReceiptNotIncluded);
     }
     let index = u32::try_from(receipt_proof.index).map_err(|_| ProofError::Position)?;
+    let committee = committee.clone();
     Ok(VerifiedReceipt { committee, height: header.height, index, outcome: receipt.outcome, time: header.timestamp })
+}
+
+/// The trusted epochs and those that a proof adds to them.
+fn extended(trusted: &EpochChain, changes: &[HexBytes]) -> Result<EpochChain, ProofError> {
+    let mut epochs = trusted.clone();
+    for change in changes {
+        let change: EpochChange = decode("change of epoch", change)?;
+        let epoch = change.start.epoch();
+        if epoch > epochs.last().epoch() {
+            epochs.push(change).map_err(|source| ProofError::EpochChange { epoch, source })?;
+        }
+    }
+    Ok(epochs)
 }
 
 /// Checks that an encoded ledger header is certified by `committee`, and reads it.

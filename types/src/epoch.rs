@@ -223,9 +223,31 @@ impl EpochChain {
         Ok(())
     }
 
+    /// Trust in a genesis.
+    ///
+    /// # Errors
+    /// [`GenesisError::Committee`].
+    pub fn from_genesis(genesis: &Genesis) -> Result<Self, GenesisError> {
+        Ok(Self::new(genesis.chain_id(), EpochStart::first(genesis)?))
+    }
+
+    /// The ledger.
+    pub fn ledger(&self) -> ChainId {
+        self.chain
+    }
+
     /// The last epoch that is proven.
     pub fn last(&self) -> &EpochStart {
         self.changes.last().map_or(&self.trusted, |change| &change.start)
+    }
+
+    /// One of the epochs from the trusted one to the last.
+    pub fn epoch(&self, epoch: Epoch) -> Option<&EpochStart> {
+        let after = epoch.0.checked_sub(self.trusted.epoch().0)?;
+        match usize::try_from(after).ok()?.checked_sub(1) {
+            None => Some(&self.trusted),
+            Some(index) => self.changes.get(index).map(|change| &change.start),
+        }
     }
 
     /// The proofs, in order: what follows the trusted epoch.

@@ -4,8 +4,8 @@ use super::*;
 use types::block::votes_digest;
 use types::merkle::{leaf_hash, root_of_hashes};
 use types::{
-    Anchor, AuthorityIndex, Digest, HeaderStatement, HeaderVote, Parameters, Reject, Round, RoundStatement, SecretKey,
-    Stake,
+    Anchor, AuthorityIndex, Digest, EpochStart, HeaderStatement, HeaderVote, Parameters, Reject, Round, RoundStatement,
+    SecretKey, Stake,
 };
 
 const COUNT: u64 = 5;
@@ -96,10 +96,10 @@ impl Ledger {
         }
     }
 
-    fn anchor(&self) -> TrustAnchor {
+    fn trusted(&self) -> EpochChain {
         let anchor = Anchor::genesis(TimestampMs(0));
         let (committee, parameters) = (self.committee.clone(), Parameters::default());
-        TrustAnchor::new(self.chain, EpochStart { committee, parameters, anchor })
+        EpochChain::new(self.chain, EpochStart { committee, parameters, anchor })
     }
 
     /// The ledger one epoch on, its first validator elsewhere; and the proof of that.
@@ -117,7 +117,7 @@ impl Ledger {
     }
 
     fn verify(&self, proof: &ProofInfo, index: u64) -> Result<VerifiedReceipt, ProofError> {
-        verify_proof(proof, &receipt(index).transaction, &self.anchor())
+        verify_proof(proof, &receipt(index).transaction, &self.trusted())
     }
 }
 
@@ -192,7 +192,7 @@ fn a_later_committee_is_followed_from_genesis_and_no_step_can_be_left_out() {
     let id = receipt(2).transaction;
     let proven = |changes: &[&EpochChange]| {
         let epochs = changes.iter().map(|change| HexBytes::encode(*change)).collect();
-        verify_proof(&ProofInfo { epochs, ..third.proof(2) }, &id, &first.anchor())
+        verify_proof(&ProofInfo { epochs, ..third.proof(2) }, &id, &first.trusted())
     };
     assert_eq!(proven(&[&to_second, &to_third]).map(|proven| proven.committee), Ok(third.committee.clone()));
     assert_eq!(proven(&[&to_second]), Err(ProofError::OtherCommittee(Epoch(3))));
@@ -204,4 +204,10 @@ fn a_later_committee_is_followed_from_genesis_and_no_step_can_be_left_out() {
     forged.start.committee = Committee::new(Epoch(3), first.committee.authorities().to_vec()).expect("four validators");
     let named = ProofError::EpochChange { epoch: Epoch(3), source: EpochChangeError::NotNamed };
     assert_eq!(proven(&[&to_second, &forged]), Err(named));
+    // Whoever has followed the epochs needs no proof of them, and reads older receipts as well.
+    let mut followed = first.trusted();
+    followed.push(to_second).expect("proven");
+    followed.push(to_third).expect("proven");
+    let proven = |ledger: &Ledger| verify_proof(&ledger.proof(2), &id, &followed).map(|proven| proven.committee);
+    assert_eq!((proven(&first), proven(&third)), (Ok(first.committee.clone()), Ok(third.committee.clone())));
 }

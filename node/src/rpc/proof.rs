@@ -54,16 +54,16 @@ mod tests {
     #[test]
     fn a_proof_from_the_tables_convinces_a_client() {
         let chain = Chain::with_heights(&[3, 5, 1]);
-        let anchor = chain.anchor();
+        let trusted = chain.trusted();
         chain.certify(Height(2));
         for (index, id) in chain.ids(Height(2)).into_iter().enumerate() {
             let proof = prove(&chain.tables, &id, Height(2)).expect("readable").expect("certified");
-            let verified = client::verify_proof(&proof, &id, &anchor).expect("the proof holds");
+            let verified = client::verify_proof(&proof, &id, &trusted).expect("the proof holds");
             assert_eq!((verified.height, verified.index), (Height(2), index as u32));
             let expected = if index == 0 { Outcome::Rejected(Reject::Overdraft) } else { Outcome::Applied };
             assert_eq!(verified.outcome, expected);
             let other = chain.ids(Height(1))[0];
-            assert!(client::verify_proof(&proof, &other, &anchor).is_err());
+            assert!(client::verify_proof(&proof, &other, &trusted).is_err());
         }
     }
 

@@ -4,9 +4,9 @@ use crate::check::{PATIENCE, headers_agree, nobody_equivocated, nothing_is_missi
 use crate::load::Load;
 use crate::network::{ACCOUNTS, BALANCE, Network, Options, address};
 use bytes::Bytes;
-use client::{TrustAnchor, Update, verify_proof};
+use client::{Update, verify_proof};
 use std::collections::BTreeMap;
-use types::{Digest, Outcome};
+use types::{Digest, EpochChain, Outcome};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_validators_commit_signed_transfers_and_prove_them() {
@@ -37,14 +37,14 @@ async fn four_validators_commit_signed_transfers_and_prove_them() {
     }
 
     // The client alone, from genesis: it takes proofs from nodes that it does not trust.
-    let anchor = TrustAnchor::genesis(&network.genesis).unwrap();
+    let trusted = EpochChain::from_genesis(&network.genesis).unwrap();
     for (turn, (id, receipt)) in outcomes.acknowledged.iter().step_by(16).enumerate() {
         let node = &network.nodes[turn % 4];
         let proof = until("there is a proof", PATIENCE, async || node.rpc.proof(id).await.unwrap()).await;
-        let proven = verify_proof(&proof, id, &anchor).unwrap();
+        let proven = verify_proof(&proof, id, &trusted).unwrap();
         assert_eq!((proven.height, proven.index, proven.outcome), (receipt.height, receipt.index, receipt.outcome));
         let other = *outcomes.acknowledged.keys().find(|other| *other != id).unwrap();
-        assert!(verify_proof(&proof, &other, &anchor).is_err());
+        assert!(verify_proof(&proof, &other, &trusted).is_err());
     }
     nobody_equivocated(&network).await;
 }
@@ -65,7 +65,7 @@ async fn a_certified_document_is_found_and_proven_on_every_node() {
         let found = node.rpc.document(&document).await.unwrap();
         assert_eq!(found.iter().map(|found| (found.id, found.height)).collect::<Vec<_>>(), [(tag, height)]);
         let proof = until("there is a proof", PATIENCE, async || node.rpc.proof(&tag).await.unwrap()).await;
-        let proven = verify_proof(&proof, &tag, &TrustAnchor::genesis(&network.genesis).unwrap()).unwrap();
+        let proven = verify_proof(&proof, &tag, &EpochChain::from_genesis(&network.genesis).unwrap()).unwrap();
         assert_eq!(proven.time.0, found[0].time_ms);
         assert_eq!(node.rpc.document(&Digest::sha256(b"another deed")).await.unwrap(), []);
     }

@@ -180,8 +180,8 @@ async fn parameters_change_under_load_then_a_validator_leaves_and_the_others_sur
     // Genesis is all that a proof is checked against, also in the third epoch.
     let proof = async || network.nodes[2].rpc.proof(&sent).await.ok().flatten();
     let proof = until("it is proven", CHANGED, proof).await;
-    let anchor = client::TrustAnchor::genesis(&network.genesis).unwrap();
-    let verified = client::verify_proof(&proof, &sent, &anchor).unwrap();
+    let trusted = EpochChain::from_genesis(&network.genesis).unwrap();
+    let verified = client::verify_proof(&proof, &sent, &trusted).unwrap();
     let (epoch, validators) = (verified.committee.epoch(), verified.committee.size());
     assert_eq!((verified.outcome, epoch, validators), (Outcome::Applied, Epoch(3), 3));
 }

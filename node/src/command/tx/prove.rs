@@ -3,12 +3,12 @@
 use super::{Context, explain, say, transaction_id};
 use clap::Args;
 use client::rpc::{OutcomeInfo, ProofInfo};
-use client::{RpcClient, TrustAnchor, VerifiedReceipt, verify_proof};
+use client::{RpcClient, VerifiedReceipt, verify_proof};
 use miette::{IntoDiagnostic, WrapErr, miette};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use types::{Certificate, ChainId, Epoch, TransactionId};
+use types::{Certificate, ChainId, Epoch, EpochChain, TransactionId};
 
 /// A certificate follows its height within a round or two.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -57,7 +57,7 @@ pub(super) async fn prove(context: &Context, args: ProofArgs) -> miette::Result<
             "a proof cannot be checked without the genesis of its ledger"
         )
     })?;
-    let anchor = TrustAnchor::genesis(genesis).into_diagnostic()?;
+    let trusted = EpochChain::from_genesis(genesis).into_diagnostic()?;
     let proof = match &args.file {
         Some(path) => {
             let about = || format!("cannot read the proof in {}", path.display());
@@ -66,7 +66,7 @@ pub(super) async fn prove(context: &Context, args: ProofArgs) -> miette::Result<
         }
         None => fetch(&context.rpc()?, &args.id).await?,
     };
-    let verified = verify_proof(&proof, &args.id, &anchor).map_err(|error| {
+    let verified = verify_proof(&proof, &args.id, &trusted).map_err(|error| {
         miette!(help = "do not rely on what this proof claims; ask another node", "the proof does not hold: {error}")
     })?;
     if let Some(path) = &args.save {
@@ -75,7 +75,7 @@ pub(super) async fn prove(context: &Context, args: ProofArgs) -> miette::Result<
             .into_diagnostic()
             .wrap_err_with(|| format!("cannot write {}", path.display()))?;
     }
-    let proven = describe(&args.id, anchor.chain(), &proof, verified)?;
+    let proven = describe(&args.id, trusted.ledger(), &proof, verified)?;
     context.print(&proven, || {
         format!(
             "PROVEN: transaction {}\nwas {} at height {}, position {}, at {}\non ledger {}.\n\

@@ -86,10 +86,10 @@ impl Chain {
     }
 
     /// What a client trusts in.
-    pub(in crate::rpc) fn anchor(&self) -> client::TrustAnchor {
+    pub(in crate::rpc) fn trusted(&self) -> types::EpochChain {
         let (committee, parameters) = (self.committee.clone(), types::Parameters::default());
         let anchor = types::Anchor::genesis(TimestampMs(1_000));
-        client::TrustAnchor::new(self.id, types::EpochStart { committee, parameters, anchor })
+        types::EpochChain::new(self.id, types::EpochStart { committee, parameters, anchor })
     }
 
     pub(in crate::rpc) fn certify(&self, height: Height) {
