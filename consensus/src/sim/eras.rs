@@ -306,11 +306,10 @@ impl Simulation {
         node.retired = false;
         node.disk.begin_at(anchor);
         node.height = anchor;
+        // Before its first block is made, which takes in all that its clients have given.
+        (node.clients.period_us, node.clients.next_us) = (self.scenario.load_us, self.now_us + 1);
+        node.clients.waiting.clear();
         self.enter(at, era, me)?;
-        let period_us = self.scenario.load_us;
-        let clients = &mut self.nodes[at.0].clients;
-        (clients.period_us, clients.next_us) = (period_us, self.now_us + 1);
-        clients.waiting.clear();
         self.wake_clients(at);
         self.announce(machine, true);
         Ok(())

@@ -38,6 +38,26 @@ fn validators_come_and_go_under_any_seed() {
     }
 }
 
+#[test]
+fn the_clients_of_a_validator_begin_when_it_joins() {
+    let text = "about = \"one joins late\"
+        duration_ms = 12_000
+        [committee]
+        size = 4
+        joiners = 1
+        [load]
+        transactions_per_second = 20
+        [[event]]
+        at_ms = 10_000
+        do = \"add-validator\"
+        nodes = [4]";
+    let report = Simulation::run(file::parse(text, 1).expect("a scenario"));
+    assert_eq!(report.violations, []);
+    assert!(report.commits[4] > 0, "it takes part");
+    let longest_us = report.latencies_us.last().copied().unwrap_or_default();
+    assert!((1..2_000_000).contains(&longest_us), "{longest_us}");
+}
+
 /// Changes of the committee under every fault that there is.
 #[test]
 fn a_mix_with_changes_of_the_committee_goes_through_epochs() {
@@ -58,8 +78,8 @@ fn a_mix_of_everything_gives_the_same_trace_again() {
     assert_ne!(run("mix-7", 6, 20_000).trace_digest, once.trace_digest);
 }
 
-/// Marks and violations of the mixes over new seeds, for as many seconds as `STELE_SIM_SECONDS` says (default 6; `cargo xtask test` says 60). The
-/// seeds begin at `STELE_SIM_SEED`, or at a number that the clock gives and that is printed.
+/// Marks and violations of the mixes over new seeds, for as many seconds as `STELE_SIM_SECONDS` says (default 6; `cargo
+/// xtask test` says 60). The seeds begin at `STELE_SIM_SEED`, or at a number that the clock gives and that is printed.
 #[test]
 fn fresh_seeds_of_the_mixes_violate_nothing() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
