@@ -2,7 +2,8 @@
 //!
 //! Bounded by construction: per author at most two blocks in each of the next `gc_depth` rounds, plus those that
 //! another waiting block asks for, up to a total. What goes beyond is dropped, lowest round first, and fetched again
-//! when needed.
+//! when needed; first of all what nobody but its author needs. Otherwise a flood of blocks could, for as long as it lasts,
+//! push out the one twin that honest blocks stand on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -64,9 +65,30 @@ impl Suspended {
         if self.per_author[block.author.index()] <= self.per_author_max {
             return None;
         }
-        let lowest = self.blocks.iter().find(|((_, author), _)| *author == block.author);
-        let lowest = lowest.and_then(|(_, twins)| twins.first()).map(|waiting| waiting.header.block_ref())?;
-        self.remove(&lowest)
+        let victim = self.dispensable(block.author)?;
+        self.remove(&victim)
+    }
+
+    /// The waiting block of an author that goes first: of those that no block of another author stands on, directly or
+    /// through the author's own, the one of the lowest round; or where there are none, of all.
+    fn dispensable(&self, author: AuthorityIndex) -> Option<BlockRef> {
+        let ((lowest, _), _) = self.blocks.first_key_value()?;
+        let ((highest, _), _) = self.blocks.last_key_value()?;
+        let (mut needed, mut victim, mut last) = (BTreeSet::new(), None, None);
+        // Downward, so that it is known of a block whether it is needed before it is asked of those below.
+        for round in (lowest.0..=highest.0).rev().map(Round) {
+            for block in self.twins(round, author).map(|header| header.block_ref()) {
+                let children = self.children.get(&block).into_iter().flatten();
+                let mut needing = children.filter(|child| child.author != author || needed.contains(*child));
+                if needing.next().is_some() {
+                    needed.insert(block);
+                } else {
+                    victim = Some(block);
+                }
+                last = Some(block);
+            }
+        }
+        victim.or(last)
     }
 
     /// Takes a block out, wherever it stands.
@@ -204,5 +226,41 @@ impl Suspended {
         self.per_author[block.author.index()] -= 1;
         self.count -= 1;
         Some(waiting)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::Keys;
+
+    /// Author 1 floods a table of four of his blocks; a block of author 0 stands on 1@5, and so on 1@4.
+    #[test]
+    fn a_flood_pushes_out_itself_and_not_what_others_stand_on() {
+        let (keys, mut table) = (Keys::generate(4), Suspended::new(4, 2));
+        let block = |author: u16, round: u64, ancestors: Vec<BlockRef>, nonce: u64| {
+            keys.block(&keys.config(AuthorityIndex(author)), Round(round), ancestors, Vec::new(), 1, nonce)
+        };
+        let below = block(1, 3, Vec::new(), 1).block_ref();
+        let lower = block(1, 4, vec![below], 1);
+        let upper = block(1, 5, vec![lower.block_ref()], 1);
+        let standing = block(0, 6, vec![upper.block_ref()], 1);
+        assert!(table.insert(standing, &[upper.block_ref()], true).is_none());
+        assert!(table.insert(upper.clone(), &[lower.block_ref()], true).is_none());
+        assert!(table.insert(lower.clone(), &[below], true).is_none());
+        // A flood above and below, each of its blocks on the one before.
+        let mut before = below;
+        let mut pushed_out = 0;
+        for (index, round) in [2, 3, 4, 5, 6, 7, 8, 9].into_iter().enumerate() {
+            let junk = block(1, round, vec![before], 100 + index as u64);
+            before = junk.block_ref();
+            let gone = table.insert(junk, &[below], false);
+            assert!(gone.as_ref().is_none_or(|gone| ![lower.digest(), upper.digest()].contains(&gone.digest())));
+            pushed_out += usize::from(gone.is_some());
+        }
+        assert_eq!((pushed_out, table.len()), (6, 5));
+        let mut ready = Vec::new();
+        table.release(&below, &mut ready);
+        assert!(ready.iter().any(|header| header.digest() == lower.digest()), "it waits for nothing else");
     }
 }

@@ -70,7 +70,9 @@ impl Simulation {
         let whole = node.disk.crash(*now_us, &node.devices, rng);
         self.faults.crashes += 1;
         self.faults.tails_lost += u64::from(!whole);
-        node.before = status.filter(|_| whole && node.proposal.is_none());
+        // What peers have said of own blocks that are lost stands in no log: it is asked again.
+        let reclaims = node.disk.own_blocks_lost(node.config.committee.epoch());
+        node.before = status.filter(|_| whole && node.proposal.is_none() && !reclaims);
         node.hung = None;
         node.decisions = Decisions::default();
         node.clients.in_flight.retain(|block, _| node.disk.has_proposal(block));
