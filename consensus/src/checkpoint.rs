@@ -3,11 +3,10 @@
 //! Absent: the set of committed blocks. Recovery rebuilds it from the commit records in the log.
 
 use crate::config::Config;
-use crate::epoch_end::{EndMark, EpochEnd};
+use crate::counted::CountedAuthors;
+use crate::epoch_end::EpochEnd;
 use crate::schedule::{LeaderSchedule, ScheduleState};
 use std::sync::Arc;
-use types::codec::put_list;
-use types::committee::COMMITTEE_MAX;
 use types::{
     BlockHeader, BlockRef, CommitRecord, Decode, DecodeError, Digest, Encode, Height, Parameters, Reader, TimestampMs,
 };
@@ -28,8 +27,8 @@ pub struct Checkpoint {
     pub timestamp: TimestampMs,
     /// Scores and exclusions.
     pub schedule: ScheduleState,
-    /// Marks of the epoch's end that count, in rising order of their authors.
-    pub marked: Vec<EndMark>,
+    /// Whose marks of the epoch's end count.
+    pub marked: CountedAuthors,
 }
 
 impl Checkpoint {
@@ -62,7 +61,7 @@ impl Checkpoint {
             leader: last.leader,
             timestamp: last.timestamp,
             schedule: schedule.state().clone(),
-            marked: epoch_end.marked().to_vec(),
+            marked: epoch_end.marked().clone(),
         })
     }
 }
@@ -75,7 +74,7 @@ impl Encode for Checkpoint {
         self.leader.encode(out);
         self.timestamp.encode(out);
         self.schedule.encode(out);
-        put_list(out, &self.marked);
+        self.marked.encode(out);
     }
 }
 
@@ -91,7 +90,7 @@ impl Decode for Checkpoint {
             leader: BlockRef::decode(reader)?,
             timestamp: TimestampMs::decode(reader)?,
             schedule: ScheduleState::decode(reader)?,
-            marked: reader.list("marked authors", COMMITTEE_MAX)?,
+            marked: CountedAuthors::decode(reader)?,
         })
     }
 }

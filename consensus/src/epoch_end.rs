@@ -9,33 +9,12 @@
 //! ([`Checkpoint::rebuild`](crate::Checkpoint::rebuild)) knows of the same marks as one that saw them all. Honest
 //! validators mark every block once they begin, so theirs do not run out.
 
+use crate::counted::CountedAuthors;
 use std::sync::Arc;
-use types::{AuthorityIndex, BlockHeader, Committee, Decode, DecodeError, Encode, Height, Parameters, Reader};
+use types::{BlockHeader, Committee, Height, Parameters};
 
 /// Commits for which a mark counts at least: the blocks of a quorum are spread over two.
 const COMMITS_MIN: u64 = 2;
-
-/// An author whose mark counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EndMark {
-    /// Who.
-    pub author: AuthorityIndex,
-    /// For how many commits more, this one included.
-    pub commits_left: u64,
-}
-
-impl Encode for EndMark {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.author.encode(out);
-        self.commits_left.encode(out);
-    }
-}
-
-impl Decode for EndMark {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self { author: AuthorityIndex::decode(reader)?, commits_left: u64::decode(reader)? })
-    }
-}
 
 /// The marks that count.
 #[derive(Clone, Debug)]
@@ -43,23 +22,19 @@ pub(crate) struct EpochEnd {
     committee: Arc<Committee>,
     /// For how many commits a mark counts.
     window: u64,
-    /// In order of author.
-    marked: Vec<EndMark>,
+    marked: CountedAuthors,
 }
 
 impl EpochEnd {
     /// None so far.
     pub fn new(committee: Arc<Committee>, parameters: &Parameters) -> Self {
-        Self { committee, window: window(parameters), marked: Vec::new() }
+        Self { committee, window: window(parameters), marked: CountedAuthors::default() }
     }
 
     /// As a checkpoint has them. `None` where they are not of the committee and the parameters.
-    pub fn restore(committee: Arc<Committee>, parameters: &Parameters, marked: Vec<EndMark>) -> Option<Self> {
+    pub fn restore(committee: Arc<Committee>, parameters: &Parameters, marked: CountedAuthors) -> Option<Self> {
         let window = window(parameters);
-        let known =
-            |mark: &EndMark| committee.authority(mark.author).is_some() && (1..=window).contains(&mark.commits_left);
-        let fits = marked.iter().all(known) && marked.is_sorted_by(|one, other| one.author < other.author);
-        fits.then_some(Self { committee, window, marked })
+        marked.fits(&committee, window).then_some(Self { committee, window, marked })
     }
 
     /// The lowest height from which on commits give all marks that count behind `height`, in an epoch whose first commit
@@ -70,26 +45,18 @@ impl EpochEnd {
 
     /// Takes in the blocks of a commit. Whether it is the last of the epoch.
     pub fn note(&mut self, headers: &[Arc<BlockHeader>]) -> bool {
-        self.marked.iter_mut().for_each(|mark| mark.commits_left -= 1);
-        self.marked.retain(|mark| mark.commits_left > 0);
-        let commits_left = self.window;
-        for header in headers.iter().filter(|header| header.body().end_of_epoch) {
-            let author = header.author();
-            match self.marked.binary_search_by_key(&author, |mark| mark.author) {
-                Ok(position) => self.marked[position].commits_left = commits_left,
-                Err(position) => self.marked.insert(position, EndMark { author, commits_left }),
-            }
-        }
+        let marks = headers.iter().filter(|header| header.body().end_of_epoch);
+        self.marked.note(self.window, marks.map(|header| header.author()));
         self.is_over()
     }
 
     /// Whether nothing more is committed in the epoch.
     pub fn is_over(&self) -> bool {
-        self.committee.is_quorum(self.marked.iter().map(|mark| mark.author))
+        self.committee.is_quorum(self.marked.authors())
     }
 
-    /// In rising order, as a checkpoint has them.
-    pub fn marked(&self) -> &[EndMark] {
+    /// As a checkpoint has them.
+    pub fn marked(&self) -> &CountedAuthors {
         &self.marked
     }
 }

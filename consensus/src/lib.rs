@@ -43,6 +43,7 @@ mod authorities;
 pub mod checkpoint;
 mod committer;
 pub mod config;
+mod counted;
 mod dag;
 mod delays;
 pub mod effect;
@@ -63,9 +64,9 @@ mod wall_clock;
 
 pub use checkpoint::Checkpoint;
 pub use config::{Config, Pacing, Thresholds, genesis_refs};
+pub use counted::CountedAuthors;
 pub use effect::{AdoptError, Effect, Misbehaviour, Reclaiming, Status};
 pub use engine::Core;
-pub use epoch_end::EndMark;
 pub use input::{HighestBlocks, Input};
 pub use marks::Marks;
 pub use recovery::{RecoverError, Recovered};

@@ -16,6 +16,7 @@
 //! how late he is heard, and a validator that reaches the others over a detour votes as often as they do.
 
 use crate::config::Config;
+use crate::counted::CountedAuthors;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use types::committee::COMMITTEE_MAX;
@@ -34,29 +35,10 @@ pub struct ScheduleState {
     scores: VecDeque<Arc<[u64]>>,
     /// Who may not lead, in order.
     excluded: Vec<AuthorityIndex>,
-    /// Proven equivocators, in order of index, each with the commits for which the proof still counts.
-    convicted: Vec<Conviction>,
+    /// Those against whom a proof counts.
+    convicted: CountedAuthors,
     /// Commits since the last recomputation.
     since_recompute: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Conviction {
-    author: AuthorityIndex,
-    commits_left: u64,
-}
-
-impl Encode for Conviction {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.author.encode(out);
-        self.commits_left.encode(out);
-    }
-}
-
-impl Decode for Conviction {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self { author: AuthorityIndex::decode(reader)?, commits_left: u64::decode(reader)? })
-    }
 }
 
 impl Encode for ScheduleState {
@@ -68,7 +50,7 @@ impl Encode for ScheduleState {
             scores.iter().for_each(|score| score.encode(out));
         }
         types::codec::put_list(out, &self.excluded);
-        types::codec::put_list(out, &self.convicted);
+        self.convicted.encode(out);
         self.since_recompute.encode(out);
     }
 }
@@ -83,7 +65,7 @@ impl Decode for ScheduleState {
         Ok(Self {
             scores,
             excluded: reader.list("excluded", COMMITTEE_MAX)?,
-            convicted: reader.list("convicted", COMMITTEE_MAX)?,
+            convicted: CountedAuthors::decode(reader)?,
             since_recompute: u64::decode(reader)?,
         })
     }
@@ -139,7 +121,7 @@ impl LeaderSchedule {
             && state.scores.len() <= schedule.window
             && state.excluded.iter().all(|author| author.index() < size)
             && state.excluded.is_sorted()
-            && state.convicted.iter().all(|conviction| conviction.author.index() < size);
+            && state.convicted.fits(&schedule.committee, schedule.window as u64);
         let excluded: u64 = state.excluded.iter().map(|author| schedule.committee.stake(*author).0).sum();
         if !fits || excluded > schedule.committee.faulty_max().0 {
             return None;
@@ -182,8 +164,9 @@ impl LeaderSchedule {
                 *score = score.saturating_add(stake);
             }
         }
-        self.convict(headers);
         let state = &mut self.state;
+        let proofs = headers.iter().flat_map(|header| &header.body().misbehaviour);
+        state.convicted.note(self.window as u64, proofs.map(|evidence| evidence.culprit()));
         state.scores.push_back(scores.into());
         if state.scores.len() > self.window {
             state.scores.pop_front();
@@ -206,21 +189,6 @@ impl LeaderSchedule {
         &self.state
     }
 
-    /// Proofs count for the commits of a window, from the last one on that holds one.
-    fn convict(&mut self, headers: &[Arc<BlockHeader>]) {
-        let convicted = &mut self.state.convicted;
-        convicted.iter_mut().for_each(|conviction| conviction.commits_left = conviction.commits_left.saturating_sub(1));
-        convicted.retain(|conviction| conviction.commits_left > 0);
-        let commits_left = self.window as u64;
-        for evidence in headers.iter().flat_map(|header| &header.body().misbehaviour) {
-            let author = evidence.culprit();
-            match convicted.binary_search_by_key(&author, |conviction| conviction.author) {
-                Ok(position) => convicted[position].commits_left = commits_left,
-                Err(position) => convicted.insert(position, Conviction { author, commits_left }),
-            }
-        }
-    }
-
     fn recompute(&mut self) -> bool {
         let sum = |author: AuthorityIndex| -> u128 {
             self.state.scores.iter().map(|scores| u128::from(scores[author.index()])).sum()
@@ -230,9 +198,8 @@ impl LeaderSchedule {
         ranking.sort_unstable();
         let best = ranking.last().map_or(0, |(score, _)| *score);
         let low = ranking.iter().filter(|(score, _)| score * 2 < best).map(|(_, author)| *author);
-        let convicted = self.state.convicted.iter().map(|conviction| conviction.author);
         let (mut excluded, mut stake): (Vec<AuthorityIndex>, u64) = (Vec::new(), 0);
-        for author in convicted.chain(low) {
+        for author in self.state.convicted.authors().chain(low) {
             let with = stake + self.committee.stake(author).0;
             if excluded.contains(&author) {
                 continue;

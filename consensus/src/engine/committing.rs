@@ -109,7 +109,7 @@ impl Core {
             leader: self.tip.leader,
             timestamp: self.tip.timestamp,
             schedule: self.schedule.state().clone(),
-            marked: self.epoch_end.marked().to_vec(),
+            marked: self.epoch_end.marked().clone(),
         };
         effects.push(Effect::Commit { record, headers, checkpoint, last_of_epoch });
         self.collect_garbage(effects);

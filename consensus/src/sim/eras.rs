@@ -19,7 +19,7 @@ use crate::sim::disk::Record;
 use crate::sim::driver::ANSWER_COMMITS_MAX;
 use crate::sim::keys::key;
 use crate::sim::network::Message;
-use crate::sim::node::{Machine, Place};
+use crate::sim::node::{Machine, Node, Place};
 use crate::sim::scenario::Scenario;
 use crate::sim::simulation::{Control, Event, Simulation};
 use crate::sim::violation::Violation;
@@ -152,10 +152,11 @@ impl Simulation {
         self.newest_era().committee()
     }
 
-    /// The stake of a machine in it; none where it is no member.
-    pub(crate) fn newest_stake(&self, machine: Machine) -> Stake {
+    /// The stake in it of the machines that are so.
+    pub(crate) fn newest_stake_of(&self, so: impl Fn(&Node) -> bool) -> u64 {
         let era = self.newest_era();
-        era.member(machine).map_or(Stake(0), |member| era.committee().stake(member))
+        let machines = self.nodes[..self.scenario.size()].iter().filter(|node| so(node));
+        machines.filter_map(|node| era.member(node.machine)).map(|member| era.committee().stake(member).0).sum()
     }
 
     /// Changes the committee, after the changes that wait already.
@@ -274,8 +275,7 @@ impl Simulation {
         node.clients.waiting.clear();
         node.clients.in_flight.clear();
         if node.is_honest() {
-            let core = node.core.take();
-            core.iter().for_each(|core| node.marks.add(core.marks()));
+            node.take_core();
             let machine = node.machine;
             self.announce(machine, false);
         }
@@ -321,8 +321,7 @@ impl Simulation {
         let kind = self.scenario.adversaries.iter().rfind(|(machine, _)| Machine(*machine) == self.nodes[at.0].machine);
         let adversary = kind.map(|(_, kind)| kind.build(config.committee.size()));
         let node = &mut self.nodes[at.0];
-        let core = node.core.take();
-        core.iter().for_each(|core| node.marks.add(core.marks()));
+        node.take_core();
         if node.is_honest() && node.height != config.anchor.height {
             return Err(Violation::AnotherEnd { node: node.number(), height: node.height });
         }

@@ -64,9 +64,7 @@ impl Simulation {
         self.disturbed();
         let Self { nodes, rng, now_us, .. } = self;
         let node = &mut nodes[at.0];
-        let core = node.core.take();
-        core.iter().for_each(|core| node.marks.add(core.marks()));
-        let status = core.map(|core| core.status());
+        let status = node.take_core().map(|core| core.status());
         let whole = node.disk.crash(*now_us, &node.devices, rng);
         self.faults.crashes += 1;
         self.faults.tails_lost += u64::from(!whole);
@@ -241,9 +239,7 @@ impl Simulation {
     pub(crate) fn can_lose_a_disk(&self) -> bool {
         let committee = self.newest_committee();
         let forgets = |node: &Node| node.amnesia_ends_us.is_some_and(|ends_us| ends_us > self.now_us);
-        let members = &self.nodes[..self.scenario.size()];
-        let faulty = members.iter().filter(|node| !node.is_honest() || forgets(node));
-        let faulty: u64 = faulty.map(|node| self.newest_stake(node.machine).0).sum();
+        let faulty = self.newest_stake_of(|node| !node.is_honest() || forgets(node));
         let heaviest = committee.indices().map(|member| committee.stake(member).0).max().unwrap_or(0);
         faulty + heaviest <= committee.faulty_max().0
     }

@@ -19,9 +19,7 @@ impl Simulation {
         if since_us + bound_us > now_us || self.network.state() != self.calm_network {
             return Ok(());
         }
-        let committee = self.newest_committee();
-        let faulty = self.nodes[..self.scenario.size()].iter().filter(|node| !node.is_sound());
-        if faulty.map(|node| self.newest_stake(node.machine).0).sum::<u64>() > committee.faulty_max().0 {
+        if self.newest_stake_of(|node| !node.is_sound()) > self.newest_committee().faulty_max().0 {
             return Ok(());
         }
         let top = self.tops.front().map_or(Height(0), |(_, top)| *top);

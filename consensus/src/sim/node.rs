@@ -146,6 +146,13 @@ impl Node {
         }
     }
 
+    /// Ends its core's life; what that reached stays counted.
+    pub fn take_core(&mut self) -> Option<Core> {
+        let core = self.core.take();
+        core.iter().for_each(|core| self.marks.add(core.marks()));
+        core
+    }
+
     /// Its number, for what is told of it.
     pub fn number(&self) -> AuthorityIndex {
         AuthorityIndex(self.machine.0)

@@ -190,7 +190,7 @@ fn marks_below_a_quorum_end_nothing() {
     let (core, effects) = observe(&config, &dag(&keys, &config, 40, &[2, 3]));
     let commits = commits(&effects);
     assert!(commits.len() > 30 && commits.iter().all(|(_, _, last)| !last));
-    let marked = commits.last().unwrap().1.marked.iter().map(|mark| mark.author);
+    let marked = commits.last().unwrap().1.marked.authors();
     assert_eq!(marked.collect::<Vec<_>>(), [AuthorityIndex(2), AuthorityIndex(3)]);
     assert!(!core.status().over);
 }
@@ -218,7 +218,7 @@ fn marks_count_for_a_window_of_commits_however_a_checkpoint_came_about() {
     let commits: Vec<_> = effects.iter().filter_map(commit).collect();
     let ends_at = commits.last().unwrap().0.leader.round;
     assert!(core.status().over && (Round(45)..=Round(47)).contains(&ends_at), "it ends at {ends_at}");
-    let of_the_liar = |checkpoint: &Checkpoint| checkpoint.marked.iter().any(|mark| mark.author == AuthorityIndex(1));
+    let of_the_liar = |checkpoint: &Checkpoint| checkpoint.marked.authors().any(|author| author == AuthorityIndex(1));
     assert_eq!(commits.iter().filter(|(.., behind)| of_the_liar(behind)).count(), 6);
     for (index, (_, _, expected)) in commits.iter().enumerate() {
         let from = Checkpoint::rebuilt_from(&config.parameters, Height(1), expected.height);
@@ -237,7 +237,7 @@ fn the_commit_that_brings_the_marks_to_a_quorum_is_the_last() {
     let all = commits(&effects);
     let (record, checkpoint, last) = all.last().unwrap();
     assert!(*last && all.iter().filter(|(_, _, last)| *last).count() == 1);
-    assert_eq!(checkpoint.marked.len(), 3);
+    assert_eq!(checkpoint.marked.authors().count(), 3);
     assert!(core.status().over);
     // Its leader's history is the first that holds blocks of round 10 by three authors.
     assert!(record.leader.round <= Round(11), "{record:?}");
