@@ -7,7 +7,7 @@
 
 use crate::config::Pacing;
 use crate::pacemaker::Pacemaker;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use types::{AuthorityIndex, BlockRef, Round};
 
 /// Most headers, and most payloads, that are asked for at a time.
@@ -29,8 +29,8 @@ struct Want {
 #[derive(Clone, Debug, Default)]
 struct Wants {
     items: BTreeMap<BlockRef, Want>,
-    /// Not later than the earliest due time.
-    due_ms: Option<u64>,
+    /// The same by due time: a poll touches only what is due.
+    queue: BTreeSet<(u64, BlockRef)>,
     /// Something did not fit.
     overflow: bool,
 }
@@ -83,19 +83,21 @@ impl Synchronizer {
 
     /// A header came.
     pub fn have_header(&mut self, block: &BlockRef) {
-        self.headers.items.remove(block);
+        self.headers.remove(block);
     }
 
     /// A payload came, or its block is not wanted any more.
     pub fn have_payload(&mut self, block: &BlockRef) {
-        self.payloads.items.remove(block);
+        self.payloads.remove(block);
     }
 
     /// Rounds up to `gc_round` are not wanted any more.
     pub fn collect_garbage(&mut self, gc_round: Round) {
         for wants in [&mut self.headers, &mut self.payloads] {
-            while wants.items.first_key_value().is_some_and(|(block, _)| block.round <= gc_round) {
-                wants.items.pop_first();
+            while let Some((&block, _)) = wants.items.first_key_value()
+                && block.round <= gc_round
+            {
+                wants.remove(&block);
             }
         }
     }
@@ -123,7 +125,11 @@ impl Synchronizer {
 
     /// When [`Self::poll`] has something to do.
     pub fn next_due(&self) -> Option<u64> {
-        self.headers.due_ms.into_iter().chain(self.payloads.due_ms).min()
+        [&self.headers, &self.payloads]
+            .into_iter()
+            .filter_map(|wants| wants.queue.first())
+            .map(|(due_ms, _)| *due_ms)
+            .min()
     }
 
     /// Number of headers and of payloads asked for.
@@ -142,7 +148,13 @@ impl Wants {
             return;
         }
         self.items.insert(block, Want { peer, attempts: 0, due_ms });
-        self.due_ms = Some(self.due_ms.map_or(due_ms, |due| due.min(due_ms)));
+        self.queue.insert((due_ms, block));
+    }
+
+    fn remove(&mut self, block: &BlockRef) {
+        if let Some(want) = self.items.remove(block) {
+            self.queue.remove(&(want.due_ms, *block));
+        }
     }
 
     fn poll(
@@ -152,25 +164,25 @@ impl Wants {
         hint: &impl Fn(&BlockRef) -> Vec<AuthorityIndex>,
     ) -> Requests {
         let mut requests = Requests::new();
-        if self.due_ms.is_none_or(|due| due > now_ms) {
-            return requests;
-        }
-        for (block, want) in &mut self.items {
-            if want.due_ms > now_ms {
-                continue;
-            }
+        let mut due: Vec<BlockRef> =
+            self.queue.iter().take_while(|(due_ms, _)| *due_ms <= now_ms).map(|(_, block)| *block).collect();
+        // What the cap on a request cuts off are the highest rounds: they stand on the others.
+        due.sort_unstable();
+        for block in due {
+            let want = self.items.get_mut(&block).expect("the queue holds what is wanted");
+            self.queue.remove(&(want.due_ms, block));
             let mut slowest = chooser.retry_ms_min;
-            for peer in chooser.choose(block, want, hint) {
+            for peer in chooser.choose(&block, want, hint) {
                 let refs = requests.entry(peer).or_default();
                 if refs.len() < REQUEST_REFS_MAX {
-                    refs.push(*block);
+                    refs.push(block);
                     slowest = slowest.max(chooser.pacemaker.one_way_ms(peer) * 2);
                 }
             }
             want.attempts += 1;
             want.due_ms = now_ms + (slowest << want.attempts.min(6).saturating_sub(1)).min(RETRY_MS_MAX.max(slowest));
+            self.queue.insert((want.due_ms, block));
         }
-        self.due_ms = self.items.values().map(|want| want.due_ms).min();
         requests
     }
 }

@@ -37,7 +37,7 @@ impl Default for Parameters {
     fn default() -> Self {
         Self {
             gc_depth_rounds: 300,
-            schedule_interval_commits: 20,
+            schedule_interval_commits: 5,
             schedule_window_commits: 60,
             block_payload_bytes_max: 1 << 20,
             block_transactions_max: 4096,
