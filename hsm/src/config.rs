@@ -65,6 +65,19 @@ pub struct Pkcs11Config {
     pub transport_label: String,
 }
 
+impl Pkcs11Config {
+    /// With defaults for all that has one.
+    pub fn new(module: PathBuf, token_label: &str, pin_file: PathBuf) -> Self {
+        Self {
+            module,
+            token_label: token_label.to_owned(),
+            pin_file,
+            consensus_label: consensus_label(),
+            transport_label: transport_label(),
+        }
+    }
+}
+
 /// Keys in an encrypted file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
