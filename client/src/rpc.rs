@@ -19,7 +19,9 @@ mod status;
 
 pub use client::{AtHeight, Follow, RpcClient, RpcError};
 pub use governance::{ApprovedChange, GovernanceInfo};
-pub use status::{CertifiedMs, EngineStatus, LogStatus, NodeState, NodeStatus, SignerStatus, SyncStatus, VerifyStatus};
+pub use status::{
+    CertifiedMs, CertifiedUntil, EngineStatus, LogStatus, NodeState, NodeStatus, SignerStatus, SyncStatus, VerifyStatus,
+};
 
 /// Names of methods, subscriptions and their notifications.
 pub mod method {

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use types::{HeaderVote, RoundStatement, Signature};
+use types::{HeaderVote, KnownCertificates, RoundStatement, Signature, StatementSignature};
 
 /// How long an answer may take, by default. Tokens take up to 300 ms a signature.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
@@ -19,6 +19,7 @@ pub struct SignerClient {
     path: PathBuf,
     timeout: Duration,
     keys: PublicKeys,
+    certificates: KnownCertificates,
     stream: Mutex<Option<UnixStream>>,
 }
 
@@ -40,7 +41,13 @@ impl SignerClient {
         let Response::PublicKeys(keys) = exchange(&mut stream, &Request::PublicKeys).map_err(fault)? else {
             return Err(Fault::Protocol.into());
         };
-        Ok(Self { path: path.to_owned(), timeout, keys, stream: Mutex::new(Some(stream)) })
+        Ok(Self {
+            path: path.to_owned(),
+            timeout,
+            keys,
+            certificates: KnownCertificates::default(),
+            stream: Mutex::new(Some(stream)),
+        })
     }
 
     /// Another handle to the same signer, with a connection of its own.
@@ -67,10 +74,17 @@ impl SignerClient {
     ///
     /// # Errors
     /// [`SignError`]. A signature that does not verify under the key known from the start is [`Fault::WrongSignature`].
-    pub fn sign_round(&self, statement: &RoundStatement, votes: &[HeaderVote]) -> Result<Signature, SignError> {
+    pub fn sign_round(
+        &self,
+        statement: &RoundStatement,
+        votes: &[HeaderVote],
+    ) -> Result<StatementSignature, SignError> {
         let request = Request::SignRound { statement: *statement, votes: votes.to_vec() };
-        let signature = signature(self.ask(&request)?)?;
-        let verdict = self.keys.consensus.verify(&statement.message(), &signature);
+        let signature = match self.ask(&request)? {
+            Response::Statement(signature) => signature,
+            other => return Err(unexpected(other)),
+        };
+        let verdict = self.certificates.verify(&signature, statement, &self.keys.consensus);
         verdict.map(|()| signature).map_err(|_| Fault::WrongSignature.into())
     }
 
@@ -80,7 +94,10 @@ impl SignerClient {
     /// [`SignError`], as for [`SignerClient::sign_round`].
     pub fn sign_handshake(&self, transcript: &[u8]) -> Result<Signature, SignError> {
         crate::handshake::check(transcript)?;
-        let signature = signature(self.ask(&Request::SignHandshake { transcript: transcript.to_vec() })?)?;
+        let signature = match self.ask(&Request::SignHandshake { transcript: transcript.to_vec() })? {
+            Response::Handshake(signature) => signature,
+            other => return Err(unexpected(other)),
+        };
         let verdict = self.keys.transport.verify_bytes(transcript, &signature);
         verdict.map(|()| signature).map_err(|_| Fault::WrongSignature.into())
     }
@@ -149,18 +166,13 @@ fn fault(error: io::Error) -> SignError {
     fault.into()
 }
 
-fn signature(response: Response) -> Result<Signature, SignError> {
-    match response {
-        Response::Signature(signature) => Ok(signature),
-        other => Err(unexpected(other)),
-    }
-}
-
 fn unexpected(response: Response) -> SignError {
     match response {
         Response::Refused(refusal) => refusal.into(),
         Response::Fault(fault) => fault.into(),
         Response::Config(config) => config.into(),
-        Response::Signature(_) | Response::PublicKeys(_) | Response::Stats(_) => Fault::Protocol.into(),
+        Response::Statement(_) | Response::Handshake(_) | Response::PublicKeys(_) | Response::Stats(_) => {
+            Fault::Protocol.into()
+        }
     }
 }

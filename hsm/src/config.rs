@@ -33,8 +33,52 @@ pub struct SignerConfig {
     pub guard: PathBuf,
     /// Where to listen; at most 107 bytes long.
     pub socket: PathBuf,
+    /// Which key signs the rounds.
+    #[serde(default)]
+    pub signing: SigningConfig,
     /// Where the keys are.
     pub store: StoreConfig,
+}
+
+/// Which key signs the rounds.
+///
+/// ```
+/// let text = "mode = \"certified\"\ncertificate_rounds = 10_000";
+/// let config: hsm::config::SigningConfig = toml::from_str(text).unwrap();
+/// assert_eq!(config.mode, hsm::config::SigningMode::Certified);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SigningConfig {
+    /// `direct` where not given.
+    pub mode: SigningMode,
+    /// Rounds that an epoch key is certified for, 100 to 10,000,000; 20,000 where not given, which is about an hour at six
+    /// rounds a second. The next key is certified half way through, so a token may be away for the other half.
+    pub certificate_rounds: u64,
+}
+
+impl Default for SigningConfig {
+    fn default() -> Self {
+        Self { mode: SigningMode::default(), certificate_rounds: 20_000 }
+    }
+}
+
+impl SigningConfig {
+    /// The rounds of a certificate, within the limits.
+    pub fn certificate_rounds(&self) -> Option<u64> {
+        (100..=10_000_000).contains(&self.certificate_rounds).then_some(self.certificate_rounds)
+    }
+}
+
+/// Which key signs the rounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SigningMode {
+    /// The consensus key, each.
+    #[default]
+    Direct,
+    /// An epoch key in the memory of the signer, which the consensus key has certified ([`types::EpochKeyCertificate`]).
+    Certified,
 }
 
 /// Where the keys are.

@@ -9,12 +9,13 @@ use crate::stats::Stats;
 use std::io::{self, Read, Write};
 use types::block::VOTES_MAX;
 use types::codec::{Decode, DecodeError, Encode, Reader, put_bytes, put_list};
-use types::{HeaderVote, RoundStatement, Signature};
+use types::{HeaderVote, RoundStatement, Signature, StatementSignature};
 
 /// Longest frame without its length, in bytes.
 pub const FRAME_MAX: usize = 8192;
 
-const VERSION: u8 = 1;
+/// Version of the protocol; node and signer come from one release.
+pub const VERSION: u8 = 2;
 
 // The largest request, 100 votes of 41 bytes and a statement, fits.
 const _: () = assert!(VOTES_MAX * 41 + 256 < FRAME_MAX);
@@ -75,8 +76,10 @@ impl Decode for Request {
 /// What the signer answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
-    /// To a request to sign.
-    Signature(Signature),
+    /// To [`Request::SignRound`].
+    Statement(StatementSignature),
+    /// To [`Request::SignHandshake`].
+    Handshake(Signature),
     /// To [`Request::PublicKeys`].
     PublicKeys(PublicKeys),
     /// To [`Request::Stats`].
@@ -102,8 +105,12 @@ impl From<SignError> for Response {
 impl Encode for Response {
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Signature(signature) => {
+            Self::Statement(signature) => {
                 out.push(1);
+                signature.encode(out);
+            }
+            Self::Handshake(signature) => {
+                out.push(7);
                 signature.encode(out);
             }
             Self::PublicKeys(keys) => {
@@ -133,7 +140,8 @@ impl Encode for Response {
 impl Decode for Response {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(match u8::decode(reader)? {
-            1 => Self::Signature(Signature::decode(reader)?),
+            1 => Self::Statement(StatementSignature::decode(reader)?),
+            7 => Self::Handshake(Signature::decode(reader)?),
             2 => Self::PublicKeys(PublicKeys::decode(reader)?),
             3 => Self::Stats(Stats::decode(reader)?),
             4 => Self::Refused(Refusal::decode(reader)?),
@@ -177,8 +185,9 @@ mod tests {
     use super::*;
     use crate::refusal::Slot;
     use proptest::prelude::*;
+    use std::sync::Arc;
     use types::block::votes_digest;
-    use types::{AuthorityIndex, ChainId, Digest, Epoch, Height, Round, SecretKey};
+    use types::{AuthorityIndex, ChainId, Digest, Epoch, EpochKeyCertificate, Height, Round, SecretKey};
 
     fn requests() -> Vec<Request> {
         let digest = Digest::sha256(b"any");
@@ -215,7 +224,17 @@ mod tests {
             Refusal::NotAHandshake,
         ];
         let mut responses = vec![
-            Response::Signature(key.sign_bytes(b"any")),
+            Response::Statement(key.sign_bytes(b"any").into()),
+            Response::Statement(StatementSignature::Certified {
+                certificate: Arc::new(EpochKeyCertificate {
+                    key: key.public_key(),
+                    from: Round(1),
+                    until: Round(2),
+                    signature: key.sign_bytes(b"any"),
+                }),
+                signature: key.sign_bytes(b"any"),
+            }),
+            Response::Handshake(key.sign_bytes(b"any")),
             Response::PublicKeys(PublicKeys { consensus: key.public_key(), transport: key.public_key() }),
             Response::Stats(Stats { module: "any".to_owned(), refused: 7, ..Stats::default() }),
             Response::Fault(Fault::Timeout),

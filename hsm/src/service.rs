@@ -1,8 +1,9 @@
 //! The signer's decisions: checks a request against the configuration, asks the guard, signs, checks the signature.
 //! Knows nothing of sockets or processes.
 
-use crate::config::SignerConfig;
-use crate::error::{Fault, SignError, StartError};
+use crate::config::{SignerConfig, SigningMode};
+use crate::epoch_key::EpochKeys;
+use crate::error::{ConfigError, Fault, SignError, StartError, StoreError};
 use crate::guard::{Approval, Guard, Identity};
 use crate::handshake;
 use crate::protocol::{Request, Response};
@@ -12,12 +13,30 @@ use crate::stats::{Recorder, Stats};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use types::block::votes_digest;
-use types::{AuthorityIndex, ChainId, Epoch, HeaderVote, RoundStatement, Signature};
+use types::{AuthorityIndex, ChainId, Epoch, HeaderVote, RoundStatement, Signature, StatementSignature};
 
-/// Guard and consensus key: one statement at a time.
+/// Guard and key: one statement at a time.
 struct Rounds {
     guard: Guard,
-    key: Box<dyn Signer>,
+    key: RoundKey,
+}
+
+/// What signs the rounds.
+enum RoundKey {
+    /// The consensus key.
+    Direct(Box<dyn Signer>),
+    /// Keys that the consensus key has certified.
+    Certified(Box<EpochKeys>),
+}
+
+impl RoundKey {
+    /// Signs an approved statement.
+    fn sign(&mut self, statement: &RoundStatement) -> Result<StatementSignature, StoreError> {
+        match self {
+            Self::Direct(key) => Ok(key.sign(statement.message().as_bytes())?.into()),
+            Self::Certified(keys) => keys.sign(statement),
+        }
+    }
 }
 
 /// A running signer. The two keys have a lock each, so that peers who connect do not hold up a round.
@@ -38,31 +57,40 @@ impl Service {
     /// # Errors
     /// [`StartError`] names the path or label and the reason.
     pub fn open(config: &SignerConfig) -> Result<Self, StartError> {
+        let rounds = config.signing.certificate_rounds().ok_or_else(|| {
+            ConfigError::ConfigUnreadable
+                .about(format_args!("signing.certificate_rounds = {}", config.signing.certificate_rounds))
+        })?;
         let keys = Keys::open(&config.store)?;
         let public = keys.public();
         let identity = Identity { chain: config.chain, author: config.author, key: public.consensus.clone() };
         let guard = Guard::open(&config.guard, &identity)?;
+        let module = keys.consensus.module().to_owned();
+        let key = match config.signing.mode {
+            SigningMode::Direct => RoundKey::Direct(keys.consensus),
+            SigningMode::Certified => RoundKey::Certified(Box::new(EpochKeys::new(keys.consensus, rounds))),
+        };
         Ok(Self {
             chain: config.chain,
             author: config.author,
             epoch: config.epoch,
             keys: public,
-            module: keys.consensus.module().to_owned(),
+            module,
             recorder: Mutex::new(Recorder::new(guard.mark())),
-            rounds: Mutex::new(Rounds { guard, key: keys.consensus }),
+            rounds: Mutex::new(Rounds { guard, key }),
             transport: Mutex::new(keys.transport),
         })
     }
 
     /// Answers one request.
     pub fn answer(&self, request: &Request) -> Response {
-        let signature = match request {
-            Request::SignRound { statement, votes } => self.sign_round(statement, votes),
-            Request::SignHandshake { transcript } => self.sign_handshake(transcript),
+        let answer = match request {
+            Request::SignRound { statement, votes } => self.sign_round(statement, votes).map(Response::Statement),
+            Request::SignHandshake { transcript } => self.sign_handshake(transcript).map(Response::Handshake),
             Request::PublicKeys => return Response::PublicKeys(self.keys.clone()),
             Request::Stats => return Response::Stats(self.stats()),
         };
-        signature.map_or_else(|error| self.failed(error), Response::Signature)
+        answer.unwrap_or_else(|error| self.failed(error))
     }
 
     /// Figures since the start.
@@ -77,11 +105,15 @@ impl Service {
 
     /// Waits for what is being signed and lets nothing begin, ever: the process can end while other threads live.
     pub(crate) fn stop(&self) {
-        std::mem::forget(lock(&self.rounds));
+        let rounds = lock(&self.rounds);
+        if let RoundKey::Certified(keys) = &rounds.key {
+            keys.stop();
+        }
+        std::mem::forget(rounds);
         std::mem::forget(lock(&self.transport));
     }
 
-    fn sign_round(&self, statement: &RoundStatement, votes: &[HeaderVote]) -> Result<Signature, SignError> {
+    fn sign_round(&self, statement: &RoundStatement, votes: &[HeaderVote]) -> Result<StatementSignature, SignError> {
         let start = Instant::now();
         self.check(statement, votes)?;
         let mut rounds = lock(&self.rounds);
@@ -90,15 +122,21 @@ impl Service {
         lock(&self.recorder).signed_up_to = guard.mark();
         let guarded = start.elapsed();
         if let Approval::Known(Some(signature)) = approval {
-            return Ok(signature);
+            return Ok(signature.into());
         }
-        let message = statement.message();
-        let signature = key.sign(message.as_bytes())?;
-        // A wrong answer of the token must not be remembered as this round's signature.
-        key.public_key().verify(&message, &signature).map_err(|_| Fault::WrongSignature)?;
-        guard.signed(statement, &signature);
+        let signature = key.sign(statement)?;
+        // A wrong answer of the token must not be remembered as this round's signature. Certificates were checked when made.
+        signature.verify_with(statement, &self.keys.consensus, |_| Ok(())).map_err(|_| Fault::WrongSignature)?;
+        let certified_until = match key {
+            RoundKey::Direct(_) => None,
+            RoundKey::Certified(keys) => keys.certified_until(),
+        };
+        // An epoch key dies with the process; the identical statement is signed again by the next one.
+        if let StatementSignature::Direct(signature) = &signature {
+            guard.signed(statement, signature);
+        }
         drop(rounds);
-        lock(&self.recorder).signed(start.elapsed(), guarded);
+        lock(&self.recorder).signed(start.elapsed(), guarded, certified_until);
         Ok(signature)
     }
 

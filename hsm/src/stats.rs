@@ -33,6 +33,8 @@ pub struct Stats {
     pub faults: u64,
     /// The highest round that was ever signed for, by the guard's file; none where it has approved nothing.
     pub signed_up_to: Option<Slot>,
+    /// Epoch and round in which the certificate of the present epoch key ends; none where the consensus key signs itself.
+    pub certified_until: Option<Slot>,
 }
 
 impl Encode for Stats {
@@ -51,6 +53,7 @@ impl Encode for Stats {
             number.encode(out);
         }
         self.signed_up_to.encode(out);
+        self.certified_until.encode(out);
     }
 }
 
@@ -68,6 +71,7 @@ impl Decode for Stats {
             handshakes: u64::decode(reader)?,
             faults: u64::decode(reader)?,
             signed_up_to: Option::decode(reader)?,
+            certified_until: Option::decode(reader)?,
         })
     }
 }
@@ -80,16 +84,26 @@ pub(crate) struct Recorder {
     pub(crate) handshakes: u64,
     pub(crate) faults: u64,
     pub(crate) signed_up_to: Option<Slot>,
+    certified_until: Option<Slot>,
 }
 
 impl Recorder {
     pub(crate) fn new(signed_up_to: Option<Slot>) -> Self {
         let empty = || Histogram::new_with_max(DURATION_US_MAX, 3).expect("valid bounds and precision");
-        Self { total_us: empty(), guard_us: empty(), refused: 0, handshakes: 0, faults: 0, signed_up_to }
+        Self {
+            total_us: empty(),
+            guard_us: empty(),
+            refused: 0,
+            handshakes: 0,
+            faults: 0,
+            signed_up_to,
+            certified_until: None,
+        }
     }
 
-    /// A round signature that took `total`, of which `guard` in the guard.
-    pub(crate) fn signed(&mut self, total: Duration, guard: Duration) {
+    /// A round signature that took `total`, of which `guard` in the guard, and the end of its epoch key.
+    pub(crate) fn signed(&mut self, total: Duration, guard: Duration, certified_until: Option<Slot>) {
+        self.certified_until = certified_until;
         let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         self.total_us.saturating_record(micros(total));
         self.guard_us.saturating_record(micros(guard));
@@ -107,6 +121,7 @@ impl Recorder {
             handshakes: self.handshakes,
             faults: self.faults,
             signed_up_to: self.signed_up_to,
+            certified_until: self.certified_until,
         }
     }
 }

@@ -3,6 +3,8 @@
 
 #[path = "signer/bad_input.rs"]
 mod bad_input;
+#[path = "signer/certified.rs"]
+mod certified;
 #[path = "signer/fixture.rs"]
 mod fixture;
 #[path = "signer/restart.rs"]

@@ -19,6 +19,7 @@ pub mod usage;
 use crate::algorithm;
 use crate::config::{CongestionControl, GpuUse};
 use clap::{Args, ValueEnum};
+use hsm::config::{SigningConfig, SigningMode};
 use miette::{Diagnostic, IntoDiagnostic, WrapErr};
 use network::Network;
 use site::Site;
@@ -76,6 +77,9 @@ pub struct DevnetArgs {
     /// Where the validators' keys are.
     #[arg(long, value_enum, default_value_t = SignerKind::Softhsm)]
     signer: SignerKind,
+    /// Which key signs the rounds: the consensus key each of them, or epoch keys that it certifies.
+    #[arg(long, value_enum, default_value_t = Signing::Direct)]
+    signing: Signing,
     /// Congestion control between validators, as `transport.congestion` in node.toml. Default: the node's.
     #[arg(long, value_enum, value_name = "NAME")]
     congestion: Option<CongestionControl>,
@@ -127,6 +131,32 @@ pub enum SignerKind {
     Softhsm,
     /// In an encrypted file for each validator.
     Soft,
+}
+
+/// Which key signs the rounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Signing {
+    /// The consensus key, where it is.
+    Direct,
+    /// An epoch key in the signer's memory.
+    Certified,
+}
+
+impl Signing {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Certified => "certified",
+        }
+    }
+
+    fn config(self) -> SigningConfig {
+        let mode = match self {
+            Self::Direct => SigningMode::Direct,
+            Self::Certified => SigningMode::Certified,
+        };
+        SigningConfig { mode, ..SigningConfig::default() }
+    }
 }
 
 impl SignerKind {

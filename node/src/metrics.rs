@@ -175,7 +175,13 @@ impl Figures {
         let whole = quantiles(stats.p50_us, stats.p99_us);
         out.measures("stele_signer_signature_seconds", "How long does a round's signature take in the signer?", whole)?;
         let guard = quantiles(stats.guard_p50_us, stats.guard_p99_us);
-        out.measures("stele_signer_guard_seconds", "How much of that is the sign-once guard?", guard)
+        out.measures("stele_signer_guard_seconds", "How much of that is the sign-once guard?", guard)?;
+        if let Some(until) = stats.certified_until {
+            let help =
+                "From which round on is the epoch key certified no more? Compare with stele_consensus_current_round.";
+            out.gauge("stele_signer_certified_until_round", help, until.round.0)?;
+        }
+        Ok(())
     }
 
     fn transport(&self, out: &mut Scrape<'_>) -> fmt::Result {

@@ -279,11 +279,7 @@ fn run_once(
         Part::Member(_) => &*plan.epoch,
         Part::Behind { past, .. } => past,
     };
-    let checker = Checker {
-        chain: plan.chain,
-        committee: Arc::new(checked.committee.clone()),
-        parameters: checked.parameters.clone(),
-    };
+    let checker = Checker::new(plan.chain, Arc::new(checked.committee.clone()), checked.parameters.clone());
     {
         let (checker, network, facts) = (checker.clone(), network.handle().clone(), facts.clone());
         let intake = move || intake::run(&checker, &network, mesh_events, &facts);

@@ -9,8 +9,8 @@
 
 use crate::codec::{Decode, DecodeError, Encode, Reader, put_bytes, put_list};
 use crate::digest::{ChainId, Digest, Hasher, SigningMessage};
+use crate::epoch_key::StatementSignature;
 use crate::evidence::Evidence;
-use crate::key::Signature;
 use crate::merkle::{self, MerkleProof};
 use crate::units::{AuthorityIndex, Epoch, Height, Round, TimestampMs};
 use bytes::Bytes;
@@ -299,13 +299,19 @@ pub struct BlockHeader {
     digest: Digest,
     body: BlockBody,
     votes: Vec<HeaderVote>,
-    signature: Signature,
+    signature: StatementSignature,
     raw: Bytes,
 }
 
 impl BlockHeader {
     /// Puts a signed header together. Whether the signature verifies is the caller's matter.
-    pub fn new(statement: RoundStatement, body: BlockBody, votes: Vec<HeaderVote>, signature: Signature) -> Self {
+    pub fn new(
+        statement: RoundStatement,
+        body: BlockBody,
+        votes: Vec<HeaderVote>,
+        signature: impl Into<StatementSignature>,
+    ) -> Self {
+        let signature = signature.into();
         let mut raw = Vec::with_capacity(256 + body.ancestors.len() * 48 + votes.len() * 48);
         raw.push(VERSION);
         statement.epoch.encode(&mut raw);
@@ -351,7 +357,7 @@ impl BlockHeader {
         let votes_start = reader.position();
         let votes: Vec<HeaderVote> = reader.list("votes", VOTES_MAX)?;
         let votes_digest = Hasher::new(VOTES_DOMAIN).with(&raw[votes_start..reader.position()]).finish();
-        let signature = Signature::decode(&mut reader)?;
+        let signature = StatementSignature::decode(&mut reader)?;
         reader.finish()?;
         let statement = RoundStatement { chain: *chain, epoch, round, author, body_digest, votes_digest };
         Ok(Self { digest: statement.digest(), statement, body, votes, signature, raw })
@@ -403,7 +409,7 @@ impl BlockHeader {
     }
 
     /// The signature over [`RoundStatement::message`].
-    pub fn signature(&self) -> &Signature {
+    pub fn signature(&self) -> &StatementSignature {
         &self.signature
     }
 

@@ -5,7 +5,7 @@ use crate::block::{BlockHeader, HeaderVote, RoundStatement, VOTES_MAX, votes_dig
 use crate::codec::{Decode, DecodeError, Encode, Reader, put_list};
 use crate::committee::{COMMITTEE_MAX, Committee};
 use crate::digest::{ChainId, Digest};
-use crate::key::{Signature, SignatureError};
+use crate::epoch_key::{StatementError, StatementSignature};
 use crate::units::{AuthorityIndex, Epoch, Height, Round};
 use thiserror::Error;
 
@@ -21,7 +21,7 @@ pub struct HeaderStatement {
     /// The votes of that block.
     pub votes: Vec<HeaderVote>,
     /// The signature over the round statement.
-    pub signature: Signature,
+    pub signature: StatementSignature,
 }
 
 impl From<&BlockHeader> for HeaderStatement {
@@ -60,7 +60,7 @@ impl Encode for HeaderStatement {
 }
 
 impl Decode for HeaderStatement {
-    const ENCODED_LEN_MIN: usize = 8 + 2 + Digest::ENCODED_LEN + 4 + Signature::ENCODED_LEN_MIN;
+    const ENCODED_LEN_MIN: usize = 8 + 2 + Digest::ENCODED_LEN + 4 + StatementSignature::ENCODED_LEN_MIN;
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
@@ -68,7 +68,7 @@ impl Decode for HeaderStatement {
             author: AuthorityIndex::decode(reader)?,
             body_digest: Digest::decode(reader)?,
             votes: reader.list("votes", VOTES_MAX)?,
-            signature: Signature::decode(reader)?,
+            signature: StatementSignature::decode(reader)?,
         })
     }
 }
@@ -91,7 +91,7 @@ pub enum CertificateError {
         /// Whose.
         author: AuthorityIndex,
         /// What is wrong.
-        source: SignatureError,
+        source: StatementError,
     },
     /// Stake below Q.
     #[error("stake {stake} of {quorum} needed")]
@@ -128,10 +128,9 @@ impl Certificate {
             if !statement.votes.contains(&self.vote) {
                 return Err(CertificateError::NoVote(author));
             }
-            let message = statement.statement(chain, committee.epoch()).message();
-            member
-                .consensus_key
-                .verify(&message, &statement.signature)
+            statement
+                .signature
+                .verify(&statement.statement(chain, committee.epoch()), &member.consensus_key)
                 .map_err(|source| CertificateError::Signature { author, source })?;
             stake += member.stake.0;
         }

@@ -95,6 +95,11 @@ impl<'a> Reader<'a> {
         Self { rest: bytes, total: bytes.len() }
     }
 
+    /// The next byte, left unread.
+    pub fn peek(&self) -> Option<u8> {
+        self.rest.first().copied()
+    }
+
     /// The next `count` bytes, borrowed.
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
         let Some((head, rest)) = self.rest.split_at_checked(count) else {

@@ -183,6 +183,11 @@ impl SigningMessage {
         Self::new(b"stele-round-1\0", block)
     }
 
+    /// A consensus key's certificate for an epoch key, over the digest of what it says.
+    pub fn epoch_key(certificate: &Digest) -> Self {
+        Self::new(b"stele-ekey-1\0\0", certificate)
+    }
+
     fn new(tag: &[u8; 14], digest: &Digest) -> Self {
         let mut message = [0; Self::LEN];
         message[..14].copy_from_slice(tag);

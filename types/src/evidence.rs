@@ -6,7 +6,7 @@
 use crate::block::{BlockBody, BlockHeader, Payload, RoundStatement};
 use crate::codec::{Decode, DecodeError, Encode, Reader, put_bytes};
 use crate::digest::{ChainId, Digest};
-use crate::key::Signature;
+use crate::epoch_key::StatementSignature;
 use crate::merkle::MerkleProof;
 use crate::transaction::Transaction;
 use crate::units::AuthorityIndex;
@@ -21,9 +21,9 @@ pub enum Evidence {
     /// Two signed statements of one author, epoch and round with different digests.
     Equivocation {
         /// The statement with the smaller digest.
-        first: (RoundStatement, Signature),
+        first: (RoundStatement, StatementSignature),
         /// The other one.
-        second: (RoundStatement, Signature),
+        second: (RoundStatement, StatementSignature),
     },
     /// A signed block with a transaction that its author could have seen to be invalid.
     InvalidTransaction(InvalidTransaction),
@@ -33,7 +33,7 @@ pub enum Evidence {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidTransaction {
     /// What the author signed, and his signature.
-    signed: (RoundStatement, Signature),
+    signed: (RoundStatement, StatementSignature),
     /// The block's body, its own proofs of misbehaviour left out.
     body: BlockBody,
     /// Digest of what was left out.
@@ -90,7 +90,7 @@ impl Evidence {
     }
 
     /// The statements that the culprit must have signed, for the proof to prove anything.
-    pub fn signed(&self) -> Vec<&(RoundStatement, Signature)> {
+    pub fn signed(&self) -> Vec<&(RoundStatement, StatementSignature)> {
         match self {
             Self::Equivocation { first, second } => vec![first, second],
             Self::InvalidTransaction(proof) => vec![&proof.signed],
@@ -124,7 +124,7 @@ impl Encode for Evidence {
 }
 
 impl Decode for Evidence {
-    const ENCODED_LEN_MIN: usize = 1 + RoundStatement::ENCODED_LEN_MIN + Signature::ENCODED_LEN_MIN;
+    const ENCODED_LEN_MIN: usize = 1 + RoundStatement::ENCODED_LEN_MIN + StatementSignature::ENCODED_LEN_MIN;
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         match u8::decode(reader)? {
@@ -151,11 +151,11 @@ impl Decode for Evidence {
     }
 }
 
-fn put_signed(out: &mut Vec<u8>, (statement, signature): &(RoundStatement, Signature)) {
+fn put_signed(out: &mut Vec<u8>, (statement, signature): &(RoundStatement, StatementSignature)) {
     statement.encode(out);
     signature.encode(out);
 }
 
-fn signed(reader: &mut Reader<'_>) -> Result<(RoundStatement, Signature), DecodeError> {
-    Ok((RoundStatement::decode(reader)?, Signature::decode(reader)?))
+fn signed(reader: &mut Reader<'_>) -> Result<(RoundStatement, StatementSignature), DecodeError> {
+    Ok((RoundStatement::decode(reader)?, StatementSignature::decode(reader)?))
 }

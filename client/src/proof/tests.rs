@@ -74,7 +74,7 @@ impl Ledger {
                 author: statement.author,
                 body_digest: statement.body_digest,
                 votes,
-                signature,
+                signature: signature.into(),
             }
         });
         Certificate { vote, statements: statements.collect() }

@@ -174,6 +174,18 @@ pub struct SignerStatus {
     pub p99_us: u64,
     /// Requests that it refused.
     pub refused: u64,
+    /// Where epoch keys sign: the epoch and the first round for which the present one is certified no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certified_until: Option<CertifiedUntil>,
+}
+
+/// The end of an epoch key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertifiedUntil {
+    /// The epoch that it signs in.
+    pub epoch: u64,
+    /// The first round that it does not sign any more.
+    pub round: u64,
 }
 
 /// The log.

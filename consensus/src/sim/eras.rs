@@ -406,7 +406,9 @@ impl Simulation {
     /// Whether a header's author has signed it with the key that it has in a node's epoch.
     pub(crate) fn is_signed(&self, at: Place, header: &BlockHeader) -> bool {
         let author = self.nodes[at.0].config.committee.authority(header.author());
-        author.is_some_and(|author| header.signature().as_bytes().starts_with(author.consensus_key.as_bytes()))
+        author.is_some_and(|author| {
+            header.signature().signature().as_bytes().starts_with(author.consensus_key.as_bytes())
+        })
     }
 
     /// Counts and refuses a header that is not.

@@ -1,7 +1,7 @@
 //! What a broken or hostile node can send.
 
 use crate::fixture::Validator;
-use hsm::protocol::{FRAME_MAX, Request, Response};
+use hsm::protocol::{FRAME_MAX, Request, Response, VERSION};
 use hsm::{Fault, Refusal, SignError};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -34,13 +34,13 @@ fn garbage_is_answered_as_such_and_the_signer_goes_on() {
     let (_child, client) = validator.start();
     let request = Request::SignRound { statement: validator.statement(1, 1, &[]), votes: Vec::new() }.to_bytes();
     let garbage: Vec<Vec<u8>> = vec![
-        frame(1, &[]),
-        frame(1, &[99]),
-        frame(2, &[3]),
-        frame(1, &[3, 0]),
-        frame(1, &request[..request.len() - 1]),
-        frame(1, &[&request[..request.len() - 4], &u32::MAX.to_le_bytes()].concat()),
-        frame(1, &[&[2], &u32::MAX.to_le_bytes()[..]].concat()),
+        frame(VERSION, &[]),
+        frame(VERSION, &[99]),
+        frame(VERSION + 1, &[3]),
+        frame(VERSION, &[3, 0]),
+        frame(VERSION, &request[..request.len() - 1]),
+        frame(VERSION, &[&request[..request.len() - 4], &u32::MAX.to_le_bytes()].concat()),
+        frame(VERSION, &[&[2], &u32::MAX.to_le_bytes()[..]].concat()),
         vec![0; 4],
         (FRAME_MAX as u32 + 1).to_le_bytes().to_vec(),
         vec![0xff; 64],
@@ -53,7 +53,7 @@ fn garbage_is_answered_as_such_and_the_signer_goes_on() {
         assert!(!matches!(stream.read(&mut [0]), Ok(1)), "{bytes:02x?}");
     }
     let mut stream = connect(&validator);
-    stream.write_all(&frame(1, &request)[..20]).expect("taken");
+    stream.write_all(&frame(VERSION, &request)[..20]).expect("taken");
     drop(stream);
     assert!(client.sign_round(&validator.statement(1, 1, &[]), &[]).is_ok());
 }
@@ -129,7 +129,7 @@ fn bytes_that_are_no_handshake_are_refused_by_the_signer_itself() {
     let round = validator.statement(1, 1, &[]).message().as_bytes().to_vec();
     for transcript in [round, vec![0x20; 130], Vec::new()] {
         let mut stream = connect(&validator);
-        stream.write_all(&frame(1, &Request::SignHandshake { transcript }.to_bytes())).expect("taken");
+        stream.write_all(&frame(VERSION, &Request::SignHandshake { transcript }.to_bytes())).expect("taken");
         assert_eq!(receive(&mut stream), Response::Refused(Refusal::NotAHandshake));
     }
     assert_eq!(client.stats().expect("figures").refused, 3);

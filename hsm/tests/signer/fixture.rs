@@ -1,7 +1,7 @@
 //! A validator's signer in a temporary directory.
 
 use hsm::child::{self, SpawnError};
-use hsm::config::{KeystoreConfig, Pkcs11Config, consensus_label, transport_label};
+use hsm::config::{KeystoreConfig, Pkcs11Config, SigningConfig, consensus_label, transport_label};
 use hsm::{PublicKeys, SignerChild, SignerClient, SignerConfig, StoreConfig, provision, secret, softhsm};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -52,6 +52,7 @@ impl Validator {
             epoch: Epoch(1),
             guard: dir.path().join("guard"),
             socket: dir.path().join("signer.sock"),
+            signing: SigningConfig::default(),
             store,
         };
         let keys = generate(dir.path(), &config.store).expect("a new store");

@@ -10,7 +10,7 @@ fn signs_rounds_and_handshakes(validator: &Validator, module: &str) {
     for round in 1..=20 {
         let statement = validator.statement(round, 1, &votes);
         let signature = client.sign_round(&statement, &votes).expect("a new round");
-        assert!(validator.keys.consensus.verify(&statement.message(), &signature).is_ok());
+        assert!(signature.verify(&statement, &validator.keys.consensus).is_ok());
         assert_eq!(client.sign_round(&statement, &votes), Ok(signature), "the identical request");
     }
     let handshake = certificate_verify();

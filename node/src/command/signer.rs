@@ -34,6 +34,10 @@ An example of signer.toml:
   module = \"/usr/lib/softhsm/libsofthsm2.so\"
   token_label = \"stele\"
   pin_file = \"pin\"
+and, where the token is too slow to sign every round, keys that it certifies for so many rounds each:
+  [signing]
+  mode = \"certified\"
+  certificate_rounds = 20_000
 or, in place of the token, an encrypted file:
   [store.keystore]
   path = \"keys.stele\"

@@ -6,7 +6,7 @@ use super::site::{Site, write_private};
 use super::{DevnetArgs, SignerKind};
 use client::rpc::{NodeState, NodeStatus};
 use client::{RpcClient, now_ms};
-use hsm::config::{KeystoreConfig, Pkcs11Config, consensus_label, transport_label};
+use hsm::config::{KeystoreConfig, Pkcs11Config, SigningConfig, consensus_label, transport_label};
 use hsm::{PublicKeys, SignerConfig, StoreConfig, keystore, provision, secret, softhsm};
 use miette::{IntoDiagnostic, WrapErr, bail, miette};
 use netem::Emulation;
@@ -37,6 +37,7 @@ const NO_CHAIN: ChainId = ChainId(Digest::ZERO);
 pub struct Validator {
     dir: PathBuf,
     store: StoreConfig,
+    signing: SigningConfig,
     authority: Authority,
     rpc: RpcClient,
     signer: Option<Process>,
@@ -134,7 +135,15 @@ impl Network {
                 rpc_address: address(ports[2]),
             };
             let rpc = RpcClient::new(&format!("http://{}", authority.rpc_address)).into_diagnostic()?;
-            self.validators.push(Validator { dir, store, authority, rpc, signer: None, node: None });
+            self.validators.push(Validator {
+                dir,
+                store,
+                signing: args.signing.config(),
+                authority,
+                rpc,
+                signer: None,
+                node: None,
+            });
         }
         let mut allocations = accounts.allocations();
         let mut governance = Governance::default();
@@ -278,7 +287,8 @@ impl Validator {
     }
 
     fn signer_config(&self, chain: ChainId, index: usize, guard: &str) -> SignerConfig {
-        signer_config(&self.dir, self.store.clone(), chain, index, guard)
+        let config = signer_config(&self.dir, self.store.clone(), chain, index, guard);
+        SignerConfig { signing: self.signing.clone(), ..config }
     }
 
     fn start_signer(&mut self) -> miette::Result<()> {
@@ -349,6 +359,7 @@ fn signer_config(dir: &Path, store: StoreConfig, chain: ChainId, index: usize, g
         epoch: Epoch(1),
         guard: dir.join(guard),
         socket: dir.join("signer.sock"),
+        signing: SigningConfig::default(),
         store,
     }
 }

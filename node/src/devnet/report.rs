@@ -26,6 +26,8 @@ pub struct Report {
     pub shards: u16,
     /// Where keys are: `softhsm` or `soft`.
     pub signer: &'static str,
+    /// Which key signs the rounds: `direct` or `certified`.
+    pub signing: &'static str,
     /// What transactions are signed with.
     pub algorithm: &'static str,
     /// Bytes of an encoded, signed transaction.
@@ -146,6 +148,7 @@ impl Report {
             warm_up_seconds: WARM_UP.as_secs(),
             shards: args.shards,
             signer: args.signer.label(),
+            signing: args.signing.label(),
             algorithm: args.algorithm.name(),
             payload_bytes: args.payload,
             rate: match args.rate {
@@ -186,6 +189,7 @@ impl Report {
                 p50_us: max(|status| status.signer.p50_us),
                 p99_us: max(|status| status.signer.p99_us),
                 refused: sum(|status| status.signer.refused),
+                certified_until: all.iter().filter_map(|status| status.signer.certified_until).next(),
             },
             log: LogStatus {
                 backend: text(|status| &status.log.backend),

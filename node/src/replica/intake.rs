@@ -11,7 +11,7 @@ use crossbeam_channel::Sender;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use transport::{Class, MeshEvent, MeshEvents};
-use types::{AuthorityIndex, BlockHeader, ChainId, Committee, Epoch, Evidence, Parameters, Payload};
+use types::{AuthorityIndex, BlockHeader, ChainId, Committee, Epoch, Evidence, KnownCertificates, Parameters, Payload};
 
 /// Checks that need the epoch's committee and parameters and nothing else. Shared by the intake and by those who ask peers.
 #[derive(Clone)]
@@ -22,6 +22,8 @@ pub struct Checker {
     pub committee: Arc<Committee>,
     /// Limits of the epoch.
     pub parameters: Parameters,
+    /// Epoch key certificates that hold.
+    certificates: Arc<KnownCertificates>,
 }
 
 /// Why bytes of a peer were not taken: the label of its misbehaviour.
@@ -31,6 +33,11 @@ pub type Refused = &'static str;
 pub const OTHER_EPOCH: Refused = "header_of_another_epoch";
 
 impl Checker {
+    /// For the blocks of an epoch.
+    pub fn new(chain: ChainId, committee: Arc<Committee>, parameters: Parameters) -> Self {
+        Self { chain, committee, parameters, certificates: Arc::default() }
+    }
+
     /// A header whose author is in the committee and whose signature verifies.
     pub fn header(&self, raw: Bytes) -> Result<Arc<BlockHeader>, Refused> {
         let header = BlockHeader::parse(&self.chain, raw).map_err(|_| "undecodable_header")?;
@@ -38,9 +45,8 @@ impl Checker {
             return Err(OTHER_EPOCH);
         }
         let author = self.committee.authority(header.author()).ok_or("unknown_author")?;
-        author
-            .consensus_key
-            .verify(&header.statement().message(), header.signature())
+        self.certificates
+            .verify(header.signature(), header.statement(), &author.consensus_key)
             .map_err(|_| "header_signature")?;
         header.body().misbehaviour.iter().try_for_each(|evidence| self.evidence(evidence))?;
         Ok(Arc::new(header))
@@ -50,7 +56,7 @@ impl Checker {
     fn evidence(&self, evidence: &Evidence) -> Result<(), Refused> {
         let culprit = self.committee.authority(evidence.culprit()).ok_or("evidence_unknown_author")?;
         for (statement, signature) in evidence.signed() {
-            culprit.consensus_key.verify(&statement.message(), signature).map_err(|_| "evidence_signature")?;
+            signature.verify(statement, &culprit.consensus_key).map_err(|_| "evidence_signature")?;
         }
         match evidence {
             Evidence::InvalidTransaction(proof) if !proof.is_invalid(&self.chain) => Err("evidence_valid_transaction"),

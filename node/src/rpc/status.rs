@@ -3,7 +3,7 @@
 use crate::rpc::state::State;
 use crate::status;
 use client::rpc::{
-    CertifiedMs, EngineStatus, LogStatus, NodeState, NodeStatus, SignerStatus, SyncStatus, VerifyStatus,
+    CertifiedMs, CertifiedUntil, EngineStatus, LogStatus, NodeState, NodeStatus, SignerStatus, SyncStatus, VerifyStatus,
 };
 use types::{Digest, Height};
 
@@ -58,6 +58,10 @@ pub(super) async fn of(state: &State) -> NodeStatus {
             p50_us: signer.stats.p50_us,
             p99_us: signer.stats.p99_us,
             refused: signer.stats.refused,
+            certified_until: signer
+                .stats
+                .certified_until
+                .map(|slot| CertifiedUntil { epoch: slot.epoch.0, round: slot.round.0 }),
         },
         log: LogStatus {
             backend: log.backend.to_owned(),

@@ -9,7 +9,10 @@ use crate::wire::state::{
 use samples::Random;
 use types::block::{ANCESTORS_MAX, EVIDENCE_MAX, LANES_MAX, VOTES_MAX};
 use types::evidence::EVIDENCE_TRANSACTION_BYTES_MAX;
-use types::{AlgId, BlockBody, BlockHeader, ChainId, Digest, Evidence, InvalidTransaction, Payload, Signature};
+use types::{
+    AlgId, BlockBody, BlockHeader, ChainId, Digest, Evidence, InvalidTransaction, Payload, Signature,
+    StatementSignature,
+};
 
 /// Random values of every wire type, as the tests of `types` use them.
 #[allow(dead_code, clippy::unwrap_used)]
@@ -316,7 +319,7 @@ fn commits_come_with_a_certificate_and_nothing_comes_without() {
 #[test]
 fn the_largest_header_and_request_fit_their_limits() {
     let mut random = Random::new(8);
-    let signature = Signature::from_parts(AlgId::Ed25519, &[1; 64]).expect("64 bytes");
+    let signature = StatementSignature::from(Signature::from_parts(AlgId::Ed25519, &[1; 64]).expect("64 bytes"));
     let (one, two) = (random.statement(), random.statement());
     let (first, second) = if one.digest() < two.digest() { (one, two) } else { (two, one) };
     let evidence = Evidence::Equivocation { first: (first, signature.clone()), second: (second, signature.clone()) };

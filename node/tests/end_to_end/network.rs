@@ -4,7 +4,7 @@ use crate::check::until;
 use crate::process::{Process, run_to_end, stele, tail};
 use client::rpc::{NodeState, NodeStatus};
 use client::{Account, Client, ClientOptions, RpcClient, Updates, now_ms};
-use hsm::config::{KeystoreConfig, Pkcs11Config, consensus_label, transport_label};
+use hsm::config::{KeystoreConfig, Pkcs11Config, SigningConfig, SigningMode, consensus_label, transport_label};
 use hsm::{PublicKeys, SignerConfig, StoreConfig, keystore, provision, secret, softhsm};
 use netem::Emulation;
 use std::io::Write;
@@ -41,6 +41,8 @@ static TURN: Mutex<()> = Mutex::const_new(());
 pub struct Options {
     /// Keys in SoftHSM2 tokens instead of encrypted files.
     pub softhsm: bool,
+    /// All but the last validator sign with epoch keys that are certified for this many rounds.
+    pub certificate_rounds: Option<u64>,
     pub parameters: Parameters,
     pub governance: Governance,
     /// Execution threads of each node.
@@ -58,6 +60,7 @@ impl Default for Options {
         let node_toml = "[log]\nsegment_bytes = 16777216\n".to_owned();
         Self {
             softhsm: false,
+            certificate_rounds: None,
             parameters: Parameters::default(),
             governance: Governance::default(),
             shards: [2; VALIDATORS],
@@ -133,7 +136,13 @@ impl Network {
         genesis.check().unwrap();
         std::fs::write(dir.path().join("genesis.toml"), genesis.to_toml()).unwrap();
         for (index, (node, store)) in nodes.iter().enumerate() {
-            node.configure(genesis.chain_id(), index, store, options.shards[index], &options.node_toml);
+            let signing = match options.certificate_rounds {
+                Some(certificate_rounds) if index + 1 < VALIDATORS => {
+                    SigningConfig { mode: SigningMode::Certified, certificate_rounds }
+                }
+                _ => SigningConfig::default(),
+            };
+            node.configure(genesis.chain_id(), index, store, signing, options.shards[index], &options.node_toml);
         }
         Self { genesis, nodes: nodes.into_iter().map(|(node, _)| node).collect(), links, dir, _turn: turn }
     }
@@ -192,7 +201,8 @@ impl Network {
         let store = encrypted_file(&home);
         let place = (Ipv4Addr::LOCALHOST, free_ports(1)[0]);
         let mut node = Node::new(home, index, place, make_keys(&store), false);
-        node.configure(self.chain(), index, &store, 2, &(Options::default().node_toml + more));
+        let signing = SigningConfig::default();
+        node.configure(self.chain(), index, &store, signing, 2, &(Options::default().node_toml + more));
         node.spawn_signer();
         node.signer_listens().await;
         self.nodes.push(node);
@@ -260,13 +270,22 @@ impl Node {
         Self { dir, authority, rpc, signer: None, process: None, environment, host, softhsm, starts: 0 }
     }
 
-    fn configure(&self, chain: ChainId, index: usize, store: &StoreConfig, shards: u16, more: &str) {
+    fn configure(
+        &self,
+        chain: ChainId,
+        index: usize,
+        store: &StoreConfig,
+        signing: SigningConfig,
+        shards: u16,
+        more: &str,
+    ) {
         let signer = SignerConfig {
             chain,
             author: AuthorityIndex(index as u16),
             epoch: Epoch(1),
             guard: "guard".into(),
             socket: "signer.sock".into(),
+            signing,
             store: store.clone(),
         };
         std::fs::write(self.dir.join("signer.toml"), toml::to_string(&signer).unwrap()).unwrap();

@@ -2,10 +2,12 @@
 
 use crate::decoders::chain;
 use crate::samples::Random;
+use std::sync::Arc;
 use types::key::SignatureError;
 use types::{
     AlgId, AuthorityIndex, BlockHeader, Certificate, CertificateError, ChainId, Committee, Decode, Digest, Encode,
-    Epoch, HeaderStatement, HeaderVote, Height, InvalidSignature, Round, SecretKey, Signature, Stake,
+    Epoch, EpochKeyCertificate, HeaderStatement, HeaderVote, Height, InvalidSignature, Round, RoundStatement,
+    SecretKey, Signature, Stake, StatementError, StatementSignature,
 };
 
 struct Network {
@@ -39,7 +41,19 @@ impl Network {
         let (body, round) = (self.random.block_body(), Round(self.random.number()));
         let statement = BlockHeader::statement_for(chain, Epoch(epoch), round, AuthorityIndex(author), &body, votes);
         let signature = self.secrets[signer].sign(&statement.message());
+        let signature = if signer % 2 == 1 { self.certified(signer, &statement) } else { signature.into() };
         HeaderStatement::from(&BlockHeader::new(statement, body, votes.to_vec(), signature))
+    }
+
+    /// By an epoch key that the signer has certified.
+    fn certified(&mut self, signer: usize, statement: &RoundStatement) -> StatementSignature {
+        let (epoch_key, from, until) = (self.random.secret(), statement.round, Round(u64::MAX));
+        let key = epoch_key.public_key();
+        let RoundStatement { chain, epoch, author, .. } = *statement;
+        let message = EpochKeyCertificate::message(chain, epoch, author, &key, from, until);
+        let signature = self.secrets[signer].sign(&message);
+        let certificate = Arc::new(EpochKeyCertificate { key, from, until, signature });
+        StatementSignature::Certified { certificate, signature: epoch_key.sign(&statement.message()) }
     }
 
     /// An honest statement with other votes around the one that counts.
@@ -63,7 +77,7 @@ fn vote() -> HeaderVote {
 }
 
 fn wrong_signature(author: u16) -> CertificateError {
-    let source = SignatureError::Invalid(InvalidSignature);
+    let source = SignatureError::Invalid(InvalidSignature).into();
     CertificateError::Signature { author: AuthorityIndex(author), source }
 }
 
@@ -123,7 +137,9 @@ fn a_statement_for_another_ledger_or_epoch_does_not_count() {
     for (chain, epoch) in [(other, 5), (chain(), 6)] {
         let mut mixed = certificate.clone();
         mixed.statements[1] = network.signed_as(1, 1, chain, epoch, &[vote()]);
-        assert_eq!(network.verify(&mixed), Err(wrong_signature(1)));
+        let source = StatementError::Certificate(SignatureError::Invalid(InvalidSignature));
+        let author = AuthorityIndex(1);
+        assert_eq!(network.verify(&mixed), Err(CertificateError::Signature { author, source }));
     }
 }
 
@@ -153,9 +169,10 @@ fn everything_of_a_statement_is_under_its_signature() {
         |statement| statement.votes.truncate(2),
         |statement| statement.votes.push(vote()),
         |statement| {
-            let mut bytes = statement.signature.as_bytes().to_vec();
-            bytes[40] ^= 1;
-            statement.signature = Signature::from_parts(AlgId::Ed25519, &bytes).unwrap();
+            let mut bytes = statement.signature.to_bytes();
+            let end = bytes.len();
+            bytes[end - 24] ^= 1;
+            statement.signature = StatementSignature::from_bytes(&bytes).unwrap();
         },
     ];
     for (index, broken) in breaks.into_iter().enumerate() {
@@ -173,8 +190,8 @@ fn everything_of_a_statement_is_under_its_signature() {
 fn a_signature_of_another_algorithm_is_named() {
     let mut network = Network::new(&[1, 1, 1, 1]);
     let mut certificate = network.certificate(&[0, 1, 2]);
-    certificate.statements[0].signature = Signature::from_parts(AlgId::Sm2Sm3, &[1; 64]).unwrap();
-    let source = SignatureError::AlgorithmMismatch { key: AlgId::Ed25519, signature: AlgId::Sm2Sm3 };
+    certificate.statements[0].signature = Signature::from_parts(AlgId::Sm2Sm3, &[1; 64]).unwrap().into();
+    let source = SignatureError::AlgorithmMismatch { key: AlgId::Ed25519, signature: AlgId::Sm2Sm3 }.into();
     let error = CertificateError::Signature { author: AuthorityIndex(0), source };
     assert_eq!(network.verify(&certificate), Err(error));
 }

@@ -5,7 +5,10 @@
 
 use crate::samples::Random;
 use sha2::{Digest as _, Sha256};
-use types::{Committee, Encode, Epoch, EpochStart, Payload, SigningMessage, Transaction};
+use types::{
+    BlockHeader, Committee, Encode, Epoch, EpochKeyCertificate, EpochStart, Payload, RoundStatement, SigningMessage,
+    StatementSignature, Transaction,
+};
 
 const SAMPLES: usize = 3000;
 
@@ -91,6 +94,15 @@ pinned! {
         let digest = random.digest();
         let messages = [SigningMessage::transaction(&digest), SigningMessage::round(&digest)];
         messages.iter().map(|message| message.as_bytes().to_vec()).collect()
+    };
+    epoch_key_certificates: 18, SAMPLES, "8a4693a3258c45b9883e5abddaa0855e3d9f9f096e1c99d5f2a33b47eb86753c", |random| {
+        let (signature, chain) = (random.certified_signature(), random.chain());
+        let header = random.block_header(chain);
+        let certified = BlockHeader::new(*header.statement(), header.body().clone(), header.votes().to_vec(), signature.clone());
+        let StatementSignature::Certified { certificate, .. } = &signature else { unreachable!() };
+        let RoundStatement { chain, epoch, author, .. } = *header.statement();
+        let message = EpochKeyCertificate::message(chain, epoch, author, &certificate.key, certificate.from, certificate.until);
+        vec![signature.to_bytes(), certified.raw().to_vec(), message.as_bytes().to_vec()]
     };
     texts_of_keys_and_digests: 15, SAMPLES, "731c6753c724d3e4c9e6e8b8559e4efa2b84f3a36f0a74e41d4b358db46bcc2b", |random| {
         let texts = [random.public_key().to_string(), random.signature().to_string(), random.digest().to_string()];

@@ -7,8 +7,8 @@ use types::transaction::TransactionError;
 use types::{
     Address, AlgId, Authority, BlockBody, BlockHeader, BlockRef, Certificate, ChainId, Change, CommitRecord, Decode,
     DecodeError, Digest, Encode, EpochChange, Evidence, HeaderStatement, HeaderVote, LedgerHeader, MerkleProof,
-    Payload, PayloadDescriptor, PublicKey, Receipt, Reject, Round, RoundStatement, Signature, Transaction,
-    TransactionId,
+    Payload, PayloadDescriptor, PublicKey, Receipt, Reject, Round, RoundStatement, Signature, StatementSignature,
+    Transaction, TransactionId,
 };
 
 /// Most transactions of a payload that these tests read.
@@ -99,6 +99,7 @@ pub fn all() -> Vec<Decoder> {
         of::<CommitRecord>("CommitRecord", |random| random.commit_record().to_bytes()),
         of::<LedgerHeader>("LedgerHeader", |random| random.ledger_header().to_bytes()),
         of::<HeaderStatement>("HeaderStatement", |random| random.header_statement().to_bytes()),
+        of::<StatementSignature>("StatementSignature", |random| random.certified_signature().to_bytes()),
         of::<Certificate>("Certificate", |random| random.certificate().to_bytes()),
         of::<Change>("Change", |random| random.change().to_bytes()),
         of::<EpochChange>("EpochChange", |random| random.epoch_change().to_bytes()),

@@ -2,13 +2,14 @@
 //! version, because the generator is written out here.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use types::alg::AlgKind;
 use types::{
     Address, AlgId, Allocation, Anchor, Authority, AuthorityIndex, BlockBody, BlockHeader, BlockRef, Certificate,
-    ChainId, Change, CommitRecord, Committee, Digest, Encode, Epoch, EpochChange, EpochStart, Evidence, Genesis,
-    Governance, HeaderStatement, HeaderVote, Height, InvalidTransaction, LedgerHeader, MerkleProof, Outcome,
-    Parameters, Payload, PayloadDescriptor, PublicKey, Receipt, Reject, Round, RoundStatement, SecretKey, Signature,
-    Stake, TimestampMs, Transaction, TransactionBody, TransactionId,
+    ChainId, Change, CommitRecord, Committee, Digest, Encode, Epoch, EpochChange, EpochKeyCertificate, EpochStart,
+    Evidence, Genesis, Governance, HeaderStatement, HeaderVote, Height, InvalidTransaction, LedgerHeader, MerkleProof,
+    Outcome, Parameters, Payload, PayloadDescriptor, PublicKey, Receipt, Reject, Round, RoundStatement, SecretKey,
+    Signature, Stake, StatementSignature, TimestampMs, Transaction, TransactionBody, TransactionId,
 };
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
@@ -80,6 +81,17 @@ impl Random {
         Signature::from_parts(alg, &self.bytes(alg.signature_len())).unwrap()
     }
 
+    /// By a certified epoch key, over nothing.
+    pub fn certified_signature(&mut self) -> StatementSignature {
+        let certificate = EpochKeyCertificate {
+            key: self.public_key(),
+            from: self.round(),
+            until: self.round(),
+            signature: self.signature(),
+        };
+        StatementSignature::Certified { certificate: Arc::new(certificate), signature: self.signature() }
+    }
+
     /// A key of any supported algorithm, its signature over a message, and the message.
     pub fn signed_message(&mut self) -> Vec<u8> {
         let all: Vec<_> = AlgId::signing().collect();
@@ -124,7 +136,7 @@ impl Random {
         if self.number().is_multiple_of(2) {
             return Evidence::InvalidTransaction(self.invalid_transaction());
         }
-        let (a, b) = ((self.statement(), self.signature()), (self.statement(), self.signature()));
+        let (a, b) = ((self.statement(), self.signature().into()), (self.statement(), self.signature().into()));
         let (first, second) = if a.0.digest() < b.0.digest() { (a, b) } else { (b, a) };
         Evidence::Equivocation { first, second }
     }
@@ -220,7 +232,7 @@ impl Random {
             author: self.author(),
             body_digest: self.digest(),
             votes: self.list(3, Self::vote),
-            signature: self.signature(),
+            signature: self.signature().into(),
         }
     }
 

@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::fixtures::{block, genesis, key, ledger, transfer};
-use types::{BlockRef, Epoch, HeaderVote, RoundStatement, Signature};
+use types::{BlockRef, Epoch, HeaderVote, RoundStatement, StatementSignature};
 
 fn checker() -> Checker {
     let (chain, committee) = ledger();
-    Checker { chain, committee, parameters: genesis().parameters }
+    Checker::new(chain, committee, genesis().parameters)
 }
 
 fn header(author: u16) -> Arc<BlockHeader> {
@@ -46,7 +46,7 @@ fn a_header_under_a_wrong_signature_is_refused() {
 fn a_header_of_another_epoch_is_refused_as_such_whoever_sends_it_and_its_epoch_is_noted() {
     let (chain, committee) = ledger();
     let next = Committee::new(Epoch(2), committee.authorities().to_vec()).expect("the same validators");
-    let checker = Checker { chain, committee: Arc::new(next), parameters: genesis().parameters };
+    let checker = Checker::new(chain, Arc::new(next), genesis().parameters);
     let own = HeaderFrame::Own(header(1).raw().clone()).to_frame();
     let relayed = HeaderFrame::Relayed(vec![header(2).raw().clone()]).to_frame();
     for bytes in [own.clone(), relayed.clone()] {
@@ -67,11 +67,11 @@ fn an_author_outside_the_committee_is_refused() {
 
 #[test]
 fn nobody_is_accused_by_forged_evidence() {
-    let statement = |votes: &[HeaderVote], signer: u16| -> (RoundStatement, Signature) {
+    let statement = |votes: &[HeaderVote], signer: u16| -> (RoundStatement, StatementSignature) {
         let body = header(3).body().clone();
         let statement =
             BlockHeader::statement_for(ledger().0, Epoch(1), types::Round(3), AuthorityIndex(3), &body, votes);
-        (statement, key(signer).sign(&statement.message()))
+        (statement, key(signer).sign(&statement.message()).into())
     };
     let other = [HeaderVote { height: types::Height(1), header: types::Digest::ZERO }];
     for (signer, verdict) in [(3, Ok(1)), (2, Err("evidence_signature"))] {

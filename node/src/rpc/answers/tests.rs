@@ -108,7 +108,7 @@ impl Chain {
             author: statement.author,
             body_digest: statement.body_digest,
             votes: vec![vote],
-            signature: self.key.sign(&statement.message()),
+            signature: self.key.sign(&statement.message()).into(),
         };
         let mut batch = self.tables.batch();
         batch.certificate(&Certificate { vote, statements: vec![signed] });

@@ -7,7 +7,7 @@ use types::Payload;
 
 fn checker() -> Checker {
     let (chain, committee) = ledger();
-    Checker { chain, committee, parameters: genesis().parameters }
+    Checker::new(chain, committee, genesis().parameters)
 }
 
 fn answer(commits: &[Commit]) -> Vec<CommitWithHeaders> {

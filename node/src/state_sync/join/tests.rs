@@ -112,7 +112,7 @@ impl Scene {
         let db = StateDb::open(dir.path().join("state"), [5; 32], StateOptions::default()).expect("a new database");
         let (chain, committee) = ledger();
         let genesis = genesis();
-        let checker = Checker { chain, committee: Arc::clone(&committee), parameters: genesis.parameters.clone() };
+        let checker = Checker::new(chain, Arc::clone(&committee), genesis.parameters.clone());
         let config = Config {
             chain,
             committee,

@@ -71,7 +71,7 @@ impl Forged {
             oldest: Height(1),
             certified: Height(2),
         };
-        let checker = Checker { chain, committee, parameters: genesis().parameters };
+        let checker = Checker::new(chain, committee, genesis().parameters);
         check(&checker, Height(1), &response.to_body()).map(|answer| answer.commits)
     }
 }
