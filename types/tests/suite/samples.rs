@@ -173,6 +173,13 @@ impl Random {
         }
     }
 
+    /// As [`Random::block_header`], signed by an epoch key.
+    pub fn certified_header(&mut self, chain: ChainId) -> BlockHeader {
+        let header = self.block_header(chain);
+        let signature = self.certified_signature();
+        BlockHeader::new(*header.statement(), header.body().clone(), header.votes().to_vec(), signature)
+    }
+
     pub fn block_header(&mut self, chain: ChainId) -> BlockHeader {
         let (body, votes) = (self.block_body(), self.list(4, Self::vote));
         let (epoch, round, author) = (Epoch(self.number()), self.round(), self.author());
