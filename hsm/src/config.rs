@@ -84,6 +84,8 @@ pub enum SigningMode {
 /// Where the keys are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+// A process holds one or two.
+#[allow(clippy::large_enum_variant)]
 pub enum StoreConfig {
     /// In a token behind a PKCS#11 module.
     Pkcs11(Pkcs11Config),
@@ -107,6 +109,43 @@ pub struct Pkcs11Config {
     /// Label of the transport key.
     #[serde(default = "transport_label")]
     pub transport_label: String,
+    /// CKA_ID of the consensus key in hexadecimal, for a token where labels are not unique; the label is not used then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consensus_id: Option<String>,
+    /// CKA_ID of the transport key in hexadecimal, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport_id: Option<String>,
+    /// Most sessions at a time, from 1; 4 where absent. A smaller number of the token's or profile's counts too.
+    #[serde(default = "sessions_max")]
+    pub sessions_max: u32,
+    /// Name of a profile that is compiled in (`hsm/profiles`); `generic` where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// A profile of one's own, instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile_file: Option<PathBuf>,
+    /// A second token with the same two keys, used while the first one fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standby: Option<StandbyConfig>,
+}
+
+/// A second token, with the same keys under the same names. One signer with one guard uses both, so that neither can sign
+/// what contradicts the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StandbyConfig {
+    /// Its module; another file than the first one's, since a module is finalised as a whole. A copy will do.
+    pub module: PathBuf,
+    /// Label of the token.
+    pub token_label: String,
+    /// File with the user PIN.
+    pub pin_file: PathBuf,
+    /// As for the first token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// As for the first token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile_file: Option<PathBuf>,
 }
 
 impl Pkcs11Config {
@@ -118,7 +157,27 @@ impl Pkcs11Config {
             pin_file,
             consensus_label: consensus_label(),
             transport_label: transport_label(),
+            consensus_id: None,
+            transport_id: None,
+            sessions_max: sessions_max(),
+            profile: None,
+            profile_file: None,
+            standby: None,
         }
+    }
+
+    /// The configuration of the standby alone.
+    pub(crate) fn of_standby(&self) -> Option<Self> {
+        let standby = self.standby.as_ref()?;
+        Some(Self {
+            module: standby.module.clone(),
+            token_label: standby.token_label.clone(),
+            pin_file: standby.pin_file.clone(),
+            profile: standby.profile.clone(),
+            profile_file: standby.profile_file.clone(),
+            standby: None,
+            ..self.clone()
+        })
     }
 }
 
@@ -130,6 +189,10 @@ pub struct KeystoreConfig {
     pub path: PathBuf,
     /// File with the passphrase, readable by its owner alone.
     pub passphrase_file: PathBuf,
+}
+
+fn sessions_max() -> u32 {
+    4
 }
 
 /// Label of the consensus key where none is given: `stele-consensus`.

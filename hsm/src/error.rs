@@ -62,8 +62,8 @@ codes! {
         KeyNotFound = 5 => "no key with this label",
         /// More than one key has the label.
         KeyAmbiguous = 6 => "more than one key with this label",
-        /// Not Ed25519, extractable, not sensitive, or without its public half.
-        KeyUnsuitable = 7 => "not an unextractable Ed25519 signing key",
+        /// Not on a curve of validators, not for signing, or without its public half.
+        KeyUnsuitable = 7 => "not a signing key on a curve that validators use",
         /// A key to be made is there already.
         KeyExists = 8 => "exists already and is never overwritten",
         /// CKR_PIN_INCORRECT and its like.
@@ -72,7 +72,7 @@ codes! {
         PinLocked = 10 => "the PIN is locked",
         /// CKR_PIN_EXPIRED.
         PinExpired = 11 => "the PIN has expired",
-        /// The token does not sign with CKM_EDDSA.
+        /// The token does not sign with the mechanism that the key needs.
         MechanismMissing = 12 => "the token does not offer what is needed",
         /// The keystore does not open under the passphrase, or was altered.
         PassphraseWrong = 13 => "wrong passphrase, or the keystore was altered",
@@ -98,6 +98,24 @@ codes! {
         ConfigUnreadable = 23 => "not a signer configuration",
         /// The keystore holds the key of a client's account.
         KeystoreOfAccount = 24 => "holds an account's key, not the two keys of a validator",
+        /// An ELF file of another class or machine.
+        ModuleForeign = 25 => "a library for another kind of machine (32 bits, or another processor)",
+        /// The token, or its user PIN, was never initialised.
+        TokenUninitialised = 26 => "the token or its user PIN is not initialised",
+        /// CKR_TOKEN_WRITE_PROTECTED.
+        TokenWriteProtected = 27 => "the token is write-protected",
+        /// A private key that can leave the token.
+        KeyExtractable = 28 => "the private key can be read out of the token",
+        /// The token holds other keys than it did, or than the first token does.
+        KeysDiffer = 29 => "holds other keys than it should",
+        /// A key on the curve of SM2, and no mechanism that signs SM2.
+        CurveUnmapped = 35 => "a key on the curve of SM2 needs a profile with the vendor's SM2 mechanism",
+        /// No such profile, or its file is not one.
+        ProfileUnusable = 36 => "not a profile of a token",
+        /// Both tokens are behind one library, which is finalised as a whole.
+        ModuleShared = 37 => "the standby needs a library file of its own (a copy will do)",
+        /// CKF_USER_PIN_FINAL_TRY: a program does not take the last try.
+        PinLastTry = 38 => "one more wrong PIN locks the token; log in once with the vendor's tool",
     }
 }
 

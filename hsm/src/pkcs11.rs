@@ -1,90 +1,98 @@
-//! Keys in a token: one module, one C_Initialize, one login, a session for each key.
+//! Keys in a token behind a PKCS#11 module: one C_Initialize, one login, a pool of sessions for both keys, and a second
+//! token with the same keys where one is configured.
 //!
-//! Sessions heal by error code (see `policy`): a lost session, login or handle is replaced once and the same request
-//! made once more; a rejected PIN closes the token for good, because tokens lock; a failing token is left alone for a
-//! while. Deliberately absent: pools, fail-over and C_Finalize recovery.
+//! Invariants: a PIN that was rejected is never tried again in this process; a failing token is left alone for a while and
+//! then reached by C_Finalize and C_Initialize; every signature verifies in software before it leaves. Deliberately
+//! absent: what may be signed, which the guard in front of both tokens decides.
 
+mod breaker;
+mod key;
+mod mechanism;
 mod point;
 mod policy;
+mod pool;
+pub mod profile;
 mod provision;
 mod token;
 
 use crate::config::Pkcs11Config;
-use crate::error::{ConfigError, Fault, StartError, StoreError};
-use crate::signer::{Keys, Signer};
-use cryptoki::error::Error;
-use cryptoki::mechanism::Mechanism;
-use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
-use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use crate::error::{ConfigError, StartError, StoreError};
+use crate::signer::{KeyRole, Keys, PublicKeys, Signer};
+use cryptoki::object::{Attribute, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
-use policy::Reaction;
+use policy::Failure;
+use pool::Pool;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use token::Token;
-use types::{AlgId, PublicKey, Signature};
+use types::{PublicKey, Signature};
 
 pub use provision::generate;
 
-/// First pause after a failure of the token; doubled by each further one.
-const REST_MIN: Duration = Duration::from_millis(50);
-/// Longest pause.
-const REST_MAX: Duration = Duration::from_secs(5);
-
-/// CKA_EC_PARAMS of Ed25519: its OID 1.3.101.112, and the name as PrintableString.
-const ED25519_PARAMS: [&[u8]; 2] = [&[0x06, 0x03, 0x2b, 0x65, 0x70], b"\x13\x0cedwards25519"];
-
-/// Loads the module, logs in, and finds both keys.
+/// Loads the module, logs in, and finds both keys, in both tokens where there are two.
+///
+/// With a standby, one of the two may be failing at the start; it is looked for until it is there.
 ///
 /// # Errors
 /// [`StartError`] names module, token or key and the reason.
 pub fn open(config: &Pkcs11Config) -> Result<Keys, StartError> {
-    let token = Arc::new(Token::open(config)?);
-    let key = |label: &str| {
-        let key = TokenKey::open(&token, label).map_err(|cause| cause.about(format_args!("key {label:?}")))?;
-        Ok::<Box<dyn Signer>, StartError>(Box::new(key))
+    let first = Pool::load(config)?;
+    let Some(second) = config.of_standby() else {
+        let public = first.connect()?;
+        return Ok(keys(vec![first], &public));
     };
-    Ok(Keys { consensus: key(&config.consensus_label)?, transport: key(&config.transport_label)? })
-}
-
-/// A private key in a token, with a session of its own.
-struct TokenKey {
-    /// Before the token, so that it is closed before the module is finalised.
-    open: Option<(Session, ObjectHandle)>,
-    token: Arc<Token>,
-    label: String,
-    public: PublicKey,
-    /// After a failure: until when the token is left alone, and how long the pause is.
-    resting: Option<(Instant, Duration)>,
-}
-
-impl TokenKey {
-    fn open(token: &Arc<Token>, label: &str) -> Result<Self, StoreError> {
-        let session = token.session()?;
-        let handle = find_private(&session, label)?;
-        let public = find_public(&session, label)?;
-        let open = Some((session, handle));
-        Ok(Self { token: Arc::clone(token), label: label.to_owned(), public, open, resting: None })
+    if same_file(config, &second) {
+        return Err(ConfigError::ModuleShared.about(second.module.display()));
     }
-
-    fn attempt(&mut self, message: &[u8]) -> Result<Signature, Attempt> {
-        let (session, handle) = match self.open.take() {
-            Some(open) => open,
-            None => {
-                let session = self.token.session()?;
-                // It was there at the start, so the token is another one now, or gone.
-                let handle = find_private(&session, &self.label).map_err(|error| match error {
-                    StoreError::Config(_) => Fault::TokenGone.into(),
-                    fault => fault,
-                })?;
-                (session, handle)
+    let second = Pool::load(&second)?;
+    let public = match first.connect() {
+        Ok(public) => {
+            second.expect(&public);
+            match second.connect() {
+                Ok(_) => {}
+                Err(StartError { subject, cause: StoreError::Fault(fault) }) => {
+                    tracing::error!(%subject, %fault, "starting without the standby");
+                    second.begin_open();
+                }
+                Err(error) => return Err(error),
             }
-        };
-        let mechanism = Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure));
-        // On failure the session is dropped, and with it closed: what state it is in is unknown.
-        let signature = session.sign(&mechanism, handle, message)?;
-        self.open = Some((session, handle));
-        Signature::from_parts(AlgId::Ed25519, &signature).map_err(|_| Fault::WrongSignature.into())
+            public
+        }
+        Err(StartError { subject, cause: StoreError::Fault(fault) }) => {
+            tracing::error!(%subject, %fault, "starting with the standby alone");
+            let public = second.connect()?;
+            first.expect(&public);
+            first.begin_open();
+            public
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(keys(vec![first, second], &public))
+}
+
+/// Whether the loader would give both the same library.
+fn same_file(one: &Pkcs11Config, other: &Pkcs11Config) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |path| std::fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+    let identity = (identity(&one.module), identity(&other.module));
+    matches!(identity, (Some(one), Some(other)) if one == other)
+}
+
+fn keys(pools: Vec<Pool>, public: &PublicKeys) -> Keys {
+    let pools: Arc<[Pool]> = pools.into();
+    let key = |role, public: &PublicKey| -> Box<dyn Signer> {
+        Box::new(TokenKey { pools: Arc::clone(&pools), role, public: public.clone() })
+    };
+    Keys {
+        consensus: key(KeyRole::Consensus, &public.consensus),
+        transport: key(KeyRole::Transport, &public.transport),
     }
+}
+
+/// A private key in one token, or in two.
+struct TokenKey {
+    /// In the order of preference.
+    pools: Arc<[Pool]>,
+    role: KeyRole,
+    public: PublicKey,
 }
 
 impl Signer for TokenKey {
@@ -93,91 +101,25 @@ impl Signer for TokenKey {
     }
 
     fn module(&self) -> &str {
-        self.token.module()
+        self.pools[0].module()
     }
 
     fn sign(&mut self, message: &[u8]) -> Result<Signature, StoreError> {
-        self.token.check_latch()?;
-        let last_rest = match self.resting {
-            Some((until, _)) if Instant::now() < until => return Err(Fault::TokenResting.into()),
-            Some((_, rest)) => rest,
-            None => Duration::ZERO,
-        };
-        let outcome = match self.attempt(message) {
-            Err(attempt) if attempt.retry => {
-                tracing::warn!(key = %self.label, error = %attempt.error, "token session lost; once more with a new one");
-                self.attempt(message).map_err(|attempt| attempt.error)
+        let mut first = None;
+        for pool in &*self.pools {
+            match pool.sign(self.role, message) {
+                Ok(signature) => return Ok(signature),
+                // The next one is for a token that fails, not for a request that does.
+                Err(error) if pool.serves() => return Err(error),
+                Err(error) => first = first.or(Some(error)),
             }
-            outcome => outcome.map_err(|attempt| attempt.error),
-        };
-        self.resting = match outcome {
-            Err(StoreError::Fault(_)) => {
-                let rest = (last_rest * 2).clamp(REST_MIN, REST_MAX);
-                Some((Instant::now() + rest, rest))
-            }
-            _ => None,
-        };
-        outcome
-    }
-}
-
-/// A failed attempt to sign, and whether a new session may help.
-struct Attempt {
-    error: StoreError,
-    retry: bool,
-}
-
-impl From<Error> for Attempt {
-    fn from(error: Error) -> Self {
-        Self { error: policy::short(&error), retry: policy::reaction(&error) == Reaction::NewSession }
-    }
-}
-
-impl<E: Into<StoreError>> From<E> for Attempt
-where
-    E: Copy,
-{
-    fn from(error: E) -> Self {
-        Self { error: error.into(), retry: false }
-    }
-}
-
-/// The one private key with the label, checked to be what it must be.
-fn find_private(session: &Session, label: &str) -> Result<ObjectHandle, StoreError> {
-    let handle = find_one(session, label, ObjectClass::PRIVATE_KEY)?;
-    let wanted = [AttributeType::KeyType, AttributeType::Sensitive, AttributeType::Extractable, AttributeType::Sign];
-    let attributes = session.get_attributes(handle, &wanted).map_err(|error| policy::short(&error))?;
-    let has = |attribute: Attribute| attributes.contains(&attribute);
-    let suitable = has(Attribute::KeyType(KeyType::EC_EDWARDS))
-        && has(Attribute::Sensitive(true))
-        && has(Attribute::Extractable(false))
-        && has(Attribute::Sign(true));
-    if suitable { Ok(handle) } else { Err(ConfigError::KeyUnsuitable.into()) }
-}
-
-/// The Ed25519 public key with the label.
-fn find_public(session: &Session, label: &str) -> Result<PublicKey, StoreError> {
-    let handle = find_one(session, label, ObjectClass::PUBLIC_KEY).map_err(|error| match error {
-        // The private key is there, so this is another matter than a wrong label.
-        StoreError::Config(ConfigError::KeyNotFound) => ConfigError::KeyUnsuitable.into(),
-        other => other,
-    })?;
-    let wanted = [AttributeType::EcParams, AttributeType::EcPoint];
-    let attributes = session.get_attributes(handle, &wanted).map_err(|error| policy::short(&error))?;
-    let mut curve = false;
-    let mut key = None;
-    for attribute in attributes {
-        match attribute {
-            Attribute::EcParams(params) => curve = ED25519_PARAMS.contains(&params.as_slice()),
-            Attribute::EcPoint(bytes) => key = point::ed25519(&bytes),
-            _ => {}
         }
+        Err(first.expect("there is a token"))
     }
-    key.filter(|_| curve).ok_or(ConfigError::KeyUnsuitable.into())
 }
 
-fn find_one(session: &Session, label: &str, class: ObjectClass) -> Result<ObjectHandle, StoreError> {
-    match find(session, label, class)?[..] {
+fn find_one_by(session: &Session, by: Attribute, class: ObjectClass) -> Result<ObjectHandle, Failure> {
+    match session.find_objects(&[Attribute::Class(class), by])?[..] {
         [handle] => Ok(handle),
         [] => Err(ConfigError::KeyNotFound.into()),
         _ => Err(ConfigError::KeyAmbiguous.into()),

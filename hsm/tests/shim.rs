@@ -101,7 +101,7 @@ fn calls_pass_through_are_counted_and_fail_as_asked() {
         behind.steer(|control| control.fault = vec![Fault::nth("C_SignInit", 2, "CKR_DEVICE_ERROR")]);
         assert_eq!(sign(&session, key), Ok(right.clone()));
         assert_eq!(sign(&session, key), Err(RvError::DeviceError));
-        assert_eq!(behind.calls().calls("C_Sign") - before.calls("C_Sign"), 2, "a length and a signature, once");
+        assert_eq!(behind.calls().calls("C_Sign") - before.calls("C_Sign"), 1, "the other one did not come so far");
         behind.steer(|control| control.fault = vec![Fault::every("C_SignInit", "CKR_FUNCTION_FAILED")]);
         assert_eq!(sign(&session, key), Err(RvError::FunctionFailed));
         behind.steer(|control| {

@@ -6,7 +6,7 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::Attribute;
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
-use hsm::config::{Pkcs11Config, StoreConfig, consensus_label, transport_label};
+use hsm::config::{Pkcs11Config, StoreConfig, consensus_label};
 use hsm::{ConfigError, StoreError, pkcs11, provision, secret, softhsm};
 use std::path::Path;
 use std::process::Command;
@@ -26,18 +26,16 @@ fn with_token(dir: &Path) {
     let (pin_file, so_pin_file) = (dir.join("pin"), dir.join("so-pin"));
     secret::create_random(&pin_file).expect("new file");
     secret::create_random(&so_pin_file).expect("new file");
-    let mut config = Pkcs11Config {
-        module: softhsm::find_module().expect("SoftHSM2 is not installed: apt-get install softhsm2"),
-        token_label: "stele-test".to_owned(),
+    let mut config = Pkcs11Config::new(
+        softhsm::find_module().expect("SoftHSM2 is not installed: apt-get install softhsm2"),
+        "stele-test",
         pin_file,
-        consensus_label: consensus_label(),
-        transport_label: transport_label(),
-    };
+    );
     let public = provision::generate(&StoreConfig::Pkcs11(config.clone()), Some(&so_pin_file)).expect("a new token");
     add_unsuitable_keys(&config);
     let reason = |config: &Pkcs11Config| pkcs11::open(config).err().expect("refused").cause;
     for (label, expected) in [
-        ("loose", ConfigError::KeyUnsuitable),
+        ("loose", ConfigError::KeyExtractable),
         ("lonely", ConfigError::KeyUnsuitable),
         ("twin", ConfigError::KeyAmbiguous),
         ("absent", ConfigError::KeyNotFound),

@@ -4,7 +4,7 @@
 
 use crate::control::Answer;
 use crate::forward;
-use crate::shim::{Scope, enter, lock, steered};
+use crate::shim::{Scope, enter, enter_for_length, lock, steered};
 use cryptoki_sys::*;
 
 pub(crate) unsafe extern "C" fn sign_init(
@@ -54,9 +54,18 @@ pub(crate) unsafe extern "C" fn sign(
     signature: *mut CK_BYTE,
     signature_len: *mut CK_ULONG,
 ) -> CK_RV {
+    if signature.is_null() {
+        return match enter_for_length(Scope::Session(session)) {
+            // SAFETY: the caller's arguments, to the function that they are meant for.
+            Ok(real) => real.C_Sign.map_or(CKR_FUNCTION_NOT_SUPPORTED, |sign| unsafe {
+                sign(session, data, data_len, signature, signature_len)
+            }),
+            Err(code) => code,
+        };
+    }
     // SAFETY: the caller's arguments.
     let outcome = unsafe { forward::C_Sign(session, data, data_len, signature, signature_len) };
-    if outcome != CKR_OK || signature.is_null() {
+    if outcome != CKR_OK {
         return outcome;
     }
     // SAFETY: the module behind wrote a signature of that length, which is never empty.

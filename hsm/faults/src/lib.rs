@@ -3,7 +3,7 @@
 //!
 //! The environment variable [`CONTROL_VARIABLE`] names a TOML file, a [`Control`], which is read again whenever it has
 //! changed: rewriting it steers a process that already runs. The file holds no secrets, and neither do the counts.
-//! What is not mentioned in it passes through unchanged. Deliberately absent: PKCS#11 3.x interfaces, callbacks, and any
+//! What is not mentioned in it passes through unchanged. A call of C_Sign for the length alone does not count. Deliberately absent: PKCS#11 3.x interfaces, callbacks, and any
 //! knowledge of who calls.
 //!
 //! Functions are those of PKCS#11 v2.40, by their names (`C_Sign`); codes likewise (`CKR_DEVICE_ERROR`).

@@ -85,6 +85,15 @@ pub(crate) fn enter(function: Function, scope: Scope) -> Result<Real, CK_RV> {
     outcome
 }
 
+/// The module behind, for a call that only asks for a length: not counted, not delayed, and it fails only where the
+/// token or the session is gone.
+pub(crate) fn enter_for_length(scope: Scope) -> Result<Real, CK_RV> {
+    let mut shim = lock();
+    shim.read_control()?;
+    shim.reachable(scope)?;
+    shim.real.ok_or(CKR_GENERAL_ERROR)
+}
+
 impl Shim {
     /// Reads the control file where it has changed.
     fn read_control(&mut self) -> Result<(), CK_RV> {
@@ -149,15 +158,7 @@ impl Shim {
     }
 
     fn outcome(&mut self, function: Function, scope: Scope, call: u64) -> Result<Real, CK_RV> {
-        let present = self.control.token.present;
-        match scope {
-            Scope::Slot if !present => return Err(CKR_TOKEN_NOT_PRESENT),
-            Scope::Session(_) if !present => return Err(CKR_DEVICE_REMOVED),
-            Scope::Session(handle) if self.dead || !self.sessions.contains_key(&handle) => {
-                return Err(CKR_SESSION_HANDLE_INVALID);
-            }
-            _ => {}
-        }
+        self.reachable(scope)?;
         let name = function.name();
         if let Some(code) = self.control.fault.iter().find_map(|fault| fault.hits(name, call)) {
             return Err(code);
@@ -169,6 +170,18 @@ impl Shim {
             }
         }
         self.real.ok_or(CKR_GENERAL_ERROR)
+    }
+
+    fn reachable(&self, scope: Scope) -> Result<(), CK_RV> {
+        let present = self.control.token.present;
+        match scope {
+            Scope::Slot if !present => Err(CKR_TOKEN_NOT_PRESENT),
+            Scope::Session(_) if !present => Err(CKR_DEVICE_REMOVED),
+            Scope::Session(handle) if self.dead || !self.sessions.contains_key(&handle) => {
+                Err(CKR_SESSION_HANDLE_INVALID)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// SplitMix64.

@@ -1,7 +1,8 @@
 //! Makes both keys in a token, and the token itself in a free slot where there is none with the label.
 
+use super::mechanism::Mechanisms;
 use super::token::{UNEXPECTED, find as find_tokens, load, read_pin};
-use super::{ED25519_PARAMS, find, find_public, policy};
+use super::{find, key, policy, profile};
 use crate::config::Pkcs11Config;
 use crate::error::{ConfigError, StartError, StoreError};
 use crate::signer::PublicKeys;
@@ -12,7 +13,7 @@ use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 use std::path::Path;
-use types::PublicKey;
+use types::{AlgId, PublicKey};
 
 /// See [`crate::provision::generate`].
 ///
@@ -42,7 +43,12 @@ fn generate_in(
     };
     let session = pkcs11.open_rw_session(slot).map_err(|error| about(policy::short(&error)))?;
     session.login(UserType::User, Some(pin)).map_err(|error| about(policy::short(&error)))?;
-    let key = |label: &str| generate_key(&session, label).map_err(|cause| cause.about(format_args!("key {label:?}")));
+    let profile = profile::of(config)?;
+    let mechanisms =
+        Mechanisms::new(&profile).map_err(|error| error.about(format_args!("profile {:?}", profile.name)))?;
+    let key = |label: &str| {
+        generate_key(&session, label, &mechanisms).map_err(|cause| cause.about(format_args!("key {label:?}")))
+    };
     Ok(PublicKeys { consensus: key(&config.consensus_label)?, transport: key(&config.transport_label)? })
 }
 
@@ -64,7 +70,7 @@ fn initialise(pkcs11: &Pkcs11, label: &str, pin: &AuthPin, so_pin: Option<&AuthP
     Ok(slot)
 }
 
-fn generate_key(session: &Session, label: &str) -> Result<PublicKey, StoreError> {
+fn generate_key(session: &Session, label: &str, mechanisms: &Mechanisms) -> Result<PublicKey, StoreError> {
     for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
         if !find(session, label, class)?.is_empty() {
             return Err(ConfigError::KeyExists.into());
@@ -79,7 +85,7 @@ fn generate_key(session: &Session, label: &str) -> Result<PublicKey, StoreError>
         Attribute::Token(true),
         Attribute::Private(false),
         Attribute::Verify(true),
-        Attribute::EcParams(ED25519_PARAMS[0].to_vec()),
+        Attribute::EcParams(key::params(AlgId::Ed25519).expect("in the table").to_vec()),
     ];
     let private = [
         private_label,
@@ -96,5 +102,6 @@ fn generate_key(session: &Session, label: &str) -> Result<PublicKey, StoreError>
     session
         .generate_key_pair(&Mechanism::EccEdwardsKeyPairGen, &public, &private)
         .map_err(|error| policy::short(&error))?;
-    find_public(session, label)
+    let name = key::Name { label: label.to_owned(), id: None };
+    key::find_public(session, &name, mechanisms).map_err(|failure| failure.error)
 }

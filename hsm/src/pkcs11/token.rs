@@ -1,90 +1,143 @@
-//! The module and the one token that is used: loading, finding by label, logging in, and the latch after a rejected PIN.
+//! The module and the one token that is used: loading, finding by label, and what a token says of itself. A token says it
+//! anew after each C_Initialize, and may be in another slot then.
 
-use super::policy::{self, Reaction};
+use super::policy;
 use crate::config::Pkcs11Config;
 use crate::error::{ConfigError, Fault, StartError, StoreError};
 use crate::secret::Secret;
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::MechanismType;
-use cryptoki::session::{Session, UserType};
-use cryptoki::slot::{Slot, TokenInfo};
+use cryptoki::slot::{Limit, Slot, TokenInfo};
 use cryptoki::types::AuthPin;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
+/// A loaded module, and which of its tokens is meant.
 pub(super) struct Token {
     pkcs11: Pkcs11,
-    slot: Slot,
+    label: String,
     pin: AuthPin,
-    module: String,
-    /// Held while logging in, so that a lost login is renewed once; keeps the reason after a rejected PIN.
-    latch: Mutex<Option<ConfigError>>,
+}
+
+/// A token as it is found.
+pub(super) struct Found {
+    pub(super) slot: Slot,
+    /// Model and maker, as the token says.
+    pub(super) module: String,
+    /// Most sessions that the token allows.
+    pub(super) sessions_max: Option<u32>,
+    mechanisms: Vec<MechanismType>,
+}
+
+impl Found {
+    pub(super) fn check_mechanism(&self, wanted: MechanismType) -> Result<(), ConfigError> {
+        if self.mechanisms.contains(&wanted) { Ok(()) } else { Err(ConfigError::MechanismMissing) }
+    }
 }
 
 impl Token {
-    pub(super) fn open(config: &Pkcs11Config) -> Result<Self, StartError> {
+    /// Loads the module; the token is looked at later.
+    pub(super) fn load(config: &Pkcs11Config) -> Result<Self, StartError> {
         let pin = read_pin(&config.pin_file)?;
-        let pkcs11 = load(&config.module)?;
-        let about = |cause: StoreError| cause.about(format_args!("token {:?}", config.token_label));
-        let (slot, info) = match &find(&pkcs11, &config.token_label).map_err(about)?[..] {
-            [(slot, info)] => (*slot, info.clone()),
-            [] => return Err(about(ConfigError::TokenAbsent.into())),
-            _ => return Err(about(ConfigError::TokenAmbiguous.into())),
+        let pkcs11 = open_library(&config.module)?;
+        Ok(Self { pkcs11, label: config.token_label.clone(), pin })
+    }
+
+    pub(super) fn context(&self) -> &Pkcs11 {
+        &self.pkcs11
+    }
+
+    pub(super) fn label(&self) -> &str {
+        &self.label
+    }
+
+    pub(super) fn pin(&self) -> &AuthPin {
+        &self.pin
+    }
+
+    pub(super) fn initialise(&self) -> Result<(), policy::Failure> {
+        Ok(self.pkcs11.initialize(initialise_arguments())?)
+    }
+
+    /// Call with no session of this module open: the handles of those that come later may be the same numbers.
+    pub(super) fn finalise(&self) {
+        match self.pkcs11.clone().finalize() {
+            Ok(()) | Err(Error::Pkcs11(RvError::CryptokiNotInitialized, _)) => {}
+            Err(error) => tracing::warn!(error = ?policy::short(&error), "module not finalised"),
+        }
+    }
+
+    /// The token, with its slot as it is now. A PIN that is locked is told without trying it.
+    pub(super) fn find(&self) -> Result<Found, policy::Failure> {
+        let slots = self.pkcs11.get_slots_with_token()?;
+        // A slot that does not say what it holds does not hide the others.
+        let named = |slot: Slot| Some((slot, self.pkcs11.get_token_info(slot).ok()?));
+        let named: Vec<_> =
+            slots.into_iter().filter_map(named).filter(|(_, info)| info.label() == self.label).collect();
+        let (slot, info) = match &named[..] {
+            [(slot, info)] => (*slot, info),
+            [] => return Err(ConfigError::TokenAbsent.into()),
+            _ => return Err(ConfigError::TokenAmbiguous.into()),
         };
-        let mechanisms = pkcs11.get_mechanism_list(slot).map_err(|error| about(policy::short(&error)))?;
-        if !mechanisms.contains(&MechanismType::EDDSA) {
-            return Err(about(ConfigError::MechanismMissing.into()));
+        if !info.token_initialized() || !info.user_pin_initialized() {
+            return Err(ConfigError::TokenUninitialised.into());
         }
-        if info.user_pin_locked() {
-            return Err(about(ConfigError::PinLocked.into()));
-        }
-        let module = module_name(&info);
-        Ok(Self { pkcs11, slot, pin, module, latch: Mutex::new(None) })
-    }
-
-    /// Model and maker, as the token says.
-    pub(super) fn module(&self) -> &str {
-        &self.module
-    }
-
-    /// Fails after a rejected PIN.
-    pub(super) fn check_latch(&self) -> Result<(), ConfigError> {
-        self.latch.lock().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
-    }
-
-    /// A new session, logged in.
-    pub(super) fn session(&self) -> Result<Session, StoreError> {
-        let mut latch = self.latch.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(reason) = *latch {
-            return Err(reason.into());
-        }
-        let session = self.pkcs11.open_ro_session(self.slot).map_err(|error| policy::short(&error))?;
-        match session.login(UserType::User, Some(&self.pin)) {
-            // A login holds for all sessions of a process.
-            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(session),
-            Err(error) => {
-                let reason = policy::short(&error);
-                if policy::reaction(&error) == Reaction::Latch
-                    && let StoreError::Config(reason) = reason
-                {
-                    *latch = Some(reason);
-                }
-                Err(reason)
+        for (told, reason) in
+            [(info.user_pin_locked(), ConfigError::PinLocked), (info.user_pin_final_try(), ConfigError::PinLastTry)]
+        {
+            if told {
+                return Err(policy::Failure { error: reason.into(), reaction: policy::Reaction::Latch(reason) });
             }
         }
+        let sessions_max = match info.max_session_count() {
+            Limit::Max(most) => Some(u32::try_from(most).unwrap_or(u32::MAX)),
+            Limit::Unavailable | Limit::Infinite => None,
+        };
+        let mechanisms = self.pkcs11.get_mechanism_list(slot)?;
+        Ok(Found { slot, module: module_name(info), sessions_max, mechanisms })
     }
+}
+
+fn initialise_arguments() -> CInitializeArgs {
+    CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)
 }
 
 /// Loads and initialises a module.
 pub(super) fn load(path: &Path) -> Result<Pkcs11, StartError> {
+    let pkcs11 = open_library(path)?;
+    match pkcs11.initialize(initialise_arguments()) {
+        Ok(()) => Ok(pkcs11),
+        Err(error) => Err(policy::short(&error).about(path.display())),
+    }
+}
+
+fn open_library(path: &Path) -> Result<Pkcs11, StartError> {
     if !path.is_file() {
         return Err(ConfigError::ModuleMissing.about(path.display()));
     }
-    let pkcs11 = Pkcs11::new(path).map_err(|_| ConfigError::NotAModule.about(path.display()))?;
-    match pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-        Ok(()) => Ok(pkcs11),
-        Err(error) => Err(policy::short(&error).about(path.display())),
+    check_machine(path).map_err(|reason| reason.about(path.display()))?;
+    Pkcs11::new(path).map_err(|_| ConfigError::NotAModule.about(path.display()))
+}
+
+/// Compares the head of an ELF file with our own, because the loader says of a library for another machine no more than
+/// that it cannot be opened.
+fn check_machine(path: &Path) -> Result<(), ConfigError> {
+    let head = |path: &Path| {
+        let mut head = [0; 20];
+        File::open(path)?.read_exact(&mut head).map(|()| head)
+    };
+    let theirs = head(path).map_err(|_| ConfigError::NotAModule)?;
+    if theirs[..4] != *b"\x7fELF" {
+        return Err(ConfigError::NotAModule);
+    }
+    // Class and byte order (EI_CLASS, EI_DATA), and e_machine.
+    let machine = |head: [u8; 20]| (head[4], head[5], head[18], head[19]);
+    match head(Path::new("/proc/self/exe")) {
+        Ok(ours) if machine(ours) != machine(theirs) => Err(ConfigError::ModuleForeign),
+        // Without /proc the loader has the last word.
+        _ => Ok(()),
     }
 }
 
@@ -106,15 +159,6 @@ pub(super) fn read_pin(path: &Path) -> Result<AuthPin, StartError> {
 
 fn module_name(info: &TokenInfo) -> String {
     format!("{} ({})", info.model().trim(), info.manufacturer_id().trim())
-}
-
-impl Drop for Token {
-    fn drop(&mut self) {
-        // Sessions hold clones of the context, so theirs are closed by their own drops before or fail harmlessly after.
-        if let Err(error) = self.pkcs11.clone().finalize() {
-            tracing::warn!(error = ?policy::short(&error), "module not finalised");
-        }
-    }
 }
 
 /// A fault for what a module should never do.

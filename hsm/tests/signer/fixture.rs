@@ -1,7 +1,7 @@
 //! A validator's signer in a temporary directory.
 
 use hsm::child::{self, SpawnError};
-use hsm::config::{KeystoreConfig, Pkcs11Config, SigningConfig, consensus_label, transport_label};
+use hsm::config::{KeystoreConfig, Pkcs11Config, SigningConfig};
 use hsm::{PublicKeys, SignerChild, SignerClient, SignerConfig, StoreConfig, provision, secret, softhsm};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -35,13 +35,7 @@ impl Validator {
         let (pin_file, so_pin_file) = (dir.path().join("pin"), dir.path().join("so-pin"));
         secret::create_random(&pin_file).expect("new file");
         secret::create_random(&so_pin_file).expect("new file");
-        let store = StoreConfig::Pkcs11(Pkcs11Config {
-            module,
-            token_label: "stele-test".to_owned(),
-            pin_file,
-            consensus_label: consensus_label(),
-            transport_label: transport_label(),
-        });
+        let store = StoreConfig::Pkcs11(Pkcs11Config::new(module, "stele-test", pin_file));
         Self::new(dir, store)
     }
 

@@ -53,7 +53,7 @@ fn a_signer_that_still_ends_is_waited_for_and_not_taken_for_its_successor() {
 }
 
 #[test]
-fn a_token_that_vanishes_is_a_fault_and_its_round_is_signed_when_it_is_back() {
+fn a_token_that_vanishes_is_a_fault_and_its_round_is_signed_when_it_is_back_without_a_restart() {
     let validator = Validator::with_softhsm();
     let (child, client) = validator.start();
     assert!(client.sign_round(&validator.statement(1, 1, &[]), &[]).is_ok());
@@ -66,9 +66,18 @@ fn a_token_that_vanishes_is_a_fault_and_its_round_is_signed_when_it_is_back() {
     }
     assert_eq!(client.stats().expect("the process lives").faults, 3);
     std::fs::rename(&elsewhere, &tokens).expect("own directory");
+    // The same process finds it again, within 5 s on a machine that is not loaded.
+    let start = Instant::now();
+    let signature = loop {
+        match client.sign_round(&statement, &[]) {
+            Ok(signature) => break signature,
+            Err(SignError::Fault(_)) if start.elapsed() < Duration::from_secs(60) => std::thread::yield_now(),
+            Err(error) => panic!("{error}"),
+        }
+    };
     drop(child);
     let (_child, client) = validator.start();
-    assert!(client.sign_round(&statement, &[]).is_ok());
+    assert_eq!(client.sign_round(&statement, &[]), Ok(signature));
     let other = client.sign_round(&validator.statement(2, 2, &[]), &[]);
     assert!(matches!(other, Err(SignError::Refused(Refusal::SecondStatement { .. }))), "{other:?}");
 }

@@ -6,7 +6,7 @@
 
 use super::start_logging;
 use clap::{Args, Subcommand};
-use hsm::config::{KeystoreConfig, Pkcs11Config};
+use hsm::config::{KeystoreConfig, Pkcs11Config, StandbyConfig};
 use hsm::process::{self, Lifetime};
 use hsm::signer::Keys;
 use hsm::{ConfigError, PublicKeys, SignerConfig, StartError, StoreConfig, StoreError, provision, secret};
@@ -220,6 +220,13 @@ impl Beside for StoreConfig {
             Self::Pkcs11(config) => Self::Pkcs11(Pkcs11Config {
                 module: config.module.beside(file),
                 pin_file: config.pin_file.beside(file),
+                profile_file: config.profile_file.map(|path| path.beside(file)),
+                standby: config.standby.map(|standby| StandbyConfig {
+                    module: standby.module.beside(file),
+                    pin_file: standby.pin_file.beside(file),
+                    profile_file: standby.profile_file.map(|path| path.beside(file)),
+                    ..standby
+                }),
                 ..config
             }),
             Self::Keystore(config) => Self::Keystore(KeystoreConfig {

@@ -6,7 +6,7 @@ use super::site::{Site, write_private};
 use super::{DevnetArgs, SignerKind};
 use client::rpc::{NodeState, NodeStatus};
 use client::{RpcClient, now_ms};
-use hsm::config::{KeystoreConfig, Pkcs11Config, SigningConfig, consensus_label, transport_label};
+use hsm::config::{KeystoreConfig, Pkcs11Config, SigningConfig};
 use hsm::{PublicKeys, SignerConfig, StoreConfig, keystore, provision, secret, softhsm};
 use miette::{IntoDiagnostic, WrapErr, bail, miette};
 use netem::Emulation;
@@ -384,13 +384,7 @@ fn make_store(kind: SignerKind, dir: &Path, index: usize) -> miette::Result<Stor
             })?;
             softhsm::write_conf(dir).into_diagnostic().wrap_err("SoftHSM2's directory")?;
             random("so-pin")?;
-            Ok(StoreConfig::Pkcs11(Pkcs11Config {
-                module,
-                token_label: format!("node-{index}"),
-                pin_file: random("pin")?,
-                consensus_label: consensus_label(),
-                transport_label: transport_label(),
-            }))
+            Ok(StoreConfig::Pkcs11(Pkcs11Config::new(module, &format!("node-{index}"), random("pin")?)))
         }
     }
 }

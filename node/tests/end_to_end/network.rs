@@ -4,7 +4,7 @@ use crate::check::until;
 use crate::process::{Process, run_to_end, stele, tail};
 use client::rpc::{NodeState, NodeStatus};
 use client::{Account, Client, ClientOptions, RpcClient, Updates, now_ms};
-use hsm::config::{KeystoreConfig, Pkcs11Config, SigningConfig, SigningMode, consensus_label, transport_label};
+use hsm::config::{KeystoreConfig, Pkcs11Config, SigningConfig, SigningMode};
 use hsm::{PublicKeys, SignerConfig, StoreConfig, keystore, provision, secret, softhsm};
 use netem::Emulation;
 use std::io::Write;
@@ -447,13 +447,11 @@ fn token(dir: &Path, index: usize) -> StoreConfig {
     let (pin_file, so_pin) = (dir.join("pin"), dir.join("so-pin"));
     secret::create_random(&pin_file).unwrap();
     secret::create_random(&so_pin).unwrap();
-    StoreConfig::Pkcs11(Pkcs11Config {
-        module: softhsm::find_module().expect("SoftHSM2 is part of set-up"),
-        token_label: format!("node-{index}"),
+    StoreConfig::Pkcs11(Pkcs11Config::new(
+        softhsm::find_module().expect("SoftHSM2 is part of set-up"),
+        &format!("node-{index}"),
         pin_file,
-        consensus_label: consensus_label(),
-        transport_label: transport_label(),
-    })
+    ))
 }
 
 fn make_keys(store: &StoreConfig) -> PublicKeys {
