@@ -55,11 +55,13 @@ pub struct SigningConfig {
     /// Rounds that an epoch key is certified for, 100 to 10,000,000; 20,000 where not given, which is about an hour at six
     /// rounds a second. The next key is certified half way through, so a token may be away for the other half.
     pub certificate_rounds: u64,
+    /// For measurements: what every signature of the two keys takes longer, in milliseconds. 0 where not given.
+    pub added_latency_ms: u32,
 }
 
 impl Default for SigningConfig {
     fn default() -> Self {
-        Self { mode: SigningMode::default(), certificate_rounds: 20_000 }
+        Self { mode: SigningMode::default(), certificate_rounds: 20_000, added_latency_ms: 0 }
     }
 }
 

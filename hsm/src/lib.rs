@@ -24,6 +24,7 @@ pub mod child;
 pub mod client;
 pub mod command;
 pub mod config;
+mod delayed;
 mod epoch_key;
 pub mod error;
 pub mod guard;

@@ -2,6 +2,7 @@
 //! Knows nothing of sockets or processes.
 
 use crate::config::{SignerConfig, SigningMode};
+use crate::delayed;
 use crate::epoch_key::EpochKeys;
 use crate::error::{ConfigError, Fault, SignError, StartError, StoreError};
 use crate::guard::{Approval, Guard, Identity};
@@ -11,7 +12,7 @@ use crate::refusal::Refusal;
 use crate::signer::{Keys, PublicKeys, Signer};
 use crate::stats::{Recorder, Stats};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use types::block::votes_digest;
 use types::{AuthorityIndex, ChainId, Epoch, HeaderVote, RoundStatement, Signature, StatementSignature};
 
@@ -61,7 +62,15 @@ impl Service {
             ConfigError::ConfigUnreadable
                 .about(format_args!("signing.certificate_rounds = {}", config.signing.certificate_rounds))
         })?;
-        let keys = Keys::open(&config.store)?;
+        let mut keys = Keys::open(&config.store)?;
+        if config.signing.added_latency_ms > 0 {
+            tracing::warn!(ms = config.signing.added_latency_ms, "every signature is delayed, for measurements");
+            let latency = Duration::from_millis(config.signing.added_latency_ms.into());
+            keys = Keys {
+                consensus: delayed::by(latency, keys.consensus),
+                transport: delayed::by(latency, keys.transport),
+            };
+        }
         let public = keys.public();
         let identity = Identity { chain: config.chain, author: config.author, key: public.consensus.clone() };
         let guard = Guard::open(&config.guard, &identity)?;

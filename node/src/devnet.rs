@@ -80,6 +80,9 @@ pub struct DevnetArgs {
     /// Which key signs the rounds: the consensus key each of them, or epoch keys that it certifies.
     #[arg(long, value_enum, default_value_t = Signing::Direct)]
     signing: Signing,
+    /// What each signature of the consensus and transport keys takes longer, as those of a slow HSM do.
+    #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=10_000))]
+    signer_latency_ms: u32,
     /// Congestion control between validators, as `transport.congestion` in node.toml. Default: the node's.
     #[arg(long, value_enum, value_name = "NAME")]
     congestion: Option<CongestionControl>,
@@ -150,12 +153,12 @@ impl Signing {
         }
     }
 
-    fn config(self) -> SigningConfig {
+    fn config(self, added_latency_ms: u32) -> SigningConfig {
         let mode = match self {
             Self::Direct => SigningMode::Direct,
             Self::Certified => SigningMode::Certified,
         };
-        SigningConfig { mode, ..SigningConfig::default() }
+        SigningConfig { mode, added_latency_ms, ..SigningConfig::default() }
     }
 }
 

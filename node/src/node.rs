@@ -230,13 +230,10 @@ fn run_once(
     let header = ledger.tip().1.clone();
     status.certificates_stored(tables.last_certified().map_err(RecoveryError::Table)?);
     status.applied(Tip {
-        height: header.height,
-        epoch: header.epoch,
-        header: header.digest(),
-        time_ms: header.timestamp.0,
         committed: applied.committed,
         rejected: applied.rejected,
         closing: ledger.approvals().decided().is_some(),
+        ..Tip::at(&header, header.digest())
     });
     let service = Service {
         every_heights: config.sync.snapshot_every_heights,

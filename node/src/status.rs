@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use storage::log::LogFault;
-use types::{AuthorityIndex, Digest, Epoch, Height, Reject, Round};
+use types::{AuthorityIndex, Digest, Epoch, Height, LedgerHeader, Reject, Round};
 
 /// Longest certification time that is told apart: one minute.
 const CERTIFIED_US_MAX: u64 = 60_000_000;
@@ -52,6 +52,14 @@ pub struct Tip {
     pub rejected: u64,
     /// Whether a change is decided that ends the epoch.
     pub closing: bool,
+}
+
+impl Tip {
+    /// At a header with this digest; the counters are the caller's to fill in.
+    pub fn at(header: &LedgerHeader, digest: Digest) -> Self {
+        let (height, epoch, time_ms) = (header.height, header.epoch, header.timestamp.0);
+        Self { height, epoch, header: digest, time_ms, committed: 0, rejected: 0, closing: false }
+    }
 }
 
 /// Gauges of the protocol.

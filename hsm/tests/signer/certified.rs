@@ -10,7 +10,8 @@ const ROUNDS: u64 = 100;
 
 fn certified() -> Validator {
     let mut validator = Validator::with_softhsm();
-    validator.config.signing = SigningConfig { mode: SigningMode::Certified, certificate_rounds: ROUNDS };
+    validator.config.signing =
+        SigningConfig { mode: SigningMode::Certified, certificate_rounds: ROUNDS, ..SigningConfig::default() };
     validator
 }
 

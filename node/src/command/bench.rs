@@ -1,22 +1,26 @@
 //! `stele bench`: what signature checks and hashes cost on this machine, on every engine that it has; and what a
-//! committee of a size costs in the simulator ([`scale`]).
+//! committee of a size costs in the simulator ([`scale`]), and what a slow HSM costs a network ([`signer`]).
 //!
 //! A run measures ([`verify`], [`hash`]), each row with the engine, the batch and the threads; the rows become one
 //! [`report::Report`], which is printed as a [`table`], written as JSON, and drawn as one page ([`page`], [`plot`]) that
 //! needs nothing from anywhere else. Every verdict is compared with the right one: a fast wrong answer ends the run.
-//! Deliberately absent: the ledger, which `stele devnet` measures.
+//! Deliberately absent: the ledger, which `stele devnet` measures; [`signer`] runs it.
 
 mod burn;
 mod ceiling;
+mod columns;
 mod energy;
 mod gpu_start;
 mod hash;
 mod openssl;
 mod page;
+mod pages;
 mod peers;
 mod plot;
 mod report;
 mod scale;
+mod sheet;
+mod signer;
 mod stopwatch;
 mod table;
 mod verify;
@@ -45,6 +49,8 @@ enum What {
     Hash(hash::HashArgs),
     /// Measure what a committee sends, checks and waits for by its size, in the simulator.
     Consensus(scale::ScaleArgs),
+    /// Measure what a slow HSM does to a network, where it signs every round and where it certifies what does.
+    Signer(signer::SignerArgs),
     /// Measure what a GPU can do at most: multiplications a second, as JSON.
     Ceiling(ceiling::CeilingArgs),
     /// Open a GPU engine once and print how long it took, as JSON: what `bench verify` starts to measure a cold start.
@@ -107,6 +113,15 @@ enum BenchError {
         #[source]
         violation: Box<consensus::sim::Violation>,
     },
+    #[error("the devnet of {row} did not end as it should")]
+    #[diagnostic(help("its last words are above; the same by hand: {command}"))]
+    Devnet { row: String, command: String },
+    #[error("the report of {row} cannot be read")]
+    DevnetReport {
+        row: String,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("cannot start the CPU engine")]
     Cpu(#[from] accel::CpuEngineError),
     #[error("cannot start the threads that keep the cores busy")]
@@ -121,6 +136,7 @@ pub fn run(args: BenchArgs) -> miette::Result<()> {
         What::Verify(args) => (verify::run(&args)?, args.output),
         What::Hash(args) => (hash::run(&args)?, args.output),
         What::Consensus(args) => return Ok(scale::run(&args)?),
+        What::Signer(args) => return Ok(signer::run(&args)?),
         What::Ceiling(args) => return Ok(ceiling::run(&args)?),
         What::GpuStart(args) => return Ok(gpu_start::run(&args)?),
     };

@@ -8,7 +8,7 @@ mod change;
 mod show;
 
 use super::key::KeyChoice;
-use super::tx::{Context, explain, send};
+use super::tx::{Context, NodeChoice, explain, send};
 use change::Wanted;
 use clap::{Args, Subcommand};
 use client::rpc::{ChainInfo, GovernanceInfo, TransactionInfo};
@@ -41,15 +41,8 @@ Examples:
   stele governance --rpc http://127.0.0.1:8545 parameters gc_depth_rounds=200 --key my.key --passphrase-file my.pass"
 )]
 pub struct GovernanceArgs {
-    /// RPC address of a node. Default: that of the first validator of --genesis.
-    #[arg(long, value_name = "URL", global = true)]
-    rpc: Option<String>,
-    /// The ledger's genesis: with it, a node of another ledger is not believed.
-    #[arg(long, value_name = "FILE", global = true)]
-    genesis: Option<PathBuf>,
-    /// Print JSON.
-    #[arg(long, global = true)]
-    json: bool,
+    #[command(flatten)]
+    node: NodeChoice,
     #[command(subcommand)]
     action: Action,
 }
@@ -148,7 +141,7 @@ struct Outcome {
 /// # Errors
 /// In words for the terminal.
 pub async fn run(args: GovernanceArgs) -> miette::Result<()> {
-    let context = Context::new(args.rpc, args.genesis.as_deref(), args.json)?;
+    let context = Context::new(args.node)?;
     let (wanted, approval) = match args.action {
         Action::Show => return show::show(&context).await,
         Action::Add { file, approval } => (Wanted::Add(file), approval),

@@ -13,7 +13,7 @@ use clap::{Args, Subcommand};
 use client::rpc::ChainInfo;
 use client::{RpcClient, RpcError};
 use miette::{Report, miette};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use types::{Address, Digest, Genesis, Height, TransactionId};
 
 /// Send transactions and read the ledger.
@@ -27,6 +27,15 @@ use types::{Address, Digest, Genesis, Height, TransactionId};
   stele tx --genesis genesis.toml proof sha256:… --file proof.json
   stele tx --rpc http://127.0.0.1:8545 follow --from 1")]
 pub struct TxArgs {
+    #[command(flatten)]
+    node: NodeChoice,
+    #[command(subcommand)]
+    action: Action,
+}
+
+/// Which node is asked, and how its answer is printed: for all commands that ask one.
+#[derive(Clone, Debug, Args)]
+pub(super) struct NodeChoice {
     /// RPC address of a node. Default: that of the first validator of --genesis.
     #[arg(long, value_name = "URL", global = true)]
     rpc: Option<String>,
@@ -36,8 +45,6 @@ pub struct TxArgs {
     /// Print JSON.
     #[arg(long, global = true)]
     json: bool,
-    #[command(subcommand)]
-    action: Action,
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -99,7 +106,7 @@ fn digest(text: &str) -> Result<Digest, String> {
 /// # Errors
 /// In words for the terminal.
 pub async fn run(args: TxArgs) -> miette::Result<()> {
-    let context = Context::new(args.rpc, args.genesis.as_deref(), args.json)?;
+    let context = Context::new(args.node)?;
     match args.action {
         Action::Transfer(transfer) => send::transfer(&context, transfer).await,
         Action::Certify(certify) => send::certify(&context, certify).await,
@@ -122,8 +129,8 @@ pub(super) struct Context {
 
 impl Context {
     /// From the flags; reads the genesis.
-    pub(super) fn new(rpc: Option<String>, genesis: Option<&Path>, json: bool) -> miette::Result<Self> {
-        Ok(Self { rpc, genesis: genesis.map(genesis::read).transpose()?, json })
+    pub(super) fn new(NodeChoice { rpc, genesis, json }: NodeChoice) -> miette::Result<Self> {
+        Ok(Self { rpc, genesis: genesis.as_deref().map(genesis::read).transpose()?, json })
     }
 
     pub(super) fn rpc(&self) -> miette::Result<RpcClient> {

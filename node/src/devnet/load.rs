@@ -11,7 +11,7 @@ use super::traffic::{Presigner, Schedule};
 use super::usage;
 use super::{DevnetArgs, Rate, TAIL, WARM_UP};
 use bytes::Bytes;
-use client::{Client, ClientOptions, Update};
+use client::{Client, ClientOptions, RpcClient, Update};
 use miette::{IntoDiagnostic, WrapErr};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -42,6 +42,8 @@ pub struct Measured {
     pub signed_late: u64,
     /// CPU time in the window.
     pub cpu: Cpu,
+    /// Rounds of consensus in the window; 0 where the first validator did not say.
+    pub rounds: u64,
 }
 
 /// CPU time in the window.
@@ -89,6 +91,8 @@ pub async fn run(network: &Network, presigner: Presigner, args: &DevnetArgs) -> 
     let screen = screen::follow(network, args.rate, shown);
     let cpu = tokio::spawn(sample_cpu(network.pids(), start + warm_up, window));
 
+    let rounds = tokio::spawn(count_rounds(network.validators()[0].rpc().clone(), start + warm_up, window));
+
     let mut run = Run { measure, presigner, start, busy: 0, backlog_max: 0, turn: 0, given: 0 };
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -129,9 +133,17 @@ pub async fn run(network: &Network, presigner: Presigner, args: &DevnetArgs) -> 
     drop(show);
     // The screen's last line; it ends with its sender.
     let _ = screen.await;
-    let cpu = cpu.await.into_diagnostic()?;
+    let (cpu, rounds) = (cpu.await.into_diagnostic()?, rounds.await.into_diagnostic()?);
     let (signed_ahead, signed_late) = (run.presigner.signed_ahead(), run.presigner.signed_late());
-    Ok(Measured { measure: run.measure, busy: run.busy, backlog_max: run.backlog_max, signed_ahead, signed_late, cpu })
+    Ok(Measured {
+        measure: run.measure,
+        busy: run.busy,
+        backlog_max: run.backlog_max,
+        signed_ahead,
+        signed_late,
+        cpu,
+        rounds,
+    })
 }
 
 type Merged = mpsc::Receiver<(usize, Vec<Update<Sent>>)>;
@@ -297,6 +309,15 @@ impl Run {
             given: self.given,
         }
     }
+}
+
+async fn count_rounds(validator: RpcClient, from: Instant, window: Duration) -> u64 {
+    let round = async |at: Instant| {
+        tokio::time::sleep_until(at.into()).await;
+        validator.status().await.map(|status| status.round.0)
+    };
+    let (before, after) = (round(from).await, round(from + window).await);
+    before.and_then(|before| after.map(|after| after.saturating_sub(before))).unwrap_or(0)
 }
 
 async fn sample_cpu(pids: (Vec<u32>, Vec<u32>), from: Instant, window: Duration) -> Cpu {

@@ -138,7 +138,7 @@ impl Network {
             self.validators.push(Validator {
                 dir,
                 store,
-                signing: args.signing.config(),
+                signing: args.signing.config(args.signer_latency_ms),
                 authority,
                 rpc,
                 signer: None,

@@ -28,6 +28,8 @@ pub struct Report {
     pub signer: &'static str,
     /// Which key signs the rounds: `direct` or `certified`.
     pub signing: &'static str,
+    /// What each signature of consensus and transport keys took longer, in milliseconds.
+    pub signer_latency_ms: u32,
     /// What transactions are signed with.
     pub algorithm: &'static str,
     /// Bytes of an encoded, signed transaction.
@@ -38,6 +40,8 @@ pub struct Report {
     pub offered_tps: f64,
     /// Due in the window and committed, a second.
     pub committed_tps: f64,
+    /// Rounds of consensus in the window, a second.
+    pub rounds_per_second: f64,
     /// From the intended send time to the durable receipt.
     pub latency_ms: Latency,
     /// Applied.
@@ -149,6 +153,7 @@ impl Report {
             shards: args.shards,
             signer: args.signer.label(),
             signing: args.signing.label(),
+            signer_latency_ms: args.signer_latency_ms,
             algorithm: args.algorithm.name(),
             payload_bytes: args.payload,
             rate: match args.rate {
@@ -157,6 +162,7 @@ impl Report {
             },
             offered_tps: per_second(counts.offered),
             committed_tps: per_second(committed),
+            rounds_per_second: per_second(measured.rounds),
             latency_ms: measured.measure.latency(),
             committed,
             rejected,

@@ -126,13 +126,10 @@ impl Applier {
         self.pool.forget(own_ids(&job));
         self.receipts.deliver(&job, &executed);
         self.status.applied(Tip {
-            height,
-            epoch: executed.header.epoch,
-            header: executed.header_digest,
-            time_ms: executed.header.timestamp.0,
             committed: self.committed,
             rejected: self.rejected,
             closing: executed.closing,
+            ..Tip::at(&executed.header, executed.header_digest)
         });
         for faulty in &executed.faulty {
             tracing::warn!(author = faulty.author().0, block = %faulty.block, index = faulty.index, reject = faulty.reject.label(), "a block holds what its author could have refused");

@@ -105,7 +105,7 @@ impl Follower {
                     return Ok(None);
                 }
                 drop(self.execution.send(Order::Certified(Box::new(self.change.certificate.clone()))));
-                self.status.certified(height, std::time::Duration::ZERO);
+                self.status.certificates_stored(height);
                 Ok(Some(Ended::EpochOver))
             }
         }

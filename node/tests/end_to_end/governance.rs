@@ -1,15 +1,12 @@
 //! `stele governance` as a process, against a network whose two governing accounts decide together.
 
-use crate::network::{Network, Options};
+use crate::network::{CHEAP, Network, Options};
 use crate::process::{Ended, run_to_end, stele};
 use hsm::config::KeystoreConfig;
 use hsm::{keystore, secret};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use types::{Address, AlgId, Governance};
-
-/// Keys of a test need no expensive passphrase.
-const CHEAP: keystore::Cost = keystore::Cost { memory_kib: 64, passes: 1, lanes: 1 };
 
 /// An account in a key file.
 struct Member {

@@ -31,7 +31,7 @@ pub const BALANCE: u64 = 1_000_000_000;
 /// Ports of a validator that has an address of its own: for validators, for clients, for RPC.
 const EMULATED_PORTS: [u16; 3] = [7100, 7200, 7300];
 /// Keys of a test need no expensive passphrase.
-const CHEAP: keystore::Cost = keystore::Cost { memory_kib: 64, passes: 1, lanes: 1 };
+pub const CHEAP: keystore::Cost = keystore::Cost { memory_kib: 64, passes: 1, lanes: 1 };
 
 /// Two cores carry one network.
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -138,7 +138,7 @@ impl Network {
         for (index, (node, store)) in nodes.iter().enumerate() {
             let signing = match options.certificate_rounds {
                 Some(certificate_rounds) if index + 1 < VALIDATORS => {
-                    SigningConfig { mode: SigningMode::Certified, certificate_rounds }
+                    SigningConfig { mode: SigningMode::Certified, certificate_rounds, ..SigningConfig::default() }
                 }
                 _ => SigningConfig::default(),
             };

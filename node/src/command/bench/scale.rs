@@ -9,15 +9,13 @@ mod drawing;
 mod paper;
 mod text;
 
-use super::{BenchError, failed_at, note};
+use super::pages::{PageArgs, Pages};
+use super::{BenchError, note};
 use clap::Args;
 use consensus::sim::{Latency, Links, MessageKind, Scenario, Simulation};
 use paper::Paper;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
 
 /// Simulated time before anything is counted.
 const WARM_UP_MS: u64 = 2_000;
@@ -52,12 +50,8 @@ pub struct ScaleArgs {
     /// Where the randomness comes from.
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
-    /// File for the JSON; `-` is standard output, in place of the table.
-    #[arg(long, value_name = "FILE|-")]
-    json: Option<PathBuf>,
-    /// Directory for consensus-scale.json, .md and .svg; it is made.
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    pages: PageArgs,
 }
 
 /// What was asked for.
@@ -107,6 +101,13 @@ struct Row {
     over_paper: BTreeMap<&'static str, f64>,
 }
 
+impl Row {
+    /// Bytes that a node sends in a second of this kind of message.
+    fn sent(&self, kind: &str) -> f64 {
+        self.sent_per_node.get(kind).map_or(0.0, |rate| rate.bytes_per_second)
+    }
+}
+
 /// Of one kind of message.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Rate {
@@ -153,26 +154,9 @@ pub(super) fn run(args: &ScaleArgs) -> Result<(), BenchError> {
     sizes.sort_unstable();
     sizes.dedup();
     let results = sizes.iter().map(|nodes| measure(&options, *nodes)).collect::<Result<_, _>>()?;
-    publish(&Scale { kind: "consensus", options, results }, args)
-}
-
-fn publish(scale: &Scale, args: &ScaleArgs) -> Result<(), BenchError> {
-    let json = serde_json::to_string_pretty(scale).expect("numbers, strings and lists of them have a JSON form") + "\n";
-    let to_stdout = args.json.as_ref().is_some_and(|file| file.as_os_str() == "-");
-    let text = if to_stdout { json.clone() } else { text::table(scale) };
-    std::io::stdout().write_all(text.as_bytes()).map_err(failed_at(Path::new("standard output")))?;
-    if let Some(file) = args.json.as_ref().filter(|_| !to_stdout) {
-        fs::write(file, &json).map_err(failed_at(file))?;
-    }
-    if let Some(directory) = &args.out {
-        fs::create_dir_all(directory).map_err(failed_at(directory))?;
-        let files = [("json", json), ("md", text::markdown(scale)), ("svg", drawing::svg(scale))];
-        for (extension, content) in files {
-            let file = directory.join(format!("{STEM}.{extension}"));
-            fs::write(&file, content).map_err(failed_at(&file))?;
-        }
-    }
-    Ok(())
+    let scale = Scale { kind: "consensus", options, results };
+    let (table, markdown, svg) = (text::table(&scale), text::markdown(&scale), drawing::svg(&scale));
+    Pages { stem: STEM, result: &scale, table, markdown, svg }.publish(&args.pages)
 }
 
 /// The scenario of a size.

@@ -64,12 +64,11 @@ impl Paper {
 
     /// Measured over paper.
     pub fn compare(&self, row: &Row) -> BTreeMap<&'static str, f64> {
-        let sent = |kind: &str| row.sent_per_node.get(kind).map_or(0.0, |rate| rate.bytes_per_second);
         let pairs = [
             ("rounds_per_second", row.rounds_per_second, self.rounds_per_second),
             ("header_bytes", row.header_bytes, self.header_bytes),
-            ("own_header_bytes_per_second", sent("own-headers"), self.own_header_bytes_per_second),
-            ("payload_bytes_per_second", sent("payloads"), self.payload_bytes_per_second),
+            ("own_header_bytes_per_second", row.sent("own-headers"), self.own_header_bytes_per_second),
+            ("payload_bytes_per_second", row.sent("payloads"), self.payload_bytes_per_second),
             ("bytes_per_transaction", row.bytes_per_transaction, self.bytes_per_transaction),
             ("header_checks_per_second", row.checks.headers_per_second, self.header_checks_per_second),
             ("checks_per_transaction", row.checks.per_transaction, self.checks_per_transaction),

@@ -1,35 +1,26 @@
 //! The result for a reader: a table for the terminal, and a page of Markdown with the formulas beside what was measured.
 
 use super::{Row, STEM, Scale};
+use crate::command::bench::columns::{Column, fixed, grid, padded};
 use crate::command::bench::plot::number;
 use consensus::sim::traffic::weight;
 use std::fmt::Write;
 use types::Digest;
 
-type Column = (&'static str, fn(&Row) -> String);
+const NODES: Column<Row> = ("validators", |row| row.nodes.to_string());
 
-fn fixed(value: f64, digits: usize) -> String {
-    format!("{value:.digits$}")
-}
-
-fn sent(row: &Row, kind: &str) -> f64 {
-    row.sent_per_node.get(kind).map_or(0.0, |rate| rate.bytes_per_second)
-}
-
-const NODES: Column = ("validators", |row| row.nodes.to_string());
-
-const SENT: [Column; 8] = [
+const SENT: [Column<Row>; 8] = [
     NODES,
     ("rounds/s", |row| fixed(row.rounds_per_second, 1)),
     ("bytes of a header", |row| fixed(row.header_bytes, 0)),
     ("sent by a node, B/s", |row| number(row.bytes_per_second)),
-    ("own headers, B/s", |row| number(sent(row, "own-headers"))),
-    ("payloads, B/s", |row| number(sent(row, "payloads"))),
+    ("own headers, B/s", |row| number(row.sent("own-headers"))),
+    ("payloads, B/s", |row| number(row.sent("payloads"))),
     ("headers of all", |row| format!("{} %", fixed(row.header_share * 100.0, 1))),
     ("B a transaction, all nodes", |row| number(row.bytes_per_transaction)),
 ];
 
-const CHECKED: [Column; 5] = [
+const CHECKED: [Column<Row>; 5] = [
     NODES,
     ("headers checked/s", |row| fixed(row.checks.headers_per_second, 0)),
     ("seen again/s", |row| fixed(row.checks.headers_again_per_second, 0)),
@@ -37,7 +28,7 @@ const CHECKED: [Column; 5] = [
     ("checks a transaction", |row| fixed(row.checks.per_transaction, 3)),
 ];
 
-const WAITED: [Column; 7] = [
+const WAITED: [Column<Row>; 7] = [
     NODES,
     ("block p50, ms", |row| fixed(row.block_latency.p50_ms, 1)),
     ("in delays", |row| fixed(row.block_latency.p50_delays, 2)),
@@ -47,18 +38,28 @@ const WAITED: [Column; 7] = [
     ("mean, ms", |row| fixed(row.latency.mean_ms, 1)),
 ];
 
+const OVER_PAPER: [Column<Row>; 10] = [
+    NODES,
+    ("rounds/s", |row| over_paper(row, "rounds_per_second")),
+    ("bytes of a header", |row| over_paper(row, "header_bytes")),
+    ("own headers, B/s", |row| over_paper(row, "own_header_bytes_per_second")),
+    ("payloads, B/s", |row| over_paper(row, "payload_bytes_per_second")),
+    ("B a transaction", |row| over_paper(row, "bytes_per_transaction")),
+    ("headers checked/s", |row| over_paper(row, "header_checks_per_second")),
+    ("checks a transaction", |row| over_paper(row, "checks_per_transaction")),
+    ("block p50", |row| over_paper(row, "block_latency_ms")),
+    ("submission p50", |row| over_paper(row, "latency_ms")),
+];
+
+fn over_paper(row: &Row, key: &str) -> String {
+    row.over_paper.get(key).map_or("–".to_owned(), |ratio| fixed(*ratio, 3))
+}
+
 /// For the terminal.
 pub fn table(scale: &Scale) -> String {
     let mut out = format!("{}\n\n", setting(scale));
     for columns in [&SENT[..], &CHECKED, &WAITED] {
-        let lines = cells(scale, columns);
-        let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..columns.len()).map(width).collect();
-        for line in &lines {
-            let padded = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}"));
-            let _ = writeln!(out, "{}", padded.collect::<Vec<_>>().join("  "));
-        }
-        out.push('\n');
+        padded(&mut out, &scale.results, columns);
     }
     out
 }
@@ -69,22 +70,6 @@ fn setting(scale: &Scale) -> String {
         "{} transactions/s of {} bytes in all, links of {} ms, {} simulated seconds, seed {}",
         options.transactions_per_second, options.transaction_bytes, options.link_ms, options.seconds, options.seed
     )
-}
-
-fn cells(scale: &Scale, columns: &[Column]) -> Vec<Vec<String>> {
-    let head = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let line = |row: &Row| columns.iter().map(|(_, of)| of(row)).collect();
-    std::iter::once(head).chain(scale.results.iter().map(line)).collect()
-}
-
-fn grid(out: &mut String, lines: &[Vec<String>]) {
-    for (place, line) in lines.iter().enumerate() {
-        let _ = writeln!(out, "| {} |", line.join(" | "));
-        if place == 0 {
-            let _ = writeln!(out, "|{}", "---:|".repeat(line.len()));
-        }
-    }
-    out.push('\n');
 }
 
 /// The page.
@@ -108,14 +93,14 @@ pub fn markdown(scale: &Scale) -> String {
         options.seconds,
         options.seed,
     );
-    grid(&mut out, &cells(scale, &SENT));
+    grid(&mut out, &scale.results, &SENT);
     others(&mut out, scale);
     out.push_str(
         "## Signatures checked by a node\n\nOne for each header when it is first seen, one for each transaction.\n\n",
     );
-    grid(&mut out, &cells(scale, &CHECKED));
+    grid(&mut out, &scale.results, &CHECKED);
     out.push_str("## Latency\n\nFrom the making of a block, and from submission, to the commit at the same node.\n\n");
-    grid(&mut out, &cells(scale, &WAITED));
+    grid(&mut out, &scale.results, &WAITED);
     on_paper(&mut out, scale);
     heavy(&mut out, scale);
     out
@@ -168,24 +153,7 @@ fn on_paper(out: &mut String, scale: &Scale) {
         paper.header_bytes_fixed,
         weight::REF,
     );
-    let names = [
-        ("rounds/s", "rounds_per_second"),
-        ("bytes of a header", "header_bytes"),
-        ("own headers, B/s", "own_header_bytes_per_second"),
-        ("payloads, B/s", "payload_bytes_per_second"),
-        ("B a transaction", "bytes_per_transaction"),
-        ("headers checked/s", "header_checks_per_second"),
-        ("checks a transaction", "checks_per_transaction"),
-        ("block p50", "block_latency_ms"),
-        ("submission p50", "latency_ms"),
-    ];
-    let head = std::iter::once("validators").chain(names.map(|(name, _)| name)).map(str::to_owned).collect();
-    let line = |row: &Row| {
-        let ratio = |key: &str| row.over_paper.get(key).map_or("–".to_owned(), |ratio| fixed(*ratio, 3));
-        std::iter::once(row.nodes.to_string()).chain(names.map(|(_, key)| ratio(key))).collect()
-    };
-    let lines: Vec<Vec<String>> = std::iter::once(head).chain(scale.results.iter().map(line)).collect();
-    grid(out, &lines);
+    grid(out, &scale.results, &OVER_PAPER);
     out.push_str(
         "Headers are shorter than on paper because a node moves on with a quorum of the round below, and over equal links the\n\
          rest comes a moment later. Paper is what it can cost at most.\n\n",
