@@ -20,6 +20,7 @@
 //! ```
 
 mod atomic_file;
+pub mod ceremony;
 pub mod child;
 pub mod client;
 pub mod command;

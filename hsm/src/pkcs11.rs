@@ -5,6 +5,7 @@
 //! then reached by C_Finalize and C_Initialize; every signature verifies in software before it leaves. Deliberately
 //! absent: what may be signed, which the guard in front of both tokens decides.
 
+pub mod admin;
 mod breaker;
 mod key;
 mod mechanism;

@@ -1,0 +1,33 @@
+//! Key ceremonies: a hashed script, run by a state machine, leaves a transcript that anybody can check without the HSM
+//! and without this program.
+//!
+//! A seam runs through it. Pure: [`script`], [`entry`], [`statement`], [`state`], [`verify`], [`words`], [`paper`]: facts
+//! in, orders out. Drivers: [`transcript`] (the file), [`machine`], [`device`] (the token), [`room`] (the people) and
+//! [`conduct`], which brings them together. Invariants: an entry is durable before what follows from it happens; what may
+//! be written is what verifies, because both are the same rules; a rehearsal shares no hash and no signature with the
+//! real thing. Absent: trust in whoever has root on the machine and the PIN; `hsm/ceremonies/README.md` says what a
+//! ceremony proves and what not.
+
+pub mod answers;
+pub mod conduct;
+pub mod device;
+pub mod entry;
+pub mod machine;
+pub mod paper;
+mod plan;
+pub mod refusal;
+pub mod room;
+pub mod script;
+pub mod state;
+pub mod statement;
+pub mod transcript;
+pub mod verify;
+pub mod words;
+
+pub use plan::{Form, Question};
+pub use refusal::Refusal;
+pub use script::{Script, ScriptError};
+pub use state::{Ceremony, Order};
+pub use statement::Mode;
+pub use transcript::{Transcript, TranscriptError};
+pub use verify::{Invalid, Report, verify};

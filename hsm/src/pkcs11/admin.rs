@@ -1,0 +1,412 @@
+//! Administration of a token, for provisioning and ceremonies: initialise, set the PIN, generate, look, sign a challenge,
+//! probe, destroy.
+//!
+//! One session, one login, no retry: after a failure a human decides, and a PIN that was rejected is never tried again
+//! here. Keys are always sensitive and not extractable. Absent: pools, healing sessions and the signing of votes.
+
+mod p256;
+mod probe;
+
+use super::point;
+use super::policy;
+use crate::error::{ConfigError, StoreError};
+use crate::secret::Secret;
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::error::{Error, RvError};
+use cryptoki::mechanism::Mechanism;
+use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
+use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
+use cryptoki::session::{Session, UserType};
+use cryptoki::slot::{Slot, TokenInfo};
+use cryptoki::types::AuthPin;
+use std::path::Path;
+use thiserror::Error;
+use types::{AlgId, PublicKey, Signature};
+
+pub use probe::Observation;
+
+/// CKA_EC_PARAMS of Ed25519: its OID 1.3.101.112, and the name as PrintableString.
+const ED25519_PARAMS: [&[u8]; 2] = [&[0x06, 0x03, 0x2b, 0x65, 0x70], b"\x13\x0cedwards25519"];
+/// CKA_EC_PARAMS of P-256: its OID 1.2.840.10045.3.1.7.
+const P256_PARAMS: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+
+/// Why a token was not administered.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum AdminError {
+    /// One of the reasons that signing has too.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A token with the label is there already.
+    #[error("there is a token with this label already")]
+    TokenExists,
+    /// No slot without an initialised token.
+    #[error("no slot is free for a new token")]
+    NoFreeSlot,
+    /// CKR_TOKEN_WRITE_PROTECTED, or the token says so.
+    #[error("the token is write-protected")]
+    WriteProtected,
+    /// The token has no user PIN.
+    #[error("the token is not initialised: it has no user PIN")]
+    NotInitialised,
+    /// CKR_DEVICE_MEMORY.
+    #[error("the token is full")]
+    Full,
+    /// Any other return code.
+    #[error("the module failed in {function} with {code:?}")]
+    Call {
+        /// Its code.
+        code: RvError,
+        /// Where.
+        function: String,
+    },
+}
+
+impl From<ConfigError> for AdminError {
+    fn from(error: ConfigError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<Error> for AdminError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Pkcs11(RvError::TokenWriteProtected | RvError::SessionReadOnly, _) => Self::WriteProtected,
+            Error::Pkcs11(RvError::DeviceMemory, _) => Self::Full,
+            Error::Pkcs11(RvError::UserPinNotInitialized, _) => Self::NotInitialised,
+            // Reasons of their own: PIN, mechanism, a token that went away.
+            ref known => match (policy::short(known), known) {
+                (StoreError::Fault(crate::Fault::TokenFailed), Error::Pkcs11(code, function)) => {
+                    Self::Call { code: *code, function: format!("{function:?}") }
+                }
+                (reason, _) => Self::Store(reason),
+            },
+        }
+    }
+}
+
+impl From<AdminError> for StoreError {
+    fn from(error: AdminError) -> Self {
+        match error {
+            AdminError::Store(reason) => reason,
+            AdminError::NoFreeSlot | AdminError::NotInitialised => ConfigError::TokenAbsent.into(),
+            AdminError::TokenExists => ConfigError::TokenAmbiguous.into(),
+            AdminError::Full => crate::Fault::TokenExhausted.into(),
+            AdminError::WriteProtected | AdminError::Call { .. } => crate::Fault::TokenFailed.into(),
+        }
+    }
+}
+
+/// A loaded module. A process loads one module once; finalised when dropped.
+pub struct Module {
+    pkcs11: Pkcs11,
+}
+
+impl Module {
+    /// Loads and initialises it.
+    ///
+    /// # Errors
+    /// [`ConfigError::ModuleMissing`], [`ConfigError::NotAModule`], and what C_Initialize says.
+    pub fn load(path: &Path) -> Result<Self, AdminError> {
+        if !path.is_file() {
+            return Err(ConfigError::ModuleMissing.into());
+        }
+        let pkcs11 = Pkcs11::new(path).map_err(|_| ConfigError::NotAModule)?;
+        pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))?;
+        Ok(Self { pkcs11 })
+    }
+
+    /// How the module describes itself.
+    ///
+    /// # Errors
+    /// [`AdminError::Call`].
+    pub fn library(&self) -> Result<String, AdminError> {
+        let info = self.pkcs11.get_library_info()?;
+        let (name, maker) = (info.library_description().trim(), info.manufacturer_id().trim());
+        Ok(format!("{name} {} ({maker})", info.library_version()))
+    }
+
+    /// The one initialised token with the label. A slot that does not say what it holds does not hide the others.
+    ///
+    /// # Errors
+    /// [`ConfigError::TokenAbsent`], [`ConfigError::TokenAmbiguous`].
+    pub fn token(&self, label: &str) -> Result<(Slot, TokenInfo), AdminError> {
+        let mut found = self.tokens(label)?;
+        match (found.pop(), found.is_empty()) {
+            (None, _) => Err(ConfigError::TokenAbsent.into()),
+            (Some(token), true) => Ok(token),
+            (Some(_), false) => Err(ConfigError::TokenAmbiguous.into()),
+        }
+    }
+
+    fn tokens(&self, label: &str) -> Result<Vec<(Slot, TokenInfo)>, AdminError> {
+        let slots = self.pkcs11.get_slots_with_token()?;
+        let tokens = slots.into_iter().filter_map(|slot| Some((slot, self.pkcs11.get_token_info(slot).ok()?)));
+        Ok(tokens.filter(|(_, info)| info.token_initialized() && info.label() == label).collect())
+    }
+
+    /// Whether a token with the label is there.
+    ///
+    /// # Errors
+    /// [`AdminError::Call`].
+    pub fn has_token(&self, label: &str) -> Result<bool, AdminError> {
+        Ok(!self.tokens(label)?.is_empty())
+    }
+
+    /// Initialises the first free slot and sets the user PIN. With `again`, a token with the label is taken for one whose
+    /// initialisation was interrupted, and gets its PIN if it has none.
+    ///
+    /// # Errors
+    /// [`AdminError::TokenExists`], [`AdminError::NoFreeSlot`], [`AdminError::WriteProtected`], rejected PINs.
+    pub fn initialise(&self, label: &str, so_pin: &Secret, pin: &Secret, again: bool) -> Result<(), AdminError> {
+        let (so_pin, pin) = (auth_pin(so_pin)?, auth_pin(pin)?);
+        if !self.has_token(label)? {
+            let slots = self.pkcs11.get_slots_with_token()?;
+            let info = |slot: &Slot| self.pkcs11.get_token_info(*slot);
+            let free = slots.into_iter().find(|slot| info(slot).is_ok_and(|info| !info.token_initialized()));
+            let free = free.ok_or(AdminError::NoFreeSlot)?;
+            if info(&free)?.write_protected() {
+                return Err(AdminError::WriteProtected);
+            }
+            self.pkcs11.init_token(free, &so_pin, label)?;
+        } else if !again {
+            return Err(AdminError::TokenExists);
+        }
+        // Modules may move the token to another slot.
+        let (slot, info) = self.token(label)?;
+        if again && info.user_pin_initialized() {
+            return Ok(());
+        }
+        let session = self.pkcs11.open_rw_session(slot)?;
+        session.login(UserType::So, Some(&so_pin))?;
+        session.init_pin(&pin)?;
+        session.logout()?;
+        Ok(())
+    }
+
+    /// Logs in as the user, for reading and writing. Where the token takes the PIN, or a quorum of its own, by itself, no
+    /// PIN is asked for.
+    ///
+    /// # Errors
+    /// [`AdminError::NotInitialised`], [`ConfigError::PinLocked`], rejected PINs, and those of [`Module::token`] and `pin`.
+    pub fn open<E: From<AdminError>>(
+        &self,
+        label: &str,
+        pin: impl FnOnce() -> Result<Secret, E>,
+    ) -> Result<Administration, E> {
+        let admin = |error: Error| E::from(AdminError::from(error));
+        let (slot, info) = self.token(label)?;
+        if info.user_pin_locked() {
+            return Err(AdminError::from(ConfigError::PinLocked).into());
+        }
+        if !info.user_pin_initialized() {
+            return Err(AdminError::NotInitialised.into());
+        }
+        let pin = if info.protected_authentication_path() { None } else { Some(auth_pin(&pin()?)?) };
+        let session = if info.write_protected() {
+            self.pkcs11.open_ro_session(slot).map_err(admin)?
+        } else {
+            self.pkcs11.open_rw_session(slot).map_err(admin)?
+        };
+        match session.login(UserType::User, pin.as_ref()) {
+            // A login holds for all sessions of a process.
+            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {}
+            Err(error) => return Err(admin(error)),
+        }
+        Ok(Administration { session, info })
+    }
+}
+
+impl Drop for Module {
+    fn drop(&mut self) {
+        // Sessions hold clones of the context; theirs are closed by their own drops before or fail harmlessly after.
+        if let Err(error) = self.pkcs11.clone().finalize() {
+            tracing::debug!(error = ?policy::short(&error), "module not finalised");
+        }
+    }
+}
+
+/// A session in which keys are made and destroyed.
+pub struct Administration {
+    session: Session,
+    info: TokenInfo,
+}
+
+impl Administration {
+    /// What the token says of itself.
+    pub fn info(&self) -> &TokenInfo {
+        &self.info
+    }
+
+    /// Makes a key pair with this label and CKA_ID, sensitive and not extractable.
+    ///
+    /// # Errors
+    /// [`ConfigError::KeyExists`] where anything has the label, [`AdminError::Full`], [`AdminError::WriteProtected`],
+    /// [`ConfigError::MechanismMissing`].
+    pub fn generate(&self, label: &str, id: &[u8], alg: AlgId) -> Result<PublicKey, AdminError> {
+        for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
+            if !self.find(label, class)?.is_empty() {
+                return Err(ConfigError::KeyExists.into());
+            }
+        }
+        if self.info.write_protected() {
+            return Err(AdminError::WriteProtected);
+        }
+        let (mechanism, params) = match alg {
+            AlgId::Ed25519 => (Mechanism::EccEdwardsKeyPairGen, ED25519_PARAMS[0]),
+            AlgId::EcdsaP256 => (Mechanism::EccKeyPairGen, P256_PARAMS),
+            _ => return Err(ConfigError::MechanismMissing.into()),
+        };
+        let name = || [Attribute::Label(label.as_bytes().to_vec()), Attribute::Id(id.to_vec())];
+        let mut public = Vec::from(name());
+        public.extend([
+            Attribute::Token(true),
+            Attribute::Private(false),
+            Attribute::Verify(true),
+            Attribute::EcParams(params.to_vec()),
+        ]);
+        let mut private = Vec::from(name());
+        private.extend([
+            Attribute::Token(true),
+            Attribute::Private(true),
+            Attribute::Sensitive(true),
+            Attribute::Extractable(false),
+            Attribute::Sign(true),
+            Attribute::Decrypt(false),
+            Attribute::Unwrap(false),
+            Attribute::Derive(false),
+        ]);
+        self.session.generate_key_pair(&mechanism, &public, &private)?;
+        self.public_key(label)
+    }
+
+    /// Whether the one key pair with the label carries this CKA_ID.
+    ///
+    /// # Errors
+    /// [`ConfigError::KeyAmbiguous`] where two keys have the label.
+    pub fn carries(&self, label: &str, id: &[u8]) -> Result<bool, AdminError> {
+        for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
+            let Some(handle) = self.at_most_one(label, class)? else { return Ok(false) };
+            let attributes = self.session.get_attributes(handle, &[AttributeType::Id])?;
+            if !attributes.contains(&Attribute::Id(id.to_vec())) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The public half of the one key pair with the label.
+    ///
+    /// # Errors
+    /// [`ConfigError::KeyNotFound`], [`ConfigError::KeyAmbiguous`], [`ConfigError::KeyUnsuitable`] where it is neither
+    /// Ed25519 nor P-256 or lacks a half.
+    pub fn public_key(&self, label: &str) -> Result<PublicKey, AdminError> {
+        self.private(label)?;
+        let Some(handle) = self.at_most_one(label, ObjectClass::PUBLIC_KEY)? else {
+            // The private key is there, so this is another matter than a wrong label.
+            return Err(ConfigError::KeyUnsuitable.into());
+        };
+        let wanted = [AttributeType::EcParams, AttributeType::EcPoint];
+        let (mut params, mut point) = (Vec::new(), Vec::new());
+        for attribute in self.session.get_attributes(handle, &wanted)? {
+            match attribute {
+                Attribute::EcParams(bytes) => params = bytes,
+                Attribute::EcPoint(bytes) => point = bytes,
+                _ => {}
+            }
+        }
+        let key = if ED25519_PARAMS.contains(&params.as_slice()) {
+            point::ed25519(&point)
+        } else if params == P256_PARAMS {
+            p256::public_key(&point)
+        } else {
+            None
+        };
+        key.ok_or(ConfigError::KeyUnsuitable.into())
+    }
+
+    /// Signs a challenge. A P-256 signature is given its low-s form.
+    ///
+    /// # Errors
+    /// Those of [`Administration::public_key`]; [`crate::Fault::WrongSignature`].
+    pub fn sign(&self, label: &str, message: &[u8]) -> Result<Signature, AdminError> {
+        let public = self.public_key(label)?;
+        let handle = self.private(label)?;
+        let wrong = || AdminError::Store(crate::Fault::WrongSignature.into());
+        let signature = match public.prehash(message) {
+            None => {
+                let mechanism = Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure));
+                self.session.sign(&mechanism, handle, message)?
+            }
+            Some(digest) => p256::low_s(self.session.sign(&Mechanism::Ecdsa, handle, &digest)?),
+        };
+        let signature = Signature::from_parts(public.alg(), &signature).map_err(|_| wrong())?;
+        public.verify_bytes(message, &signature).map_err(|_| wrong())?;
+        Ok(signature)
+    }
+
+    /// Destroys both halves and looks whether they are gone. None there is as good.
+    ///
+    /// # Errors
+    /// [`ConfigError::KeyAmbiguous`] where two keys have the label: which one is meant is not for a program to guess.
+    pub fn destroy(&self, label: &str) -> Result<(), AdminError> {
+        for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
+            if let Some(handle) = self.at_most_one(label, class)? {
+                self.session.destroy_object(handle)?;
+            }
+            if !self.find(label, class)?.is_empty() {
+                return Err(AdminError::Store(crate::Fault::TokenFailed.into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries to get the private key out, in every way that PKCS#11 has. See [`probe`].
+    ///
+    /// # Errors
+    /// Those of finding the key; what a probe meets is an observation.
+    pub fn probe(&self, label: &str) -> Result<Vec<Observation>, AdminError> {
+        probe::all(&self.session, self.private(label)?)
+    }
+
+    fn private(&self, label: &str) -> Result<ObjectHandle, AdminError> {
+        self.at_most_one(label, ObjectClass::PRIVATE_KEY)?.ok_or(ConfigError::KeyNotFound.into())
+    }
+
+    fn at_most_one(&self, label: &str, class: ObjectClass) -> Result<Option<ObjectHandle>, AdminError> {
+        match self.find(label, class)?[..] {
+            [] => Ok(None),
+            [handle] => Ok(Some(handle)),
+            _ => Err(ConfigError::KeyAmbiguous.into()),
+        }
+    }
+
+    fn find(&self, label: &str, class: ObjectClass) -> Result<Vec<ObjectHandle>, AdminError> {
+        let template = [Attribute::Class(class), Attribute::Label(label.as_bytes().to_vec())];
+        Ok(self.session.find_objects(&template)?)
+    }
+}
+
+/// A PIN as PKCS#11 takes it, which is UTF-8.
+fn auth_pin(pin: &Secret) -> Result<AuthPin, AdminError> {
+    let text = std::str::from_utf8(pin.expose()).map_err(|_| ConfigError::SecretUnreadable)?;
+    Ok(AuthPin::new(text.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cryptoki::context::Function;
+
+    #[test]
+    fn a_full_a_protected_and_an_empty_token_have_reasons_of_their_own() {
+        let of = |code| AdminError::from(Error::Pkcs11(code, Function::GenerateKeyPair));
+        assert_eq!(of(RvError::DeviceMemory), AdminError::Full);
+        assert_eq!(of(RvError::TokenWriteProtected), AdminError::WriteProtected);
+        assert_eq!(of(RvError::UserPinNotInitialized), AdminError::NotInitialised);
+        assert_eq!(of(RvError::PinIncorrect), ConfigError::PinIncorrect.into());
+        assert_eq!(of(RvError::PinLocked), ConfigError::PinLocked.into());
+        let unknown = of(RvError::DeviceError);
+        assert!(matches!(unknown, AdminError::Call { code: RvError::DeviceError, .. }));
+        assert!(unknown.to_string().len() < 80, "short, for a transcript: {unknown}");
+    }
+}
