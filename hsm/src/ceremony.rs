@@ -21,6 +21,7 @@ pub mod script;
 pub mod state;
 pub mod statement;
 pub mod transcript;
+pub mod unattended;
 pub mod verify;
 pub mod words;
 

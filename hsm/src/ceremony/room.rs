@@ -6,6 +6,7 @@ use super::state::{Ceremony, Officer};
 use crate::error::StartError;
 use crate::pkcs11::admin::AdminError;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 use thiserror::Error;
 use types::Signature;
 
@@ -154,4 +155,9 @@ pub trait Room {
 
     /// The clock of this machine, in milliseconds since the Unix epoch.
     fn now_ms(&mut self) -> u64;
+}
+
+/// The clock of this machine; 0 before 1970.
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

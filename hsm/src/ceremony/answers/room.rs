@@ -3,7 +3,7 @@
 use super::{Answer, Answers, EXCEPT, IF_IT_FAILS, OfficerKey};
 use crate::ceremony::Question;
 use crate::ceremony::device::Modules;
-use crate::ceremony::room::{Room, RoomError, Turn};
+use crate::ceremony::room::{Room, RoomError, Turn, now_ms};
 use crate::ceremony::script::Step;
 use crate::ceremony::state::{Ceremony, Officer};
 use crate::config::KeystoreConfig;
@@ -14,7 +14,6 @@ use crate::signer::Signer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 use types::{Digest, PublicKey, Signature};
 
 /// Sits in for the people.
@@ -163,9 +162,4 @@ impl Room for AnsweringRoom {
     fn now_ms(&mut self) -> u64 {
         now_ms()
     }
-}
-
-/// The clock of this machine; 0 before 1970.
-pub(crate) fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

@@ -184,10 +184,9 @@ impl Ceremony {
                 }
                 current.exception = Some((reason.clone(), Vec::new()));
             }
-            (Event::Done { step }, Order::Finish(_)) => return self.finish(step, None),
-            (Event::Excepted { step }, Order::Leave(_)) => {
-                let reason = current.exception.take().map(|(reason, _)| reason);
-                return self.finish(step, reason);
+            (Event::Done { .. }, Order::Finish(_)) | (Event::Excepted { .. }, Order::Leave(_)) => {
+                self.finish(current);
+                return Ok(());
             }
             (_, Order::Blocked(_, refusal)) => return Err(refusal),
             _ => return Err(out_of_order),
@@ -196,10 +195,15 @@ impl Ceremony {
         Ok(())
     }
 
-    fn finish(&mut self, step: &str, excepted: Option<String>) -> Result<(), Refusal> {
-        self.finished.push(Finished { step: step.to_owned(), excepted });
+    /// Ends the step under way, done or left out.
+    fn finish(&mut self, current: &mut Current) {
+        let step = self.step().clone();
+        if let (Action::DestroyKey { key }, true) = (&step.action, current.outcomes.contains(&Outcome::Destroyed {})) {
+            self.keys.remove(key);
+        }
+        let excepted = current.exception.take().map(|(reason, _)| reason);
+        self.finished.push(Finished { step: step.id, excepted });
         self.phase = Phase::Between;
-        Ok(())
     }
 
     /// Takes what the device answered.
@@ -248,7 +252,7 @@ impl Ceremony {
                 let message = hex::decode(message).map_err(|_| Refusal::OtherOperation)?;
                 key.public.verify_bytes(&message, signature).map_err(|_| Refusal::KeySignature)?;
             }
-            (Operation::Destroy { label }, Outcome::Destroyed {}) => self.keys.retain(|_, key| key.label != *label),
+            (Operation::Destroy { .. }, Outcome::Destroyed {}) => {}
             _ => return Err(Refusal::OtherOutcome),
         }
         Ok(())

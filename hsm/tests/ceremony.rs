@@ -1,0 +1,11 @@
+//! Whole ceremonies on a throw-away SoftHSM2: the scripts that ship, interruptions, wrong set-ups, and the independent
+//! verifier. A module is one a process, so each scenario runs this program again in an environment of its own.
+
+#[path = "support/alone.rs"]
+mod alone;
+#[path = "ceremony/damage.rs"]
+mod damage;
+#[path = "ceremony/python.rs"]
+mod python;
+#[path = "ceremony/rehearsals.rs"]
+mod rehearsals;
