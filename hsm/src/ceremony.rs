@@ -1,7 +1,7 @@
 //! Key ceremonies: a hashed script, run by a state machine, leaves a transcript that anybody can check without the HSM
 //! and without this program.
 //!
-//! A seam runs through it. Pure: [`script`], [`entry`], [`statement`], [`state`], [`verify`], [`words`], [`paper`]: facts
+//! A seam runs through it. Pure: [`script`], [`entry`], [`statement`], [`state`], [`mod@verify`], [`words`], [`paper`]: facts
 //! in, orders out. Drivers: [`transcript`] (the file), [`machine`], [`device`] (the token), [`room`] (the people) and
 //! [`conduct`], which brings them together. Invariants: an entry is durable before what follows from it happens; what may
 //! be written is what verifies, because both are the same rules; a rehearsal shares no hash and no signature with the

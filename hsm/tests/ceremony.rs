@@ -5,7 +5,13 @@
 mod alone;
 #[path = "ceremony/damage.rs"]
 mod damage;
+#[path = "ceremony/fake.rs"]
+mod fake;
+#[path = "ceremony/interruptions.rs"]
+mod interruptions;
 #[path = "ceremony/python.rs"]
 mod python;
+#[path = "ceremony/refusals.rs"]
+mod refusals;
 #[path = "ceremony/rehearsals.rs"]
 mod rehearsals;

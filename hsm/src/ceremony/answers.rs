@@ -10,9 +10,9 @@ use super::Mode;
 use super::device::{Pin, Pins};
 use super::room::{AnswersError, RoomError};
 use super::script::{Action, Algorithm, Script};
+use crate::config::KeystoreConfig;
 use crate::error::StartError;
 use crate::keystore::{self, Cost};
-use crate::config::KeystoreConfig;
 use crate::secret::{self, Secret};
 use crate::softhsm;
 use serde::Deserialize;
@@ -215,7 +215,8 @@ fn check_steps(file: &AnswersFile, script: &Script) -> Result<(), AnswersError> 
         let given = file.steps.get(&step.id).unwrap_or(&none);
         let questions = step.action.questions();
         for name in given.keys() {
-            let asked = questions.iter().any(|question| question.id == name) || [EXCEPT, IF_IT_FAILS].contains(&name.as_str());
+            let asked =
+                questions.iter().any(|question| question.id == name) || [EXCEPT, IF_IT_FAILS].contains(&name.as_str());
             if !asked {
                 return Err(AnswersError::Unasked(format!("steps.{}.{name}", step.id)));
             }

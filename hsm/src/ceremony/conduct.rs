@@ -68,7 +68,13 @@ impl From<Refusal> for ConductError {
 ///
 /// # Errors
 /// [`ConductError`].
-pub fn open(directory: &Path, script: &[u8], mode: Mode, program: &str, now_ms: u64) -> Result<Transcript, ConductError> {
+pub fn open(
+    directory: &Path,
+    script: &[u8],
+    mode: Mode,
+    program: &str,
+    now_ms: u64,
+) -> Result<Transcript, ConductError> {
     let path = directory.join(TRANSCRIPT);
     let binary = machine::binary().map_err(|source| ConductError::Io { path: "/proc/self/exe".into(), source })?;
     if path.exists() {
@@ -169,9 +175,7 @@ fn advance(
             }
         }
         Order::Ask(step, question) => match room.answer(step, question)? {
-            Turn::Go(answer) => {
-                Event::Answer { step: step.id.clone(), question: question.id.to_owned(), answer }
-            }
+            Turn::Go(answer) => Event::Answer { step: step.id.clone(), question: question.id.to_owned(), answer },
             Turn::Except(reason) => Event::Exception { step: step.id.clone(), reason },
         },
         Order::Approve { step, seats, message, .. } => {
@@ -245,7 +249,8 @@ fn write(directory: &Path, document: &Document) -> Result<(), ConductError> {
 
 /// As a transcript takes it.
 fn short(reason: &str) -> String {
-    let mut line: String = reason.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
+    let mut line: String =
+        reason.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
     while line.len() > 512 {
         line.pop();
     }

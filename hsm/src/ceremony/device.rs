@@ -135,7 +135,9 @@ impl Hsm {
             hardware: info.hardware_version().to_string(),
             firmware: info.firmware_version().to_string(),
             library: clean(&self.module.library()?),
-            module: Digest::sha256(&std::fs::read(&self.path).map_err(|_| AdminError::from(crate::ConfigError::ModuleMissing))?),
+            module: Digest::sha256(
+                &std::fs::read(&self.path).map_err(|_| AdminError::from(crate::ConfigError::ModuleMissing))?,
+            ),
             own_authentication: info.protected_authentication_path(),
         };
         self.open = Some(open);
@@ -164,7 +166,9 @@ impl Device for Hsm {
                     token.public_key(label)?
                 } else {
                     token.generate(label, &id, algorithm.id()).map_err(|error| match error {
-                        error if error == crate::ConfigError::KeyExists.into() => DeviceError::ForeignKey(label.clone()),
+                        error if error == crate::ConfigError::KeyExists.into() => {
+                            DeviceError::ForeignKey(label.clone())
+                        }
                         error => error.into(),
                     })?
                 };

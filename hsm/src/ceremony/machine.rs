@@ -29,9 +29,11 @@ fn facts_under(root: &Path) -> Machine {
         machine_id_digest: read("/etc/machine-id").map(|id| Digest::sha256(id.as_bytes())),
         boot_id: read("/proc/sys/kernel/random/boot_id"),
         lockdown: read("/sys/kernel/security/lockdown").and_then(|text| lockdown(&text)),
-        secure_boot: std::fs::read(root.join(SECURE_BOOT.trim_start_matches('/'))).ok().and_then(|bytes| match bytes[..] {
-            [_, _, _, _, value @ (0 | 1)] => Some(value == 1),
-            _ => None,
+        secure_boot: std::fs::read(root.join(SECURE_BOOT.trim_start_matches('/'))).ok().and_then(|bytes| {
+            match bytes[..] {
+                [_, _, _, _, value @ (0 | 1)] => Some(value == 1),
+                _ => None,
+            }
         }),
     }
 }

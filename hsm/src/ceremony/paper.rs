@@ -25,7 +25,9 @@ pub fn html(script: &Script, text: &str) -> String {
     page.push_str("<table class=\"fields\"><tr><th>Date</th><td></td><th>Place</th><td></td></tr>");
     page.push_str("<tr><th>Token, serial no.</th><td></td><th>Firmware</th><td></td></tr>");
     page.push_str("<tr><th>Ceremony id</th><td colspan=\"3\"></td></tr></table>\n<h2>Present</h2>\n");
-    page.push_str("<table><tr><th>Role</th><th>Seat</th><th>Name</th><th>Key</th><th>Signature</th><th>Time</th></tr>\n");
+    page.push_str(
+        "<table><tr><th>Role</th><th>Seat</th><th>Name</th><th>Key</th><th>Signature</th><th>Time</th></tr>\n",
+    );
     for role in &script.roles {
         for seat in &role.officers {
             let key = seat.key.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -48,11 +50,22 @@ pub fn html(script: &Script, text: &str) -> String {
             let _ = write!(page, "<blockquote>{}</blockquote>", escape(&step.say).replace('\n', "<br>"));
         }
         for question in step.action.questions() {
-            let _ = write!(page, "<p class=\"ask\">{} <span class=\"{}\"></span></p>", escape(question.text), width(question.form));
+            let _ = write!(
+                page,
+                "<p class=\"ask\">{} <span class=\"{}\"></span></p>",
+                escape(question.text),
+                width(question.form)
+            );
         }
         for role in step.approve.iter().filter_map(|id| script.role(id)) {
             let boxes = "<span class=\"box\"></span>".repeat(role.quorum);
-            let _ = write!(page, "<p class=\"ask\">{} of {}, {}: {boxes}</p>", role.quorum, role.officers.len(), escape(&role.title));
+            let _ = write!(
+                page,
+                "<p class=\"ask\">{} of {}, {}: {boxes}</p>",
+                role.quorum,
+                role.officers.len(),
+                escape(&role.title)
+            );
         }
         page.push_str("<p class=\"ask\">Exception, and why: <span class=\"long\"></span></p>");
         page.push_str("</td><td><span class=\"box\"></span></td><td><span class=\"box\"></span></td></tr>\n");
@@ -65,7 +78,9 @@ pub fn html(script: &Script, text: &str) -> String {
         }
         page.push_str("</tr>");
     }
-    page.push_str("</table>\n<h2>Signed by all present</h2>\n<table><tr><th>Name</th><th>Signature</th><th>Time</th></tr>\n");
+    page.push_str(
+        "</table>\n<h2>Signed by all present</h2>\n<table><tr><th>Name</th><th>Signature</th><th>Time</th></tr>\n",
+    );
     for _ in script.roles.iter().flat_map(|role| &role.officers) {
         page.push_str("<tr><td></td><td></td><td></td></tr>\n");
     }
@@ -116,11 +131,15 @@ mod tests {
 
     #[test]
     fn the_page_stands_alone_and_a_script_cannot_write_into_it() {
-        let text = include_str!("../../ceremonies/validator-genesis.toml").replace("Validator genesis", "<script>x</script>");
+        let text =
+            include_str!("../../ceremonies/validator-genesis.toml").replace("Validator genesis", "<script>x</script>");
         let script = Script::parse(text.as_bytes()).expect("a script");
         let page = html(&script, &text);
         assert!(!page.contains("<script"), "markup is escaped");
-        assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("src="), "nothing is fetched");
+        assert!(
+            !page.contains("http://") && !page.contains("https://") && !page.contains("src="),
+            "nothing is fetched"
+        );
         assert!(page.contains(&Script::digest(text.as_bytes()).to_string()));
         for step in &script.steps {
             assert!(page.contains(&escape(&step.title)), "{}", step.id);

@@ -95,25 +95,33 @@ impl Action {
     pub fn questions(&self) -> &'static [Question] {
         match self {
             Self::ProvePossession { .. } | Self::CustodyDrill {} => &[BEACON],
-            Self::AttestKey { .. } => const {
-                &[question("attestation", "Digest of the vendor's attestation, or none", Form::DigestOrNone)]
-            },
-            Self::BackUpKey { .. } => const {
-                &[
-                    question("method", "How the vendor keeps a second copy: none, vendor-clone or wrap", Form::BackUp),
-                    question("evidence", "Digest of the vendor's record of it, or none", Form::DigestOrNone),
-                    question("custodian", "Who keeps it and where", Form::Text(256)),
-                ]
-            },
-            Self::RegisterValidator { .. } => const {
-                &[
-                    question("name", "Name of the validator", Form::Text(64)),
-                    question("stake", "Stake", Form::Number),
-                    question("peer_address", "Address for validators (UDP)", Form::Address),
-                    question("client_address", "Address for clients' batches (UDP)", Form::Address),
-                    question("rpc_address", "Address of the JSON-RPC (TCP)", Form::Address),
-                ]
-            },
+            Self::AttestKey { .. } => {
+                const { &[question("attestation", "Digest of the vendor's attestation, or none", Form::DigestOrNone)] }
+            }
+            Self::BackUpKey { .. } => {
+                const {
+                    &[
+                        question(
+                            "method",
+                            "How the vendor keeps a second copy: none, vendor-clone or wrap",
+                            Form::BackUp,
+                        ),
+                        question("evidence", "Digest of the vendor's record of it, or none", Form::DigestOrNone),
+                        question("custodian", "Who keeps it and where", Form::Text(256)),
+                    ]
+                }
+            }
+            Self::RegisterValidator { .. } => {
+                const {
+                    &[
+                        question("name", "Name of the validator", Form::Text(64)),
+                        question("stake", "Stake", Form::Number),
+                        question("peer_address", "Address for validators (UDP)", Form::Address),
+                        question("client_address", "Address for clients' batches (UDP)", Form::Address),
+                        question("rpc_address", "Address of the JSON-RPC (TCP)", Form::Address),
+                    ]
+                }
+            }
             Self::RotateKey { .. } | Self::RevokeKey { .. } | Self::DestroyKey { .. } => &[REASON],
             Self::Observe { .. } => const { &[question("initials", "Initials of who did it", Form::Text(16))] },
             Self::RecordHash { .. } => const { &[question("digest", "Digest of the file", Form::Digest)] },

@@ -5,15 +5,16 @@
 //! every entry applies. No clock, no file, no device here. Signatures are checked where they stand.
 
 mod apply;
+mod order;
 
-use super::entry::{Event, Operation, Outcome, Token};
-use super::plan::Question;
-use super::refusal::Refusal;
+use super::entry::{Operation, Outcome, Token};
 use super::script::{Action, Script, Step};
 use super::statement::{Mode, Purpose};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use types::{Digest, PublicKey};
+
+pub use order::Order;
 
 /// A ceremony up to some entry.
 #[derive(Clone, Debug)]
@@ -99,69 +100,6 @@ pub(super) struct Current {
     pending: Option<Operation>,
     written: bool,
     exception: Option<(String, Vec<String>)>,
-}
-
-/// What is due.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Order<'a> {
-    /// Officers come in; once every role has its quorum, [`Event::Open`] may follow.
-    Gather {
-        /// The first role that lacks somebody: name, m, how many are here.
-        lacking: Option<(&'a str, usize, usize)>,
-    },
-    /// A step begins.
-    Begin(&'a Step),
-    /// A question waits.
-    Ask(&'a Step, &'static Question),
-    /// Signatures are needed from officers on any of these seats.
-    Approve {
-        /// The step.
-        step: &'a Step,
-        /// Who has not signed and may.
-        seats: Vec<String>,
-        /// What they sign.
-        message: [u8; 47],
-        /// Whether it is about leaving the step out.
-        exception: bool,
-    },
-    /// The device has to do this.
-    Do {
-        /// The step.
-        step: &'a Step,
-        /// What.
-        operation: Operation,
-        /// Whether the request stands in the transcript and the result does not.
-        requested: bool,
-        /// Whether an earlier request for the same had no answer, or a failure for an answer: the device may have done
-        /// it, wholly or in part.
-        again: bool,
-    },
-    /// A file has to be written.
-    Write {
-        /// The step.
-        step: &'a Step,
-        /// Its name.
-        file: String,
-        /// Its content.
-        text: String,
-    },
-    /// The step lacks what an excepted step did not give, and can only be excepted.
-    Blocked(&'a Step, Refusal),
-    /// The step is complete.
-    Finish(&'a Step),
-    /// The exception is agreed.
-    Leave(&'a Step),
-    /// All steps are over.
-    Close,
-    /// Officers on these seats sign for the whole.
-    Sign {
-        /// Who has not signed.
-        seats: Vec<String>,
-        /// What they sign.
-        message: [u8; 47],
-    },
-    /// Nothing.
-    Complete,
 }
 
 impl Ceremony {
@@ -263,14 +201,19 @@ impl Ceremony {
     pub fn order(&self) -> Order<'_> {
         match &self.phase {
             Phase::Gathering => {
-                let mut roles = self.script.roles.iter().map(|role| (role.id.as_str(), role.quorum, self.here(&role.id)));
+                let mut roles =
+                    self.script.roles.iter().map(|role| (role.id.as_str(), role.quorum, self.here(&role.id)));
                 Order::Gather { lacking: roles.find(|(_, needed, have)| have < needed) }
             }
             Phase::Between => self.script.steps.get(self.finished.len()).map_or(Order::Close, Order::Begin),
             Phase::In(current) => self.order_in(self.step(), current),
             Phase::Closed { root, signed } => {
-                let seats: Vec<_> =
-                    self.officers.iter().map(|officer| officer.seat.clone()).filter(|seat| !signed.contains(seat)).collect();
+                let seats: Vec<_> = self
+                    .officers
+                    .iter()
+                    .map(|officer| officer.seat.clone())
+                    .filter(|seat| !signed.contains(seat))
+                    .collect();
                 if seats.is_empty() {
                     return Order::Complete;
                 }
@@ -340,75 +283,5 @@ impl Ceremony {
     /// How many officers of a role are present.
     fn here(&self, role: &str) -> usize {
         self.officers.iter().filter(|officer| officer.role == role).count()
-    }
-}
-
-impl Order<'_> {
-    /// For people, and for refusals.
-    pub fn describe(&self) -> String {
-        match self {
-            Self::Gather { lacking: Some((role, needed, have)) } => {
-                format!("officers of role {role:?}: {needed} are needed, {have} are here")
-            }
-            Self::Gather { lacking: None } => "more officers, or the opening".to_owned(),
-            Self::Begin(step) => format!("the beginning of step {:?}", step.id),
-            Self::Ask(step, question) => format!("the answer to {:?} of step {:?}", question.id, step.id),
-            Self::Approve { step, seats, exception: false, .. } => {
-                format!("an approval of step {:?} by one of {}", step.id, seats.join(", "))
-            }
-            Self::Approve { step, seats, .. } => {
-                format!("an agreement to leave out step {:?} by one of {}", step.id, seats.join(", "))
-            }
-            Self::Do { step, requested: false, .. } => format!("a request to the device in step {:?}", step.id),
-            Self::Do { step, .. } => format!("the device's answer in step {:?}", step.id),
-            Self::Write { step, file, .. } => format!("the document {file:?} of step {:?}", step.id),
-            Self::Blocked(step, _) => format!("an exception for step {:?}", step.id),
-            Self::Finish(step) => format!("the end of step {:?}", step.id),
-            Self::Leave(step) => format!("the end of the excepted step {:?}", step.id),
-            Self::Close => "the close".to_owned(),
-            Self::Sign { seats, .. } => format!("signatures for the whole by {}", seats.join(", ")),
-            Self::Complete => "nothing".to_owned(),
-        }
-    }
-}
-
-impl Event {
-    /// Its name, as it stands in a transcript.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Start(_) => "start",
-            Self::Present { .. } => "present",
-            Self::Open {} => "open",
-            Self::Begin { .. } => "begin",
-            Self::Answer { .. } => "answer",
-            Self::Approval { .. } => "approval",
-            Self::Request { .. } => "request",
-            Self::Result { .. } => "result",
-            Self::Failure { .. } => "failure",
-            Self::Resume { .. } => "resume",
-            Self::Document { .. } => "document",
-            Self::Done { .. } => "done",
-            Self::Exception { .. } => "exception",
-            Self::Excepted { .. } => "excepted",
-            Self::Close { .. } => "close",
-            Self::Sign { .. } => "sign",
-        }
-    }
-
-    /// The step it belongs to.
-    pub fn step(&self) -> Option<&str> {
-        match self {
-            Self::Begin { step }
-            | Self::Answer { step, .. }
-            | Self::Approval { step, .. }
-            | Self::Request { step, .. }
-            | Self::Result { step, .. }
-            | Self::Failure { step, .. }
-            | Self::Document { step, .. }
-            | Self::Done { step }
-            | Self::Exception { step, .. }
-            | Self::Excepted { step } => Some(step),
-            _ => None,
-        }
     }
 }

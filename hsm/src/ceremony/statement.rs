@@ -115,9 +115,9 @@ mod tests {
             Purpose::Revocation,
             Purpose::Root,
         ];
-        let all = purposes.iter().flat_map(|purpose| {
-            [Mode::Real, Mode::Rehearsal].map(|mode| purpose.message(mode, &[b"one", b"two"]))
-        });
+        let all = purposes
+            .iter()
+            .flat_map(|purpose| [Mode::Real, Mode::Rehearsal].map(|mode| purpose.message(mode, &[b"one", b"two"])));
         let distinct: std::collections::BTreeSet<_> = all.collect();
         assert_eq!(distinct.len(), 18);
         assert_ne!(

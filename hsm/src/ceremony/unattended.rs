@@ -1,6 +1,6 @@
 //! A ceremony whose prompts are all answered from a file.
 
-use super::answers::{Answers, AnsweringRoom};
+use super::answers::{AnsweringRoom, Answers};
 use super::conduct::{self, ConductError};
 use super::device::{Device, DeviceError, Hsm, Modules};
 use super::entry::{Operation, Outcome, Token};

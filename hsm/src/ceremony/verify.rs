@@ -1,7 +1,7 @@
 //! Checks a transcript from its bytes alone: no HSM, no clock, no network. `hsm/ceremonies/verify_transcript.py` does the
 //! same without any code of this program.
 
-use super::entry::{self, Entry, Event, LineError, TRANSCRIPT_BYTES_MAX};
+use super::entry::{self, Entry, Event, TRANSCRIPT_BYTES_MAX};
 use super::refusal::Refusal;
 use super::state::Ceremony;
 use super::statement::Mode;
@@ -71,30 +71,36 @@ pub fn replay(bytes: &[u8]) -> Result<(Ceremony, usize), Invalid> {
     if bytes.len() > TRANSCRIPT_BYTES_MAX {
         return Err(Invalid::TooLong(bytes.len()));
     }
-    let mut ceremony: Option<Ceremony> = None;
-    let mut length = 0;
+    let mut texts = Vec::new();
+    let (mut mode, mut head, mut length) = (Mode::Real, [0; 32], 0);
+    // The chain first, and the rules then: where bytes were altered, that is the reason, and not what they say now.
     for (number, line) in (0..).zip(bytes.split_inclusive(|byte| *byte == b'\n')) {
         let Some(line) = line.strip_suffix(b"\n") else { break };
-        ceremony = Some(next(ceremony, line).map_err(|reason| Invalid::Entry { entry: number, reason })?);
+        let text =
+            chained(number, line, &mut mode, &mut head).map_err(|reason| Invalid::Entry { entry: number, reason })?;
+        texts.push(text);
         length += line.len() + 1;
+    }
+    let mut ceremony: Option<Ceremony> = None;
+    for (number, text) in (0..).zip(texts) {
+        ceremony = Some(next(ceremony, text).map_err(|reason| Invalid::Entry { entry: number, reason })?);
     }
     ceremony.map(|ceremony| (ceremony, length)).ok_or(Invalid::Empty)
 }
 
-fn next(ceremony: Option<Ceremony>, line: &[u8]) -> Result<Ceremony, Refusal> {
+/// The text of a line whose hash follows from those before.
+fn chained<'a>(number: u64, line: &'a [u8], mode: &mut Mode, head: &mut [u8; 32]) -> Result<&'a str, Refusal> {
     let (claimed, text) = entry::split(line)?;
-    let (mode, before) = match &ceremony {
-        Some(ceremony) => (ceremony.mode(), *ceremony.head()),
-        None => match Entry::parse(text)?.event {
-            Event::Start(start) => (Mode::of(start.rehearsal), [0; 32]),
-            _ => return Err(Refusal::NoStart),
-        },
-    };
-    // The hash first: where bytes were altered, that is the reason, and not what they happen to say now.
-    if entry::hash(mode, &before, text) != claimed {
-        return Err(Refusal::Hash);
+    if number == 0 {
+        let Event::Start(start) = Entry::parse(text)?.event else { return Err(Refusal::NoStart) };
+        *mode = Mode::of(start.rehearsal);
     }
-    let entry = Entry::parse(text).map_err(|error: LineError| Refusal::Line(error))?;
+    *head = entry::hash(*mode, head, text);
+    if *head == claimed { Ok(text) } else { Err(Refusal::Hash) }
+}
+
+fn next(ceremony: Option<Ceremony>, text: &str) -> Result<Ceremony, Refusal> {
+    let entry = Entry::parse(text)?;
     match ceremony {
         None => Ceremony::start(&entry),
         Some(mut ceremony) => {
@@ -213,9 +219,10 @@ impl Report {
             name: officer.name.clone(),
             key: officer.key.clone(),
         });
-        let exceptions = ceremony.finished().iter().filter_map(|finished| {
-            Some(LeftOut { step: finished.step.clone(), reason: finished.excepted.clone()? })
-        });
+        let exceptions = ceremony
+            .finished()
+            .iter()
+            .filter_map(|finished| Some(LeftOut { step: finished.step.clone(), reason: finished.excepted.clone()? }));
         let exceptions: Vec<_> = exceptions.collect();
         let keys = ceremony.keys().map(|(name, key)| KeyReport {
             name: name.to_owned(),

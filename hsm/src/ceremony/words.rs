@@ -25,7 +25,9 @@ pub enum WordsError {
     #[error("{0} words where 32 are expected")]
     Count(usize),
     /// Unknown, or of the other list.
-    #[error("word {place} is {word:?}, which is in the list for {parity} places neither in full nor by its first four letters")]
+    #[error(
+        "word {place} is {word:?}, which is in the list for {parity} places neither in full nor by its first four letters"
+    )]
     Unknown {
         /// Its place, from 1.
         place: usize,
@@ -77,7 +79,8 @@ mod tests {
             assert!(line.starts_with(&format!("{number:02x} ")), "{line}");
         }
         for place in [0, 1] {
-            let letters: BTreeSet<_> = LISTS.iter().map(|words| words[place].get(..4).unwrap_or(words[place])).collect();
+            let letters: BTreeSet<_> =
+                LISTS.iter().map(|words| words[place].get(..4).unwrap_or(words[place])).collect();
             assert_eq!(letters.len(), 256, "list {place}");
         }
         assert_eq!(LISTS.iter().flatten().collect::<BTreeSet<_>>().len(), 512, "no word is in both lists");

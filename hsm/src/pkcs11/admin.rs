@@ -4,12 +4,13 @@
 //! One session, one login, no retry: after a failure a human decides, and a PIN that was rejected is never tried again
 //! here. Keys are always sensitive and not extractable. Absent: pools, healing sessions and the signing of votes.
 
+mod error;
 mod p256;
 mod probe;
 
 use super::point;
 use super::policy;
-use crate::error::{ConfigError, StoreError};
+use crate::error::ConfigError;
 use crate::secret::Secret;
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
@@ -20,81 +21,15 @@ use cryptoki::session::{Session, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
 use cryptoki::types::AuthPin;
 use std::path::Path;
-use thiserror::Error;
 use types::{AlgId, PublicKey, Signature};
 
+pub use error::AdminError;
 pub use probe::Observation;
 
 /// CKA_EC_PARAMS of Ed25519: its OID 1.3.101.112, and the name as PrintableString.
 const ED25519_PARAMS: [&[u8]; 2] = [&[0x06, 0x03, 0x2b, 0x65, 0x70], b"\x13\x0cedwards25519"];
 /// CKA_EC_PARAMS of P-256: its OID 1.2.840.10045.3.1.7.
 const P256_PARAMS: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
-
-/// Why a token was not administered.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum AdminError {
-    /// One of the reasons that signing has too.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A token with the label is there already.
-    #[error("there is a token with this label already")]
-    TokenExists,
-    /// No slot without an initialised token.
-    #[error("no slot is free for a new token")]
-    NoFreeSlot,
-    /// CKR_TOKEN_WRITE_PROTECTED, or the token says so.
-    #[error("the token is write-protected")]
-    WriteProtected,
-    /// The token has no user PIN.
-    #[error("the token is not initialised: it has no user PIN")]
-    NotInitialised,
-    /// CKR_DEVICE_MEMORY.
-    #[error("the token is full")]
-    Full,
-    /// Any other return code.
-    #[error("the module failed in {function} with {code:?}")]
-    Call {
-        /// Its code.
-        code: RvError,
-        /// Where.
-        function: String,
-    },
-}
-
-impl From<ConfigError> for AdminError {
-    fn from(error: ConfigError) -> Self {
-        Self::Store(error.into())
-    }
-}
-
-impl From<Error> for AdminError {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Pkcs11(RvError::TokenWriteProtected | RvError::SessionReadOnly, _) => Self::WriteProtected,
-            Error::Pkcs11(RvError::DeviceMemory, _) => Self::Full,
-            Error::Pkcs11(RvError::UserPinNotInitialized, _) => Self::NotInitialised,
-            // Reasons of their own: PIN, mechanism, a token that went away.
-            ref known => match (policy::short(known), known) {
-                (StoreError::Fault(crate::Fault::TokenFailed), Error::Pkcs11(code, function)) => {
-                    Self::Call { code: *code, function: format!("{function:?}") }
-                }
-                (reason, _) => Self::Store(reason),
-            },
-        }
-    }
-}
-
-impl From<AdminError> for StoreError {
-    fn from(error: AdminError) -> Self {
-        match error {
-            AdminError::Store(reason) => reason,
-            AdminError::NoFreeSlot | AdminError::NotInitialised => ConfigError::TokenAbsent.into(),
-            AdminError::TokenExists => ConfigError::TokenAmbiguous.into(),
-            AdminError::Full => crate::Fault::TokenExhausted.into(),
-            AdminError::WriteProtected | AdminError::Call { .. } => crate::Fault::TokenFailed.into(),
-        }
-    }
-}
 
 /// A loaded module. A process loads one module once; finalised when dropped.
 pub struct Module {
@@ -360,7 +295,7 @@ impl Administration {
         Ok(())
     }
 
-    /// Tries to get the private key out, in every way that PKCS#11 has. See [`probe`].
+    /// Tries to get the private key out, in every way that PKCS#11 has: six attributes, five attempts.
     ///
     /// # Errors
     /// Those of finding the key; what a probe meets is an observation.
@@ -390,23 +325,4 @@ impl Administration {
 fn auth_pin(pin: &Secret) -> Result<AuthPin, AdminError> {
     let text = std::str::from_utf8(pin.expose()).map_err(|_| ConfigError::SecretUnreadable)?;
     Ok(AuthPin::new(text.into()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use cryptoki::context::Function;
-
-    #[test]
-    fn a_full_a_protected_and_an_empty_token_have_reasons_of_their_own() {
-        let of = |code| AdminError::from(Error::Pkcs11(code, Function::GenerateKeyPair));
-        assert_eq!(of(RvError::DeviceMemory), AdminError::Full);
-        assert_eq!(of(RvError::TokenWriteProtected), AdminError::WriteProtected);
-        assert_eq!(of(RvError::UserPinNotInitialized), AdminError::NotInitialised);
-        assert_eq!(of(RvError::PinIncorrect), ConfigError::PinIncorrect.into());
-        assert_eq!(of(RvError::PinLocked), ConfigError::PinLocked.into());
-        let unknown = of(RvError::DeviceError);
-        assert!(matches!(unknown, AdminError::Call { code: RvError::DeviceError, .. }));
-        assert!(unknown.to_string().len() < 80, "short, for a transcript: {unknown}");
-    }
 }

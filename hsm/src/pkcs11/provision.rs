@@ -22,7 +22,10 @@ pub fn generate(config: &Pkcs11Config, so_pin_file: Option<&Path>) -> Result<Pub
         module.initialise(&config.token_label, &so_pin, &pin, false).map_err(about)?;
     }
     let token = module.open(&config.token_label, || Ok(pin)).map_err(about)?;
-    Ok(PublicKeys { consensus: key(&token, &config.consensus_label)?, transport: key(&token, &config.transport_label)? })
+    Ok(PublicKeys {
+        consensus: key(&token, &config.consensus_label)?,
+        transport: key(&token, &config.transport_label)?,
+    })
 }
 
 fn key(token: &Administration, label: &str) -> Result<PublicKey, StartError> {

@@ -33,7 +33,7 @@ pub struct AnsweringRoom {
 /// An officer's open key.
 enum Held {
     File(Box<dyn Signer>),
-    Token { token: Administration, label: String, public: PublicKey },
+    Token { token: Box<Administration>, label: String, public: PublicKey },
 }
 
 impl AnsweringRoom {
@@ -66,7 +66,7 @@ impl AnsweringRoom {
                 let module = self.modules.load(&beside(module)).map_err(cause)?;
                 let token = module.open(token, || Ok::<_, AdminError>(pin)).map_err(cause)?;
                 let public = token.public_key(label).map_err(cause)?;
-                return Ok(Held::Token { token, label: label.clone(), public });
+                return Ok(Held::Token { token: Box::new(token), label: label.clone(), public });
             }
         };
         Ok(Held::File(keystore::open_account(&config)?))
@@ -94,7 +94,9 @@ impl Held {
 
     fn sign(&mut self, seat: &str, message: &[u8]) -> Result<Signature, RoomError> {
         match self {
-            Self::File(signer) => signer.sign(message).map_err(|error| error.about(format_args!("officer {seat:?}")).into()),
+            Self::File(signer) => {
+                signer.sign(message).map_err(|error| error.about(format_args!("officer {seat:?}")).into())
+            }
             Self::Token { token, label, .. } => {
                 token.sign(label, message).map_err(|cause| RoomError::Token { seat: seat.to_owned(), cause })
             }

@@ -89,7 +89,9 @@ impl Ceremony {
                     current.unanswered |= current.pending.take().is_some();
                 }
             }
-            (Event::Begin { step }, Order::Begin(due)) if *step == due.id => self.phase = Phase::In(Current::new(time_ms)),
+            (Event::Begin { step }, Order::Begin(due)) if *step == due.id => {
+                self.phase = Phase::In(Current::new(time_ms))
+            }
             (Event::Close { done, excepted }, Order::Close) => {
                 let left_out = self.finished.iter().filter(|step| step.excepted.is_some()).count() as u64;
                 if (*done, *excepted) != (self.finished.len() as u64 - left_out, left_out) {

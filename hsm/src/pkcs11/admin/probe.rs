@@ -56,12 +56,7 @@ fn read_value(session: &Session, key: ObjectHandle) -> Result<Observation, Admin
     Ok(Observation { probe: "read-value", observed: format!("{info:?}"), held })
 }
 
-fn change(
-    session: &Session,
-    key: ObjectHandle,
-    probe: &'static str,
-    to: Attribute,
-) -> Result<Observation, AdminError> {
+fn change(session: &Session, key: ObjectHandle, probe: &'static str, to: Attribute) -> Result<Observation, AdminError> {
     let kind = to.attribute_type();
     let answer = session.update_attributes(key, std::slice::from_ref(&to));
     // A token may say yes and do nothing.
@@ -96,8 +91,8 @@ fn wrap(session: &Session, key: ObjectHandle) -> Result<Observation, AdminError>
             return Ok(Observation { probe: "wrap", observed, held: true });
         }
     };
-    let answers = [Mechanism::AesKeyWrapPad, Mechanism::AesKeyWrap]
-        .map(|mechanism| session.wrap_key(&mechanism, wrapping, key));
+    let answers =
+        [Mechanism::AesKeyWrapPad, Mechanism::AesKeyWrap].map(|mechanism| session.wrap_key(&mechanism, wrapping, key));
     session.destroy_object(wrapping)?;
     let observed = answers.each_ref().map(said).join(", ");
     Ok(Observation { probe: "wrap", observed, held: answers.iter().all(Result::is_err) })
