@@ -126,8 +126,3 @@ fn find_one_by(session: &Session, by: Attribute, class: ObjectClass) -> Result<O
         _ => Err(ConfigError::KeyAmbiguous.into()),
     }
 }
-
-fn find(session: &Session, label: &str, class: ObjectClass) -> Result<Vec<ObjectHandle>, StoreError> {
-    let template = [Attribute::Class(class), Attribute::Label(label.as_bytes().to_vec())];
-    session.find_objects(&template).map_err(|error| policy::short(&error))
-}

@@ -5,14 +5,12 @@
 //! here. Keys are always sensitive and not extractable. Absent: pools, healing sessions and the signing of votes.
 
 mod error;
-mod p256;
 mod probe;
 
-use super::point;
-use super::policy;
+use super::{key, mechanism, point, policy, token};
 use crate::error::ConfigError;
 use crate::secret::Secret;
-use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
@@ -26,11 +24,6 @@ use types::{AlgId, PublicKey, Signature};
 pub use error::AdminError;
 pub use probe::Observation;
 
-/// CKA_EC_PARAMS of Ed25519: its OID 1.3.101.112, and the name as PrintableString.
-const ED25519_PARAMS: [&[u8]; 2] = [&[0x06, 0x03, 0x2b, 0x65, 0x70], b"\x13\x0cedwards25519"];
-/// CKA_EC_PARAMS of P-256: its OID 1.2.840.10045.3.1.7.
-const P256_PARAMS: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
-
 /// A loaded module. A process loads one module once; finalised when dropped.
 pub struct Module {
     pkcs11: Pkcs11,
@@ -42,12 +35,7 @@ impl Module {
     /// # Errors
     /// [`ConfigError::ModuleMissing`], [`ConfigError::NotAModule`], and what C_Initialize says.
     pub fn load(path: &Path) -> Result<Self, AdminError> {
-        if !path.is_file() {
-            return Err(ConfigError::ModuleMissing.into());
-        }
-        let pkcs11 = Pkcs11::new(path).map_err(|_| ConfigError::NotAModule)?;
-        pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))?;
-        Ok(Self { pkcs11 })
+        Ok(Self { pkcs11: token::load(path).map_err(|error| error.cause)? })
     }
 
     /// How the module describes itself.
@@ -91,7 +79,7 @@ impl Module {
     /// initialisation was interrupted, and gets its PIN if it has none.
     ///
     /// # Errors
-    /// [`AdminError::TokenExists`], [`AdminError::NoFreeSlot`], [`AdminError::WriteProtected`], rejected PINs.
+    /// [`AdminError::TokenExists`], [`AdminError::NoFreeSlot`], [`ConfigError::TokenWriteProtected`], rejected PINs.
     pub fn initialise(&self, label: &str, so_pin: &Secret, pin: &Secret, again: bool) -> Result<(), AdminError> {
         let (so_pin, pin) = (auth_pin(so_pin)?, auth_pin(pin)?);
         if !self.has_token(label)? {
@@ -99,9 +87,6 @@ impl Module {
             let info = |slot: &Slot| self.pkcs11.get_token_info(*slot);
             let free = slots.into_iter().find(|slot| info(slot).is_ok_and(|info| !info.token_initialized()));
             let free = free.ok_or(AdminError::NoFreeSlot)?;
-            if info(&free)?.write_protected() {
-                return Err(AdminError::WriteProtected);
-            }
             self.pkcs11.init_token(free, &so_pin, label)?;
         } else if !again {
             return Err(AdminError::TokenExists);
@@ -122,7 +107,7 @@ impl Module {
     /// PIN is asked for.
     ///
     /// # Errors
-    /// [`AdminError::NotInitialised`], [`ConfigError::PinLocked`], rejected PINs, and those of [`Module::token`] and `pin`.
+    /// [`ConfigError::TokenUninitialised`], [`ConfigError::PinLocked`], [`ConfigError::PinLastTry`], rejected PINs, and those of [`Module::token`] and `pin`.
     pub fn open<E: From<AdminError>>(
         &self,
         label: &str,
@@ -133,14 +118,17 @@ impl Module {
         if info.user_pin_locked() {
             return Err(AdminError::from(ConfigError::PinLocked).into());
         }
+        if info.user_pin_final_try() {
+            return Err(AdminError::from(ConfigError::PinLastTry).into());
+        }
         if !info.user_pin_initialized() {
-            return Err(AdminError::NotInitialised.into());
+            return Err(AdminError::from(ConfigError::TokenUninitialised).into());
         }
         let pin = if info.protected_authentication_path() { None } else { Some(auth_pin(&pin()?)?) };
-        let session = if info.write_protected() {
-            self.pkcs11.open_ro_session(slot).map_err(admin)?
-        } else {
-            self.pkcs11.open_rw_session(slot).map_err(admin)?
+        let session = match self.pkcs11.open_rw_session(slot) {
+            // Enough to look and to sign a challenge.
+            Err(Error::Pkcs11(RvError::TokenWriteProtected, _)) => self.pkcs11.open_ro_session(slot).map_err(admin)?,
+            opened => opened.map_err(admin)?,
         };
         match session.login(UserType::User, pin.as_ref()) {
             // A login holds for all sessions of a process.
@@ -175,7 +163,7 @@ impl Administration {
     /// Makes a key pair with this label and CKA_ID, sensitive and not extractable.
     ///
     /// # Errors
-    /// [`ConfigError::KeyExists`] where anything has the label, [`AdminError::Full`], [`AdminError::WriteProtected`],
+    /// [`ConfigError::KeyExists`] where anything has the label, [`AdminError::Full`], [`ConfigError::TokenWriteProtected`],
     /// [`ConfigError::MechanismMissing`].
     pub fn generate(&self, label: &str, id: &[u8], alg: AlgId) -> Result<PublicKey, AdminError> {
         for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
@@ -183,14 +171,12 @@ impl Administration {
                 return Err(ConfigError::KeyExists.into());
             }
         }
-        if self.info.write_protected() {
-            return Err(AdminError::WriteProtected);
-        }
-        let (mechanism, params) = match alg {
-            AlgId::Ed25519 => (Mechanism::EccEdwardsKeyPairGen, ED25519_PARAMS[0]),
-            AlgId::EcdsaP256 => (Mechanism::EccKeyPairGen, P256_PARAMS),
+        let mechanism = match alg {
+            AlgId::Ed25519 => Mechanism::EccEdwardsKeyPairGen,
+            AlgId::EcdsaP256 => Mechanism::EccKeyPairGen,
             _ => return Err(ConfigError::MechanismMissing.into()),
         };
+        let params = key::params(alg).ok_or(ConfigError::MechanismMissing)?;
         let name = || [Attribute::Label(label.as_bytes().to_vec()), Attribute::Id(id.to_vec())];
         let mut public = Vec::from(name());
         public.extend([
@@ -249,13 +235,8 @@ impl Administration {
                 _ => {}
             }
         }
-        let key = if ED25519_PARAMS.contains(&params.as_slice()) {
-            point::ed25519(&point)
-        } else if params == P256_PARAMS {
-            p256::public_key(&point)
-        } else {
-            None
-        };
+        let known = |alg: &AlgId| matches!(alg, AlgId::Ed25519 | AlgId::EcdsaP256);
+        let key = key::algorithm(&params).filter(known).and_then(|alg| point::decode(alg, &point));
         key.ok_or(ConfigError::KeyUnsuitable.into())
     }
 
@@ -270,11 +251,11 @@ impl Administration {
         let signature = match public.prehash(message) {
             None => {
                 let mechanism = Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure));
-                self.session.sign(&mechanism, handle, message)?
+                Signature::from_parts(public.alg(), &self.session.sign(&mechanism, handle, message)?).ok()
             }
-            Some(digest) => p256::low_s(self.session.sign(&Mechanism::Ecdsa, handle, &digest)?),
+            Some(digest) => mechanism::low_s(&self.session.sign(&Mechanism::Ecdsa, handle, &digest)?),
         };
-        let signature = Signature::from_parts(public.alg(), &signature).map_err(|_| wrong())?;
+        let signature = signature.ok_or_else(wrong)?;
         public.verify_bytes(message, &signature).map_err(|_| wrong())?;
         Ok(signature)
     }

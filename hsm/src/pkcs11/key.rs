@@ -25,6 +25,11 @@ pub(super) fn params(alg: AlgId) -> Option<&'static [u8]> {
     CURVES.iter().find(|(_, of)| *of == alg).map(|(params, _)| *params)
 }
 
+/// The algorithm of a key with this CKA_EC_PARAMS.
+pub(super) fn algorithm(params: &[u8]) -> Option<AlgId> {
+    CURVES.iter().find(|(known, _)| *known == params).map(|(_, alg)| *alg)
+}
+
 /// How a key is found.
 #[derive(Clone, Debug)]
 pub(super) struct Name {

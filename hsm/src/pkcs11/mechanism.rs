@@ -87,7 +87,7 @@ fn mechanism(of: MechanismType) -> Mechanism<'static> {
 }
 
 /// (r, n − s) is as valid an ECDSA signature as (r, s); the lower s counts.
-fn low_s(raw: &[u8]) -> Option<Signature> {
+pub(super) fn low_s(raw: &[u8]) -> Option<Signature> {
     let signature = p256::ecdsa::Signature::from_slice(raw).ok()?.normalize_s();
     Signature::from_parts(AlgId::EcdsaP256, &signature.to_bytes()).ok()
 }

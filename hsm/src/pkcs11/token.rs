@@ -3,7 +3,7 @@
 
 use super::policy;
 use crate::config::Pkcs11Config;
-use crate::error::{ConfigError, Fault, StartError, StoreError};
+use crate::error::{ConfigError, StartError};
 use crate::secret::Secret;
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
@@ -141,13 +141,6 @@ fn check_machine(path: &Path) -> Result<(), ConfigError> {
     }
 }
 
-/// Initialised tokens with the label. A slot that does not say what it holds does not hide the others.
-pub(super) fn find(pkcs11: &Pkcs11, label: &str) -> Result<Vec<(Slot, TokenInfo)>, StoreError> {
-    let slots = pkcs11.get_slots_with_token().map_err(|error| policy::short(&error))?;
-    let tokens = slots.into_iter().filter_map(|slot| Some((slot, pkcs11.get_token_info(slot).ok()?)));
-    Ok(tokens.filter(|(_, info)| info.token_initialized() && info.label() == label).collect())
-}
-
 /// A PIN as PKCS#11 takes it, which is UTF-8.
 pub(super) fn read_pin(path: &Path) -> Result<AuthPin, StartError> {
     let secret = Secret::read_file(path)?;
@@ -160,6 +153,3 @@ pub(super) fn read_pin(path: &Path) -> Result<AuthPin, StartError> {
 fn module_name(info: &TokenInfo) -> String {
     format!("{} ({})", info.model().trim(), info.manufacturer_id().trim())
 }
-
-/// A fault for what a module should never do.
-pub(super) const UNEXPECTED: StoreError = StoreError::Fault(Fault::TokenFailed);

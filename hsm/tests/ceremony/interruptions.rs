@@ -99,8 +99,8 @@ fn another_token_after_an_interruption_is_told() {
 fn a_device_that_fails_leaves_its_reason_and_the_step_is_tried_again() {
     let failures = [
         AdminError::Full,
-        AdminError::WriteProtected,
-        AdminError::NotInitialised,
+        StoreError::Config(ConfigError::TokenWriteProtected).into(),
+        StoreError::Config(ConfigError::TokenUninitialised).into(),
         StoreError::Config(ConfigError::PinIncorrect).into(),
         StoreError::Config(ConfigError::KeyAmbiguous).into(),
     ];

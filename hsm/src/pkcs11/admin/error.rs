@@ -16,12 +16,6 @@ pub enum AdminError {
     /// No slot without an initialised token.
     #[error("no slot is free for a new token")]
     NoFreeSlot,
-    /// CKR_TOKEN_WRITE_PROTECTED, or the token says so.
-    #[error("the token is write-protected")]
-    WriteProtected,
-    /// The token has no user PIN.
-    #[error("the token is not initialised: it has no user PIN")]
-    NotInitialised,
     /// CKR_DEVICE_MEMORY.
     #[error("the token is full")]
     Full,
@@ -44,9 +38,11 @@ impl From<ConfigError> for AdminError {
 impl From<Error> for AdminError {
     fn from(error: Error) -> Self {
         match error {
-            Error::Pkcs11(RvError::TokenWriteProtected | RvError::SessionReadOnly, _) => Self::WriteProtected,
+            Error::Pkcs11(RvError::TokenWriteProtected | RvError::SessionReadOnly, _) => {
+                ConfigError::TokenWriteProtected.into()
+            }
             Error::Pkcs11(RvError::DeviceMemory, _) => Self::Full,
-            Error::Pkcs11(RvError::UserPinNotInitialized, _) => Self::NotInitialised,
+            Error::Pkcs11(RvError::UserPinNotInitialized, _) => ConfigError::TokenUninitialised.into(),
             // Reasons of their own: PIN, mechanism, a token that went away.
             ref known => match (policy::short(known), known) {
                 (StoreError::Fault(crate::Fault::TokenFailed), Error::Pkcs11(code, function)) => {
@@ -62,10 +58,10 @@ impl From<AdminError> for StoreError {
     fn from(error: AdminError) -> Self {
         match error {
             AdminError::Store(reason) => reason,
-            AdminError::NoFreeSlot | AdminError::NotInitialised => ConfigError::TokenAbsent.into(),
+            AdminError::NoFreeSlot => ConfigError::TokenAbsent.into(),
             AdminError::TokenExists => ConfigError::TokenAmbiguous.into(),
             AdminError::Full => crate::Fault::TokenExhausted.into(),
-            AdminError::WriteProtected | AdminError::Call { .. } => crate::Fault::TokenFailed.into(),
+            AdminError::Call { .. } => crate::Fault::TokenFailed.into(),
         }
     }
 }
@@ -79,8 +75,8 @@ mod tests {
     fn a_full_a_protected_and_an_empty_token_have_reasons_of_their_own() {
         let of = |code| AdminError::from(Error::Pkcs11(code, Function::GenerateKeyPair));
         assert_eq!(of(RvError::DeviceMemory), AdminError::Full);
-        assert_eq!(of(RvError::TokenWriteProtected), AdminError::WriteProtected);
-        assert_eq!(of(RvError::UserPinNotInitialized), AdminError::NotInitialised);
+        assert_eq!(of(RvError::TokenWriteProtected), ConfigError::TokenWriteProtected.into());
+        assert_eq!(of(RvError::UserPinNotInitialized), ConfigError::TokenUninitialised.into());
         assert_eq!(of(RvError::PinIncorrect), ConfigError::PinIncorrect.into());
         assert_eq!(of(RvError::PinLocked), ConfigError::PinLocked.into());
         let unknown = of(RvError::DeviceError);
