@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
-use types::GenesisError;
+use types::{AlgId, GenesisError};
 
 mod plan;
 pub use plan::{Outside, Plan, Setup};
@@ -50,6 +50,9 @@ pub struct Config {
     /// Changes of the committee.
     #[serde(default)]
     pub governance: GovernanceSection,
+    /// When validators' keys are due for replacement.
+    #[serde(default)]
+    pub keys: KeysSection,
 }
 
 fn here() -> PathBuf {
@@ -263,6 +266,33 @@ pub struct GovernanceSection {
 impl Default for GovernanceSection {
     fn default() -> Self {
         Self { quorum_in_reach: true }
+    }
+}
+
+/// When validators' keys are due for replacement: an alarm in status and metrics, and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeysSection {
+    /// Days after which a key is due; 0 is never. Default 730.
+    pub age_alarm_days: u32,
+    /// Algorithms that are to be replaced, by name. Default none.
+    #[serde(deserialize_with = "algorithms")]
+    pub algorithm_alarms: Vec<AlgId>,
+}
+
+fn algorithms<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<AlgId>, D::Error> {
+    let known = |name: &String| AlgId::signing().find(|alg| alg.name() == name);
+    let unknown = |name: &String| {
+        let names: Vec<&str> = AlgId::signing().map(|alg| alg.name()).collect();
+        serde::de::Error::custom(format!("unknown algorithm `{name}`, expected one of {}", names.join(", ")))
+    };
+    let names = Vec::<String>::deserialize(deserializer)?;
+    names.iter().map(|name| known(name).ok_or_else(|| unknown(name))).collect()
+}
+
+impl Default for KeysSection {
+    fn default() -> Self {
+        Self { age_alarm_days: 730, algorithm_alarms: Vec::new() }
     }
 }
 

@@ -10,6 +10,7 @@ mod execution;
 mod fixtures;
 mod identity;
 mod ingress;
+mod key_ages;
 mod metrics;
 mod node;
 mod pool;

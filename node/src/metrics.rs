@@ -12,6 +12,9 @@ mod verification;
 pub use process::Usage;
 pub use signer::{Reading, SignerFigures};
 
+use crate::config::KeysSection;
+use crate::ingress::now;
+use crate::key_ages::{KeyAge, KeyAges};
 use crate::status::{State, Status};
 use accel::VerifyStats;
 use prometheus_client::collector::Collector;
@@ -48,6 +51,10 @@ pub struct Figures {
     pub rpc_connections: usize,
     /// What the process uses.
     pub usage: Usage,
+    /// Since when validators have their keys.
+    pub key_ages: KeyAges,
+    /// When these are due.
+    pub keys: KeysSection,
 }
 
 impl Figures {
@@ -260,6 +267,18 @@ impl Figures {
         out.gauges("stele_peer_queued_bytes", "How much waits to be sent?", each(|peer| peer.queued_bytes))?;
         out.gauges("stele_peer_lost_packets", "How many packets were lost on it?", each(|peer| peer.lost_packets))
     }
+
+    fn keys(&self, out: &mut Scrape<'_>) -> fmt::Result {
+        let now = now();
+        let of = |key: &KeyAge| {
+            let labels = and(label("validator", &key.validator), "key", key.role);
+            and(labels, "algorithm", key.alg)
+        };
+        let since = self.key_ages.iter().map(|key| (of(key), key.since.0 / 1000));
+        out.gauges("stele_validator_key_since_timestamp_seconds", "Since when has it had this key?", since)?;
+        let due = self.key_ages.iter().map(|key| (of(key), u64::from(key.alarm(&self.keys, now).is_some())));
+        out.gauges("stele_validator_key_due_flag", "Is this key due for replacement, by `[keys]` in node.toml?", due)
+    }
 }
 
 impl fmt::Debug for Figures {
@@ -279,7 +298,8 @@ impl Collector for Figures {
         self.log(&mut out)?;
         self.signer(&mut out)?;
         self.transport(&mut out)?;
-        self.links(&mut out)
+        self.links(&mut out)?;
+        self.keys(&mut out)
     }
 }
 

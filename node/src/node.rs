@@ -5,6 +5,7 @@ use crate::epochs;
 use crate::execution::{Applier, Execution, Order, Receipts, Retention};
 use crate::identity::SignerIdentity;
 use crate::ingress::{self, Admission};
+use crate::key_ages::KeyAges;
 use crate::pool::Pool;
 use crate::reach::Reach;
 use crate::replica::commit_sync::{CommitSync, Standing};
@@ -62,6 +63,8 @@ pub struct Context {
     pub status: Arc<Status>,
     /// Tells of each executed height.
     pub heights: broadcast::Sender<Height>,
+    /// Since when the validators have their keys.
+    pub key_ages: KeyAges,
 }
 
 /// Asks a running node to stop. Cheap to clone.
@@ -294,6 +297,7 @@ fn run_once(
         clients: clients.clone(),
         status: Arc::clone(&status),
         heights,
+        key_ages: KeyAges::read(&tables, &plan.genesis, &plan.epoch).map_err(RecoveryError::Table)?,
         plan: plan.clone(),
     });
     let server = network.block_on(rpc::start(Arc::clone(&context), me.rpc_address))?;

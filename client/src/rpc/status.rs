@@ -64,6 +64,9 @@ pub struct NodeStatus {
     /// Why, where the state alone does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_detail: Option<String>,
+    /// What needs a human, in words: keys that are due for replacement.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<String>,
     /// How far it has come, while it catches up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync: Option<SyncStatus>,

@@ -1,6 +1,8 @@
 //! Scenarios of a scrape.
 
 use super::*;
+use crate::config::KeysSection;
+use crate::key_ages::KeyAges;
 use accel::{CostFigures, DeviceState, EngineStats};
 use std::collections::BTreeSet;
 use types::{AlgId, AuthorityIndex, Reject};
@@ -41,6 +43,8 @@ fn figures() -> Figures {
         peers: Vec::new(),
         rpc_connections: 1,
         usage: Usage::now(),
+        key_ages: KeyAges::default(),
+        keys: KeysSection::default(),
     }
 }
 

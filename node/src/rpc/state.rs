@@ -69,6 +69,8 @@ impl State {
             peers: context.mesh.peers(),
             rpc_connections: self.connections_max - self.connections.available_permits(),
             usage: self.usage().await,
+            key_ages: context.key_ages.clone(),
+            keys: context.plan.config.keys.clone(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! How the node is doing, put together from what its parts say of themselves.
 
+use crate::ingress::now;
 use crate::rpc::state::State;
 use crate::status;
 use client::rpc::{
@@ -29,6 +30,7 @@ pub(super) async fn of(state: &State) -> NodeStatus {
         header_digest: tip.map_or(Digest::ZERO, |tip| tip.header),
         state: node_state,
         state_detail,
+        alarms: context.key_ages.alarms(&plan.config.keys, now()),
         sync: status.sync().map(|progress| SyncStatus {
             target: progress.target,
             heights_per_second: progress.heights_per_second,

@@ -232,6 +232,19 @@ async fn a_fifth_validator_far_behind_takes_the_state_that_its_epoch_begins_with
     works(&mut network, &[4, 1, 2, 3], 4).await;
 }
 
+/// Every node says of this validator alone that its keys came after genesis.
+fn keys_are_younger_than_genesis(network: &Network, renewed: usize) {
+    let genesis = network.genesis.created_ms / 1000;
+    for (node, of) in network.nodes.iter().flat_map(|node| network.nodes.iter().map(move |of| (node, of))) {
+        let metrics = node.metrics();
+        let name = format!("{{validator=\"{}\",key=\"consensus\"", of.authority.name);
+        let line = metrics.lines().find(|line| line.starts_with("stele_validator_key_since") && line.contains(&name));
+        let since: u64 = line.and_then(|line| line.rsplit(' ').next()).unwrap().parse().unwrap();
+        let is_renewed = of.authority.name == network.nodes[renewed].authority.name;
+        assert_eq!(since > genesis, is_renewed, "{name} since {since}, genesis {genesis}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_validator_goes_on_with_new_keys() {
     let mut network = network().await;
@@ -249,6 +262,7 @@ async fn a_validator_goes_on_with_new_keys() {
     decide(&network, 1, &change).await;
     in_epoch(&network, &[0, 1, 2, 3], 2).await;
     works(&mut network, &[0, 1, 2, 3], 2).await;
+    keys_are_younger_than_genesis(&network, 3);
     // Three of four are a quorum.
     network.nodes[0].kill();
     works(&mut network, &[3, 1, 2], 3).await;
