@@ -10,13 +10,21 @@ use std::path::{Path, PathBuf};
 
 /// Writes a new file; one that is there is left alone.
 pub(crate) fn create(path: &Path, content: &[u8]) -> io::Result<()> {
+    create_from(path, &mut |_| Ok(content.to_vec()))
+}
+
+/// The same, with content that depends on the file itself.
+pub(crate) fn create_from(path: &Path, content: &mut Content<'_>) -> io::Result<()> {
     write(path, content, RenameFlags::NOREPLACE).map(drop)
 }
 
 /// Writes a file in place of the one that is there and returns it, open for reading and writing.
-pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<File> {
+pub(crate) fn replace(path: &Path, content: &mut Content<'_>) -> io::Result<File> {
     write(path, content, RenameFlags::empty())
 }
+
+/// Makes the content of a file that is there, and empty.
+pub(crate) type Content<'a> = dyn FnMut(&File) -> io::Result<Vec<u8>> + 'a;
 
 /// The name of the copy in the making.
 pub(crate) fn in_the_making(path: &Path) -> PathBuf {
@@ -33,7 +41,7 @@ pub(crate) fn start_error(error: &io::Error, path: &Path) -> StartError {
     }
 }
 
-fn write(path: &Path, content: &[u8], flags: RenameFlags) -> io::Result<File> {
+fn write(path: &Path, content: &mut Content<'_>, flags: RenameFlags) -> io::Result<File> {
     let copy = in_the_making(path);
     let result = write_copy(&copy, content).and_then(|file| {
         rustix::fs::renameat_with(CWD, &copy, CWD, path, flags)?;
@@ -48,13 +56,14 @@ fn write(path: &Path, content: &[u8], flags: RenameFlags) -> io::Result<File> {
     Ok(file)
 }
 
-fn write_copy(copy: &Path, content: &[u8]) -> io::Result<File> {
+fn write_copy(copy: &Path, content: &mut Content<'_>) -> io::Result<File> {
     match std::fs::remove_file(copy) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let mut file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(copy)?;
-    file.write_all(content)?;
+    let content = content(&file)?;
+    file.write_all(&content)?;
     file.sync_all()?;
     Ok(file)
 }

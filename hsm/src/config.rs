@@ -36,6 +36,9 @@ pub struct SignerConfig {
     /// Which key signs the rounds.
     #[serde(default)]
     pub signing: SigningConfig,
+    /// What keeps a copy of the guard file from signing.
+    #[serde(default)]
+    pub fence: FenceConfig,
     /// Where the keys are.
     pub store: StoreConfig,
 }
@@ -81,6 +84,56 @@ pub enum SigningMode {
     Direct,
     /// An epoch key in the memory of the signer, which the consensus key has certified ([`types::EpochKeyCertificate`]).
     Certified,
+}
+
+/// What keeps an older copy of the guard file, or a second signer, from signing (see [`crate::guard::fence`]).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FenceConfig {
+    /// The guard file is bound to this machine and to itself.
+    Machine(MachineFence),
+    /// A TPM 2.0 remembers which guard file is the newest.
+    Tpm(TpmFence),
+}
+
+impl Default for FenceConfig {
+    fn default() -> Self {
+        Self::Machine(MachineFence {})
+    }
+}
+
+/// Has nothing to be set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MachineFence {}
+
+/// An NV index of a TPM.
+///
+/// ```
+/// let config: hsm::config::TpmFence = toml::from_str("index = 0x01800000").unwrap();
+/// assert_eq!((config.device.to_str(), config.rounds), (Some("/dev/tpmrm0"), 1024));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TpmFence {
+    /// The TPM's device with a resource manager, or the Unix socket of a simulator; `/dev/tpmrm0` by default.
+    #[serde(default = "tpm_device")]
+    pub device: PathBuf,
+    /// The NV index, one for each validator on the machine, among the owner's: 0x01800000 to 0x01bfffff.
+    pub index: u32,
+    /// Rounds that are reserved at a time: after a crash so many are left out at most. Every half as many rounds the TPM
+    /// is written to. 1024 by default, at least 16.
+    #[serde(default = "fence_rounds")]
+    pub rounds: u64,
+}
+
+/// The first TPM's device with a resource manager.
+pub fn tpm_device() -> PathBuf {
+    PathBuf::from("/dev/tpmrm0")
+}
+
+fn fence_rounds() -> u64 {
+    1024
 }
 
 /// Where the keys are.

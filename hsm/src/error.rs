@@ -116,6 +116,16 @@ codes! {
         ModuleShared = 37 => "the standby needs a library file of its own (a copy will do)",
         /// CKF_USER_PIN_FINAL_TRY: a program does not take the last try.
         PinLastTry = 38 => "one more wrong PIN locks the token; log in once with the vendor's tool",
+        /// The anchor has moved on since the guard file was written.
+        GuardStale = 30 => "the guard file is older than the TPM's memory: restored, or another signer went on",
+        /// The guard file is bound to something else.
+        GuardMoved = 31 => "the guard file was not made here: a copy, a restored file, another machine or another fence",
+        /// The TPM has no such NV index.
+        FenceMissing = 32 => "the TPM does not know this fence: it was cleared, or is another one",
+        /// The TPM's NV index is of another kind, validator or ledger.
+        FenceForeign = 33 => "the TPM's NV index is in use for something else, or for a signer before this one",
+        /// No TPM 2.0, or it asks for an authorisation.
+        FenceUnusable = 34 => "no TPM 2.0 there that can be used",
     }
 }
 
@@ -148,6 +158,8 @@ codes! {
         Io = 12 => "file operation failed",
         /// The system gave no randomness.
         Randomness = 13 => "no randomness from the system",
+        /// The TPM did not answer, or not now.
+        FenceSilent = 20 => "the TPM does not answer; nothing is signed beyond what was reserved",
     }
 }
 

@@ -42,6 +42,7 @@ pub mod service;
 pub mod signer;
 pub mod softhsm;
 pub mod stats;
+pub mod tpm;
 
 pub use child::SignerChild;
 pub use client::SignerClient;

@@ -217,6 +217,7 @@ mod tests {
             Refusal::BelowMark { slot, mark: slot, approved: one, asked: two },
             Refusal::SecondHeader { height: Height(1), voted: one, asked: two },
             Refusal::ForgottenHeight { height: Height(1), floor: Height(2) },
+            Refusal::Fenced { slot, from: slot, asked: two },
             Refusal::WrongChain { ours: ChainId(one), asked: ChainId(two) },
             Refusal::WrongEpoch { ours: Epoch(1), asked: Epoch(2) },
             Refusal::WrongAuthor,

@@ -29,5 +29,10 @@ pub fn generate(store: &StoreConfig, so_pin_file: Option<&Path>) -> Result<Publi
 /// [`crate::ConfigError::KeyExists`] where there is a file; faults of the disk.
 pub fn guard(config: &SignerConfig, keys: &PublicKeys) -> Result<(), StartError> {
     let identity = Identity { chain: config.chain, author: config.author, key: keys.consensus.clone() };
-    Guard::create(&config.guard, &identity)
+    Guard::create(&config.guard, &identity, &config.fence, now())
+}
+
+/// Seconds since 1970, for people who read of it later. Nothing is decided by it.
+pub(crate) fn now() -> u64 {
+    std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
 }

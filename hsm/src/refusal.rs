@@ -58,6 +58,16 @@ pub enum Refusal {
         /// Digest of the statement that was asked for.
         asked: Digest,
     },
+    /// The file may be a copy, or its signer crashed: what was signed below the round is not known here.
+    #[error("{slot} may have been signed for by this key elsewhere or before a crash; it signs from {from} on; asked for {asked}")]
+    Fenced {
+        /// The round that was asked for.
+        slot: Slot,
+        /// The first round that is signed for.
+        from: Slot,
+        /// Digest of the statement that was asked for.
+        asked: Digest,
+    },
     /// Another header was voted for at the height.
     #[error("height {height} has a vote for {voted}, asked to vote for {asked}")]
     SecondHeader {
@@ -152,6 +162,12 @@ impl Encode for Refusal {
                 given.encode(out);
             }
             Self::NotAHandshake => out.push(9),
+            Self::Fenced { slot, from, asked } => {
+                out.push(20);
+                slot.encode(out);
+                from.encode(out);
+                asked.encode(out);
+            }
         }
     }
 }
@@ -181,6 +197,9 @@ impl Decode for Refusal {
             7 => Self::WrongAuthor,
             8 => Self::WrongVotes { named: Digest::decode(reader)?, given: Digest::decode(reader)? },
             9 => Self::NotAHandshake,
+            20 => {
+                Self::Fenced { slot: Slot::decode(reader)?, from: Slot::decode(reader)?, asked: Digest::decode(reader)? }
+            }
             tag => return Err(DecodeError::UnknownTag { field: "refusal", value: tag.into() }),
         })
     }

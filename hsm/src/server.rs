@@ -101,7 +101,10 @@ fn converse(service: &Service, mut stream: UnixStream) -> io::Result<()> {
     stream.set_write_timeout(Some(FRAME_TIMEOUT))?;
     while let Some(length) = read_length(&mut stream)? {
         match read_frame::<Request>(&mut stream, length) {
-            Ok(request) => write_frame(&mut stream, &service.answer(&request))?,
+            Ok(request) => {
+                write_frame(&mut stream, &service.answer(&request))?;
+                service.settle();
+            }
             Err(error) => {
                 // Best effort: whoever sends such a thing may not wait for an answer.
                 let _ = write_frame(&mut stream, &Response::Fault(Fault::Protocol));

@@ -73,7 +73,7 @@ impl Service {
         }
         let public = keys.public();
         let identity = Identity { chain: config.chain, author: config.author, key: public.consensus.clone() };
-        let guard = Guard::open(&config.guard, &identity)?;
+        let guard = Guard::open(&config.guard, &identity, &config.fence)?;
         let module = keys.consensus.module().to_owned();
         let key = match config.signing.mode {
             SigningMode::Direct => RoundKey::Direct(keys.consensus),
@@ -85,7 +85,7 @@ impl Service {
             epoch: config.epoch,
             keys: public,
             module,
-            recorder: Mutex::new(Recorder::new(guard.mark())),
+            recorder: Mutex::new(Recorder::new(&guard)),
             rounds: Mutex::new(Rounds { guard, key }),
             transport: Mutex::new(keys.transport),
         })
@@ -102,6 +102,14 @@ impl Service {
         answer.unwrap_or_else(|error| self.failed(error))
     }
 
+    /// Does what can be done while nobody waits for an answer.
+    pub fn settle(&self) {
+        // It comes up again with the statement that cannot do without it.
+        if let Err(error) = lock(&self.rounds).guard.settle() {
+            tracing::warn!(%error, "no further rounds reserved yet");
+        }
+    }
+
     /// Figures since the start.
     pub fn stats(&self) -> Stats {
         lock(&self.recorder).stats(&self.module)
@@ -112,9 +120,13 @@ impl Service {
         &self.keys
     }
 
-    /// Waits for what is being signed and lets nothing begin, ever: the process can end while other threads live.
+    /// Waits for what is being signed, closes the guard, and lets nothing begin, ever: the process can end while other
+    /// threads live.
     pub(crate) fn stop(&self) {
-        let rounds = lock(&self.rounds);
+        let mut rounds = lock(&self.rounds);
+        if let Err(error) = rounds.guard.close() {
+            tracing::error!(%error, "reserved rounds are not given back and will be left out");
+        }
         if let RoundKey::Certified(keys) = &rounds.key {
             keys.stop();
         }
@@ -128,7 +140,7 @@ impl Service {
         let mut rounds = lock(&self.rounds);
         let Rounds { guard, key } = &mut *rounds;
         let approval = guard.approve(statement, votes)?;
-        lock(&self.recorder).signed_up_to = guard.mark();
+        lock(&self.recorder).guarded(guard);
         let guarded = start.elapsed();
         if let Approval::Known(Some(signature)) = approval {
             return Ok(signature.into());

@@ -1,14 +1,19 @@
 //! How often and how fast the signer signed since its start.
 
+use crate::guard::Guard;
+use crate::guard::fence::after;
 use crate::refusal::Slot;
 use hdrhistogram::Histogram;
 use std::time::Duration;
 use types::codec::{Decode, DecodeError, Encode, Reader, put_bytes};
+use types::{Epoch, Height, Round};
 
 /// Longest name of a module.
 const MODULE_MAX: usize = 256;
 /// Longest duration told apart, one minute, in microseconds.
 const DURATION_US_MAX: u64 = 60_000_000;
+
+const FIRST: Slot = Slot { epoch: Epoch(0), round: Round(0) };
 
 /// Figures since the start of the signer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,10 +36,15 @@ pub struct Stats {
     pub handshakes: u64,
     /// Requests that failed by a fault of hardware or disk.
     pub faults: u64,
-    /// The highest round that was ever signed for, by the guard's file; none where it has approved nothing.
+    /// The highest round that was ever signed for, by the guard's file, or that is refused because it may have been;
+    /// none where it has approved nothing and refuses nothing.
     pub signed_up_to: Option<Slot>,
     /// Epoch and round in which the certificate of the present epoch key ends; none where the consensus key signs itself.
     pub certified_until: Option<Slot>,
+    /// The first round that is signed for, where rounds above the highest known one are refused.
+    pub signs_from: Option<Slot>,
+    /// The highest height that is not voted for anew; 0 where there is none.
+    pub votes_refused_up_to: Height,
 }
 
 impl Encode for Stats {
@@ -54,6 +64,8 @@ impl Encode for Stats {
         }
         self.signed_up_to.encode(out);
         self.certified_until.encode(out);
+        self.signs_from.encode(out);
+        self.votes_refused_up_to.encode(out);
     }
 }
 
@@ -72,6 +84,8 @@ impl Decode for Stats {
             faults: u64::decode(reader)?,
             signed_up_to: Option::decode(reader)?,
             certified_until: Option::decode(reader)?,
+            signs_from: Option::decode(reader)?,
+            votes_refused_up_to: Height::decode(reader)?,
         })
     }
 }
@@ -83,22 +97,39 @@ pub(crate) struct Recorder {
     pub(crate) refused: u64,
     pub(crate) handshakes: u64,
     pub(crate) faults: u64,
-    pub(crate) signed_up_to: Option<Slot>,
     certified_until: Option<Slot>,
+    signed_up_to: Option<Slot>,
+    signs_from: Option<Slot>,
+    votes_refused_up_to: Height,
 }
 
 impl Recorder {
-    pub(crate) fn new(signed_up_to: Option<Slot>) -> Self {
+    pub(crate) fn new(guard: &Guard) -> Self {
         let empty = || Histogram::new_with_max(DURATION_US_MAX, 3).expect("valid bounds and precision");
-        Self {
+        let mut recorder = Self {
             total_us: empty(),
             guard_us: empty(),
             refused: 0,
             handshakes: 0,
             faults: 0,
-            signed_up_to,
+            signed_up_to: None,
             certified_until: None,
-        }
+            signs_from: None,
+            votes_refused_up_to: Height(0),
+        };
+        recorder.guarded(guard);
+        recorder
+    }
+
+    /// What the guard knows and refuses now.
+    pub(crate) fn guarded(&mut self, guard: &Guard) {
+        let (mark, from) = (guard.mark(), guard.floor().from);
+        self.signs_from = Some(from).filter(|from| mark.is_none_or(|mark| *from > after(mark)) && *from > FIRST);
+        let below = self.signs_from.and_then(|Slot { epoch, round }| {
+            round.0.checked_sub(1).map(|round| Slot { epoch, round: Round(round) })
+        });
+        self.signed_up_to = mark.max(below);
+        self.votes_refused_up_to = guard.votes_refused_up_to();
     }
 
     /// A round signature that took `total`, of which `guard` in the guard, and the end of its epoch key.
@@ -122,6 +153,8 @@ impl Recorder {
             faults: self.faults,
             signed_up_to: self.signed_up_to,
             certified_until: self.certified_until,
+            signs_from: self.signs_from,
+            votes_refused_up_to: self.votes_refused_up_to,
         }
     }
 }

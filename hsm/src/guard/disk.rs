@@ -3,11 +3,12 @@
 
 use crate::atomic_file;
 use crate::error::{ConfigError, Fault, StartError};
-use rustix::fs::FlockOperation;
+use rustix::fs::{AtFlags, FlockOperation, StatxFlags};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use types::Digest;
 
 /// Longest file that is read.
 const FILE_MAX: u64 = 64 << 20;
@@ -29,8 +30,26 @@ pub(super) trait Disk: Send {
     /// Makes durable what was written.
     fn sync(&mut self) -> io::Result<()>;
 
-    /// Puts other content in place of all there is, at once and durably.
-    fn exchange(&mut self, content: &[u8]) -> Result<(), ExchangeError>;
+    /// Puts other content in place of all there is, at once and durably. The content may name the new file's identity.
+    fn exchange(&mut self, content: &mut dyn FnMut(&Digest) -> Vec<u8>) -> Result<(), ExchangeError>;
+
+    /// What tells this file from any copy of it.
+    fn identity(&self) -> io::Result<Digest>;
+}
+
+/// Reads a file without locking it.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, StartError> {
+    let io = |error: io::Error| missing_or_fault(path, &error);
+    let mut content = Vec::new();
+    File::open(path).map_err(io)?.take(FILE_MAX).read_to_end(&mut content).map_err(io)?;
+    Ok(content)
+}
+
+fn missing_or_fault(path: &Path, error: &io::Error) -> StartError {
+    match error.kind() {
+        io::ErrorKind::NotFound => ConfigError::GuardMissing.about(path.display()),
+        _ => Fault::Io.about(format_args!("{} ({error})", path.display())),
+    }
 }
 
 /// A file that nobody else has open as a guard.
@@ -44,10 +63,7 @@ pub(super) struct LockedFile {
 impl LockedFile {
     /// Locks and reads a file.
     pub(super) fn open(path: &Path) -> Result<(Self, Vec<u8>), StartError> {
-        let io = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound => ConfigError::GuardMissing.about(path.display()),
-            _ => Fault::Io.about(format_args!("{} ({error})", path.display())),
-        };
+        let io = |error: io::Error| missing_or_fault(path, &error);
         // Where there is no guard, no lock is left behind either.
         std::fs::metadata(path).map_err(io)?;
         let lock = lock(path)?;
@@ -72,8 +88,8 @@ impl Disk for LockedFile {
         self.file.sync_data()
     }
 
-    fn exchange(&mut self, content: &[u8]) -> Result<(), ExchangeError> {
-        match atomic_file::replace(&self.path, content) {
+    fn exchange(&mut self, content: &mut dyn FnMut(&Digest) -> Vec<u8>) -> Result<(), ExchangeError> {
+        match atomic_file::replace(&self.path, &mut |file| Ok(content(&identity(file)?))) {
             Ok(file) => {
                 self.file = file;
                 Ok(())
@@ -87,6 +103,36 @@ impl Disk for LockedFile {
             },
         }
     }
+
+    fn identity(&self) -> io::Result<Digest> {
+        identity(&self.file)
+    }
+}
+
+/// Inode and time of birth: neither is carried over by a copy or a restore of the file. Where the file system knows no
+/// birth it is the device in its place; where it does, the device is left out, since its number may change at a boot.
+pub(super) fn identity(file: &File) -> io::Result<Digest> {
+    let wanted = StatxFlags::INO | StatxFlags::BTIME;
+    let found = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, wanted)?;
+    let born = StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::BTIME);
+    let second = if born {
+        [found.stx_btime.tv_sec as u64, found.stx_btime.tv_nsec.into()]
+    } else {
+        [found.stx_dev_major.into(), found.stx_dev_minor.into()]
+    };
+    let parts = [u64::from(born), found.stx_ino, second[0], second[1]];
+    let bytes: Vec<u8> = parts.into_iter().flat_map(u64::to_le_bytes).collect();
+    Ok(Digest::sha256(&[b"stele-guard-file\0", &bytes[..]].concat()))
+}
+
+/// A digest of the machine's id, see machine-id(5), which is not to be told to others as it is. Where a machine has none
+/// the file's identity has to do.
+pub(super) fn machine() -> Digest {
+    let id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    if id.trim().is_empty() {
+        tracing::warn!("no /etc/machine-id: the guard file is bound to itself alone");
+    }
+    Digest::sha256(&[b"stele-guard-machine\0", id.trim().as_bytes()].concat())
 }
 
 fn lock(path: &Path) -> Result<File, StartError> {

@@ -8,6 +8,7 @@ use super::Identity;
 use super::disk::{Disk, ExchangeError};
 use super::record::{END, HEADER_LEN, Link, MAGIC, RECORD_MAX, Record, header, parse_header};
 use crate::error::{ConfigError, Fault, StoreError};
+use types::Digest;
 
 /// What a disk writes at once: within a sector there is all of a write or nothing of it.
 const SECTOR: usize = 512;
@@ -23,11 +24,17 @@ pub(super) struct Journal {
     failed: bool,
 }
 
-/// The content of a new file without records.
-pub(super) fn empty(identity: &Identity, capacity: usize) -> Vec<u8> {
-    let (mut content, _) = header(identity);
-    content.resize(capacity.max(HEADER_LEN), 0);
-    content
+/// The content of a new file with these records, the link for the next one, and its place.
+pub(super) fn file(identity: &Identity, records: &[Record], capacity: usize) -> (Vec<u8>, Link, usize) {
+    let (mut content, crc) = header(identity);
+    let mut link = Link { sequence: 0, crc };
+    for record in records {
+        let crc = record.write(link, &mut content);
+        link = Link { sequence: link.sequence + 1, crc };
+    }
+    let offset = content.len();
+    content.resize(capacity.max(offset + RECORD_MAX), 0);
+    (content, link, offset)
 }
 
 impl Journal {
@@ -64,6 +71,11 @@ impl Journal {
         self.offset + RECORD_MAX <= self.capacity
     }
 
+    /// Whether it is unknown what is on the disk.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
     /// Writes a record and returns when it is durable.
     pub(super) fn append(&mut self, record: &Record) -> Result<(), Fault> {
         if self.failed {
@@ -84,23 +96,26 @@ impl Journal {
         Ok(())
     }
 
-    /// Exchanges the file for one with these records. On failure the old one stays in use.
-    pub(super) fn replace(&mut self, records: &[Record], capacity: usize) -> Result<(), Fault> {
+    /// Exchanges the file for one with these records, which may name the new file's identity. On failure the old one
+    /// stays in use.
+    pub(super) fn replace(
+        &mut self,
+        records: &mut dyn FnMut(&Digest) -> Vec<Record>,
+        capacity: usize,
+    ) -> Result<(), Fault> {
         if self.failed {
             return Err(Fault::GuardWrite);
         }
-        let (mut content, crc) = header(&self.identity);
-        let mut link = Link { sequence: 0, crc };
-        for record in records {
-            let crc = record.write(link, &mut content);
-            link = Link { sequence: link.sequence + 1, crc };
-        }
-        let offset = content.len();
-        content.resize(capacity.max(offset + RECORD_MAX), 0);
-        let capacity = content.len();
-        match self.disk.exchange(&content) {
+        let mut state = (self.link, self.offset, self.capacity);
+        let identity = &self.identity;
+        let exchanged = self.disk.exchange(&mut |of_file| {
+            let (content, link, offset) = file(identity, &records(of_file), capacity);
+            state = (link, offset, content.len());
+            content
+        });
+        match exchanged {
             Ok(()) => {
-                (self.link, self.offset, self.capacity) = (link, offset, capacity);
+                (self.link, self.offset, self.capacity) = state;
                 Ok(())
             }
             Err(error) => {
@@ -112,6 +127,14 @@ impl Journal {
         }
     }
 
+    /// What tells the file from a copy.
+    pub(super) fn file_identity(&self) -> Result<Digest, Fault> {
+        self.disk.identity().map_err(|error| {
+            tracing::error!(%error, "the guard file tells nothing of itself");
+            Fault::Io
+        })
+    }
+
     /// Zeros everything behind the last record, writes the file to its full length, and syncs: what a process that died
     /// had written but not synced is read here, and may be signed on from here on.
     fn settle(&mut self, content: &[u8]) -> std::io::Result<()> {
@@ -121,6 +144,13 @@ impl Journal {
         }
         self.disk.sync()
     }
+}
+
+/// Whose file it is, and its records; nothing is repaired.
+pub(super) fn inspect(content: &[u8]) -> Result<(Identity, Vec<Record>), ConfigError> {
+    let (identity, crc) = parse_header(content).ok_or(ConfigError::GuardDamaged)?;
+    let (records, _, _) = read(content, crc).ok_or(ConfigError::GuardDamaged)?;
+    Ok((identity, records))
 }
 
 /// The records of a file, the link for the next one and its place; `None` for a damaged file.

@@ -13,6 +13,10 @@ const SMALL: Limits = Limits { rounds: 4, heights: 6, file_bytes: HEADER_LEN + R
 /// A round, a variant of its body, and heights with variants of their headers.
 type Ask = (u64, u8, Vec<(u64, u8)>);
 
+fn machine() -> Witness {
+    Witness::Machine(Digest::sha256(b"machine"))
+}
+
 /// One life of a signer: what it is asked for, when its disk fails, and how it ends.
 #[derive(Clone, Debug)]
 struct Life {
@@ -45,8 +49,8 @@ fn a_record_that_only_the_process_before_saw_is_durable_before_it_is_answered_on
         votes_digest: votes_digest(&[]),
     };
     for seed in 0..32 {
-        let disk = SimulatedDisk::new(&journal::empty(&identity, SMALL.file_bytes), seed);
-        let open = || Guard::on_disk(Box::new(disk.clone()), &disk.content(), &identity, SMALL).expect("no damage");
+        let disk = SimulatedDisk::guard(&identity, SMALL, &mut machine(), seed);
+        let open = || Guard::on_disk(Box::new(disk.clone()), &disk.content(), &identity, SMALL, machine()).expect("no damage");
         let mut first = open();
         disk.fail_after(1);
         assert_eq!(first.approve(&statement(1), &[]), Err(Fault::GuardWrite.into()));
@@ -70,11 +74,11 @@ proptest! {
         let key = SecretKey::ed25519_from_seed([7; 32]);
         let chain = ChainId(Digest::sha256(b"chain"));
         let identity = Identity { chain, author: AuthorityIndex(2), key: key.public_key() };
-        let disk = SimulatedDisk::new(&journal::empty(&identity, SMALL.file_bytes), seed);
+        let disk = SimulatedDisk::guard(&identity, SMALL, &mut machine(), seed);
         let (mut rounds, mut heights) = (BTreeMap::new(), BTreeMap::new());
         for life in lives {
             disk.fail_after(life.lives);
-            match Guard::on_disk(Box::new(disk.clone()), &disk.content(), &identity, SMALL) {
+            match Guard::on_disk(Box::new(disk.clone()), &disk.content(), &identity, SMALL, machine()) {
                 Ok(mut guard) => for (round, variant, votes) in life.asks {
                     let votes: Vec<_> = votes
                         .into_iter()

@@ -4,15 +4,21 @@
 //! little-endian; `types` encodings inside.
 //!
 //! ```text
-//! header   "STLGUARD", version u16 = 1, chain digest, author u16, consensus key, CRC-32C of all that, zeros
+//! header   "STLGUARD", version u16 = 2, chain digest, author u16, consensus key, CRC-32C of all that, zeros
 //! record   "GR1\n", length u32 of the whole record, sequence u64 from 0, link u32 = CRC of the record before
 //!          (of the header for the first), kind u8, body, CRC-32C of all that, "\xE5END"
 //! kind 1   approval: epoch u64, round u64, statement digest, votes (list of height u64, digest),
-//!          option (epoch, round, signature) of a statement signed since the record before
+//!          option (epoch, round, signature) of a statement signed since the record before,
+//!          option (reservation) that is to follow
 //! kind 2   votes of a compacted file: option (highest forgotten height), votes
+//! kind 3   standing, in place of all before: binding (0 none; 1 machine digest, file digest; 2 anchor's value),
+//!          floor, limit (each epoch, round, height), option (reservation), list of actions
+//!          (kind u8, seconds since 1970 u64, floor)
+//! reservation: claim digest, limit
 //! ```
 
 use super::Identity;
+use super::standing::{Reservation, Standing};
 use crate::refusal::Slot;
 use types::codec::{Decode, DecodeError, Encode, Reader, put_list};
 use types::{AuthorityIndex, ChainId, Digest, HeaderVote, Height, PublicKey, Signature};
@@ -29,7 +35,7 @@ pub(super) const MAGIC: &[u8; 4] = b"GR1\n";
 pub(super) const END: &[u8; 4] = b"\xE5END";
 
 const HEADER_MAGIC: &[u8; 8] = b"STLGUARD";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 /// Bytes before the kind.
 const PREFIX_LEN: usize = 4 + 4 + 8 + 4;
 
@@ -46,6 +52,8 @@ pub(super) enum Record {
         votes: Vec<HeaderVote>,
         /// A signature made since the record before.
         signature: Option<(Slot, Signature)>,
+        /// What the anchor is asked for next. It is in force when the anchor has moved.
+        reservation: Option<Reservation>,
     },
     /// Votes kept by a compaction.
     Votes {
@@ -54,6 +62,8 @@ pub(super) enum Record {
         /// Heights and headers.
         votes: Vec<HeaderVote>,
     },
+    /// How the file stands to the world outside of it.
+    Standing(Standing),
 }
 
 /// Where a record stands in the chain of records.
@@ -147,7 +157,7 @@ impl Record {
 impl Encode for Record {
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Approval { slot, digest, votes, signature } => {
+            Self::Approval { slot, digest, votes, signature, reservation } => {
                 out.push(1);
                 slot.encode(out);
                 digest.encode(out);
@@ -160,11 +170,16 @@ impl Encode for Record {
                         signature.encode(out);
                     }
                 }
+                reservation.encode(out);
             }
             Self::Votes { forgotten, votes } => {
                 out.push(2);
                 forgotten.encode(out);
                 put_list(out, votes);
+            }
+            Self::Standing(standing) => {
+                out.push(3);
+                standing.encode(out);
             }
         }
     }
@@ -182,8 +197,10 @@ impl Decode for Record {
                     1 => Some((Slot::decode(reader)?, Signature::decode(reader)?)),
                     tag => return Err(DecodeError::UnknownTag { field: "option", value: tag.into() }),
                 },
+                reservation: Option::decode(reader)?,
             }),
             2 => Ok(Self::Votes { forgotten: Option::decode(reader)?, votes: reader.list("votes", CHUNK_VOTES_MAX)? }),
+            3 => Ok(Self::Standing(Standing::decode(reader)?)),
             tag => Err(DecodeError::UnknownTag { field: "guard record", value: tag.into() }),
         }
     }

@@ -2,8 +2,13 @@
 //! goes. For the guard's tests.
 
 use super::disk::{Disk, ExchangeError};
+use super::fence::{Fence, Witness};
+use super::record::Record;
+use super::standing::{Binding, Standing};
+use super::{Identity, Limits, journal};
 use std::io;
 use std::sync::{Arc, Mutex};
+use types::Digest;
 
 const SECTOR: usize = 512;
 
@@ -15,6 +20,14 @@ struct Platters {
     lives: u64,
     /// Chooses what is lost.
     seed: u64,
+    /// Of the file.
+    identity: Digest,
+    /// Syncs and exchanges that happened.
+    syncs: u64,
+}
+
+fn digest(identity: u64) -> Digest {
+    Digest::sha256(&identity.to_le_bytes())
 }
 
 impl Platters {
@@ -55,10 +68,34 @@ impl Platters {
 pub(super) struct SimulatedDisk(Arc<Mutex<Platters>>);
 
 impl SimulatedDisk {
-    /// With durable content; `seed` chooses what failures and power losses leave.
+    /// With durable content, which is the very file that it is bound to; `seed` chooses what failures and power losses leave.
     pub(super) fn new(content: &[u8], seed: u64) -> Self {
         let (seen, durable) = (content.to_vec(), content.to_vec());
-        Self(Arc::new(Mutex::new(Platters { seen, durable, lives: u64::MAX, seed })))
+        let bound = journal::inspect(content).ok().and_then(|(_, records)| super::replay(records, Limits::default()).ok());
+        let identity = match bound.map(|(_, standing)| standing.binding) {
+            Some(Binding::Place { file, .. }) => file,
+            _ => digest(0),
+        };
+        Self(Arc::new(Mutex::new(Platters { seen, durable, lives: u64::MAX, seed, identity, syncs: 0 })))
+    }
+
+    /// A new guard file.
+    pub(super) fn guard(identity: &Identity, limits: Limits, witness: &mut Witness, seed: u64) -> Self {
+        let mut standing = Standing::new(Binding::None);
+        Fence::bind(witness, &mut standing, &digest(0)).expect("a witness that speaks");
+        Self::new(&journal::file(identity, &[Record::Standing(standing)], limits.file_bytes).0, seed)
+    }
+
+    /// A copy of the file, with an identity of its own.
+    pub(super) fn copy(&self, seed: u64) -> Self {
+        let copy = Self::new(&self.content(), seed);
+        copy.with(|disk| disk.identity = digest(seed));
+        copy
+    }
+
+    /// How often content was made durable.
+    pub(super) fn syncs(&self) -> u64 {
+        self.with(|disk| disk.syncs)
     }
 
     /// What a process reads.
@@ -101,21 +138,33 @@ impl Disk for SimulatedDisk {
                 return Err(io::ErrorKind::Other.into());
             }
             disk.durable = disk.seen.clone();
+            disk.syncs += 1;
             Ok(())
         })
     }
 
-    fn exchange(&mut self, content: &[u8]) -> Result<(), ExchangeError> {
+    fn identity(&self) -> io::Result<Digest> {
+        Ok(self.with(|disk| disk.identity))
+    }
+
+    fn exchange(&mut self, content: &mut dyn FnMut(&Digest) -> Vec<u8>) -> Result<(), ExchangeError> {
         self.with(|disk| {
+            // A new file.
+            let identity = digest(disk.random());
+            let content = content(&identity);
+            let old = std::mem::replace(&mut disk.identity, identity);
             if disk.live() {
-                (disk.seen, disk.durable) = (content.to_vec(), content.to_vec());
+                (disk.seen, disk.durable) = (content.clone(), content);
                 return Ok(());
             }
             if disk.coin() {
+                disk.identity = old;
                 return Err(ExchangeError::Undone(io::ErrorKind::StorageFull.into()));
             }
             if disk.coin() {
-                (disk.seen, disk.durable) = (content.to_vec(), content.to_vec());
+                (disk.seen, disk.durable) = (content.clone(), content);
+            } else {
+                disk.identity = old;
             }
             Err(ExchangeError::Unknown(io::ErrorKind::Other.into()))
         })

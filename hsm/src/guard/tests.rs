@@ -7,7 +7,7 @@ use crate::error::StoreError;
 use crate::refusal::Refusal;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use types::block::votes_digest;
 use types::{Digest, Epoch, Height, Round, SecretKey};
@@ -26,21 +26,21 @@ impl Bench {
         let identity =
             Identity { chain: ChainId(Digest::sha256(b"chain")), author: AuthorityIndex(2), key: key().public_key() };
         let path = dir.path().join("guard");
-        Guard::create_with(&path, &identity, SMALL).expect("new file");
+        create(&path, &identity).expect("new file");
         Self { _dir: dir, path, identity }
     }
 
     fn open(&self) -> Guard {
-        Guard::open_with(&self.path, &self.identity, SMALL).expect("intact file")
+        open(&self.path, &self.identity).expect("intact file")
     }
 
     fn failure(&self) -> StoreError {
-        Guard::open_with(&self.path, &self.identity, SMALL).err().expect("does not open").cause
+        open(&self.path, &self.identity).err().expect("does not open")
     }
 
     /// Opens content that is in memory.
     fn open_in(&self, disk: &SimulatedDisk) -> Result<Guard, StoreError> {
-        Guard::on_disk(Box::new(disk.clone()), &disk.content(), &self.identity, SMALL)
+        Guard::on_disk(Box::new(disk.clone()), &disk.content(), &self.identity, SMALL, machine())
     }
 
     fn content(&self) -> Vec<u8> {
@@ -50,6 +50,19 @@ impl Bench {
     fn write(&self, content: &[u8]) {
         std::fs::write(&self.path, content).expect("own file");
     }
+}
+
+fn machine() -> Witness {
+    Witness::Machine(Digest::sha256(b"machine"))
+}
+
+fn create(path: &Path, identity: &Identity) -> Result<(), StartError> {
+    Guard::create_with(path, identity, SMALL, &mut machine(), Floor::NONE, (Act::Created, 0))
+}
+
+fn open(path: &Path, identity: &Identity) -> Result<Guard, StoreError> {
+    let (file, content) = LockedFile::open(path).map_err(|error| error.cause)?;
+    Guard::on_disk(Box::new(file), &content, identity, SMALL, machine())
 }
 
 fn key() -> SecretKey {
@@ -159,8 +172,8 @@ fn a_file_of_another_identity_missing_or_empty_does_not_open() {
         Identity { author: AuthorityIndex(3), ..bench.identity.clone() },
         Identity { key: SecretKey::ed25519_from_seed([8; 32]).public_key(), ..bench.identity.clone() },
     ] {
-        let error = Guard::open_with(&bench.path, &other, SMALL).err().expect("another's file");
-        assert_eq!(error.cause, ConfigError::GuardForeign.into());
+        let cause = open(&bench.path, &other).err().expect("another's file");
+        assert_eq!(cause, ConfigError::GuardForeign.into());
     }
     for length in [0, 1, HEADER_LEN - 1] {
         bench.write(&bench.content()[..length.min(bench.content().len())]);
@@ -175,7 +188,7 @@ fn a_file_of_another_identity_missing_or_empty_does_not_open() {
 fn an_existing_file_is_never_made_anew() {
     let bench = Bench::new();
     assert_eq!(sign(&mut bench.open(), 5, 1, &[]), Ok(Approval::Fresh));
-    let error = Guard::create_with(&bench.path, &bench.identity, SMALL).expect_err("exists");
+    let error = create(&bench.path, &bench.identity).expect_err("exists");
     assert_eq!(error.cause, ConfigError::KeyExists.into());
     assert_eq!(bench.open().mark().map(|mark| mark.round), Some(Round(5)));
 }

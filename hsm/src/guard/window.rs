@@ -2,6 +2,7 @@
 
 use super::Limits;
 use super::record::{CHUNK_VOTES_MAX, Record};
+use super::standing::{Floor, Standing};
 use crate::refusal::{Refusal, Slot};
 use std::collections::BTreeMap;
 use types::{Digest, HeaderVote, Height, Signature};
@@ -28,12 +29,20 @@ impl Window {
         self.rounds.last_key_value().map(|(slot, _)| *slot)
     }
 
-    /// `Ok(None)` for a new statement that contradicts nothing; `Ok(Some(…))` for one that was approved before.
+    /// The highest height that may not be voted for anew, and the highest that was voted for.
+    pub(super) fn votes(&self) -> (Height, Height) {
+        let forgotten = self.forgotten.unwrap_or(Height(0));
+        (forgotten, self.heights.last_key_value().map_or(forgotten, |(height, _)| *height))
+    }
+
+    /// `Ok(None)` for a new statement that contradicts nothing and is not below the floor; `Ok(Some(…))` for one that was
+    /// approved before.
     pub(super) fn judge(
         &self,
         slot: Slot,
         asked: &Digest,
         votes: &[HeaderVote],
+        floor: &Floor,
     ) -> Result<Option<Option<Signature>>, Refusal> {
         if let Some(Approved { digest, signature }) = self.rounds.get(&slot) {
             // The digest covers the votes, so there is nothing else to compare.
@@ -48,16 +57,18 @@ impl Window {
         {
             return Err(Refusal::BelowMark { slot, mark: *mark, approved: *digest, asked: *asked });
         }
+        if slot < floor.from {
+            return Err(Refusal::Fenced { slot, from: floor.from, asked: *asked });
+        }
         let mut given = BTreeMap::new();
         for HeaderVote { height, header } in votes {
             let voted = self.heights.get(height).copied().unwrap_or(*given.entry(height).or_insert(*header));
             if voted != *header {
                 return Err(Refusal::SecondHeader { height: *height, voted, asked: *header });
             }
-            if let Some(floor) = self.forgotten
-                && *height <= floor
-            {
-                return Err(Refusal::ForgottenHeight { height: *height, floor });
+            let lowest = self.forgotten.unwrap_or(Height(0)).max(floor.votes_above);
+            if *height <= lowest && lowest > Height(0) && !self.heights.contains_key(height) {
+                return Err(Refusal::ForgottenHeight { height: *height, floor: lowest });
             }
         }
         Ok(None)
@@ -88,8 +99,8 @@ impl Window {
     /// Takes in a record of the file; false where it contradicts what came before.
     pub(super) fn replay(&mut self, record: Record) -> bool {
         match record {
-            Record::Approval { slot, digest, votes, signature } => {
-                let consistent = matches!(self.judge(slot, &digest, &votes), Ok(None));
+            Record::Approval { slot, digest, votes, signature, .. } => {
+                let consistent = matches!(self.judge(slot, &digest, &votes, &Floor::NONE), Ok(None));
                 if consistent {
                     self.approved(slot, digest, &votes);
                 }
@@ -105,13 +116,14 @@ impl Window {
                 self.heights.extend(votes.iter().map(|vote| (vote.height, vote.header)));
                 true
             }
+            Record::Standing(_) => true,
         }
     }
 
-    /// Everything that is remembered, as records for a new file.
-    pub(super) fn records(&self) -> Vec<Record> {
+    /// Everything that is remembered, and the file's standing, as records for a new file.
+    pub(super) fn records(&self, standing: Standing) -> Vec<Record> {
         let votes: Vec<_> = self.heights.iter().map(|(&height, &header)| HeaderVote { height, header }).collect();
-        let mut records = vec![Record::Votes { forgotten: self.forgotten, votes: Vec::new() }];
+        let mut records = vec![Record::Standing(standing), Record::Votes { forgotten: self.forgotten, votes: Vec::new() }];
         let chunks = votes.chunks(CHUNK_VOTES_MAX);
         records.extend(chunks.map(|votes| Record::Votes { forgotten: None, votes: votes.to_vec() }));
         records.extend(self.rounds.iter().map(|(&slot, approved)| Record::Approval {
@@ -119,6 +131,7 @@ impl Window {
             digest: approved.digest,
             votes: Vec::new(),
             signature: approved.signature.clone().map(|signature| (slot, signature)),
+            reservation: None,
         }));
         records
     }

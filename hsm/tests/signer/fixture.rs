@@ -47,6 +47,7 @@ impl Validator {
             guard: dir.path().join("guard"),
             socket: dir.path().join("signer.sock"),
             signing: SigningConfig::default(),
+            fence: Default::default(),
             store,
         };
         let keys = generate(dir.path(), &config.store).expect("a new store");

@@ -1,0 +1,150 @@
+//! Commands and answers byte for byte (part 1, chapter 18): big-endian, a header, handles, sessions, parameters.
+
+use super::device::TpmError;
+
+const TAG_NO_SESSIONS: u16 = 0x8001;
+const TAG_SESSIONS: u16 = 0x8002;
+/// TPM_RS_PW: authorisation by a password.
+const PASSWORD: u32 = 0x4000_0009;
+
+/// A command in the making.
+pub(super) struct Command {
+    name: &'static str,
+    bytes: Vec<u8>,
+    sessions: bool,
+    /// Handles in the answer.
+    handles: usize,
+}
+
+impl Command {
+    /// TPM_CC and the handles that come with it. `authorised` handles get an empty password.
+    pub(super) fn new(name: &'static str, code: u32, handles: &[u32], authorised: bool) -> Self {
+        Self::with_session(name, code, handles, authorised.then_some(PASSWORD))
+    }
+
+    /// The same, with the first handle authorised by a session that needs no more than its own state.
+    pub(super) fn with_session(name: &'static str, code: u32, handles: &[u32], session: Option<u32>) -> Self {
+        let tag = if session.is_some() { TAG_SESSIONS } else { TAG_NO_SESSIONS };
+        let mut command = Self { name, bytes: Vec::new(), sessions: session.is_some(), handles: 0 };
+        command = command.u16(tag).u32(0).u32(code);
+        for handle in handles {
+            command = command.u32(*handle);
+        }
+        if let Some(session) = session {
+            // Handle, nonce, attributes (continueSession where it is a real one), password.
+            let attributes = u8::from(session != PASSWORD);
+            command = command.u32(9).u32(session).u16(0).raw(&[attributes]).u16(0);
+        }
+        command
+    }
+
+    /// The answer starts with a handle.
+    pub(super) fn gives_handle(mut self) -> Self {
+        self.handles = 1;
+        self
+    }
+
+    pub(super) fn u16(self, value: u16) -> Self {
+        self.raw(&value.to_be_bytes())
+    }
+
+    pub(super) fn u32(self, value: u32) -> Self {
+        self.raw(&value.to_be_bytes())
+    }
+
+    pub(super) fn raw(mut self, bytes: &[u8]) -> Self {
+        self.bytes.extend_from_slice(bytes);
+        if self.bytes.len() >= 6 {
+            let length = (self.bytes.len() as u32).to_be_bytes();
+            self.bytes[2..6].copy_from_slice(&length);
+        }
+        self
+    }
+
+    /// A TPM2B: its length, then the bytes.
+    pub(super) fn sized(self, bytes: &[u8]) -> Self {
+        let length = u16::try_from(bytes.len()).expect("the signer's structures have at most a few hundred bytes");
+        self.u16(length).raw(bytes)
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+/// The handle and the parameters of an answer that says yes.
+pub(super) struct Answer {
+    pub(super) handle: u32,
+    parameters: Vec<u8>,
+    at: usize,
+}
+
+impl Answer {
+    /// `Ok(Err(code))` where the TPM says no.
+    pub(super) fn parse(bytes: &[u8], command: &Command) -> Result<Result<Self, u32>, TpmError> {
+        let mut header = Self { handle: 0, parameters: bytes.to_vec(), at: 0 };
+        let (tag, length, code) = (header.u16()?, header.u32()?, header.u32()?);
+        if length as usize != bytes.len() || ![TAG_NO_SESSIONS, TAG_SESSIONS].contains(&tag) {
+            return Err(TpmError::Malformed);
+        }
+        if code != 0 {
+            return Ok(Err(code));
+        }
+        let handle = if command.handles > 0 { header.u32()? } else { 0 };
+        let parameters = if command.sessions {
+            let length = header.u32()? as usize;
+            header.take(length)?.to_vec()
+        } else {
+            bytes.get(header.at..).unwrap_or_default().to_vec()
+        };
+        Ok(Ok(Self { handle, parameters, at: 0 }))
+    }
+
+    pub(super) fn u16(&mut self) -> Result<u16, TpmError> {
+        Ok(u16::from_be_bytes(self.take(2)?.try_into().map_err(|_| TpmError::Malformed)?))
+    }
+
+    pub(super) fn u32(&mut self) -> Result<u32, TpmError> {
+        Ok(u32::from_be_bytes(self.take(4)?.try_into().map_err(|_| TpmError::Malformed)?))
+    }
+
+    /// A TPM2B.
+    pub(super) fn sized(&mut self) -> Result<&[u8], TpmError> {
+        let length = self.u16()?;
+        self.take(length.into())
+    }
+
+    pub(super) fn take(&mut self, count: usize) -> Result<&[u8], TpmError> {
+        let end = self.at.checked_add(count).ok_or(TpmError::Malformed)?;
+        let bytes = self.parameters.get(self.at..end).ok_or(TpmError::Malformed)?;
+        self.at = end;
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_answer_makes_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..80), ok in any::<bool>()) {
+            let mut bytes = bytes;
+            if ok && bytes.len() >= 10 {
+                let length = (bytes.len() as u32).to_be_bytes();
+                bytes[..2].copy_from_slice(&TAG_SESSIONS.to_be_bytes());
+                bytes[2..6].copy_from_slice(&length);
+                bytes[6..10].fill(0);
+            }
+            let command = Command::new("any", 1, &[1], true).gives_handle();
+            if let Ok(Ok(mut answer)) = Answer::parse(&bytes, &command) {
+                while answer.sized().is_ok_and(|part| !part.is_empty()) {}
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! A TPM simulator for tests: `swtpm` on a Unix socket, with a state of its own.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+pub(crate) struct Simulator {
+    dir: TempDir,
+    child: Child,
+}
+
+impl Simulator {
+    /// A new TPM. The package is `swtpm`, as `cargo xtask setup` installs.
+    pub(crate) fn start() -> Self {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let child = run(&dir);
+        Self { dir, child }
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join("tpm.sock")
+    }
+
+    /// Turns it off and on again.
+    pub(crate) fn restart(&mut self) {
+        self.stop();
+        self.child = run(&self.dir);
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.child.kill().expect("our child");
+        self.child.wait().expect("our child");
+        let _ = std::fs::remove_file(self.socket());
+    }
+
+    /// Makes it another TPM.
+    pub(crate) fn replace(&mut self) {
+        self.stop();
+        std::fs::remove_dir_all(self.dir.path().join("state")).expect("own directory");
+        self.child = run(&self.dir);
+    }
+}
+
+fn run(dir: &TempDir) -> Child {
+    let (state, socket) = (dir.path().join("state"), dir.path().join("tpm.sock"));
+    std::fs::create_dir_all(&state).expect("own directory");
+    let child = Command::new("swtpm")
+        .args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear"])
+        .arg("--tpmstate")
+        .arg(format!("dir={}", state.display()))
+        .arg("--server")
+        .arg(format!("type=unixio,path={}", socket.display()))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("swtpm is not installed: apt-get install swtpm");
+    let start = Instant::now();
+    while !socket.exists() {
+        assert!(start.elapsed() < Duration::from_secs(20), "swtpm does not come up");
+        std::thread::yield_now();
+    }
+    child
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
