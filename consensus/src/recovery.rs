@@ -40,6 +40,8 @@ pub struct Recovered {
     /// have said how far the own chain went ([`Effect::RequestHighest`]), or the operator says so
     /// ([`Input::AcceptLostDisk`](crate::Input)).
     pub own_blocks_lost: bool,
+    /// The signer may have signed for rounds up to this one, whatever the disk says: own blocks are of higher ones.
+    pub signed_up_to: Option<Round>,
 }
 
 /// Why a core cannot start from what was found. All of these mean a damaged disk or a wrong directory.
@@ -87,7 +89,16 @@ impl Core {
         effects: &mut Vec<Effect>,
     ) -> Result<Self, RecoverError> {
         let mut core = Self::new(config, now_ms);
-        let Recovered { checkpoint, headers, commits, last_own, proposed_unsigned_round, own_blocks_lost } = recovered;
+        let Recovered {
+            checkpoint,
+            headers,
+            commits,
+            last_own,
+            proposed_unsigned_round,
+            own_blocks_lost,
+            signed_up_to,
+        } = recovered;
+        core.own_floor = signed_up_to.unwrap_or_default();
         core.reclaim = own_blocks_lost.then(|| Reclaim::new(core.config.me, core.config.committee.size(), now_ms));
         let height = checkpoint.as_ref().map_or(core.tip.height, |checkpoint| checkpoint.height);
         if let Some(checkpoint) = checkpoint {

@@ -18,7 +18,7 @@ fn guard_alone(criterion: &mut Criterion) {
     let validator = Validator::with_keystore();
     let config = &validator.config;
     let identity = Identity { chain: config.chain, author: config.author, key: validator.keys.consensus.clone() };
-    let mut guard = Guard::open(&config.guard, &identity).expect("new guard");
+    let mut guard = Guard::open(&config.guard, &identity, &config.fence).expect("new guard");
     let mut round = 0;
     criterion.bench_function("guard approves a round", |bencher| {
         bencher.iter(|| {

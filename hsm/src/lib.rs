@@ -29,6 +29,7 @@ mod delayed;
 mod epoch_key;
 pub mod error;
 pub mod guard;
+pub mod guard_file;
 pub mod handshake;
 pub mod keystore;
 pub mod pkcs11;

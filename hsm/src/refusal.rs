@@ -59,7 +59,9 @@ pub enum Refusal {
         asked: Digest,
     },
     /// The file may be a copy, or its signer crashed: what was signed below the round is not known here.
-    #[error("{slot} may have been signed for by this key elsewhere or before a crash; it signs from {from} on; asked for {asked}")]
+    #[error(
+        "{slot} may have been signed for by this key elsewhere or before a crash; it signs from {from} on; asked for {asked}"
+    )]
     Fenced {
         /// The round that was asked for.
         slot: Slot,
@@ -197,9 +199,11 @@ impl Decode for Refusal {
             7 => Self::WrongAuthor,
             8 => Self::WrongVotes { named: Digest::decode(reader)?, given: Digest::decode(reader)? },
             9 => Self::NotAHandshake,
-            20 => {
-                Self::Fenced { slot: Slot::decode(reader)?, from: Slot::decode(reader)?, asked: Digest::decode(reader)? }
-            }
+            20 => Self::Fenced {
+                slot: Slot::decode(reader)?,
+                from: Slot::decode(reader)?,
+                asked: Digest::decode(reader)?,
+            },
             tag => return Err(DecodeError::UnknownTag { field: "refusal", value: tag.into() }),
         })
     }

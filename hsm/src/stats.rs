@@ -125,9 +125,9 @@ impl Recorder {
     pub(crate) fn guarded(&mut self, guard: &Guard) {
         let (mark, from) = (guard.mark(), guard.floor().from);
         self.signs_from = Some(from).filter(|from| mark.is_none_or(|mark| *from > after(mark)) && *from > FIRST);
-        let below = self.signs_from.and_then(|Slot { epoch, round }| {
-            round.0.checked_sub(1).map(|round| Slot { epoch, round: Round(round) })
-        });
+        let below = self
+            .signs_from
+            .and_then(|Slot { epoch, round }| round.0.checked_sub(1).map(|round| Slot { epoch, round: Round(round) }));
         self.signed_up_to = mark.max(below);
         self.votes_refused_up_to = guard.votes_refused_up_to();
     }

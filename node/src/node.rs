@@ -113,7 +113,8 @@ const LETTING_GO: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Runs a node on the calling thread until it is stopped or cannot go on. `ready` gets the means to stop it. A node that
-/// has taken a state from its peers starts again inside, from that state; and one whose epoch is over, in the next one.
+/// has taken a state from its peers starts again inside, from that state; one whose epoch is over, in the next one; and one
+/// whose signer signs from a later round on, above that.
 pub fn run(setup: Setup, network: &tokio::runtime::Runtime, ready: impl FnOnce(Stopper)) -> Result<(), NodeError> {
     let stopper = Stopper::default();
     ready(stopper.clone());
@@ -122,6 +123,7 @@ pub fn run(setup: Setup, network: &tokio::runtime::Runtime, ready: impl FnOnce(S
     let pool = Arc::new(Pool::new(limits.transactions_max as usize, limits.bytes_max as usize));
     let mut kept = Kept { pool, status: Arc::new(Status::new()), verifier: None };
     let mut again: Option<Instant> = None;
+    let mut fenced = None;
     loop {
         // Also where a crash came between the two.
         if site.exchange()? {
@@ -129,6 +131,14 @@ pub fn run(setup: Setup, network: &tokio::runtime::Runtime, ready: impl FnOnce(S
         }
         let no_part = match run_once(&setup, network, &stopper, &mut kept) {
             Ok(Ended::Stopped) => return Ok(()),
+            // The core stays above what the signer said at its start, so that it is not refused for the same reason twice.
+            Ok(Ended::Fenced(from)) if fenced == Some(from) => {
+                return Err(NodeError::Stopped(Failure::Fenced { from }));
+            }
+            Ok(Ended::Fenced(from)) => {
+                fenced = Some(from);
+                None
+            }
             Ok(Ended::StateReady | Ended::EpochOver) => None,
             Ok(Ended::Left(start)) => {
                 let why = setup.in_epoch(&start, &held_keys(&setup)?).err();
@@ -185,7 +195,7 @@ fn run_once(
         Some(verifier) => Arc::clone(verifier),
         None => Arc::clone(kept.verifier.insert(Arc::new(verification::start(setup)?))),
     };
-    let guarded = signer.stats().map_err(NodeError::Signer)?.signed_up_to;
+    let guarded = recovery::Guarded::ask(&signer).map_err(NodeError::Signer)?;
     let before = recovery::Signer { held: signer.public_keys(), guarded };
     let Recovery { plan, log, tables, ledger, applied, part } = recovery::recover(setup, before, started)?;
     let (config, parameters) = (&plan.config, &plan.epoch.parameters);
@@ -359,6 +369,13 @@ fn run_once(
     let outcome = match part {
         Part::Member(member) => body.take_part(*member, &fact_queue, &answer_queue)?,
         Part::Behind { change, tip, .. } => body.follow(*change, tip, &fact_queue, &answer_queue),
+    };
+    let outcome = match outcome {
+        Err(Failure::Fenced { from }) => {
+            tracing::warn!(%from, "the signer came back with a guard that signs from a later round on; starting again inside");
+            Ok(Ended::Fenced(from))
+        }
+        outcome => outcome,
     };
     status.set_state(State::Stopping);
     drop(orders.send(Order::Stop));

@@ -38,6 +38,11 @@ pub const PACKAGES: &[Package] = &[
         present: || on_path("softhsm2-util") && any_library("softhsm/libsofthsm2.so"),
     },
     Package {
+        name: "swtpm",
+        reason: "a TPM 2.0 simulator, for the tests of the signer's fence",
+        present: || on_path("swtpm"),
+    },
+    Package {
         name: "libvulkan1",
         reason: "the Vulkan loader, for signature verification on GPUs",
         present: || any_library("libvulkan.so.1"),

@@ -15,12 +15,6 @@ impl Core {
         HighestBlocks { asker: highest, peer: self.last_own.clone() }
     }
 
-    /// The signer remembers to have signed for rounds up to this one, whatever the disk says: own blocks are of higher
-    /// ones. Right after [`Core::recover`].
-    pub fn signed_up_to(&mut self, round: Round) {
-        self.own_floor = self.own_floor.max(round);
-    }
-
     pub(crate) fn on_highest(
         &mut self,
         peer: AuthorityIndex,

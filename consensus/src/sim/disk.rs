@@ -168,7 +168,18 @@ impl Disk {
         let unsigned = proposed.filter(|header| last_own.as_ref().is_none_or(|own| own.round() < header.round()));
         let proposed_unsigned_round = unsigned.as_ref().map(|header| header.round());
         let own_blocks_lost = self.own_blocks_lost(epoch);
-        (Recovered { checkpoint, headers, commits, last_own, proposed_unsigned_round, own_blocks_lost }, unsigned)
+        (
+            Recovered {
+                checkpoint,
+                headers,
+                commits,
+                last_own,
+                proposed_unsigned_round,
+                own_blocks_lost,
+                signed_up_to: None,
+            },
+            unsigned,
+        )
     }
 
     /// Commits from a height on, with their headers.

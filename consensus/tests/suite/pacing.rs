@@ -173,6 +173,32 @@ fn an_unsigned_proposal_blocks_every_other_until_it_is_signed() {
 }
 
 #[test]
+fn a_core_whose_signer_may_have_signed_more_proposes_nothing_below_that() {
+    const FENCE: u64 = 6;
+    let mut bench = Bench::new(0);
+    let header = {
+        bench.answer(0);
+        let own = bench.rows[1][0].unwrap();
+        bench.core.header(&own).unwrap().clone()
+    };
+    let recovered = Recovered {
+        headers: vec![header.clone()],
+        last_own: Some(header),
+        signed_up_to: Some(Round(FENCE)),
+        ..Recovered::default()
+    };
+    bench.effects.clear();
+    bench.core = Core::recover(bench.config(), recovered, 0, &mut bench.effects).unwrap();
+    let mut proposed = Vec::new();
+    for round in 1..=12 {
+        (1..4).for_each(|author| bench.receive(60_000 * round, author, round));
+        bench.step(60_000 * round + 30_000, Input::Tick);
+        proposed.extend(bench.proposed().map(|(round, _)| round));
+    }
+    assert!(proposed.iter().all(|round| *round > FENCE) && !proposed.is_empty(), "{proposed:?}");
+}
+
+#[test]
 fn a_restarted_core_sends_its_last_block_and_never_repeats_its_round() {
     let mut bench = Bench::new(0);
     bench.answer(0);

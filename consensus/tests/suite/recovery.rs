@@ -44,6 +44,7 @@ fn disk(config: &Config, effects: &[Effect], checkpoint: Option<Checkpoint>) -> 
         last_own: None,
         proposed_unsigned_round: None,
         own_blocks_lost: false,
+        signed_up_to: None,
     }
 }
 

@@ -189,8 +189,7 @@ impl Guard {
         let (file, content) = LockedFile::open(path)?;
         let witness: Witness = witness(fence, identity, Index::Known)?;
         let fail = |cause: crate::error::StoreError| cause.about(path.display());
-        let mut guard =
-            Self::on_disk(Box::new(file), &content, identity, Limits::default(), witness).map_err(fail)?;
+        let mut guard = Self::on_disk(Box::new(file), &content, identity, Limits::default(), witness).map_err(fail)?;
         let before = guard.export_mark(identity, at).floor();
         let after = before.max(mark.floor());
         if after != before {

@@ -50,7 +50,8 @@ fn a_record_that_only_the_process_before_saw_is_durable_before_it_is_answered_on
     };
     for seed in 0..32 {
         let disk = SimulatedDisk::guard(&identity, SMALL, &mut machine(), seed);
-        let open = || Guard::on_disk(Box::new(disk.clone()), &disk.content(), &identity, SMALL, machine()).expect("no damage");
+        let open =
+            || Guard::on_disk(Box::new(disk.clone()), &disk.content(), &identity, SMALL, machine()).expect("no damage");
         let mut first = open();
         disk.fail_after(1);
         assert_eq!(first.approve(&statement(1), &[]), Err(Fault::GuardWrite.into()));

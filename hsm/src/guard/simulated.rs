@@ -71,7 +71,8 @@ impl SimulatedDisk {
     /// With durable content, which is the very file that it is bound to; `seed` chooses what failures and power losses leave.
     pub(super) fn new(content: &[u8], seed: u64) -> Self {
         let (seen, durable) = (content.to_vec(), content.to_vec());
-        let bound = journal::inspect(content).ok().and_then(|(_, records)| super::replay(records, Limits::default()).ok());
+        let bound =
+            journal::inspect(content).ok().and_then(|(_, records)| super::replay(records, Limits::default()).ok());
         let identity = match bound.map(|(_, standing)| standing.binding) {
             Some(Binding::Place { file, .. }) => file,
             _ => digest(0),

@@ -378,9 +378,9 @@ impl World {
                     }
                 }
             }
-            Step::AnchorFails { calls, after_the_fact } => self
-                .anchor
-                .with(|state| (state.fails_in, state.fails_after_the_fact) = (Some(calls), after_the_fact)),
+            Step::AnchorFails { calls, after_the_fact } => {
+                self.anchor.with(|state| (state.fails_in, state.fails_after_the_fact) = (Some(calls), after_the_fact))
+            }
             Step::DiskFails { file, operations, power_loss } => {
                 let (disk, guard) = &mut self.files[file % count];
                 disk.fail_after(if guard.is_some() { operations } else { u64::MAX });

@@ -123,7 +123,8 @@ impl Window {
     /// Everything that is remembered, and the file's standing, as records for a new file.
     pub(super) fn records(&self, standing: Standing) -> Vec<Record> {
         let votes: Vec<_> = self.heights.iter().map(|(&height, &header)| HeaderVote { height, header }).collect();
-        let mut records = vec![Record::Standing(standing), Record::Votes { forgotten: self.forgotten, votes: Vec::new() }];
+        let mut records =
+            vec![Record::Standing(standing), Record::Votes { forgotten: self.forgotten, votes: Vec::new() }];
         let chunks = votes.chunks(CHUNK_VOTES_MAX);
         records.extend(chunks.map(|votes| Record::Votes { forgotten: None, votes: votes.to_vec() }));
         records.extend(self.rounds.iter().map(|(&slot, approved)| Record::Approval {

@@ -12,8 +12,6 @@ pub(super) struct Command {
     name: &'static str,
     bytes: Vec<u8>,
     sessions: bool,
-    /// Handles in the answer.
-    handles: usize,
 }
 
 impl Command {
@@ -25,7 +23,7 @@ impl Command {
     /// The same, with the first handle authorised by a session that needs no more than its own state.
     pub(super) fn with_session(name: &'static str, code: u32, handles: &[u32], session: Option<u32>) -> Self {
         let tag = if session.is_some() { TAG_SESSIONS } else { TAG_NO_SESSIONS };
-        let mut command = Self { name, bytes: Vec::new(), sessions: session.is_some(), handles: 0 };
+        let mut command = Self { name, bytes: Vec::new(), sessions: session.is_some() };
         command = command.u16(tag).u32(0).u32(code);
         for handle in handles {
             command = command.u32(*handle);
@@ -36,12 +34,6 @@ impl Command {
             command = command.u32(9).u32(session).u16(0).raw(&[attributes]).u16(0);
         }
         command
-    }
-
-    /// The answer starts with a handle.
-    pub(super) fn gives_handle(mut self) -> Self {
-        self.handles = 1;
-        self
     }
 
     pub(super) fn u16(self, value: u16) -> Self {
@@ -76,9 +68,8 @@ impl Command {
     }
 }
 
-/// The handle and the parameters of an answer that says yes.
+/// The parameters of an answer that says yes.
 pub(super) struct Answer {
-    pub(super) handle: u32,
     parameters: Vec<u8>,
     at: usize,
 }
@@ -86,7 +77,7 @@ pub(super) struct Answer {
 impl Answer {
     /// `Ok(Err(code))` where the TPM says no.
     pub(super) fn parse(bytes: &[u8], command: &Command) -> Result<Result<Self, u32>, TpmError> {
-        let mut header = Self { handle: 0, parameters: bytes.to_vec(), at: 0 };
+        let mut header = Self { parameters: bytes.to_vec(), at: 0 };
         let (tag, length, code) = (header.u16()?, header.u32()?, header.u32()?);
         if length as usize != bytes.len() || ![TAG_NO_SESSIONS, TAG_SESSIONS].contains(&tag) {
             return Err(TpmError::Malformed);
@@ -94,14 +85,13 @@ impl Answer {
         if code != 0 {
             return Ok(Err(code));
         }
-        let handle = if command.handles > 0 { header.u32()? } else { 0 };
         let parameters = if command.sessions {
             let length = header.u32()? as usize;
             header.take(length)?.to_vec()
         } else {
             bytes.get(header.at..).unwrap_or_default().to_vec()
         };
-        Ok(Ok(Self { handle, parameters, at: 0 }))
+        Ok(Ok(Self { parameters, at: 0 }))
     }
 
     pub(super) fn u16(&mut self) -> Result<u16, TpmError> {
@@ -141,7 +131,7 @@ mod tests {
                 bytes[2..6].copy_from_slice(&length);
                 bytes[6..10].fill(0);
             }
-            let command = Command::new("any", 1, &[1], true).gives_handle();
+            let command = Command::new("any", 1, &[1], true);
             if let Ok(Ok(mut answer)) = Answer::parse(&bytes, &command) {
                 while answer.sized().is_ok_and(|part| !part.is_empty()) {}
             }

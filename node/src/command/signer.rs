@@ -4,9 +4,12 @@
 //! then comes genesis, then `init` makes the guard file, then `run`. All read one `signer.toml`, which may be without
 //! `chain` until there is one. Takes paths, never secrets.
 
+mod guard_file;
+
 use super::start_logging;
 use clap::{Args, Subcommand};
 use hsm::config::{KeystoreConfig, Pkcs11Config, StandbyConfig};
+use hsm::guard::MarkError;
 use hsm::process::{self, Lifetime};
 use hsm::signer::Keys;
 use hsm::{ConfigError, PublicKeys, SignerConfig, StartError, StoreConfig, StoreError, provision, secret};
@@ -23,6 +26,8 @@ use thiserror::Error;
   stele signer provision --config signer.toml --create-secrets   make the keys; genesis.toml needs what it prints
   stele signer init --config signer.toml                         once signer.toml has the `chain` of that genesis
   stele signer run --config signer.toml                          before `stele node`
+Of a guard file that was restored or moved:
+  stele signer activate --help
 
 An example of signer.toml:
   chain = \"sha256:…\"        # from `stele genesis`; not needed by `provision` and `keys`
@@ -41,7 +46,12 @@ and, where the token is too slow to sign every round, keys that it certifies for
 or, in place of the token, an encrypted file:
   [store.keystore]
   path = \"keys.stele\"
-  passphrase_file = \"passphrase\"")]
+  passphrase_file = \"passphrase\"
+With a TPM 2.0 it is known of every guard file whether it is the newest:
+  [fence.tpm]
+  index = 0x01800000        # one for each validator on the machine
+  device = \"/dev/tpmrm0\"
+  rounds = 1024             # reserved at a time, and left out at most after a crash")]
 pub struct SignerArgs {
     /// The signer's configuration; paths in it are relative to it.
     #[arg(long, global = true, value_name = "FILE", default_value = "signer.toml")]
@@ -81,6 +91,8 @@ SoftHSM2 finds its tokens through the environment variable SOFTHSM2_CONF.")]
         #[arg(long)]
         exit_with_parent: bool,
     },
+    #[command(flatten)]
+    GuardFile(guard_file::Step),
 }
 
 #[derive(Debug, Error, Diagnostic)]
@@ -102,6 +114,13 @@ enum SignerError {
         #[label("here")]
         span: Option<SourceSpan>,
     },
+    #[error("{path}: {source}")]
+    #[diagnostic(help("it has to be a document that `stele signer export-mark` wrote"))]
+    Mark {
+        path: PathBuf,
+        #[source]
+        source: MarkError,
+    },
     #[error("{subject}: {cause}")]
     Start {
         subject: String,
@@ -122,6 +141,7 @@ impl SignerError {
     fn exit_status(&self) -> u8 {
         match self {
             Self::Unreadable { .. } | Self::Invalid { .. } => ConfigError::ConfigUnreadable.exit_status(),
+            Self::Mark { .. } => ConfigError::GuardForeign.exit_status(),
             Self::Start { cause, .. } => cause.exit_status(),
         }
     }
@@ -140,7 +160,23 @@ fn help(cause: StoreError) -> Option<&'static str> {
         ConfigError::KeyNotFound | ConfigError::KeystoreMissing => Some("make the keys: stele signer provision"),
         ConfigError::KeyExists => Some("`stele signer keys` prints the public halves of existing keys"),
         ConfigError::SecretUnreadable => Some("write it there with mode 0600, or let --create-secrets make one"),
-        ConfigError::GuardMissing => Some("for a validator that has never signed: stele signer init"),
+        ConfigError::GuardMissing => Some(
+            "for a validator that has never signed: stele signer init; for one that has: stele signer import-mark, or init \
+             and then activate --from-round",
+        ),
+        ConfigError::GuardMoved | ConfigError::GuardStale => Some(
+            "find the newest guard file, or say from which round on this one is right: stele signer activate --help",
+        ),
+        ConfigError::FenceMissing => {
+            Some("check `device`; after the TPM was cleared or exchanged: stele signer activate --help")
+        }
+        ConfigError::FenceForeign => Some(
+            "give each validator an `index` of its own; where this validator has signed before: stele signer import-mark",
+        ),
+        ConfigError::FenceUnusable => {
+            Some("the device must be readable and writable (group tss), and the owner hierarchy without a password")
+        }
+        ConfigError::GuardLocked => Some("stop the signer first"),
         ConfigError::PinIncorrect => Some("correct the PIN file before the next attempt: a token locks after a few"),
         _ => None,
     }
@@ -180,6 +216,7 @@ impl Step {
                 let lifetime = if exit_with_parent { Lifetime::Parent } else { Lifetime::Service };
                 process::run(&read::<SignerConfig>(path)?.beside(path), lifetime)?;
             }
+            Self::GuardFile(step) => step.run(path)?,
         }
         Ok(())
     }

@@ -59,15 +59,8 @@ impl Body<'_> {
         answers: &Receiver<Answer>,
     ) -> Result<Result<Ended, Failure>, NodeError> {
         let (plan, epoch) = (self.plan, self.plan.epoch.epoch());
-        let Member { mut core, mut epoch_end, .. } = member;
-        let lost_disk = if member.own_blocks_lost {
-            let guarded = self.signer.stats().map_err(NodeError::Signer)?.signed_up_to;
-            let signed_up_to = guarded.filter(|slot| slot.epoch == epoch).map(|slot| slot.round);
-            signed_up_to.into_iter().for_each(|round| core.signed_up_to(round));
-            Some(LostDisk::new(signed_up_to, plan.accept_lost_disk))
-        } else {
-            None
-        };
+        let Member { core, mut epoch_end, .. } = member;
+        let lost_disk = member.own_blocks_lost.then(|| LostDisk::new(member.own_floor, plan.accept_lost_disk));
         let stopping = Arc::new(AtomicBool::new(false));
         let (proposals, desk) = signer_desk::start(self.signer, self.answers, Arc::clone(&stopping))?;
         if let Some(unsigned) = member.unsigned {

@@ -4,6 +4,7 @@
 use crate::replica::contents::Contents;
 use crate::wire::Request;
 use consensus::HighestBlocks;
+use hsm::refusal::Slot;
 use std::sync::Arc;
 use storage::log::LogFault;
 use transport::Reply;
@@ -153,6 +154,8 @@ pub enum Ended {
     EpochOver,
     /// The next epoch has begun without this node.
     Left(Box<EpochStart>),
+    /// The signer signs only from this later round on: the node starts again inside, above what is refused.
+    Fenced(Slot),
 }
 
 /// Why a node stops by itself.
@@ -167,6 +170,12 @@ pub enum Failure {
     /// The signer refused a statement, or is set up wrongly.
     #[error("the signer will not sign: {0}")]
     Signer(String),
+    /// The signer's guard is fenced: own blocks of this epoch can be made again from a later round on.
+    #[error("the signer signs from {from} on")]
+    Fenced {
+        /// The first round that it signs for.
+        from: Slot,
+    },
     /// The state database failed.
     #[error("the state failed: {0}")]
     State(String),

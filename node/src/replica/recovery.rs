@@ -14,8 +14,8 @@ use crate::replica::segments::Segments;
 use crate::tables::{Applied, TableError, Tables};
 use consensus::{Config, Core, Effect, Pacing, Recovered};
 use found::Found;
-use hsm::PublicKeys;
 use hsm::refusal::Slot;
+use hsm::{PublicKeys, SignError, SignerClient, Stats};
 use ledger::{Executed, Ledger};
 use standing::Standing;
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use storage::log::{Backend, Log, LogOptions};
 use storage::state::{StateDb, StateOptions};
-use types::{BlockHeader, Digest, EpochChange, EpochStart, HeaderVote, Height};
+use types::{BlockHeader, Digest, Epoch, EpochChange, EpochStart, HeaderVote, Height, Round, RoundStatement};
 
 mod error;
 mod found;
@@ -77,7 +77,7 @@ pub struct Member {
     pub replayed: BTreeMap<Height, Vec<u8>>,
     /// A proposal that was not signed.
     pub unsigned: Option<Proposal>,
-    /// The last height for which an own block carries a vote.
+    /// The last height for which an own block carries a vote, or for which the signer's guard refuses one.
     pub voted: Height,
     /// Votes for executed heights that no own block carries yet.
     pub owed: Vec<HeaderVote>,
@@ -89,6 +89,8 @@ pub struct Member {
     pub tip: (Height, Digest),
     /// Whether there is no own block in the log.
     pub own_blocks_lost: bool,
+    /// The highest round of this epoch that the signer has signed for, or may have.
+    pub own_floor: Option<Round>,
 }
 
 /// What the signer says before anything is opened.
@@ -96,8 +98,32 @@ pub struct Member {
 pub struct Signer<'a> {
     /// The keys that it holds.
     pub held: &'a PublicKeys,
-    /// The last round that its guard remembers.
-    pub guarded: Option<Slot>,
+    /// What its guard remembers, and refuses.
+    pub guarded: Guarded,
+}
+
+/// What a signer's guard remembers, and refuses.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Guarded {
+    /// The last round that it signed for, or may have.
+    pub signed_up_to: Option<Slot>,
+    /// Where it signs only from a later round on: the first one.
+    pub signs_from: Option<Slot>,
+    /// The highest height that it does not vote for anew.
+    pub votes_refused_up_to: Height,
+}
+
+impl Guarded {
+    /// Asks the signer.
+    pub fn ask(signer: &SignerClient) -> Result<Self, SignError> {
+        let Stats { signed_up_to, signs_from, votes_refused_up_to, .. } = signer.stats()?;
+        Ok(Self { signed_up_to, signs_from, votes_refused_up_to })
+    }
+
+    /// Own blocks of an epoch are above this round, whatever the disk says.
+    pub fn own_floor(&self, epoch: Epoch) -> Option<Round> {
+        self.signed_up_to.filter(|slot| slot.epoch == epoch).map(|slot| slot.round)
+    }
 }
 
 /// Opens log and state, or makes them.
@@ -171,7 +197,7 @@ fn resume_ledger(setup: &Setup, start: EpochStart, tables: &Tables) -> Result<(L
 fn member(
     setup: &Setup,
     plan: &Plan,
-    guarded: Option<Slot>,
+    guarded: Guarded,
     tables: &Tables,
     (ledger, applied): (&Ledger, &Applied),
     epoch_end: EpochEnd,
@@ -192,11 +218,19 @@ fn member(
     let tip = (height, checkpoint.as_ref().map_or(plan.epoch.anchor.commit, |checkpoint| checkpoint.commit));
     let mut effects = Vec::new();
     let headers = found.headers.clone();
-    let unsigned = found.unsigned.take();
+    let unsigned = found.unsigned.take().filter(|proposal| {
+        let RoundStatement { epoch, round, .. } = proposal.statement;
+        let fenced = guarded.signs_from.is_some_and(|from| Slot { epoch, round } < from);
+        if fenced {
+            tracing::warn!(round = round.0, "the signer's guard no longer signs for the last proposal: it is left out");
+        }
+        !fenced
+    });
     // Until an own block is durable nobody here knows how far they went. A guard whose last round is of an epoch before
     // this one has signed none in this one, so none is lost.
-    let untouched = guarded.is_some_and(|slot| slot.epoch < plan.epoch.epoch());
+    let untouched = guarded.signed_up_to.is_some_and(|slot| slot.epoch < plan.epoch.epoch());
     let own_blocks_lost = found.last_own.is_none() && unsigned.is_none() && !untouched;
+    let own_floor = guarded.own_floor(plan.epoch.epoch());
     let recovered = Recovered {
         checkpoint,
         headers: found.headers,
@@ -204,10 +238,13 @@ fn member(
         last_own: found.last_own,
         proposed_unsigned_round: unsigned.as_ref().map(|proposal| proposal.statement.round),
         own_blocks_lost,
+        signed_up_to: own_floor,
     };
     let now_ms = started.elapsed().as_millis() as u64;
     let core = Core::recover(core_config(plan), recovered, now_ms, &mut effects).map_err(RecoveryError::Consensus)?;
-    let owed = owed_votes(tables, found.voted, plan.epoch.anchor.height, height)?;
+    let mut owed = owed_votes(tables, found.voted, plan.epoch.anchor.height, height)?;
+    owed.retain(|vote| vote.height > guarded.votes_refused_up_to);
+    let voted = owed.last().map_or(found.voted, |vote| vote.height).max(found.voted).max(guarded.votes_refused_up_to);
     let certified = tables.last_certified()?;
     tracing::info!(
         height = height.0,
@@ -225,12 +262,13 @@ fn member(
         segments: found.segments,
         replayed,
         unsigned,
-        voted: found.voted.max(owed.last().map_or(Height(0), |vote| vote.height)),
+        voted,
         owed,
         certified,
         headers,
         tip,
         own_blocks_lost,
+        own_floor,
     };
     Ok((log, member))
 }

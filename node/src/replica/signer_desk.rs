@@ -2,13 +2,14 @@
 //!
 //! A proposal comes here only after the log has made it durable. While the signer cannot be reached the desk keeps
 //! asking for the *same* statement, so that no round is ever burned (CONSENSUS.md §0.2); a refusal by the guard is final
-//! and stops the node, because it means that this key has signed something else.
+//! and stops the node, because it means that this key has signed something else; one by the guard's fence makes the node
+//! start again inside, above the rounds that it refuses.
 
 use crate::records::Proposal;
 use crate::replica::event::{Answer, Failure};
 use crate::topology::SIGNER_DESK;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use hsm::{SignError, SignerClient};
+use hsm::{Refusal, SignError, SignerClient};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -42,6 +43,10 @@ fn run(signer: &SignerClient, queue: &Receiver<Proposal>, answers: &Sender<Answe
                     if stopping.load(Ordering::Relaxed) {
                         return;
                     }
+                }
+                // This statement may have been another one before the signer's file was restored or its machine crashed.
+                Err(SignError::Refused(Refusal::Fenced { slot, from, .. })) if from.epoch == slot.epoch => {
+                    return drop(answers.send(Answer::Failed(Failure::Fenced { from })));
                 }
                 Err(refused) => {
                     return drop(answers.send(Answer::Failed(Failure::Signer(refused.to_string()))));

@@ -21,6 +21,7 @@ mod crashes;
 mod disk_full;
 mod engines;
 mod epochs;
+mod fenced;
 mod fire;
 mod governance;
 mod lost_disk;

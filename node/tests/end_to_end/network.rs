@@ -286,6 +286,7 @@ impl Node {
             guard: "guard".into(),
             socket: "signer.sock".into(),
             signing,
+            fence: Default::default(),
             store: store.clone(),
         };
         std::fs::write(self.dir.join("signer.toml"), toml::to_string(&signer).unwrap()).unwrap();
