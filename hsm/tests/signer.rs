@@ -7,6 +7,8 @@ mod bad_input;
 mod certified;
 #[path = "signer/fixture.rs"]
 mod fixture;
+#[path = "signer/guard_file.rs"]
+mod guard_file;
 #[path = "signer/restart.rs"]
 mod restart;
 #[path = "signer/signing.rs"]

@@ -5,6 +5,7 @@ use crate::check::{PATIENCE, no_round_has_two_blocks, nothing_is_missing_at, tip
 use crate::load::Load;
 use crate::network::{Network, Node, Options};
 use crate::process::{Ended, Process, run_to_end, stele};
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 use types::Round;
 
@@ -31,7 +32,7 @@ async fn a_validator_whose_signer_crashed_over_a_tpm_goes_on_above_what_was_rese
     command.arg(format!("dir={}", node.dir.display()));
     command.arg("--server").arg(format!("type=unixio,path={}", node.dir.join("tpm.sock").display()));
     let _tpm = Process::spawn(command, "the TPM".to_owned(), node.dir.join("tpm.log"));
-    until("the TPM listens", PATIENCE, async || node.dir.join("tpm.sock").exists().then_some(())).await;
+    until("the TPM listens", PATIENCE, async || UnixStream::connect(node.dir.join("tpm.sock")).ok()).await;
     let path = node.dir.join("signer.toml");
     let text = std::fs::read_to_string(&path).unwrap();
     let tpm = format!("[fence.tpm]\ndevice = {:?}\nindex = 0x01800000\nrounds = 64\n", node.dir.join("tpm.sock"));

@@ -287,6 +287,7 @@ impl Node {
             socket: "signer.sock".into(),
             signing,
             fence: Default::default(),
+            process: Default::default(),
             store: store.clone(),
         };
         std::fs::write(self.dir.join("signer.toml"), toml::to_string(&signer).unwrap()).unwrap();
