@@ -1,6 +1,7 @@
 //! The node's side: a blocking handle that asks the signer process and checks what it answers.
 
 use crate::error::{Fault, SignError};
+use crate::process::Protections;
 use crate::protocol::{Request, Response, read_frame, write_frame};
 use crate::signer::PublicKeys;
 use crate::stats::Stats;
@@ -113,6 +114,17 @@ impl SignerClient {
         }
     }
 
+    /// What protects the signer process, as the kernel has it.
+    ///
+    /// # Errors
+    /// [`SignError`].
+    pub fn protections(&self) -> Result<Protections, SignError> {
+        match self.ask(&Request::Protections)? {
+            Response::Protections(protections) => Ok(protections),
+            other => Err(unexpected(other)),
+        }
+    }
+
     /// One exchange. Where the connection turns out to be dead it is made anew, once: every request may be repeated.
     fn ask(&self, request: &Request) -> Result<Response, SignError> {
         if let Request::SignRound { votes, .. } = request
@@ -171,8 +183,10 @@ fn unexpected(response: Response) -> SignError {
         Response::Refused(refusal) => refusal.into(),
         Response::Fault(fault) => fault.into(),
         Response::Config(config) => config.into(),
-        Response::Statement(_) | Response::Handshake(_) | Response::PublicKeys(_) | Response::Stats(_) => {
-            Fault::Protocol.into()
-        }
+        Response::Statement(_)
+        | Response::Handshake(_)
+        | Response::PublicKeys(_)
+        | Response::Stats(_)
+        | Response::Protections(_) => Fault::Protocol.into(),
     }
 }

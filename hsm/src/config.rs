@@ -39,6 +39,9 @@ pub struct SignerConfig {
     /// What keeps a copy of the guard file from signing.
     #[serde(default)]
     pub fence: FenceConfig,
+    /// What the process may do.
+    #[serde(default)]
+    pub process: ProcessConfig,
     /// Where the keys are.
     pub store: StoreConfig,
 }
@@ -84,6 +87,37 @@ pub enum SigningMode {
     Direct,
     /// An epoch key in the memory of the signer, which the consensus key has certified ([`types::EpochKeyCertificate`]).
     Certified,
+}
+
+/// What the signer process may do.
+///
+/// ```
+/// let config: hsm::config::ProcessConfig = toml::from_str("user = \"stele-signer\"\nallow_uids = [990]").unwrap();
+/// assert_eq!(config.seccomp, hsm::config::SeccompMode::On);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProcessConfig {
+    /// What happens at a system call that the signer and known modules do not need; `on` by default.
+    pub seccomp: SeccompMode,
+    /// The user to become where root starts the signer. None by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Users beside the signer's own that may connect, by number: the node's. None by default.
+    pub allow_uids: Vec<u32>,
+}
+
+/// What happens at a system call that is not on the signer's list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SeccompMode {
+    /// It fails.
+    #[default]
+    On,
+    /// It is done, and logged by the kernel: to find out what a vendor's module needs.
+    Log,
+    /// It is done.
+    Off,
 }
 
 /// What keeps an older copy of the guard file, or a second signer, from signing (see [`crate::guard::fence`]).

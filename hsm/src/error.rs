@@ -126,6 +126,8 @@ codes! {
         FenceForeign = 33 => "the TPM's NV index is in use for something else, or for a signer before this one",
         /// No TPM 2.0, or it asks for an authorisation.
         FenceUnusable = 34 => "no TPM 2.0 there that can be used",
+        /// The user of `[process] user` does not exist, or cannot be become.
+        UserUnusable = 39 => "cannot become this user",
     }
 }
 

@@ -1,6 +1,11 @@
 //! The signer process: hardens itself, opens keys and guard, listens, and ends cleanly.
 
+mod report;
+mod seccomp;
 mod signals;
+mod user;
+
+pub use report::Protections;
 
 use crate::config::SignerConfig;
 use crate::error::{Fault, StartError};
@@ -29,15 +34,23 @@ pub enum Lifetime {
 pub fn run(config: &SignerConfig, lifetime: Lifetime) -> Result<(), StartError> {
     let ending =
         signals::Ending::block(lifetime).map_err(|error| Fault::Io.about(format_args!("signals ({error})")))?;
+    lift_memory_limit();
+    if let Some(user) = &config.process.user {
+        user::become_user(user)?;
+    }
     harden();
+    // Before the module is loaded, whose code it is for most of all.
+    seccomp::install(config.process.seccomp)
+        .map_err(|error| Fault::Io.about(format_args!("seccomp ({error}; `process.seccomp` can be off)")))?;
     let service = Arc::new(Service::open(config)?);
     lock_memory();
-    let listener = server::listen(&config.socket)?;
+    let listener = server::listen(&config.socket, &config.process.allow_uids)?;
     let keys = service.public_keys();
     tracing::info!(socket = %config.socket.display(), author = %config.author, consensus = %keys.consensus, "signer ready");
     let serving = Arc::clone(&service);
+    let others = config.process.allow_uids.clone();
     spawn("signer-accept", move || {
-        if let Err(error) = server::serve(&serving, &listener) {
+        if let Err(error) = server::serve(&serving, &listener, &others) {
             tracing::error!(%error, "signer stops: it cannot accept connections");
             signals::end_self();
         }
@@ -70,6 +83,16 @@ fn harden() {
     for (what, outcome) in steps {
         if let Err(error) = outcome {
             tracing::warn!(%error, "{what} are not switched off");
+        }
+    }
+}
+
+/// Root may lock all its memory; the user that it becomes may then too.
+fn lift_memory_limit() {
+    if rustix::process::geteuid().is_root() {
+        let unlimited = Rlimit { current: None, maximum: None };
+        if let Err(error) = rustix::process::setrlimit(Resource::Memlock, unlimited) {
+            tracing::warn!(%error, "the limit on locked memory stays");
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::error::{ConfigError, Fault, SignError};
 use crate::handshake;
+use crate::process::Protections;
 use crate::refusal::Refusal;
 use crate::signer::PublicKeys;
 use crate::stats::Stats;
@@ -39,6 +40,8 @@ pub enum Request {
     PublicKeys,
     /// Figures.
     Stats,
+    /// What protects the process.
+    Protections,
 }
 
 impl Encode for Request {
@@ -55,6 +58,7 @@ impl Encode for Request {
             }
             Self::PublicKeys => out.push(3),
             Self::Stats => out.push(4),
+            Self::Protections => out.push(20),
         }
     }
 }
@@ -68,6 +72,7 @@ impl Decode for Request {
             2 => Self::SignHandshake { transcript: reader.bytes("transcript", handshake::CONTENT_MAX)?.to_vec() },
             3 => Self::PublicKeys,
             4 => Self::Stats,
+            20 => Self::Protections,
             tag => return Err(DecodeError::UnknownTag { field: "request", value: tag.into() }),
         })
     }
@@ -84,6 +89,8 @@ pub enum Response {
     PublicKeys(PublicKeys),
     /// To [`Request::Stats`].
     Stats(Stats),
+    /// To [`Request::Protections`].
+    Protections(Protections),
     /// Never.
     Refused(Refusal),
     /// Not now.
@@ -121,6 +128,10 @@ impl Encode for Response {
                 out.push(3);
                 stats.encode(out);
             }
+            Self::Protections(protections) => {
+                out.push(20);
+                protections.encode(out);
+            }
             Self::Refused(refusal) => {
                 out.push(4);
                 refusal.encode(out);
@@ -144,6 +155,7 @@ impl Decode for Response {
             7 => Self::Handshake(Signature::decode(reader)?),
             2 => Self::PublicKeys(PublicKeys::decode(reader)?),
             3 => Self::Stats(Stats::decode(reader)?),
+            20 => Self::Protections(Protections::decode(reader)?),
             4 => Self::Refused(Refusal::decode(reader)?),
             5 => Self::Fault(Fault::decode(reader)?),
             6 => Self::Config(ConfigError::decode(reader)?),
@@ -205,6 +217,7 @@ mod tests {
             Request::SignHandshake { transcript: vec![1; handshake::CONTENT_MAX] },
             Request::PublicKeys,
             Request::Stats,
+            Request::Protections,
         ]
     }
 
@@ -238,6 +251,7 @@ mod tests {
             Response::Handshake(key.sign_bytes(b"any")),
             Response::PublicKeys(PublicKeys { consensus: key.public_key(), transport: key.public_key() }),
             Response::Stats(Stats { module: "any".to_owned(), refused: 7, ..Stats::default() }),
+            Response::Protections(Protections { pid: 7, undumpable: true, ..Protections::default() }),
             Response::Fault(Fault::Timeout),
             Response::Config(ConfigError::PinLocked),
         ];

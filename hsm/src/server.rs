@@ -17,11 +17,12 @@ pub const CONNECTIONS_MAX: usize = 8;
 const FRAME_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Listens at `path`, where a socket that nobody listens on any more may lie. Call only while holding the guard's lock:
-/// it proves that no other signer of this validator lives.
+/// it proves that no other signer of this validator lives. Where `others` than its own user may connect, the file lets
+/// everybody try, and [`serve`] asks the kernel who it is.
 ///
 /// # Errors
 /// [`ConfigError::SocketUnusable`] where the path is too long, or holds something else; faults of the disk.
-pub fn listen(path: &Path) -> Result<UnixListener, StartError> {
+pub fn listen(path: &Path, others: &[u32]) -> Result<UnixListener, StartError> {
     let unusable = || ConfigError::SocketUnusable.about(path.display());
     match std::fs::symlink_metadata(path) {
         Ok(metadata) if !metadata.file_type().is_socket() => return Err(unusable()),
@@ -35,16 +36,16 @@ pub fn listen(path: &Path) -> Result<UnixListener, StartError> {
         _ => Fault::Io.about(format_args!("{} ({error})", path.display())),
     };
     let listener = UnixListener::bind(path).map_err(io)?;
-    let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(path, owner_only).map_err(io)?;
+    let mode = if others.is_empty() { 0o600 } else { 0o666 };
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).map_err(io)?;
     Ok(listener)
 }
 
-/// Answers requests until accepting fails; connections that stand then are served on.
+/// Answers requests of this user and `others` until accepting fails; connections that stand then are served on.
 ///
 /// # Errors
 /// Those of accept, other than running out of descriptors for a moment.
-pub fn serve(service: &Arc<Service>, listener: &UnixListener) -> io::Result<()> {
+pub fn serve(service: &Arc<Service>, listener: &UnixListener, others: &[u32]) -> io::Result<()> {
     let connections = Arc::new(AtomicUsize::new(0));
     loop {
         let stream = match listener.accept() {
@@ -52,8 +53,8 @@ pub fn serve(service: &Arc<Service>, listener: &UnixListener) -> io::Result<()> 
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
-        if !is_same_user(&stream) {
-            tracing::error!("connection of another user refused");
+        if let Err(uid) = is_allowed(&stream, others) {
+            tracing::error!(?uid, "connection of another user refused");
             continue;
         }
         let place = Place::take(&connections);
@@ -92,8 +93,11 @@ impl Drop for Place {
     }
 }
 
-fn is_same_user(stream: &UnixStream) -> bool {
-    rustix::net::sockopt::socket_peercred(stream).is_ok_and(|peer| peer.uid == rustix::process::geteuid())
+/// Who it is, where he is not allowed.
+fn is_allowed(stream: &UnixStream, others: &[u32]) -> Result<(), Option<u32>> {
+    let uid = rustix::net::sockopt::socket_peercred(stream).map_err(|_| None)?.uid;
+    let allowed = uid == rustix::process::geteuid() || others.contains(&uid.as_raw());
+    if allowed { Ok(()) } else { Err(Some(uid.as_raw())) }
 }
 
 fn converse(service: &Service, mut stream: UnixStream) -> io::Result<()> {

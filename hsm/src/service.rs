@@ -1,12 +1,13 @@
 //! The signer's decisions: checks a request against the configuration, asks the guard, signs, checks the signature.
 //! Knows nothing of sockets or processes.
 
-use crate::config::{SignerConfig, SigningMode};
+use crate::config::{SeccompMode, SignerConfig, SigningMode};
 use crate::delayed;
 use crate::epoch_key::EpochKeys;
 use crate::error::{ConfigError, Fault, SignError, StartError, StoreError};
 use crate::guard::{Approval, Guard, Identity};
 use crate::handshake;
+use crate::process::Protections;
 use crate::protocol::{Request, Response};
 use crate::refusal::Refusal;
 use crate::signer::{Keys, PublicKeys, Signer};
@@ -50,6 +51,7 @@ pub struct Service {
     rounds: Mutex<Rounds>,
     transport: Mutex<Box<dyn Signer>>,
     recorder: Mutex<Recorder>,
+    seccomp: SeccompMode,
 }
 
 impl Service {
@@ -83,6 +85,7 @@ impl Service {
             chain: config.chain,
             author: config.author,
             epoch: config.epoch,
+            seccomp: config.process.seccomp,
             keys: public,
             module,
             recorder: Mutex::new(Recorder::new(&guard)),
@@ -98,6 +101,7 @@ impl Service {
             Request::SignHandshake { transcript } => self.sign_handshake(transcript).map(Response::Handshake),
             Request::PublicKeys => return Response::PublicKeys(self.keys.clone()),
             Request::Stats => return Response::Stats(self.stats()),
+            Request::Protections => return Response::Protections(Protections::now(self.seccomp == SeccompMode::On)),
         };
         answer.unwrap_or_else(|error| self.failed(error))
     }

@@ -1,5 +1,6 @@
 //! A TPM simulator for tests: `swtpm` on a Unix socket, with a state of its own.
 
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -56,7 +57,8 @@ fn run(dir: &TempDir) -> Child {
         .spawn()
         .expect("swtpm is not installed: apt-get install swtpm");
     let start = Instant::now();
-    while !socket.exists() {
+    // There is a moment between the name and the first that is let in.
+    while UnixStream::connect(&socket).is_err() {
         assert!(start.elapsed() < Duration::from_secs(20), "swtpm does not come up");
         std::thread::yield_now();
     }

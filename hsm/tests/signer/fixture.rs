@@ -48,6 +48,7 @@ impl Validator {
             socket: dir.path().join("signer.sock"),
             signing: SigningConfig::default(),
             fence: Default::default(),
+            process: Default::default(),
             store,
         };
         let keys = generate(dir.path(), &config.store).expect("a new store");

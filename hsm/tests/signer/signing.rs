@@ -1,6 +1,7 @@
 //! What a signer that is set up rightly does.
 
 use crate::fixture::{Validator, certificate_verify};
+use hsm::config::SeccompMode;
 use types::{Digest, HeaderVote, Height};
 
 fn signs_rounds_and_handshakes(validator: &Validator, module: &str) {
@@ -45,4 +46,27 @@ fn the_process_is_hardened_and_its_socket_is_the_owners_alone() {
     assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"]);
     let mode = std::fs::metadata(&validator.config.socket).expect("listening").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn the_process_reports_its_protections_as_the_kernel_has_them() {
+    for validator in [Validator::with_keystore(), Validator::with_softhsm()] {
+        let (child, client) = validator.start();
+        let found = client.protections().expect("a report");
+        assert_eq!((found.pid, found.uid), (child.id(), rustix::process::geteuid().as_raw()));
+        assert!(found.no_new_privileges && found.undumpable && found.seccomp_enforced, "{found:?}");
+        assert_eq!((found.core_bytes_max, found.seccomp_filters), (Some(0), 1));
+        assert!(found.locked_kib > 0, "{found:?}");
+    }
+}
+
+#[test]
+fn without_a_filter_the_report_says_so() {
+    let mut validator = Validator::with_keystore();
+    for (mode, filters) in [(SeccompMode::Off, 0), (SeccompMode::Log, 1)] {
+        validator.config.process.seccomp = mode;
+        let (_child, client) = validator.start();
+        let found = client.protections().expect("a report");
+        assert_eq!((found.seccomp_filters, found.seccomp_enforced), (filters, false), "{mode:?}");
+    }
 }

@@ -6,7 +6,7 @@ use super::site::{Site, write_private};
 use super::{DevnetArgs, SignerKind};
 use client::rpc::{NodeState, NodeStatus};
 use client::{RpcClient, now_ms};
-use hsm::config::{FenceConfig, KeystoreConfig, Pkcs11Config, SigningConfig};
+use hsm::config::{FenceConfig, KeystoreConfig, Pkcs11Config, ProcessConfig, SigningConfig};
 use hsm::{PublicKeys, SignerConfig, StoreConfig, keystore, provision, secret, softhsm};
 use miette::{IntoDiagnostic, WrapErr, bail, miette};
 use netem::Emulation;
@@ -361,6 +361,7 @@ fn signer_config(dir: &Path, store: StoreConfig, chain: ChainId, index: usize, g
         socket: dir.join("signer.sock"),
         signing: SigningConfig::default(),
         fence: FenceConfig::default(),
+        process: ProcessConfig::default(),
         store,
     }
 }
