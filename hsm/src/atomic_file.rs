@@ -19,7 +19,12 @@ pub(crate) fn create_from(path: &Path, content: &mut Content<'_>) -> io::Result<
 }
 
 /// Writes a file in place of the one that is there and returns it, open for reading and writing.
-pub(crate) fn replace(path: &Path, content: &mut Content<'_>) -> io::Result<File> {
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<File> {
+    replace_from(path, &mut |_| Ok(content.to_vec()))
+}
+
+/// The same, with content that depends on the file itself.
+pub(crate) fn replace_from(path: &Path, content: &mut Content<'_>) -> io::Result<File> {
     write(path, content, RenameFlags::empty())
 }
 

@@ -89,7 +89,7 @@ impl Disk for LockedFile {
     }
 
     fn exchange(&mut self, content: &mut dyn FnMut(&Digest) -> Vec<u8>) -> Result<(), ExchangeError> {
-        match atomic_file::replace(&self.path, &mut |file| Ok(content(&identity(file)?))) {
+        match atomic_file::replace_from(&self.path, &mut |file| Ok(content(&identity(file)?))) {
             Ok(file) => {
                 self.file = file;
                 Ok(())
