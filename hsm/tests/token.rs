@@ -7,7 +7,7 @@ use cryptoki::object::Attribute;
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use hsm::config::{Pkcs11Config, StoreConfig, consensus_label};
-use hsm::{ConfigError, StoreError, pkcs11, provision, secret, softhsm};
+use hsm::{ConfigError, Fault, StoreError, pkcs11, provision, secret, softhsm};
 use std::path::Path;
 use std::process::Command;
 
@@ -43,6 +43,14 @@ fn with_token(dir: &Path) {
         config.consensus_label = label.to_owned();
         assert_eq!(reason(&config), StoreError::Config(expected), "{label}");
     }
+    config.consensus_label = "sm2".to_owned();
+    assert_eq!(reason(&config), StoreError::Config(ConfigError::CurveUnmapped));
+    // Whoever maps SM2 to plain ECDSA is told by the signature.
+    let profile = "name = 'wrong'\nabout = ''\nsources = []\n[mechanisms.sm2]\nnumber = 0x1041\ninput = 'digest'";
+    std::fs::write(dir.join("profile.toml"), profile).expect("own directory");
+    config.profile_file = Some(dir.join("profile.toml"));
+    assert_eq!(reason(&config), StoreError::Fault(Fault::WrongSignature));
+    config.profile_file = None;
     config.consensus_label = consensus_label();
     assert_eq!(pkcs11::open(&config).expect("the good keys are still there").public(), public);
 }
@@ -58,8 +66,25 @@ fn add_unsuitable_keys(config: &Pkcs11Config) {
     make(&session, "lonely", false, false);
     make(&session, "twin", false, true);
     make(&session, "twin", false, true);
+    make_on_sm2_curve(&session, "sm2");
     drop(session);
     module.finalize().expect("initialised");
+}
+
+/// SoftHSM2 makes such a key, and signs plain ECDSA with it.
+fn make_on_sm2_curve(session: &Session, label: &str) {
+    let label = Attribute::Label(label.as_bytes().to_vec());
+    let curve = Attribute::EcParams(vec![0x06, 0x08, 0x2a, 0x81, 0x1c, 0xcf, 0x55, 0x01, 0x82, 0x2d]);
+    let public = [label.clone(), curve, Attribute::Token(true), Attribute::Verify(true)];
+    let private = [
+        label,
+        Attribute::Token(true),
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Extractable(false),
+        Attribute::Sign(true),
+    ];
+    session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &private).expect("room in the token");
 }
 
 /// `stays`: whether the public half is kept in the token.

@@ -56,20 +56,26 @@ fn a_failing_token_is_left_alone_and_comes_back_by_itself() {
 fn a_token_that_is_removed_and_put_back_signs_again_without_a_restart() {
     alone("failures::a_token_that_is_removed_and_put_back_signs_again_without_a_restart", |dir| {
         let mut behind = Behind::new(dir);
-        let mut keys = behind.open();
-        for returns in [Return::UntilFinalize, Return::Reopen] {
-            behind.steer(|control| {
-                control.token.present = false;
-                control.token.returns = returns;
-            });
-            assert!(matches!(sign(&mut keys.consensus), Err(StoreError::Fault(_))));
-            fail_until_resting(&mut keys.transport);
-            behind.steer(|control| control.token.present = true);
-            sign_when_back(&mut keys.consensus);
-            sign_when_back(&mut keys.transport);
-            // Gone and back between two requests.
-            behind.steer(|control| control.token.removals += 1);
-            sign_when_back(&mut keys.consensus);
+        let profile = dir.join("profile.toml");
+        std::fs::write(&profile, "name = 'mild'\nabout = ''\nsources = []\nreinitialise_after_loss = false")
+            .expect("own");
+        for profile in [None, Some(profile)] {
+            behind.config.profile_file = profile;
+            let mut keys = behind.open();
+            for returns in [Return::UntilFinalize, Return::Reopen] {
+                behind.steer(|control| {
+                    control.token.present = false;
+                    control.token.returns = returns;
+                });
+                assert!(matches!(sign(&mut keys.consensus), Err(StoreError::Fault(_))));
+                fail_until_resting(&mut keys.transport);
+                behind.steer(|control| control.token.present = true);
+                sign_when_back(&mut keys.consensus);
+                sign_when_back(&mut keys.transport);
+                // Gone and back between two requests.
+                behind.steer(|control| control.token.removals += 1);
+                sign_when_back(&mut keys.consensus);
+            }
         }
     });
 }

@@ -85,8 +85,13 @@ pub fn sign_when_back(key: &mut Box<dyn Signer>) -> Signature {
     let start = Instant::now();
     loop {
         match sign(key) {
-            Ok(signature) => return signature,
-            Err(StoreError::Fault(_)) if start.elapsed() < PATIENCE => std::thread::yield_now(),
+            Ok(signature) => {
+                // Seen with --nocapture in the environment that `alone` sets.
+                println!("signs again after {:?}", start.elapsed());
+                return signature;
+            }
+            // A look every millisecond; what is waited for is a state, not a time.
+            Err(StoreError::Fault(_)) if start.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(1)),
             Err(error) => panic!("{error}"),
         }
     }

@@ -2,7 +2,7 @@
 //! fail at once meanwhile, or go to the standby.
 
 use super::{Failure, Instant, Pooled, Shared, index, limits};
-use crate::error::{ConfigError, StoreError};
+use crate::error::ConfigError;
 use crate::pkcs11::breaker::Health;
 use crate::pkcs11::key;
 use crate::pkcs11::policy::Reaction;
@@ -19,9 +19,13 @@ const MESSAGE: &[u8] = b"stele-token-test-1: this signature is of no use";
 impl Shared {
     /// The module is not initialised; afterwards it is, and a session with both keys is open. On failure nothing is open.
     pub(super) fn connect(&self) -> Result<Pooled, (String, Failure)> {
-        let token = || format!("token {:?}", self.token.label());
-        let about_token = |failure| (token(), failure);
-        self.token.initialise().map_err(about_token)?;
+        self.token.initialise().map_err(|failure| (format!("token {:?}", self.token.label()), failure))?;
+        self.attach()
+    }
+
+    /// As [`Shared::connect`], in a module that is initialised.
+    fn attach(&self) -> Result<Pooled, (String, Failure)> {
+        let about_token = |failure| (format!("token {:?}", self.token.label()), failure);
         let found = self.token.find().map_err(about_token)?;
         let sessions = self.sessions_max.min(found.sessions_max.unwrap_or(u32::MAX)).max(1);
         let mut inner = self.lock();
@@ -100,17 +104,13 @@ impl Shared {
     }
 
     fn reconnect(&self) -> Result<Pooled, (String, Failure)> {
-        if self.profile.reinitialise_after_loss {
-            self.token.finalise();
-            return self.connect();
+        // Where new sessions may do, they are tried first; a module that was never initialised fails here too.
+        if !self.profile.reinitialise_after_loss
+            && let Ok(pooled) = self.attach()
+        {
+            return Ok(pooled);
         }
-        // A make that needs no C_Finalize may still be one that was never initialised, where its token was absent.
-        match self.connect() {
-            Err((_, Failure { error: StoreError::Fault(_), .. })) => {
-                self.token.finalise();
-                self.connect()
-            }
-            outcome => outcome,
-        }
+        self.token.finalise();
+        self.connect()
     }
 }
