@@ -8,12 +8,13 @@ use crate::signer::PublicKeys;
 use serde::de::DeserializeOwned;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use types::AlgId;
 
 /// How the command line is used.
 pub const USAGE: &str = "\
   run CONFIG                      signs until SIGTERM, SIGINT or SIGHUP
   child CONFIG                    signs until SIGTERM or the end of standard input
-  generate STORE [SO_PIN_FILE]    makes both keys, prints the public ones (TOML)
+  generate ALGORITHM STORE [SO_PIN_FILE]    makes both keys (ed25519, ecdsa-p256), prints the public ones (TOML)
   guard CONFIG PUBLIC_KEYS        makes the guard file of a validator that has never signed
 
 CONFIG is a signer configuration, STORE its [pkcs11] or [keystore] table, PUBLIC_KEYS what `generate` printed.";
@@ -33,6 +34,8 @@ pub enum Command {
     },
     /// [`provision::generate`]; prints [`PublicKeys`].
     Generate {
+        /// Of both keys.
+        alg: AlgId,
         /// File with a [`StoreConfig`].
         store: PathBuf,
         /// File with the SO PIN, to initialise a token.
@@ -52,13 +55,17 @@ impl Command {
     pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Option<Self> {
         let mut arguments = arguments.into_iter();
         let verb = arguments.next()?;
+        let alg = match verb.to_str()? {
+            "generate" => AlgId::from_name(arguments.next()?.to_str()?)?,
+            _ => AlgId::Ed25519,
+        };
         let paths: Vec<PathBuf> = arguments.map(PathBuf::from).collect();
         match (verb.to_str()?, &paths[..]) {
             ("run", [config]) => Some(Self::Run { config: config.clone() }),
             ("child", [config]) => Some(Self::Child { config: config.clone() }),
-            ("generate", [store]) => Some(Self::Generate { store: store.clone(), so_pin_file: None }),
+            ("generate", [store]) => Some(Self::Generate { alg, store: store.clone(), so_pin_file: None }),
             ("generate", [store, so_pin_file]) => {
-                Some(Self::Generate { store: store.clone(), so_pin_file: Some(so_pin_file.clone()) })
+                Some(Self::Generate { alg, store: store.clone(), so_pin_file: Some(so_pin_file.clone()) })
             }
             ("guard", [config, keys]) => Some(Self::Guard { config: config.clone(), keys: keys.clone() }),
             _ => None,
@@ -70,8 +77,8 @@ impl Command {
         match self {
             Self::Run { config } => vec!["run".into(), config.into()],
             Self::Child { config } => vec!["child".into(), config.into()],
-            Self::Generate { store, so_pin_file } => {
-                let verb_and_store = [OsString::from("generate"), store.into()];
+            Self::Generate { alg, store, so_pin_file } => {
+                let verb_and_store = [OsString::from("generate"), alg.name().into(), store.into()];
                 verb_and_store.into_iter().chain(so_pin_file.iter().map(OsString::from)).collect()
             }
             Self::Guard { config, keys } => vec!["guard".into(), config.into(), keys.into()],
@@ -87,8 +94,8 @@ impl Command {
         match self {
             Self::Run { config } => process::run(&read(config)?, Lifetime::Service),
             Self::Child { config } => process::run(&read(config)?, Lifetime::Parent),
-            Self::Generate { store, so_pin_file } => {
-                let keys = provision::generate(&read::<StoreConfig>(store)?, so_pin_file.as_deref())?;
+            Self::Generate { alg, store, so_pin_file } => {
+                let keys = provision::generate_with(&read::<StoreConfig>(store)?, so_pin_file.as_deref(), *alg)?;
                 print!("{}", toml::to_string(&keys).expect("a table of two strings"));
                 Ok(())
             }
@@ -117,8 +124,8 @@ mod tests {
         for command in [
             Command::Run { config: path("a") },
             Command::Child { config: path("a") },
-            Command::Generate { store: path("a"), so_pin_file: None },
-            Command::Generate { store: path("a"), so_pin_file: Some(path("b")) },
+            Command::Generate { alg: AlgId::EcdsaP256, store: path("a"), so_pin_file: None },
+            Command::Generate { alg: AlgId::Ed25519, store: path("a"), so_pin_file: Some(path("b")) },
             Command::Guard { config: path("a"), keys: path("b") },
         ] {
             assert_eq!(Command::parse(command.arguments()), Some(command.clone()));

@@ -1,7 +1,7 @@
 //! Keys in a file, encrypted under a passphrase: for a devnet, tests, validators without an HSM, and clients' accounts.
 //! In use the keys are in the memory of the process, which is why `hsm-direct` does not allow this store for validators.
 //!
-//! A file holds a validator's two keys, which are Ed25519, or the one key of an account, of any algorithm that clients
+//! A file holds a validator's two keys, Ed25519 or P-256, or the one key of an account, of any algorithm that clients
 //! can sign with. A validator does not start with an account's file.
 
 mod format;
@@ -16,7 +16,7 @@ use held::Held;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
-use types::{AlgId, PublicKey, SecretKey, Signature};
+use types::{AlgId, PublicKey, SecretKey, Signature, committee};
 use zeroize::Zeroizing;
 
 pub use format::Cost;
@@ -97,12 +97,23 @@ pub fn account_public_key(path: &Path) -> Result<PublicKey, StartError> {
     Ok(held.account())
 }
 
-/// Makes a validator's two keys and writes them to a new file, which is never overwritten.
+/// Makes a validator's two Ed25519 keys and writes them to a new file, which is never overwritten.
 ///
 /// # Errors
 /// [`ConfigError::KeyExists`], those of [`Secret::read_file`], faults of the disk.
 pub fn generate(config: &KeystoreConfig, cost: Cost) -> Result<PublicKeys, StartError> {
-    let (consensus, transport) = (new_key(AlgId::Ed25519)?, new_key(AlgId::Ed25519)?);
+    generate_with(config, AlgId::Ed25519, cost)
+}
+
+/// As [`generate`], of any algorithm that a validator's keys can have.
+///
+/// # Errors
+/// As there; [`ConfigError::KeyUnsuitable`] for another algorithm.
+pub fn generate_with(config: &KeystoreConfig, alg: AlgId, cost: Cost) -> Result<PublicKeys, StartError> {
+    if !committee::ALGORITHMS.contains(&alg) {
+        return Err(ConfigError::KeyUnsuitable.about(alg));
+    }
+    let (consensus, transport) = (new_key(alg)?, new_key(alg)?);
     let public = PublicKeys { consensus: consensus.public_key(), transport: transport.public_key() };
     create(config, &Held::Validator { consensus, transport }, cost)?;
     Ok(public)

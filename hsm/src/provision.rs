@@ -6,6 +6,7 @@ use crate::guard::{Guard, Identity};
 use crate::signer::PublicKeys;
 use crate::{keystore, pkcs11};
 use std::path::Path;
+use types::AlgId;
 
 /// Makes the two keys in the store and returns their public halves; existing keys are never touched.
 ///
@@ -16,9 +17,17 @@ use std::path::Path;
 /// # Errors
 /// [`StartError`] names the path or label and the reason.
 pub fn generate(store: &StoreConfig, so_pin_file: Option<&Path>) -> Result<PublicKeys, StartError> {
+    generate_with(store, so_pin_file, AlgId::Ed25519)
+}
+
+/// As [`generate`], of another algorithm than Ed25519: P-256, for tokens without EdDSA.
+///
+/// # Errors
+/// As there; [`crate::ConfigError::KeyUnsuitable`] for an algorithm that no validator has.
+pub fn generate_with(store: &StoreConfig, so_pin_file: Option<&Path>, alg: AlgId) -> Result<PublicKeys, StartError> {
     match store {
-        StoreConfig::Pkcs11(config) => pkcs11::generate(config, so_pin_file),
-        StoreConfig::Keystore(config) => keystore::generate(config, keystore::Cost::default()),
+        StoreConfig::Pkcs11(config) => pkcs11::generate(config, so_pin_file, alg),
+        StoreConfig::Keystore(config) => keystore::generate_with(config, alg, keystore::Cost::default()),
     }
 }
 

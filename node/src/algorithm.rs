@@ -12,6 +12,12 @@ pub fn parser() -> impl TypedValueParser<Value = AlgId> {
         .map(|name| AlgId::from_name(&name).expect("only names of algorithms are possible values"))
 }
 
+/// Reads the name of an algorithm that a validator's keys can have.
+pub fn validator_parser() -> impl TypedValueParser<Value = AlgId> {
+    PossibleValuesParser::new(types::committee::ALGORITHMS.map(AlgId::name))
+        .map(|name| AlgId::from_name(&name).expect("only names of algorithms are possible values"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -59,9 +59,17 @@ pub struct DevnetArgs {
     /// Bytes of an encoded, signed transaction; what is left over its fields is an incompressible memo.
     #[arg(long, default_value_t = 512, value_name = "BYTES")]
     payload: u32,
-    /// Signature algorithm of the accounts that send. Validators' own keys are always Ed25519.
+    /// Signature algorithm of the accounts that send.
     #[arg(long, value_name = "NAME", default_value = algorithm::DEFAULT, value_parser = algorithm::parser())]
     algorithm: AlgId,
+    /// Signature algorithm of the validators' own keys, for consensus and transport.
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = algorithm::DEFAULT,
+        value_parser = algorithm::validator_parser()
+    )]
+    validator_algorithm: AlgId,
     /// Whether the validators verify on a GPU; all of them share the one that there is.
     #[arg(long, value_enum, default_value_t = GpuUse::Prefer)]
     gpu: GpuUse,

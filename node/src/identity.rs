@@ -4,31 +4,30 @@ use crate::config::Plan;
 use hsm::SignerClient;
 use std::sync::Arc;
 use transport::{IdentityFault, IdentityKey};
+use types::PublicKey;
 
 /// See the module.
 pub struct SignerIdentity {
     signer: SignerClient,
-    key: [u8; 32],
+    key: PublicKey,
 }
 
 impl SignerIdentity {
     /// Over a signer whose keys are those of this validator's entry.
     pub fn new(signer: SignerClient, plan: &Plan) -> Arc<Self> {
-        let key = plan.own_entry().transport_key.as_bytes();
-        let key = key.try_into().expect("the committee has Ed25519 transport keys");
-        Arc::new(Self { signer, key })
+        Arc::new(Self { signer, key: plan.own_entry().transport_key.clone() })
     }
 }
 
 impl std::fmt::Debug for SignerIdentity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "SignerIdentity({})", hex::encode(self.key))
+        write!(f, "SignerIdentity({})", self.key)
     }
 }
 
 impl IdentityKey for SignerIdentity {
-    fn public_key(&self) -> [u8; 32] {
-        self.key
+    fn public_key(&self) -> PublicKey {
+        self.key.clone()
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, IdentityFault> {

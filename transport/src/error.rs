@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use quinn::{ConnectionError, VarInt};
+use types::AlgId;
 
 /// An endpoint could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,9 @@ pub enum TransportError {
     /// rustls refused the configuration.
     #[error("TLS configuration")]
     Tls(#[from] rustls::Error),
+    /// The transport key is of an algorithm that TLS does not have for it.
+    #[error("a transport key is Ed25519 or P-256, not {0}")]
+    Identity(AlgId),
     /// The provider lacks the cipher suite of QUIC's initial packets.
     #[error("the TLS provider lacks TLS_AES_128_GCM_SHA256")]
     CipherSuite,

@@ -1,7 +1,7 @@
-//! Who a process is on the wire: an Ed25519 key of its own, and how rustls is made to use it.
+//! Who a process is on the wire: a key of its own, Ed25519 or P-256, and how rustls is made to use it.
 //!
-//! Owns [`IdentityKey`] (implemented over the signer process by the node, over memory by [`SoftIdentity`]), the RFC 7250
-//! encoding of a public key, and the TLS configurations of both ends. Deliberately absent: X.509, certificate
+//! Owns [`IdentityKey`] (implemented over the signer process by the node, over memory by [`SoftIdentity`]) and the TLS
+//! configurations of both ends. Deliberately absent: X.509, certificate
 //! authorities, TLS 1.2, session tickets and early data. A peer is its key and nothing else.
 
 use std::fmt;
@@ -14,11 +14,11 @@ use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, Uni
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureAlgorithm, SignatureScheme};
+use types::{AlgId, PublicKey};
 
 use crate::error::TransportError;
+use crate::raw_key;
 
-/// DER of `SubjectPublicKeyInfo` for Ed25519 up to the key itself (RFC 8410 §4).
-const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 /// The application protocols: a peer link and a client session can never be taken for each other.
 const ALPN_MESH: &[u8] = b"stele-mesh/1";
 const ALPN_CLIENT: &[u8] = b"stele-client/1";
@@ -28,9 +28,9 @@ const ALPN_CLIENT: &[u8] = b"stele-client/1";
 ///
 /// `sign` is called on the task that drives the connection and may block for as long as a signing device needs.
 pub trait IdentityKey: Send + Sync + fmt::Debug {
-    /// The Ed25519 public key, as peers pin it.
-    fn public_key(&self) -> [u8; 32];
-    /// The 64-byte Ed25519 signature of `message`.
+    /// The public key, as peers pin it: Ed25519 or P-256.
+    fn public_key(&self) -> PublicKey;
+    /// The signature of `message` as `types` has it: 64 bytes for both algorithms.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, IdentityFault>;
 }
 
@@ -56,7 +56,7 @@ pub enum IdentityFault {
 pub struct SoftIdentity(types::SecretKey);
 
 impl SoftIdentity {
-    /// Wraps an Ed25519 key.
+    /// Wraps a key.
     pub fn new(key: types::SecretKey) -> Self {
         Self(key)
     }
@@ -74,8 +74,8 @@ impl fmt::Debug for SoftIdentity {
 }
 
 impl IdentityKey for SoftIdentity {
-    fn public_key(&self) -> [u8; 32] {
-        self.0.public_key().as_bytes().try_into().expect("an Ed25519 public key has 32 bytes")
+    fn public_key(&self) -> PublicKey {
+        self.0.public_key()
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, IdentityFault> {
@@ -83,27 +83,17 @@ impl IdentityKey for SoftIdentity {
     }
 }
 
-/// The RFC 7250 form of `key`.
-fn spki(key: &[u8; 32]) -> Vec<u8> {
-    [&SPKI_PREFIX[..], key].concat()
-}
-
-/// The key inside a `SubjectPublicKeyInfo`, if it is Ed25519 in its one DER form.
-pub(crate) fn key_of(spki: &[u8]) -> Option<[u8; 32]> {
-    spki.strip_prefix(&SPKI_PREFIX)?.try_into().ok()
-}
-
 /// The key that the other end of `connection` has proved to hold.
-pub(crate) fn remote_key(connection: &quinn::Connection) -> Option<[u8; 32]> {
+pub(crate) fn remote_key(connection: &quinn::Connection) -> Option<PublicKey> {
     let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-    key_of(chain.first()?)
+    raw_key::key_of(chain.first()?)
 }
 
 /// Whom to believe at a handshake.
 #[derive(Clone)]
 pub(crate) enum Trust {
     /// Exactly these keys.
-    Pinned(Arc<[[u8; 32]]>),
+    Pinned(Arc<[PublicKey]>),
     /// Any key whose possession is proved: a client that was not told the server's key.
     Any,
 }
@@ -111,7 +101,7 @@ pub(crate) enum Trust {
 /// TLS of an accepting endpoint. `peers` is `None` where clients stay anonymous.
 pub(crate) fn server_tls(
     identity: &Arc<dyn IdentityKey>,
-    peers: Option<Arc<[[u8; 32]]>>,
+    peers: Option<Arc<[PublicKey]>>,
 ) -> Result<Arc<QuicServerConfig>, TransportError> {
     let provider = provider();
     let mutual = peers.is_some();
@@ -122,7 +112,7 @@ pub(crate) fn server_tls(
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::new(rustls::server::AlwaysResolvesServerRawPublicKeys::new(certified(identity))));
+        .with_cert_resolver(Arc::new(rustls::server::AlwaysResolvesServerRawPublicKeys::new(certified(identity)?)));
     config.alpn_protocols = vec![if mutual { ALPN_MESH.to_vec() } else { ALPN_CLIENT.to_vec() }];
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
@@ -143,7 +133,7 @@ pub(crate) fn client_tls(
         .with_custom_certificate_verifier(verifier);
     let (mut config, alpn) = match identity {
         Some(identity) => {
-            let resolver = rustls::client::AlwaysResolvesClientRawPublicKeys::new(certified(identity));
+            let resolver = rustls::client::AlwaysResolvesClientRawPublicKeys::new(certified(identity)?);
             (builder.with_client_cert_resolver(Arc::new(resolver)), ALPN_MESH)
         }
         None => (builder.with_no_client_auth(), ALPN_CLIENT),
@@ -154,7 +144,7 @@ pub(crate) fn client_tls(
     Ok(Arc::new(QuicClientConfig::try_from(config).map_err(|_| TransportError::CipherSuite)?))
 }
 
-/// aws-lc-rs, with the hybrid of X25519 and ML-KEM-768 offered first and one signature scheme.
+/// aws-lc-rs, with the hybrid of X25519 and ML-KEM-768 offered first and the signature schemes of [`raw_key`].
 fn provider() -> Arc<CryptoProvider> {
     use rustls::crypto::aws_lc_rs as lc;
     let mut provider = lc::default_provider();
@@ -162,10 +152,13 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(provider)
 }
 
-fn certified(identity: &Arc<dyn IdentityKey>) -> Arc<CertifiedKey> {
-    let key = TlsIdentity { spki: spki(&identity.public_key()).into(), key: identity.clone() };
+fn certified(identity: &Arc<dyn IdentityKey>) -> Result<Arc<CertifiedKey>, TransportError> {
+    let public = identity.public_key();
+    let (spki, scheme) =
+        raw_key::spki(&public).zip(raw_key::scheme(public.alg())).ok_or(TransportError::Identity(public.alg()))?;
+    let key = TlsIdentity { spki: spki.into(), alg: public.alg(), scheme, key: identity.clone() };
     // `keys_match` would parse X.509, hence the constructor that does not check.
-    Arc::new(CertifiedKey::new(vec![CertificateDer::from(key.spki.to_vec())], Arc::new(key)))
+    Ok(Arc::new(CertifiedKey::new(vec![CertificateDer::from(key.spki.to_vec())], Arc::new(key))))
 }
 
 /// The seam between [`IdentityKey`] and rustls.
@@ -173,11 +166,13 @@ fn certified(identity: &Arc<dyn IdentityKey>) -> Arc<CertifiedKey> {
 struct TlsIdentity {
     key: Arc<dyn IdentityKey>,
     spki: Arc<[u8]>,
+    alg: AlgId,
+    scheme: (SignatureScheme, SignatureAlgorithm),
 }
 
 impl SigningKey for TlsIdentity {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
-        offered.contains(&SignatureScheme::ED25519).then(|| Box::new(self.clone()) as Box<dyn Signer>)
+        offered.contains(&self.scheme.0).then(|| Box::new(self.clone()) as Box<dyn Signer>)
     }
 
     fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
@@ -185,24 +180,25 @@ impl SigningKey for TlsIdentity {
     }
 
     fn algorithm(&self) -> SignatureAlgorithm {
-        SignatureAlgorithm::ED25519
+        self.scheme.1
     }
 }
 
 impl Signer for TlsIdentity {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
-        self.key.sign(message).map_err(|fault| {
+        let signature = self.key.sign(message).map_err(|fault| {
             tracing::error!(%fault, "transport.identity: the handshake could not be signed");
             rustls::Error::Other(rustls::OtherError(Arc::new(fault)))
-        })
+        })?;
+        Ok(raw_key::tls_signature(self.alg, signature))
     }
 
     fn scheme(&self) -> SignatureScheme {
-        SignatureScheme::ED25519
+        self.scheme.0
     }
 }
 
-/// Accepts a raw Ed25519 key by membership and a signature by that key. Serves both directions.
+/// Accepts a raw key by membership and a signature by that key. Serves both directions.
 struct RawKeyVerifier {
     trust: Trust,
     algorithms: WebPkiSupportedAlgorithms,
@@ -214,7 +210,7 @@ impl RawKeyVerifier {
     }
 
     fn check(&self, spki: &[u8]) -> Result<(), rustls::Error> {
-        let key = key_of(spki).ok_or(CertificateError::BadEncoding)?;
+        let key = raw_key::key_of(spki).ok_or(CertificateError::BadEncoding)?;
         match &self.trust {
             Trust::Any => Ok(()),
             Trust::Pinned(keys) if keys.contains(&key) => Ok(()),
@@ -275,7 +271,7 @@ impl ServerCertVerifier for RawKeyVerifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
+        raw_key::SCHEMES.to_vec()
     }
 
     fn requires_raw_public_keys(&self) -> bool {
@@ -316,7 +312,7 @@ impl ClientCertVerifier for RawKeyVerifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
+        raw_key::SCHEMES.to_vec()
     }
 
     fn requires_raw_public_keys(&self) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! Two endpoints, on two ports, so that a flood of clients cannot starve consensus:
 //!
-//! - [`Mesh`]: the validators among each other. Both ends prove an Ed25519 key (raw public keys, RFC 7250) that the other
+//! - [`Mesh`]: the validators among each other. Both ends prove a key (Ed25519 or P-256; raw, RFC 7250) that the other
 //!   has pinned. Three [`Class`]es of frames, each with its own stream, queue and priority, and requests with answers.
 //! - [`ClientServer`] and [`ClientLink`]: many clients, who are not asked who they are, each with one framed stream.
 //!
@@ -43,6 +43,7 @@ mod lane;
 pub mod limits;
 pub mod mesh;
 mod queue;
+mod raw_key;
 mod sockopt;
 pub mod stats;
 mod stream;

@@ -19,6 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use types::PublicKey;
 
 pub use self::events::{EventSink, MeshEvent, MeshEvents, event_channel};
 use self::peer::Peer;
@@ -75,8 +76,8 @@ pub struct PeerAddress {
     pub index: u16,
     /// Where it listens.
     pub addr: SocketAddr,
-    /// Its transport key (Ed25519).
-    pub key: [u8; 32],
+    /// Its transport key: Ed25519 or P-256.
+    pub key: PublicKey,
 }
 
 /// What a mesh is made from.
@@ -181,7 +182,7 @@ impl Mesh {
     ) -> Result<Self, TransportError> {
         config.limits.check()?;
         let roster = roster(&config)?;
-        let keys: Arc<[[u8; 32]]> = roster.iter().map(|p| p.key).collect();
+        let keys: Arc<[PublicKey]> = roster.iter().map(|p| p.key.clone()).collect();
         let quic = transport_configs(&config.limits, config.congestion);
         let mut server = quinn::ServerConfig::with_crypto(identity::server_tls(&identity, Some(keys))?);
         server
@@ -223,7 +224,7 @@ impl Mesh {
         let mut tasks = shared.tasks.lock().await;
         for (peer, incoming) in shared.peers.iter().cloned().zip(incoming) {
             if shared.me < peer.address.index {
-                let tls = identity::client_tls(Some(&identity), Trust::Pinned(Arc::new([peer.address.key])))?;
+                let tls = identity::client_tls(Some(&identity), Trust::Pinned(Arc::new([peer.address.key.clone()])))?;
                 let mut client = quinn::ClientConfig::new(tls);
                 client.transport_config(quic.to(peer.address.addr).clone());
                 tasks.spawn(supervise::dial(shared.clone(), peer, client));
@@ -325,7 +326,7 @@ fn roster(config: &MeshConfig) -> Result<Vec<PeerAddress>, TransportError> {
             return Err(TransportError::DuplicatePeer { index: pair[0].index });
         }
     }
-    let mut keys: Vec<_> = roster.iter().map(|p| (p.key, p.index)).collect();
+    let mut keys: Vec<_> = roster.iter().map(|p| (&p.key, p.index)).collect();
     keys.sort_unstable();
     for pair in keys.windows(2) {
         if pair[0].0 == pair[1].0 {

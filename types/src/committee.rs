@@ -12,6 +12,9 @@ use thiserror::Error;
 
 /// Most validators of a committee.
 pub const COMMITTEE_MAX: usize = 512;
+/// Algorithms of a validator's keys, consensus and transport alike: those that tokens and TLS 1.3 have. A committee may mix
+/// them.
+pub const ALGORITHMS: [AlgId; 2] = [AlgId::Ed25519, AlgId::EcdsaP256];
 /// Longest name or address in bytes.
 const TEXT_MAX: usize = 255;
 /// Shortest text of a socket address: `[::]:0`.
@@ -25,7 +28,7 @@ pub struct Authority {
     pub name: String,
     /// Signs round statements.
     pub consensus_key: PublicKey,
-    /// Proves the node's identity in transport handshakes; Ed25519, not the consensus key.
+    /// Proves the node's identity in transport handshakes; not the consensus key.
     pub transport_key: PublicKey,
     /// Voting weight, at least 1.
     pub stake: Stake,
@@ -97,7 +100,7 @@ pub enum CommitteeError {
     /// A name that is empty or does not fit its encoding.
     #[error("the name of validator {0} is empty or longer than {TEXT_MAX} bytes")]
     Name(AuthorityIndex),
-    /// Another algorithm than Ed25519, the one of validators.
+    /// Another algorithm than those in [`ALGORITHMS`].
     #[error("validator {0} has a key of an unsuitable algorithm")]
     Algorithm(AuthorityIndex),
 }
@@ -140,7 +143,7 @@ impl Committee {
                 return Err(CommitteeError::Repeated(index));
             }
             let keys = [&authority.consensus_key, &authority.transport_key];
-            if keys.into_iter().any(|key| key.alg() != AlgId::Ed25519) {
+            if keys.into_iter().any(|key| !ALGORITHMS.contains(&key.alg())) {
                 return Err(CommitteeError::Algorithm(index));
             }
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use transport::{ClientLink, LinkFault};
-use types::{AlgId, AuthorityIndex, ChainId};
+use types::{AuthorityIndex, ChainId, PublicKey, committee};
 
 /// First and longest pause before dialling again; doubled each time.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -19,7 +19,7 @@ const RECONNECT: (Duration, Duration) = (Duration::from_millis(50), Duration::fr
 #[derive(Debug)]
 pub(super) struct Dialler {
     server: SocketAddr,
-    key: Option<[u8; 32]>,
+    key: Option<PublicKey>,
     chain: Option<ChainId>,
     patience: Duration,
 }
@@ -37,9 +37,7 @@ pub(super) struct Session {
 impl Dialler {
     pub(super) fn new(server: SocketAddr, options: &ClientOptions) -> Result<Self, ConnectError> {
         let key = match &options.server_key {
-            Some(key) if key.alg() == AlgId::Ed25519 => {
-                Some(key.as_bytes().try_into().expect("an Ed25519 public key has 32 bytes"))
-            }
+            Some(key) if committee::ALGORITHMS.contains(&key.alg()) => Some(key.clone()),
             Some(_) => return Err(ConnectError::ServerKey),
             None => None,
         };
@@ -48,7 +46,7 @@ impl Dialler {
 
     pub(super) async fn dial(&self) -> Result<Session, ConnectError> {
         let server = self.server;
-        let link = ClientLink::connect(server, self.key).await?;
+        let link = ClientLink::connect(server, self.key.clone()).await?;
         let greeting = timeout(self.patience, link.recv()).await.ok().flatten();
         let mut early = greeting.and_then(|frame| Events::decode(&frame).ok()).map_or(Vec::new(), |read| read.events);
         let Some(&Event::Hello { chain, validator }) = early.first() else {

@@ -13,8 +13,8 @@
 //! public keys  list of role u8, algorithm u8, key
 //! ciphertext   list of bytes, encrypts for each public key in order: seed, 32 bytes; then the tag, 16 bytes
 //! ```
-//! The keys are either a validator's, with the roles 1 (consensus) and 2 (transport) in this order, both Ed25519; or a
-//! client's account, role 3 alone, of any algorithm that clients can sign with.
+//! The keys are either a validator's, with the roles 1 (consensus) and 2 (transport) in this order, Ed25519 or P-256;
+//! or a client's account, role 3 alone, of any algorithm that clients can sign with.
 //!
 //! Associated data is everything before the ciphertext's length. Salt and nonce are new for every file, and a file is
 //! never written twice under one key.
@@ -27,7 +27,7 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{ChaCha20Poly1305, Nonce};
 use types::codec::{Decode, DecodeError, Encode, Reader, put_bytes};
-use types::{AlgId, PublicKey, SecretKey};
+use types::{AlgId, PublicKey, SecretKey, committee};
 use zeroize::Zeroizing;
 
 /// Longest file in bytes.
@@ -114,12 +114,13 @@ impl Decode for Header {
             expect(allowed(key.alg()))?;
             Ok(key)
         };
-        let (ed25519, signing) = (|alg| alg == AlgId::Ed25519, |alg| AlgId::signing().any(|signs| signs == alg));
+        let validators = |alg| committee::ALGORITHMS.contains(&alg);
+        let signing = |alg| AlgId::signing().any(|signs| signs == alg);
         let public = match count {
             1 => Held::Account(key(ACCOUNT, signing)?),
             2 => Held::Validator {
-                consensus: key(KeyRole::Consensus as u8, ed25519)?,
-                transport: key(KeyRole::Transport as u8, ed25519)?,
+                consensus: key(KeyRole::Consensus as u8, validators)?,
+                transport: key(KeyRole::Transport as u8, validators)?,
             },
             _ => return Err(DecodeError::NotCanonical { field: "keystore" }),
         };

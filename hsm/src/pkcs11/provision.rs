@@ -12,7 +12,7 @@ use types::{AlgId, PublicKey};
 ///
 /// # Errors
 /// As there.
-pub fn generate(config: &Pkcs11Config, so_pin_file: Option<&Path>) -> Result<PublicKeys, StartError> {
+pub fn generate(config: &Pkcs11Config, so_pin_file: Option<&Path>, alg: AlgId) -> Result<PublicKeys, StartError> {
     let pin = Secret::read_file(&config.pin_file)?;
     let so_pin = so_pin_file.map(Secret::read_file).transpose()?;
     let module = Module::load(&config.module).map_err(|error| start(error, config.module.display()))?;
@@ -23,13 +23,13 @@ pub fn generate(config: &Pkcs11Config, so_pin_file: Option<&Path>) -> Result<Pub
     }
     let token = module.open(&config.token_label, || Ok(pin)).map_err(about)?;
     Ok(PublicKeys {
-        consensus: key(&token, &config.consensus_label)?,
-        transport: key(&token, &config.transport_label)?,
+        consensus: key(&token, &config.consensus_label, alg)?,
+        transport: key(&token, &config.transport_label, alg)?,
     })
 }
 
-fn key(token: &Administration, label: &str) -> Result<PublicKey, StartError> {
-    let made = token.generate(label, label.as_bytes(), AlgId::Ed25519);
+fn key(token: &Administration, label: &str, alg: AlgId) -> Result<PublicKey, StartError> {
+    let made = token.generate(label, label.as_bytes(), alg);
     made.map_err(|error| start(error, format_args!("key {label:?}")))
 }
 

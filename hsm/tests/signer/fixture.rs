@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 use types::block::votes_digest;
-use types::{AuthorityIndex, ChainId, Digest, Epoch, HeaderVote, Round, RoundStatement};
+use types::{AlgId, AuthorityIndex, ChainId, Digest, Epoch, HeaderVote, Round, RoundStatement};
 
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -21,14 +21,22 @@ pub struct Validator {
 
 impl Validator {
     pub fn with_keystore() -> Self {
+        Self::with_keystore_of(AlgId::Ed25519)
+    }
+
+    pub fn with_keystore_of(alg: AlgId) -> Self {
         let dir = tempfile::tempdir().expect("temporary directory");
         let passphrase_file = dir.path().join("passphrase");
         secret::create_random(&passphrase_file).expect("new file");
         let store = StoreConfig::Keystore(KeystoreConfig { path: dir.path().join("keys"), passphrase_file });
-        Self::new(dir, store)
+        Self::new(dir, store, alg)
     }
 
     pub fn with_softhsm() -> Self {
+        Self::with_softhsm_of(AlgId::Ed25519)
+    }
+
+    pub fn with_softhsm_of(alg: AlgId) -> Self {
         let module = softhsm::find_module().expect("SoftHSM2 is not installed: apt-get install softhsm2");
         let dir = tempfile::tempdir().expect("temporary directory");
         softhsm::write_conf(dir.path()).expect("own directory");
@@ -36,10 +44,10 @@ impl Validator {
         secret::create_random(&pin_file).expect("new file");
         secret::create_random(&so_pin_file).expect("new file");
         let store = StoreConfig::Pkcs11(Pkcs11Config::new(module, "stele-test", pin_file));
-        Self::new(dir, store)
+        Self::new(dir, store, alg)
     }
 
-    fn new(dir: TempDir, store: StoreConfig) -> Self {
+    fn new(dir: TempDir, store: StoreConfig, alg: AlgId) -> Self {
         let config = SignerConfig {
             chain: ChainId(Digest::sha256(b"chain")),
             author: AuthorityIndex(1),
@@ -51,7 +59,7 @@ impl Validator {
             process: Default::default(),
             store,
         };
-        let keys = generate(dir.path(), &config.store).expect("a new store");
+        let keys = generate_with(dir.path(), &config.store, alg).expect("a new store");
         provision::guard(&config, &keys).expect("new guard");
         Self { dir, config, keys }
     }
@@ -96,10 +104,14 @@ impl Validator {
 
 /// Runs the generation of both keys; the SO PIN is used where there is one.
 pub fn generate(dir: &Path, store: &StoreConfig) -> Result<PublicKeys, SpawnError> {
+    generate_with(dir, store, AlgId::Ed25519)
+}
+
+fn generate_with(dir: &Path, store: &StoreConfig, alg: AlgId) -> Result<PublicKeys, SpawnError> {
     let path = dir.join("store.toml");
     std::fs::write(&path, toml::to_string(store).expect("serialisable")).expect("own directory");
     let so_pin_file = Some(dir.join("so-pin")).filter(|path| path.exists());
-    let arguments = hsm::command::Command::Generate { store: path, so_pin_file }.arguments();
+    let arguments = hsm::command::Command::Generate { alg, store: path, so_pin_file }.arguments();
     child::generate(signer(dir).args(arguments))
 }
 

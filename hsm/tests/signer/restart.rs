@@ -4,7 +4,7 @@ use crate::fixture::Validator;
 use hsm::{Fault, Refusal, SignError};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use types::{Digest, HeaderVote, Height};
+use types::{AlgId, Digest, HeaderVote, Height};
 
 fn remembers_after_a_kill(validator: &Validator) {
     let votes = [HeaderVote { height: Height(3), header: Digest::sha256(b"header") }];
@@ -34,6 +34,22 @@ fn remembers_after_a_kill(validator: &Validator) {
 #[test]
 fn a_killed_softhsm_signer_remembers_what_it_signed() {
     remembers_after_a_kill(&Validator::with_softhsm());
+}
+
+#[test]
+fn a_killed_signer_with_a_p256_key_signs_the_same_statement_anew_and_no_other() {
+    let validator = Validator::with_softhsm_of(AlgId::EcdsaP256);
+    let (mut child, client) = validator.start();
+    let statement = validator.statement(7, 1, &[]);
+    let signature = client.sign_round(&statement, &[]).expect("a new round");
+    assert_eq!(client.sign_round(&statement, &[]), Ok(signature), "remembered while the process lives");
+    child.kill().expect("our child");
+    let (_child, client) = validator.start();
+    // ECDSA draws a nonce, and the signature that was lost with the process is not needed.
+    let again = client.sign_round(&statement, &[]).expect("the identical statement");
+    assert!(again.verify(&statement, &validator.keys.consensus).is_ok());
+    let other = client.sign_round(&validator.statement(7, 2, &[]), &[]);
+    assert!(matches!(other, Err(SignError::Refused(Refusal::SecondStatement { .. }))), "{other:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::fixture::{Validator, certificate_verify};
 use hsm::config::SeccompMode;
-use types::{Digest, HeaderVote, Height};
+use types::{AlgId, Digest, HeaderVote, Height};
 
 fn signs_rounds_and_handshakes(validator: &Validator, module: &str) {
     let (_child, client) = validator.start();
@@ -31,6 +31,14 @@ fn keys_in_softhsm_sign() {
 #[test]
 fn keys_in_a_keystore_sign() {
     signs_rounds_and_handshakes(&Validator::with_keystore(), "keystore");
+}
+
+#[test]
+fn p256_keys_sign_in_a_token_and_in_a_keystore() {
+    let token = Validator::with_softhsm_of(AlgId::EcdsaP256);
+    assert_eq!([token.keys.consensus.alg(), token.keys.transport.alg()], [AlgId::EcdsaP256; 2]);
+    signs_rounds_and_handshakes(&token, "SoftHSM");
+    signs_rounds_and_handshakes(&Validator::with_keystore_of(AlgId::EcdsaP256), "keystore");
 }
 
 #[test]

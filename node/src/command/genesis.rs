@@ -57,7 +57,7 @@ pub struct GenesisArgs {
     /// How many governors decide. Default: more than half of them.
     #[arg(long, value_name = "NUMBER", requires = "governors", value_parser = clap::value_parser!(u16).range(1..))]
     governors_needed: Option<u16>,
-    /// Signature algorithm that transactions may use; may be given many times. Validators' own keys are always Ed25519.
+    /// Signature algorithm that transactions may use; may be given many times. Validators' own keys are Ed25519 or P-256 in any case.
     #[arg(
         long = "algorithm",
         value_name = "NAME",

@@ -7,6 +7,7 @@
 mod guard_file;
 
 use super::start_logging;
+use crate::algorithm;
 use clap::{Args, Subcommand};
 use hsm::config::{KeystoreConfig, Pkcs11Config, StandbyConfig};
 use hsm::guard::MarkError;
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
+use types::AlgId;
 
 /// Run the signer process of a validator, or create its keys.
 #[derive(Clone, Debug, Args)]
@@ -67,6 +69,7 @@ enum Step {
   stele signer provision --config signer.toml
   stele signer provision --config signer.toml --create-secrets            with a random PIN or passphrase
   stele signer provision --config signer.toml --so-pin-file so-pin        in a new token, initialised with that SO PIN
+  stele signer provision --config signer.toml --algorithm ecdsa-p256      for a token without EdDSA
 
 SoftHSM2 finds its tokens through the environment variable SOFTHSM2_CONF.")]
     Provision {
@@ -76,6 +79,9 @@ SoftHSM2 finds its tokens through the environment variable SOFTHSM2_CONF.")]
         /// First make those of the PIN and passphrase files that are missing, each with 128 random bits.
         #[arg(long)]
         create_secrets: bool,
+        /// Signature algorithm of both keys: P-256 for a token without EdDSA.
+        #[arg(long, value_name = "NAME", default_value = algorithm::DEFAULT, value_parser = algorithm::validator_parser())]
+        algorithm: AlgId,
     },
     /// Print the public halves of existing keys as JSON.
     #[command(after_help = "Example:\n  stele signer keys --config signer.toml")]
@@ -177,6 +183,15 @@ fn help(cause: StoreError) -> Option<&'static str> {
             Some("the device must be readable and writable (group tss), and the owner hierarchy without a password")
         }
         ConfigError::GuardLocked => Some("stop the signer first"),
+        ConfigError::ModuleForeign => Some("install the vendor's library for this processor"),
+        ConfigError::CurveUnmapped => {
+            Some("copy hsm/profiles/sm2-vendor.toml, put the vendor's number in, name it in `profile_file`")
+        }
+        ConfigError::ProfileUnusable => {
+            Some("profiles: generic, softhsm2, kryoptic, yubihsm2; or one of your own in `profile_file`")
+        }
+        ConfigError::PinLastTry => Some("a right login with the vendor's tool resets the token's count"),
+        ConfigError::MechanismMissing => Some("`stele hsm conformance` says what the token offers"),
         ConfigError::PinIncorrect => Some("correct the PIN file before the next attempt: a token locks after a few"),
         _ => None,
     }
@@ -195,7 +210,7 @@ pub fn run(args: SignerArgs) -> miette::Result<()> {
 impl Step {
     fn run(self, path: &Path) -> Result<(), SignerError> {
         match self {
-            Self::Provision { so_pin_file, create_secrets } => {
+            Self::Provision { so_pin_file, create_secrets, algorithm } => {
                 let store = read::<StoreFile>(path)?.store.beside(path);
                 if create_secrets {
                     let pins = [Some(store.secret_file()), so_pin_file.as_deref()];
@@ -203,7 +218,7 @@ impl Step {
                         secret::create_random(missing)?;
                     }
                 }
-                print(&provision::generate(&store, so_pin_file.as_deref())?);
+                print(&provision::generate_with(&store, so_pin_file.as_deref(), algorithm)?);
             }
             Self::Keys => print(&Keys::open(&read::<StoreFile>(path)?.store.beside(path))?.public()),
             Self::Init => {
@@ -322,7 +337,10 @@ mod tests {
         for line in [["signer", "--config", "a.toml", "provision"], ["signer", "provision", "--config", "a.toml"]] {
             let cli = Cli::try_parse_from(line).expect("both orders are taken");
             assert_eq!(cli.signer.config, Path::new("a.toml"));
-            assert!(matches!(cli.signer.step, Step::Provision { so_pin_file: None, create_secrets: false }));
+            assert!(matches!(
+                cli.signer.step,
+                Step::Provision { so_pin_file: None, create_secrets: false, algorithm: AlgId::Ed25519 }
+            ));
         }
         let run = Cli::try_parse_from(["signer", "--config", "a.toml", "run", "--exit-with-parent"]).expect("valid");
         assert!(matches!(run.signer.step, Step::Run { exit_with_parent: true }));
@@ -335,7 +353,7 @@ mod tests {
         let path = dir.path().join("signer.toml");
         let text = WITHOUT_A_CHAIN.replace("/etc/stele/", "");
         std::fs::write(&path, &text).expect("own directory");
-        let provision = Step::Provision { so_pin_file: None, create_secrets: true };
+        let provision = Step::Provision { so_pin_file: None, create_secrets: true, algorithm: AlgId::EcdsaP256 };
         provision.clone().run(&path).expect("no keys before");
         Step::Keys.run(&path).expect("there are keys");
         let again = provision.run(&path).expect_err("never overwritten");
@@ -358,8 +376,9 @@ mod tests {
         let missing = Step::Keys.run(&path).expect_err("no file");
         assert_eq!(missing.exit_status(), ConfigError::ConfigUnreadable.exit_status());
         std::fs::write(&path, WITHOUT_A_CHAIN.replace("/etc", "/nonexistent")).expect("own directory");
-        let locked =
-            Step::Provision { so_pin_file: None, create_secrets: false }.run(&path).expect_err("no passphrase");
+        let locked = Step::Provision { so_pin_file: None, create_secrets: false, algorithm: AlgId::Ed25519 }
+            .run(&path)
+            .expect_err("no passphrase");
         assert_eq!(locked.exit_status(), ConfigError::SecretUnreadable.exit_status());
         assert!(locked.help().is_some());
     }

@@ -123,7 +123,7 @@ impl Network {
             let dir = self.root.join(format!("node-{index}"));
             std::fs::create_dir(&dir).into_diagnostic().wrap_err_with(|| format!("cannot make {}", dir.display()))?;
             let store = make_store(args.signer, &dir, index)?;
-            let keys = make_keys(&dir, &store, index).await?;
+            let keys = make_keys(&dir, &store, index, args.validator_algorithm).await?;
             let address = |port| SocketAddr::from((ip, port));
             let authority = Authority {
                 name: format!("node-{index}"),
@@ -393,11 +393,11 @@ fn make_store(kind: SignerKind, dir: &Path, index: usize) -> miette::Result<Stor
 
 /// Makes the keys of a node in a process of their own, as an operator does: a process can load a PKCS#11 module once,
 /// and finds its tokens through its environment. The chain is not known yet, so that the guard comes later.
-async fn make_keys(dir: &Path, store: &StoreConfig, index: usize) -> miette::Result<PublicKeys> {
+async fn make_keys(dir: &Path, store: &StoreConfig, index: usize, alg: AlgId) -> miette::Result<PublicKeys> {
     let config = signer_config(dir, store.clone(), NO_CHAIN, index, "guard.unused");
     write_private(&dir.join("provision.toml"), &toml::to_string(&config).into_diagnostic()?)?;
     let mut command = stele(dir)?;
-    command.args(["signer", "--config", "provision.toml", "provision"]);
+    command.args(["signer", "--config", "provision.toml", "provision", "--algorithm", alg.name()]);
     if matches!(store, StoreConfig::Pkcs11(_)) {
         command.args(["--so-pin-file", "so-pin"]);
     }

@@ -29,7 +29,7 @@ pub(super) fn mesh_config(plan: &Plan, reset_secret: [u8; 32]) -> MeshConfig {
     let peers = plan.committee.indices().zip(plan.committee.authorities()).map(|(index, authority)| PeerAddress {
         index: index.0,
         addr: authority.peer_address,
-        key: authority.transport_key.as_bytes().try_into().expect("the committee has Ed25519 transport keys"),
+        key: authority.transport_key.clone(),
     });
     let me = plan.own_entry();
     let mut config = MeshConfig::new(plan.me.0, me.peer_address, peers.collect());

@@ -1,5 +1,6 @@
 //! Transactions under each signature algorithm, through a whole network: those that genesis names are executed, wrong
-//! signatures and other algorithms are refused at once, and the command line has keys for each.
+//! signatures and other algorithms are refused at once, and the command line has keys for each. The validators' own keys
+//! are of both algorithms that validators have.
 
 use crate::check::{PATIENCE, headers_agree, until};
 use crate::network::{BALANCE, Network, Options, address, key_of};
@@ -10,8 +11,10 @@ use types::{AlgId, Reject, SecretKey, Transaction, TransactionBody};
 
 const ALLOWED: [AlgId; 3] = [AlgId::Ed25519, AlgId::Sm2Sm3, AlgId::EcdsaP256];
 
+/// Validators' keys are mixed too.
 async fn start() -> Network {
-    Network::start(Options { algorithms: ALLOWED.to_vec(), ..Options::default() }).await
+    let key_algorithms = [AlgId::EcdsaP256, AlgId::Ed25519, AlgId::EcdsaP256, AlgId::EcdsaP256];
+    Network::start(Options { algorithms: ALLOWED.to_vec(), key_algorithms, ..Options::default() }).await
 }
 
 /// n of P-256, big-endian.

@@ -41,6 +41,8 @@ static TURN: Mutex<()> = Mutex::const_new(());
 pub struct Options {
     /// Keys in SoftHSM2 tokens instead of encrypted files.
     pub softhsm: bool,
+    /// Of each validator's own keys.
+    pub key_algorithms: [AlgId; VALIDATORS],
     /// All but the last validator sign with epoch keys that are certified for this many rounds.
     pub certificate_rounds: Option<u64>,
     pub parameters: Parameters,
@@ -60,6 +62,7 @@ impl Default for Options {
         let node_toml = "[log]\nsegment_bytes = 16777216\n".to_owned();
         Self {
             softhsm: false,
+            key_algorithms: [AlgId::Ed25519; VALIDATORS],
             certificate_rounds: None,
             parameters: Parameters::default(),
             governance: Governance::default(),
@@ -114,7 +117,8 @@ impl Network {
             let home = dir.path().join(format!("node-{index}"));
             std::fs::create_dir(&home).unwrap();
             let store = if options.softhsm { token(&home, index) } else { encrypted_file(&home) };
-            let mut node = Node::new(home, index, place, make_keys(&store), options.softhsm);
+            let mut node =
+                Node::new(home, index, place, make_keys(&store, options.key_algorithms[index]), options.softhsm);
             node.host = links.clone().map(|links| (links, index));
             nodes.push((node, store));
         }
@@ -200,7 +204,7 @@ impl Network {
         std::fs::create_dir(&home).unwrap();
         let store = encrypted_file(&home);
         let place = (Ipv4Addr::LOCALHOST, free_ports(1)[0]);
-        let mut node = Node::new(home, index, place, make_keys(&store), false);
+        let mut node = Node::new(home, index, place, make_keys(&store, AlgId::Ed25519), false);
         let signing = SigningConfig::default();
         node.configure(self.chain(), index, &store, signing, 2, &(Options::default().node_toml + more));
         node.spawn_signer();
@@ -340,7 +344,7 @@ impl Node {
         let dir = self.dir.join("renewed");
         std::fs::create_dir(&dir).unwrap();
         let store = encrypted_file(&dir);
-        let keys = make_keys(&store);
+        let keys = make_keys(&store, AlgId::Ed25519);
         let path = self.dir.join("signer.toml");
         let old: SignerConfig = toml::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         let signer = SignerConfig { guard: "renewed/guard".into(), store, ..old };
@@ -456,9 +460,9 @@ fn token(dir: &Path, index: usize) -> StoreConfig {
     ))
 }
 
-fn make_keys(store: &StoreConfig) -> PublicKeys {
+fn make_keys(store: &StoreConfig, alg: AlgId) -> PublicKeys {
     let config = match store {
-        StoreConfig::Keystore(config) => return keystore::generate(config, CHEAP).unwrap(),
+        StoreConfig::Keystore(config) => return keystore::generate_with(config, alg, CHEAP).unwrap(),
         StoreConfig::Pkcs11(config) => config,
     };
     // A process can load a PKCS#11 module once, and finds its tokens through its environment.
@@ -475,6 +479,7 @@ fn make_keys(store: &StoreConfig) -> PublicKeys {
     std::fs::write(dir.join("provision.toml"), toml::to_string(&OnlyStore { store }).unwrap()).unwrap();
     let mut command = stele(dir);
     command.args(["signer", "--config", "provision.toml", "provision", "--so-pin-file", "so-pin"]);
+    command.args(["--algorithm", alg.name()]);
     let ended = run_to_end(command, dir);
     assert!(ended.status.success(), "{}", ended.message);
     let printed: Printed = serde_json::from_str(&ended.output).unwrap();

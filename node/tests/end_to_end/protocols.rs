@@ -60,11 +60,11 @@ async fn noise_on_every_port_ends_the_session_that_sent_it_and_no_other() {
     let load = Load::start(&network, &[0, 1, 2, 3], 50);
     load.acknowledges(20).await;
     let authority = network.nodes[0].authority.clone();
-    let key = authority.transport_key.as_bytes().try_into().unwrap();
+    let key = authority.transport_key.clone();
     for (seed, frame) in
         [noise(1, 100), noise(2, 60_000), vec![1], vec![], vec![1, 255, 255, 255, 255]].into_iter().enumerate()
     {
-        let link = ClientLink::connect(authority.client_address, Some(key)).await.unwrap();
+        let link = ClientLink::connect(authority.client_address, Some(key.clone())).await.unwrap();
         let hello = tokio::time::timeout(PATIENCE, link.recv()).await.unwrap();
         assert!(hello.is_some(), "frame {seed}: no greeting");
         link.send(Bytes::from(frame)).await.unwrap();

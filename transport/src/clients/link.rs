@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use types::PublicKey;
 
 use crate::clients::{PREFACE, transport_configs};
 use crate::endpoint::{self, Wire};
@@ -22,7 +23,7 @@ use crate::stream::{self, FrameReader};
 pub struct ClientLink {
     endpoint: quinn::Endpoint,
     connection: quinn::Connection,
-    server_key: [u8; 32],
+    server_key: PublicKey,
     queue: Arc<SendQueue>,
     writer: JoinHandle<()>,
     // A lock because `recv` takes `&self`; only receivers wait for it.
@@ -55,7 +56,7 @@ pub enum ConnectError {
 impl ClientLink {
     /// Opens a session with the node at `addr`. With `server_key` nobody else is accepted there; without, whoever answers
     /// is, and [`ClientLink::server_key`] tells who it was.
-    pub async fn connect(addr: SocketAddr, server_key: Option<[u8; 32]>) -> Result<Self, ConnectError> {
+    pub async fn connect(addr: SocketAddr, server_key: Option<PublicKey>) -> Result<Self, ConnectError> {
         let bind = match addr {
             SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
             SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
@@ -67,7 +68,7 @@ impl ClientLink {
     pub async fn connect_on(
         wire: Wire,
         addr: SocketAddr,
-        server_key: Option<[u8; 32]>,
+        server_key: Option<PublicKey>,
         limits: ClientLimits,
     ) -> Result<Self, ConnectError> {
         limits.check()?;
@@ -129,8 +130,8 @@ impl ClientLink {
     }
 
     /// The key that the node has proved to hold.
-    pub fn server_key(&self) -> [u8; 32] {
-        self.server_key
+    pub fn server_key(&self) -> &PublicKey {
+        &self.server_key
     }
 
     /// Why the session is over, once it is.

@@ -154,7 +154,7 @@ async fn admit(shared: &Shared, incoming: quinn::Incoming) -> Result<(), Refusal
         .await
         .map_err(|e| refused(&e))?;
     let key = identity::remote_key(&connection);
-    let Some(peer) = shared.peers.iter().find(|p| Some(p.address.key) == key) else {
+    let Some(peer) = shared.peers.iter().find(|p| Some(&p.address.key) == key.as_ref()) else {
         // The verifier lets no other key through.
         connection.close(code::BUSY, b"unknown");
         return Err(Refusal::Key);

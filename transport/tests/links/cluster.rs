@@ -10,6 +10,7 @@ use transport::{
     Class, EventLimits, IdentityKey, LinkFault, Mesh, MeshConfig, MeshEvent, MeshEvents, MeshLimits, PeerAddress,
     SoftIdentity, Wire, event_channel,
 };
+use types::{AlgId, SecretKey};
 
 use crate::net::Net;
 
@@ -20,8 +21,10 @@ pub fn simulate<T>(scenario: impl Future<Output = T>) -> T {
         .block_on(async { tokio::time::timeout(Duration::from_secs(3600), scenario).await.expect("an hour is ample") })
 }
 
+/// Committees are mixed: validators with an odd index have P-256 keys.
 pub fn identity(index: u16) -> Arc<dyn IdentityKey> {
-    Arc::new(SoftIdentity::from_seed([index as u8 + 1; 32]))
+    let alg = if index.is_multiple_of(2) { AlgId::Ed25519 } else { AlgId::EcdsaP256 };
+    Arc::new(SoftIdentity::new(SecretKey::from_seed(alg, [index as u8 + 1; 32]).expect("a seed")))
 }
 
 pub fn address(index: u16) -> SocketAddr {

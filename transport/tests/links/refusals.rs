@@ -124,7 +124,7 @@ fn a_roster_with_a_doubled_index_or_key_is_refused() {
         doubled[2].index = 1;
         assert!(matches!(start(doubled).await, Err(TransportError::DuplicatePeer { index: 1 })));
         let mut doubled = roster(3);
-        doubled[2].key = doubled[1].key;
+        doubled[2].key = doubled[1].key.clone();
         assert!(matches!(start(doubled).await, Err(TransportError::DuplicateKey { first: 1, second: 2 })));
         let mut config = MeshConfig::new(0, address(0), roster(2));
         config.limits.keep_alive = config.limits.idle_timeout;
