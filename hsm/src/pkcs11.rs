@@ -7,6 +7,7 @@
 
 pub mod admin;
 mod breaker;
+pub mod conformance;
 mod key;
 mod mechanism;
 mod point;

@@ -3,6 +3,7 @@
 mod bench;
 mod genesis;
 mod governance;
+mod hsm;
 mod hw;
 mod key;
 mod node;
@@ -38,6 +39,8 @@ pub enum Command {
     Verify(verify::VerifyArgs),
     /// Measure the engines of this machine.
     Bench(bench::BenchArgs),
+    /// Examine a token behind a PKCS#11 module.
+    Hsm(hsm::HsmArgs),
     /// Show adapters and instruction sets, and what of them is used.
     Hw(hw::HwArgs),
 }
@@ -48,6 +51,7 @@ impl Command {
         match self {
             Self::Verify(args) => return Ok(verify::run(&args)),
             Self::Simulate(args) => return simulate::run(&args),
+            Self::Hsm(args) => return hsm::run(&args),
             Self::Hw(args) => return hw::run(&args),
             Self::Bench(args) => bench::run(args)?,
             Self::Node(args) => return node::run(args),

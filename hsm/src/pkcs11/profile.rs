@@ -17,6 +17,9 @@ pub struct Profile {
     pub name: String,
     /// For people.
     pub about: String,
+    /// Parts of the maker's or model's name, by which `stele hsm conformance` suggests the profile.
+    #[serde(default)]
+    pub makers: Vec<String>,
     /// Where each fact was read or tested.
     pub sources: Vec<String>,
     /// Numbers of the mechanisms.
