@@ -1,8 +1,8 @@
 //! `cargo xtask test`: the stages, their budgets, and the closing table. A stage over its budget warns and does not fail,
 //! since a slow machine is not a defect; a program that runs many times over it is stopped as hanging.
 //!
-//! Property and simulation tests read how much to do from the environment: `STELE_SIM_SEEDS` (simulated runs) and `PROPTEST_CASES`
-//! (proptest's own). `cargo xtask torture` raises both and runs the very same programs.
+//! Property and simulation tests read how much to do from the environment: `STELE_SIM_SEEDS` (simulated runs), `PROPTEST_CASES`
+//! (proptest's own) and `STELE_HSM_SCHEDULES` (schedules of faults against the signer). `cargo xtask torture` raises them and runs the very same programs.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -108,6 +108,7 @@ pub fn test(workspace: &Workspace, mut arguments: Arguments) -> Result<ExitCode,
 pub fn run_hard(workspace: &Workspace, stages: Vec<Stage>, seeds: u64, cases: u64) -> Result<Vec<Row>, Failure> {
     let environment = vec![
         ("STELE_SIM_SEEDS", seeds.to_string()),
+        ("STELE_HSM_SCHEDULES", seeds.to_string()),
         ("PROPTEST_CASES", cases.to_string()),
         ("STELE_TORTURE", "1".to_owned()),
     ];

@@ -36,7 +36,8 @@ Parts, in this order:
   --minutes N  of each of the first two (10)
   --seed S     of their schedules (from the clock, and printed)
   --only PART  just that one; may be given as a list, with commas
-  --seeds N    simulated runs in each simulation test (10000), as STELE_SIM_SEEDS
+  --seeds N    simulated runs in each simulation test, and schedules of faults against the signer (10000), as
+               STELE_SIM_SEEDS and STELE_HSM_SCHEDULES
   --cases N    cases in each property test (20000), as PROPTEST_CASES
   --rounds N   repetitions of everything, each with the next seed (1)
   --json       at the end one JSON object on the last line
