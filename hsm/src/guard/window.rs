@@ -67,7 +67,9 @@ impl Window {
                 return Err(Refusal::SecondHeader { height: *height, voted, asked: *header });
             }
             let lowest = self.forgotten.unwrap_or(Height(0)).max(floor.votes_above);
-            if *height <= lowest && lowest > Height(0) && !self.heights.contains_key(height) {
+            // Height 0 may itself be the forgotten one.
+            let any = self.forgotten.is_some() || lowest > Height(0);
+            if any && *height <= lowest && !self.heights.contains_key(height) {
                 return Err(Refusal::ForgottenHeight { height: *height, floor: lowest });
             }
         }
