@@ -67,6 +67,11 @@ fn what_a_module_does_otherwise_is_seen() {
         assert_eq!(found(&report, "CKA_EC_POINT as the profile says").1, Standing::Note);
         assert!(found(&report, "sessions, as found").0.contains("SessionCount"));
 
+        let report = examine(shim(dir, |control| {
+            control.fault = vec![Fault::nth("C_GenerateKeyPair", 1, "CKR_TEMPLATE_INCONSISTENT")];
+        }));
+        assert!(report.usable && found(&report, "choosing CKA_ID").0.contains("cka_id_free"), "{report:#?}");
+
         for change in [(|control| control.answer = Some(Answer::FlippedBit)) as fn(&mut Control), |control| {
             control.fault = vec![Fault::every("C_GenerateKeyPair", "CKR_MECHANISM_INVALID")]
         }] {

@@ -160,7 +160,7 @@ impl Administration {
         &self.info
     }
 
-    /// Makes a key pair with this label and CKA_ID, sensitive and not extractable.
+    /// Makes a key pair with this label and CKA_ID, sensitive and not extractable. An empty CKA_ID leaves it to the token.
     ///
     /// # Errors
     /// [`ConfigError::KeyExists`] where anything has the label, [`AdminError::Full`], [`ConfigError::TokenWriteProtected`],
@@ -177,15 +177,18 @@ impl Administration {
             _ => return Err(ConfigError::MechanismMissing.into()),
         };
         let params = key::params(alg).ok_or(ConfigError::MechanismMissing)?;
-        let name = || [Attribute::Label(label.as_bytes().to_vec()), Attribute::Id(id.to_vec())];
-        let mut public = Vec::from(name());
+        let name = || {
+            let id = (!id.is_empty()).then(|| Attribute::Id(id.to_vec()));
+            [Attribute::Label(label.as_bytes().to_vec())].into_iter().chain(id)
+        };
+        let mut public = Vec::from_iter(name());
         public.extend([
             Attribute::Token(true),
             Attribute::Private(false),
             Attribute::Verify(true),
             Attribute::EcParams(params.to_vec()),
         ]);
-        let mut private = Vec::from(name());
+        let mut private = Vec::from_iter(name());
         private.extend([
             Attribute::Token(true),
             Attribute::Private(true),

@@ -28,7 +28,7 @@ pub struct Profile {
     /// How CKA_EC_POINT is encoded. All three encodings are accepted in any case; `stele hsm conformance` compares.
     #[serde(default)]
     pub ec_point: Option<PointEncoding>,
-    /// Whether CKA_ID can be chosen when a key is made. `false`: keys are found by label alone.
+    /// Whether CKA_ID can be chosen when a key is made. `false`: it is left to the token, and keys are found by label.
     #[serde(default = "yes")]
     pub cka_id_free: bool,
     /// Whether a token that was lost works again only after C_Finalize and C_Initialize.
@@ -112,11 +112,12 @@ fn yes() -> bool {
     true
 }
 
-const COMPILED_IN: [&str; 5] = [
+const COMPILED_IN: [&str; 6] = [
     include_str!("../../profiles/generic.toml"),
     include_str!("../../profiles/softhsm2.toml"),
     include_str!("../../profiles/kryoptic.toml"),
     include_str!("../../profiles/yubihsm2.toml"),
+    include_str!("../../profiles/cloudhsm.toml"),
     include_str!("../../profiles/sm2-vendor.toml"),
 ];
 

@@ -21,15 +21,17 @@ pub fn generate(config: &Pkcs11Config, so_pin_file: Option<&Path>, alg: AlgId) -
         let so_pin = so_pin.ok_or_else(|| about(ConfigError::TokenAbsent.into()))?;
         module.initialise(&config.token_label, &so_pin, &pin, false).map_err(about)?;
     }
+    let id_free = super::profile::of(config)?.cka_id_free;
     let token = module.open(&config.token_label, || Ok(pin)).map_err(about)?;
     Ok(PublicKeys {
-        consensus: key(&token, &config.consensus_label, alg)?,
-        transport: key(&token, &config.transport_label, alg)?,
+        consensus: key(&token, &config.consensus_label, id_free, alg)?,
+        transport: key(&token, &config.transport_label, id_free, alg)?,
     })
 }
 
-fn key(token: &Administration, label: &str, alg: AlgId) -> Result<PublicKey, StartError> {
-    let made = token.generate(label, label.as_bytes(), alg);
+fn key(token: &Administration, label: &str, id_free: bool, alg: AlgId) -> Result<PublicKey, StartError> {
+    let id = if id_free { label.as_bytes() } else { &[] };
+    let made = token.generate(label, id, alg);
     made.map_err(|error| start(error, format_args!("key {label:?}")))
 }
 

@@ -188,7 +188,7 @@ fn help(cause: StoreError) -> Option<&'static str> {
             Some("copy hsm/profiles/sm2-vendor.toml, put the vendor's number in, name it in `profile_file`")
         }
         ConfigError::ProfileUnusable => {
-            Some("profiles: generic, softhsm2, kryoptic, yubihsm2; or one of your own in `profile_file`")
+            Some("profiles: generic, softhsm2, kryoptic, yubihsm2, cloudhsm; or one of your own in `profile_file`")
         }
         ConfigError::PinLastTry => Some("a right login with the vendor's tool resets the token's count"),
         ConfigError::MechanismMissing => Some("`stele hsm conformance` says what the token offers"),
