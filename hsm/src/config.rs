@@ -190,7 +190,7 @@ pub struct Pkcs11Config {
     pub module: PathBuf,
     /// Label of the token.
     pub token_label: String,
-    /// File with the user PIN, readable by its owner alone.
+    /// The user PIN: a file that is readable by its owner alone, or another [`crate::secret::SecretSource`].
     pub pin_file: PathBuf,
     /// Label of the consensus key.
     #[serde(default = "consensus_label")]
@@ -276,7 +276,7 @@ impl Pkcs11Config {
 pub struct KeystoreConfig {
     /// The keystore.
     pub path: PathBuf,
-    /// File with the passphrase, readable by its owner alone.
+    /// The passphrase: a file that is readable by its owner alone, or another [`crate::secret::SecretSource`].
     pub passphrase_file: PathBuf,
 }
 

@@ -71,7 +71,7 @@ pub fn open_account(config: &KeystoreConfig) -> Result<Box<dyn Signer>, StartErr
 }
 
 fn decrypt(config: &KeystoreConfig) -> Result<Held<SecretKey>, StartError> {
-    let passphrase = Secret::read_file(&config.passphrase_file)?;
+    let passphrase = Secret::read(&config.passphrase_file)?;
     format::decrypt(&read(&config.path)?, &passphrase).map_err(|error| error.about(config.path.display()))
 }
 
@@ -132,7 +132,7 @@ pub fn generate_account(config: &KeystoreConfig, alg: AlgId, cost: Cost) -> Resu
 }
 
 fn create(config: &KeystoreConfig, keys: &Held<SecretKey>, cost: Cost) -> Result<(), StartError> {
-    let passphrase = Secret::read_file(&config.passphrase_file)?;
+    let passphrase = Secret::read(&config.passphrase_file)?;
     let file = format::encrypt(keys, &passphrase, cost).map_err(|error| error.about(config.path.display()))?;
     atomic_file::create(&config.path, &file).map_err(|error| atomic_file::start_error(&error, &config.path))
 }

@@ -28,6 +28,7 @@ pub mod config;
 mod delayed;
 mod epoch_key;
 pub mod error;
+pub mod evidence;
 pub mod guard;
 pub mod guard_file;
 pub mod handshake;

@@ -1,5 +1,10 @@
-//! PINs and passphrases: read from a file that only its owner can read, wiped when dropped, never printed.
-//! A terminal or standard input is the caller's: it hands the bytes to [`Secret::from_bytes`].
+//! PINs and passphrases: read from where a [`SecretSource`] says, wiped when dropped, never printed.
+//! Standard input is the caller's: it hands the bytes to [`Secret::from_bytes`].
+
+mod source;
+mod terminal;
+
+pub use source::SecretSource;
 
 use crate::atomic_file;
 use crate::error::{ConfigError, Fault, StartError};
@@ -35,6 +40,24 @@ impl Secret {
     /// # Errors
     /// [`ConfigError::SecretUnreadable`], [`ConfigError::SecretExposed`].
     pub fn read_file(path: &Path) -> Result<Self, StartError> {
+        Self::read_unseen(path, 0o077)
+    }
+
+    /// From where a configuration's string says, which is most often a file's path.
+    ///
+    /// # Errors
+    /// As [`SecretSource::read`].
+    pub fn read(source: &Path) -> Result<Self, StartError> {
+        let source = SecretSource::parse(source);
+        source.ok_or_else(|| ConfigError::SecretUnreadable.about("fd:… or credential:… (not one)"))?.read()
+    }
+
+    /// From a file of the service manager, which lets its service in by an access list: that shows as the group's right.
+    fn read_credential(path: &Path) -> Result<Self, StartError> {
+        Self::read_unseen(path, 0o037)
+    }
+
+    fn read_unseen(path: &Path, rights_of_others: u32) -> Result<Self, StartError> {
         let unreadable = || ConfigError::SecretUnreadable.about(path.display());
         // Non-blocking, so that a FIFO at the path cannot hold us.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
@@ -44,7 +67,7 @@ impl Secret {
             return Err(unreadable());
         }
         let owners = [0, rustix::process::geteuid().as_raw()];
-        if metadata.mode() & 0o077 != 0 || !owners.contains(&metadata.uid()) {
+        if metadata.mode() & rights_of_others != 0 || !owners.contains(&metadata.uid()) {
             return Err(ConfigError::SecretExposed.about(path.display()));
         }
         let mut bytes = Zeroizing::new(Vec::with_capacity(SECRET_MAX as usize + 1));

@@ -5,6 +5,7 @@ use crate::config::{SeccompMode, SignerConfig, SigningMode};
 use crate::delayed;
 use crate::epoch_key::EpochKeys;
 use crate::error::{ConfigError, Fault, SignError, StartError, StoreError};
+use crate::evidence::Evidence;
 use crate::guard::{Approval, Guard, Identity};
 use crate::handshake;
 use crate::process::Protections;
@@ -51,6 +52,7 @@ pub struct Service {
     rounds: Mutex<Rounds>,
     transport: Mutex<Box<dyn Signer>>,
     recorder: Mutex<Recorder>,
+    evidence: Mutex<Evidence>,
     seccomp: SeccompMode,
 }
 
@@ -85,6 +87,7 @@ impl Service {
             chain: config.chain,
             author: config.author,
             epoch: config.epoch,
+            evidence: Mutex::new(Evidence::beside(&config.guard)),
             seccomp: config.process.seccomp,
             keys: public,
             module,
@@ -197,6 +200,8 @@ impl Service {
             SignError::Refused(refusal) => {
                 recorder.refused += 1;
                 tracing::error!(%refusal, "refused to sign");
+                drop(recorder);
+                lock(&self.evidence).take(refusal);
             }
             SignError::Fault(_) | SignError::Config(_) => {
                 recorder.faults += 1;

@@ -13,5 +13,7 @@ mod guard_file;
 mod restart;
 #[path = "signer/signing.rs"]
 mod signing;
+#[path = "signer/surroundings.rs"]
+mod surroundings;
 #[path = "signer/wrong_setup.rs"]
 mod wrong_setup;

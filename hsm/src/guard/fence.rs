@@ -107,6 +107,8 @@ impl Fence {
                     return Err(ConfigError::GuardStale.into());
                 }
             }
+            // Every file says at its beginning what it is bound to.
+            (_, Binding::None) => return Err(ConfigError::GuardDamaged.into()),
             _ => return Err(ConfigError::GuardMoved.into()),
         }
         let floor = standing.fenced();

@@ -49,13 +49,18 @@ impl Journal {
         if found != *identity {
             return Err(ConfigError::GuardForeign.into());
         }
+        // A file has its full length from the moment that it has its name: a shorter one has lost its end, and with it,
+        // maybe, whole records.
+        if content.len() < capacity {
+            return Err(ConfigError::GuardDamaged.into());
+        }
         let (records, link, offset) = read(content, crc).ok_or(ConfigError::GuardDamaged)?;
         let mut journal = Self {
             disk,
             identity: identity.clone(),
             link,
             offset,
-            capacity: content.len().max(capacity),
+            capacity: content.len(),
             buffer: Vec::with_capacity(RECORD_MAX),
             failed: false,
         };

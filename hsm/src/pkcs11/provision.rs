@@ -13,8 +13,8 @@ use types::{AlgId, PublicKey};
 /// # Errors
 /// As there.
 pub fn generate(config: &Pkcs11Config, so_pin_file: Option<&Path>, alg: AlgId) -> Result<PublicKeys, StartError> {
-    let pin = Secret::read_file(&config.pin_file)?;
-    let so_pin = so_pin_file.map(Secret::read_file).transpose()?;
+    let pin = Secret::read(&config.pin_file)?;
+    let so_pin = so_pin_file.map(Secret::read).transpose()?;
     let module = Module::load(&config.module).map_err(|error| start(error, config.module.display()))?;
     let about = |error| start(error, format_args!("token {:?}", config.token_label));
     if !module.has_token(&config.token_label).map_err(about)? {

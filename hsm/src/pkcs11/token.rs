@@ -143,7 +143,7 @@ fn check_machine(path: &Path) -> Result<(), ConfigError> {
 
 /// A PIN as PKCS#11 takes it, which is UTF-8.
 pub(super) fn read_pin(path: &Path) -> Result<AuthPin, StartError> {
-    let secret = Secret::read_file(path)?;
+    let secret = Secret::read(path)?;
     match std::str::from_utf8(secret.expose()) {
         Ok(text) => Ok(AuthPin::new(text.into())),
         Err(_) => Err(ConfigError::SecretUnreadable.about(path.display())),

@@ -5,6 +5,7 @@
 //! `chain` until there is one. Takes paths, never secrets.
 
 mod guard_file;
+mod status;
 
 use super::start_logging;
 use crate::algorithm;
@@ -12,6 +13,7 @@ use clap::{Args, Subcommand};
 use hsm::config::{KeystoreConfig, Pkcs11Config, StandbyConfig};
 use hsm::guard::MarkError;
 use hsm::process::{self, Lifetime};
+use hsm::secret::SecretSource;
 use hsm::signer::Keys;
 use hsm::{ConfigError, PublicKeys, SignerConfig, StartError, StoreConfig, StoreError, provision, secret};
 use miette::{Diagnostic, NamedSource, SourceSpan};
@@ -53,7 +55,16 @@ With a TPM 2.0 it is known of every guard file whether it is the newest:
   [fence.tpm]
   index = 0x01800000        # one for each validator on the machine
   device = \"/dev/tpmrm0\"
-  rounds = 1024             # reserved at a time, and left out at most after a crash")]
+  rounds = 1024             # reserved at a time, and left out at most after a crash
+The process, which may also be started by root for a user of its own:
+  [process]
+  seccomp = \"on\"            # or \"log\", to find out what a vendor's module needs, or \"off\"
+  user = \"stele-signer\"
+  allow_uids = [990]        # the node's user
+A PIN or passphrase is in a file of mode 0600, or comes from elsewhere:
+  pin_file = \"fd:3\"                    # a descriptor that the starter left open
+  pin_file = \"prompt\"                  # typed at the terminal
+  pin_file = \"credential:stele-pin\"    # of systemd: LoadCredential=, LoadCredentialEncrypted=")]
 pub struct SignerArgs {
     /// The signer's configuration; paths in it are relative to it.
     #[arg(long, global = true, value_name = "FILE", default_value = "signer.toml")]
@@ -96,6 +107,13 @@ SoftHSM2 finds its tokens through the environment variable SOFTHSM2_CONF.")]
         /// Instead end at SIGTERM or when standard input ends, as it does when the process that holds its other end dies.
         #[arg(long)]
         exit_with_parent: bool,
+    },
+    /// Tell what the guard file says, and what protects the running signer process.
+    #[command(after_help = "Examples:\n  stele signer status\n  stele signer status --json | jq .process")]
+    Status {
+        /// As JSON: `{guard, process, stats}`, the last two null where no signer runs.
+        #[arg(long)]
+        json: bool,
     },
     #[command(flatten)]
     GuardFile(guard_file::Step),
@@ -182,6 +200,7 @@ fn help(cause: StoreError) -> Option<&'static str> {
         ConfigError::FenceUnusable => {
             Some("the device must be readable and writable (group tss), and the owner hierarchy without a password")
         }
+        ConfigError::UserUnusable => Some("start as root, or as that user; names are looked up in /etc/passwd"),
         ConfigError::GuardLocked => Some("stop the signer first"),
         ConfigError::ModuleForeign => Some("install the vendor's library for this processor"),
         ConfigError::CurveUnmapped => {
@@ -214,7 +233,8 @@ impl Step {
                 let store = read::<StoreFile>(path)?.store.beside(path);
                 if create_secrets {
                     let pins = [Some(store.secret_file()), so_pin_file.as_deref()];
-                    for missing in pins.into_iter().flatten().filter(|file| !file.exists()) {
+                    let is_file = |path: &&Path| SecretSource::parse(path).is_some_and(|source| source.is_file());
+                    for missing in pins.into_iter().flatten().filter(is_file).filter(|file| !file.exists()) {
                         secret::create_random(missing)?;
                     }
                 }
@@ -231,6 +251,7 @@ impl Step {
                 let lifetime = if exit_with_parent { Lifetime::Parent } else { Lifetime::Service };
                 process::run(&read::<SignerConfig>(path)?.beside(path), lifetime)?;
             }
+            Self::Status { json } => status::run(&read::<SignerConfig>(path)?.beside(path), json)?,
             Self::GuardFile(step) => step.run(path)?,
         }
         Ok(())
@@ -271,11 +292,11 @@ impl Beside for StoreConfig {
         match self {
             Self::Pkcs11(config) => Self::Pkcs11(Pkcs11Config {
                 module: config.module.beside(file),
-                pin_file: config.pin_file.beside(file),
+                pin_file: secret_beside(config.pin_file, file),
                 profile_file: config.profile_file.map(|path| path.beside(file)),
                 standby: config.standby.map(|standby| StandbyConfig {
                     module: standby.module.beside(file),
-                    pin_file: standby.pin_file.beside(file),
+                    pin_file: secret_beside(standby.pin_file, file),
                     profile_file: standby.profile_file.map(|path| path.beside(file)),
                     ..standby
                 }),
@@ -283,7 +304,7 @@ impl Beside for StoreConfig {
             }),
             Self::Keystore(config) => Self::Keystore(KeystoreConfig {
                 path: config.path.beside(file),
-                passphrase_file: config.passphrase_file.beside(file),
+                passphrase_file: secret_beside(config.passphrase_file, file),
             }),
         }
     }
@@ -298,6 +319,12 @@ impl Beside for SignerConfig {
             ..self
         }
     }
+}
+
+/// The same for a secret, where that is a file.
+fn secret_beside(source: PathBuf, file: &Path) -> PathBuf {
+    let is_file = SecretSource::parse(&source).is_some_and(|source| source.is_file());
+    if is_file { source.beside(file) } else { source }
 }
 
 /// The file with the PIN or passphrase.

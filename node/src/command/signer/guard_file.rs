@@ -105,3 +105,32 @@ fn print(Floor { from, votes_above }: Floor) {
          The validator takes part again from that round on."
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(subcommand)]
+        step: Step,
+    }
+
+    #[test]
+    fn an_activation_says_one_thing_and_all_of_it() {
+        for good in [&["--acknowledge"][..], &["--from-round", "7", "--votes-above", "3", "--epoch", "2"]] {
+            assert!(Cli::try_parse_from(["signer", "activate"].iter().chain(good)).is_ok(), "{good:?}");
+        }
+        let bad: [&[&str]; 5] = [
+            &[],
+            &["--from-round", "7"],
+            &["--votes-above", "3"],
+            &["--epoch", "2"],
+            &["--acknowledge", "--from-round", "7", "--votes-above", "3"],
+        ];
+        for bad in bad {
+            assert!(Cli::try_parse_from(["signer", "activate"].iter().chain(bad)).is_err(), "{bad:?}");
+        }
+    }
+}
