@@ -70,6 +70,15 @@ pub fn open_account(config: &KeystoreConfig) -> Result<Box<dyn Signer>, StartErr
     Ok(SoftSigner::boxed(decrypt(config)?.account()))
 }
 
+/// [`open_account`] with a passphrase that was typed.
+///
+/// # Errors
+/// As there, without those of the passphrase's file.
+pub fn open_account_with(path: &Path, passphrase: &Secret) -> Result<Box<dyn Signer>, StartError> {
+    let keys = format::decrypt(&read(path)?, passphrase).map_err(|error| error.about(path.display()))?;
+    Ok(SoftSigner::boxed(keys.account()))
+}
+
 fn decrypt(config: &KeystoreConfig) -> Result<Held<SecretKey>, StartError> {
     let passphrase = Secret::read(&config.passphrase_file)?;
     format::decrypt(&read(&config.path)?, &passphrase).map_err(|error| error.about(config.path.display()))

@@ -42,6 +42,7 @@ impl Pool {
             rpc_address: "127.0.0.1:3".parse().expect("an address"),
         };
         let genesis = Genesis {
+            ceremonies: Vec::new(),
             name: "bench".into(),
             created_ms: START_MS,
             signature_algorithms: vec!["ed25519".into()],

@@ -23,6 +23,7 @@
 //! let alice = SecretKey::ed25519_from_seed([1; 32]);
 //! let bob = SecretKey::ed25519_from_seed([2; 32]).public_key().address();
 //! let genesis = Genesis {
+//!     ceremonies: Vec::new(),
 //!     name: "example".into(),
 //!     created_ms: 1_000,
 //!     signature_algorithms: vec!["ed25519".into()],

@@ -1,6 +1,7 @@
 //! The command line: one variant and one file for each subcommand.
 
 mod bench;
+mod ceremony;
 mod genesis;
 mod governance;
 mod hsm;
@@ -25,6 +26,8 @@ pub enum Command {
     Signer(signer::SignerArgs),
     /// Run a network of validators on this machine under load, and print a report.
     Devnet(crate::devnet::DevnetArgs),
+    /// Hold, rehearse and check key ceremonies.
+    Ceremony(ceremony::CeremonyArgs),
     /// Make or check a genesis.
     Genesis(genesis::GenesisArgs),
     /// Make or show an account key.
@@ -49,6 +52,7 @@ impl Command {
     /// Runs to the end; the status to leave with.
     pub fn run(self) -> miette::Result<ExitCode> {
         match self {
+            Self::Ceremony(args) => return ceremony::run(args),
             Self::Verify(args) => return Ok(verify::run(&args)),
             Self::Simulate(args) => return simulate::run(&args),
             Self::Hsm(args) => return hsm::run(&args),

@@ -31,6 +31,7 @@ pub fn genesis() -> Genesis {
         rpc_address: address(7200 + index),
     };
     Genesis {
+        ceremonies: Vec::new(),
         name: "unit test".into(),
         created_ms: 1_000,
         signature_algorithms: vec!["ed25519".into()],

@@ -4,7 +4,7 @@ use crate::address::Address;
 use crate::alg::AlgId;
 use crate::codec::{Decode, DecodeError, Encode, Reader, put_bytes, put_list};
 use crate::committee::{Authority, Committee, CommitteeError};
-use crate::digest::{ChainId, Hasher};
+use crate::digest::{ChainId, Digest, Hasher};
 use crate::governance::{CHANGE_TRANSACTION_BYTES, Governance, GovernanceError};
 use crate::units::{Epoch, TimestampMs};
 use serde::{Deserialize, Serialize};
@@ -155,6 +155,17 @@ pub enum GenesisError {
     /// The validators are no committee.
     #[error(transparent)]
     Committee(#[from] CommitteeError),
+    /// Ceremonies for some of the validators only, or for more than there are.
+    #[error("{ceremonies} key ceremonies for {validators} validators: one for each, or none")]
+    Ceremonies {
+        /// How many ceremonies.
+        ceremonies: usize,
+        /// How many validators.
+        validators: usize,
+    },
+    /// One ceremony for two validators.
+    #[error("the key ceremony {0} is there twice")]
+    RepeatedCeremony(Digest),
     /// An account stands twice.
     #[error("account {0} is allocated twice")]
     RepeatedAccount(Address),
@@ -188,6 +199,9 @@ pub struct Genesis {
     pub governance: Governance,
     /// The first committee, in order.
     pub validators: Vec<Authority>,
+    /// Roots of the key ceremonies that made the validators' keys, in the order of `validators`; or none at all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ceremonies: Vec<Digest>,
     /// The first accounts.
     #[serde(default)]
     pub accounts: Vec<Allocation>,
@@ -221,6 +235,7 @@ impl Genesis {
         }
         self.committee()?;
         self.algorithms()?;
+        self.check_ceremonies()?;
         let (mut seen, mut supply) = (BTreeSet::new(), 0u64);
         for account in &self.accounts {
             if !seen.insert(account.address) {
@@ -229,6 +244,18 @@ impl Genesis {
             supply = supply.checked_add(account.balance).ok_or(GenesisError::SupplyOverflow)?;
         }
         Ok(())
+    }
+
+    fn check_ceremonies(&self) -> Result<(), GenesisError> {
+        let (ceremonies, validators) = (self.ceremonies.len(), self.validators.len());
+        if ceremonies != 0 && ceremonies != validators {
+            return Err(GenesisError::Ceremonies { ceremonies, validators });
+        }
+        let mut seen = BTreeSet::new();
+        match self.ceremonies.iter().find(|root| !seen.insert(**root)) {
+            Some(root) => Err(GenesisError::RepeatedCeremony(*root)),
+            None => Ok(()),
+        }
     }
 
     /// The first committee, of epoch 1.
@@ -269,6 +296,10 @@ impl Genesis {
         self.governance.encode(&mut encoded);
         put_list(&mut encoded, &self.validators);
         put_list(&mut encoded, &self.accounts);
+        // A ledger without ceremonies keeps the identity that it has always had.
+        if !self.ceremonies.is_empty() {
+            put_list(&mut encoded, &self.ceremonies);
+        }
         ChainId(Hasher::new("stele/genesis/2").with(&encoded).finish())
     }
 }

@@ -73,13 +73,13 @@ pub struct Prepared {
 struct OfficerAnswers {
     seat: String,
     name: String,
-    key: OfficerKey,
+    key: Place,
 }
 
 /// Where an officer's key is.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-enum OfficerKey {
+enum Place {
     /// Made for this rehearsal.
     ThrowAway,
     /// A file of `stele key generate`.
@@ -178,7 +178,7 @@ fn check(file: &AnswersFile, script: &Script, mode: Mode) -> Result<(), AnswersE
         if !file.prepare.is_empty() {
             return Err(AnswersError::RehearsalOnly("`prepare`"));
         }
-        if file.officers.iter().any(|officer| matches!(officer.key, OfficerKey::ThrowAway)) {
+        if file.officers.iter().any(|officer| matches!(officer.key, Place::ThrowAway)) {
             return Err(AnswersError::RehearsalOnly("a throw-away key"));
         }
         let uses = |wanted: fn(&Action) -> bool| script.steps.iter().any(|step| wanted(&step.action));

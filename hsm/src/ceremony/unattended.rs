@@ -76,7 +76,8 @@ impl Unattended<'_> {
 }
 
 /// For scripts without a token.
-struct NoDevice;
+#[derive(Debug)]
+pub struct NoDevice;
 
 impl Device for NoDevice {
     fn run(&mut self, _: &Operation, _: bool) -> Result<Outcome, DeviceError> {

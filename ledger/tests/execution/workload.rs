@@ -49,6 +49,7 @@ pub fn validator(index: u32) -> Authority {
 pub fn genesis(accounts: Vec<Allocation>, parameters: Parameters) -> Genesis {
     let members = (0..3).map(|seed| key(seed).public_key().address()).collect();
     Genesis {
+        ceremonies: Vec::new(),
         name: "ledger tests".into(),
         created_ms: 1_000_000,
         signature_algorithms: vec!["ed25519".into()],

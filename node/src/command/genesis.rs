@@ -93,6 +93,7 @@ struct Shown {
     governors: usize,
     governors_needed: u16,
     signature_algorithms: Vec<String>,
+    ceremonies: usize,
 }
 
 /// Runs `stele genesis`.
@@ -131,6 +132,7 @@ fn print(genesis: &Genesis) -> miette::Result<()> {
         governors: genesis.governance.members.len(),
         governors_needed: genesis.governance.threshold,
         signature_algorithms: genesis.signature_algorithms.clone(),
+        ceremonies: genesis.ceremonies.len(),
     };
     println!("{}", serde_json::to_string_pretty(&shown).into_diagnostic()?);
     Ok(())
@@ -150,6 +152,7 @@ fn make(args: &GenesisArgs) -> miette::Result<Genesis> {
         accounts.extend(read_accounts(path)?);
     }
     let genesis = Genesis {
+        ceremonies: Vec::new(),
         name: name.clone(),
         created_ms: client::now_ms(),
         signature_algorithms: algorithm_names(&args.algorithms),

@@ -158,6 +158,7 @@ impl Network {
         }
         let defaults = Parameters::default();
         let genesis = Genesis {
+            ceremonies: Vec::new(),
             name: "devnet".to_owned(),
             created_ms: now_ms(),
             // All, so that whoever tries the network by hand can use any key.

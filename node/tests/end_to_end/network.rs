@@ -129,6 +129,7 @@ impl Network {
             Allocation { address: Address::from_bytes(*digest.as_bytes()), balance: 1 }
         });
         let genesis = Genesis {
+            ceremonies: Vec::new(),
             name: "end-to-end".to_owned(),
             created_ms: now_ms(),
             signature_algorithms: options.algorithms.iter().map(|alg| alg.name().to_owned()).collect(),

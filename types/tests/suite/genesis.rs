@@ -1,7 +1,7 @@
 //! `genesis.toml`: what it must hold, what it must not, and what the chain id covers.
 
 use crate::samples::Random;
-use types::{Address, Allocation, AuthorityIndex, CommitteeError, Genesis, GenesisError, Parameters, Stake};
+use types::{Address, Allocation, AuthorityIndex, CommitteeError, Digest, Genesis, GenesisError, Parameters, Stake};
 
 fn sample() -> Genesis {
     Random::new(1).genesis()
@@ -188,4 +188,26 @@ fn everything_of_a_genesis_is_in_the_chain_id() {
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), count);
+}
+
+#[test]
+fn ceremonies_are_part_of_the_identity_and_there_is_one_for_each_validator_or_none() {
+    let plain = sample();
+    let roots = |count: usize| (0..count).map(|n| Digest::sha256(&[n as u8])).collect::<Vec<_>>();
+    let with = |ceremonies: Vec<Digest>| Genesis { ceremonies, ..sample() };
+    let validators = plain.validators.len();
+    let bound = with(roots(validators));
+    assert_eq!(bound.check(), Ok(()));
+    assert_ne!(bound.chain_id(), plain.chain_id());
+    let mut other = roots(validators);
+    other[0] = Digest::sha256(b"another ceremony");
+    assert_ne!(with(other).chain_id(), bound.chain_id());
+    assert_eq!(Genesis::from_toml(&bound.to_toml()).expect("reads back"), bound);
+    assert!(!plain.to_toml().contains("ceremonies"), "a genesis without them reads as before");
+    let ceremonies = validators + 1;
+    assert_eq!(with(roots(ceremonies)).check(), Err(GenesisError::Ceremonies { ceremonies, validators }));
+    if validators > 1 {
+        let twice = vec![roots(1)[0]; validators];
+        assert_eq!(with(twice.clone()).check(), Err(GenesisError::RepeatedCeremony(twice[0])));
+    }
 }

@@ -347,6 +347,7 @@ impl Random {
         let threshold = if members.is_empty() { 0 } else { 1 + self.below(members.len()) as u16 };
         let validators = 1 + self.below(5);
         Genesis {
+            ceremonies: Vec::new(),
             name: format!("ledger {}", self.below(1000)),
             created_ms: self.u64() >> 20,
             signature_algorithms: vec!["ed25519".to_owned()],

@@ -1,20 +1,18 @@
 //! The people of an unattended ceremony: their names, answers and keys come from the file.
 
-use super::{Answer, Answers, EXCEPT, IF_IT_FAILS, OfficerKey};
+use super::{Answer, Answers, EXCEPT, IF_IT_FAILS, Place};
 use crate::ceremony::Question;
 use crate::ceremony::device::Modules;
+use crate::ceremony::officer::OfficerKey;
 use crate::ceremony::room::{Room, RoomError, Turn, now_ms};
 use crate::ceremony::script::Step;
 use crate::ceremony::state::{Ceremony, Officer};
 use crate::config::KeystoreConfig;
-use crate::keystore;
-use crate::pkcs11::admin::{AdminError, Administration};
 use crate::secret::Secret;
-use crate::signer::Signer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
-use types::{Digest, PublicKey, Signature};
+use types::{Digest, Signature};
 
 /// Sits in for the people.
 pub struct AnsweringRoom {
@@ -23,17 +21,11 @@ pub struct AnsweringRoom {
     /// Directory for what is made for a rehearsal.
     throw_away: PathBuf,
     /// By seat, once opened.
-    keys: BTreeMap<String, Held>,
+    keys: BTreeMap<String, OfficerKey>,
     /// Steps whose failure was excepted already.
     excepted: BTreeSet<String>,
     /// Where what happens is told.
     out: Box<dyn Write>,
-}
-
-/// An officer's open key.
-enum Held {
-    File(Box<dyn Signer>),
-    Token { token: Box<Administration>, label: String, public: PublicKey },
 }
 
 impl AnsweringRoom {
@@ -42,7 +34,7 @@ impl AnsweringRoom {
         Self { answers, modules, throw_away, keys: BTreeMap::new(), excepted: BTreeSet::new(), out }
     }
 
-    fn open(&mut self, seat: &str) -> Result<&mut Held, RoomError> {
+    fn open(&mut self, seat: &str) -> Result<&mut OfficerKey, RoomError> {
         if !self.keys.contains_key(seat) {
             let held = self.held(seat)?;
             self.keys.insert(seat.to_owned(), held);
@@ -50,26 +42,22 @@ impl AnsweringRoom {
         Ok(self.keys.get_mut(seat).expect("it was just put there"))
     }
 
-    fn held(&self, seat: &str) -> Result<Held, RoomError> {
+    fn held(&self, seat: &str) -> Result<OfficerKey, RoomError> {
         let officers = &self.answers.file.officers;
         let officer = officers.iter().find(|officer| officer.seat == seat);
         let officer = officer.ok_or_else(|| RoomError::NoTerminal(format!("a signature by {seat}")))?;
         let beside = |path: &PathBuf| self.answers.beside(path);
         let config = match &officer.key {
-            OfficerKey::ThrowAway => Answers::throw_away_key(seat, &self.throw_away)?,
-            OfficerKey::File { path, passphrase_file } => {
+            Place::ThrowAway => Answers::throw_away_key(seat, &self.throw_away)?,
+            Place::File { path, passphrase_file } => {
                 KeystoreConfig { path: beside(path), passphrase_file: beside(passphrase_file) }
             }
-            OfficerKey::Token { module, token, label, pin_file } => {
-                let cause = |cause| RoomError::Token { seat: seat.to_owned(), cause };
-                let pin = Secret::read_file(&beside(pin_file))?;
-                let module = self.modules.load(&beside(module)).map_err(cause)?;
-                let token = module.open(token, || Ok::<_, AdminError>(pin)).map_err(cause)?;
-                let public = token.public_key(label).map_err(cause)?;
-                return Ok(Held::Token { token: Box::new(token), label: label.clone(), public });
+            Place::Token { module, token, label, pin_file } => {
+                let pin = || Ok(Secret::read_file(&beside(pin_file))?);
+                return OfficerKey::in_token(seat, &self.modules, (&beside(module), token, label), pin);
             }
         };
-        Ok(Held::File(keystore::open_account(&config)?))
+        OfficerKey::in_file(seat, &config.path, &Secret::read_file(&config.passphrase_file)?)
     }
 
     fn given(&self, step: &str, name: &str) -> Option<&Answer> {
@@ -80,26 +68,6 @@ impl AnsweringRoom {
         match self.given(step, name)? {
             Answer::Text(text) => Some(text.clone()),
             _ => None,
-        }
-    }
-}
-
-impl Held {
-    fn public(&self) -> &PublicKey {
-        match self {
-            Self::File(signer) => signer.public_key(),
-            Self::Token { public, .. } => public,
-        }
-    }
-
-    fn sign(&mut self, seat: &str, message: &[u8]) -> Result<Signature, RoomError> {
-        match self {
-            Self::File(signer) => {
-                signer.sign(message).map_err(|error| error.about(format_args!("officer {seat:?}")).into())
-            }
-            Self::Token { token, label, .. } => {
-                token.sign(label, message).map_err(|cause| RoomError::Token { seat: seat.to_owned(), cause })
-            }
         }
     }
 }
@@ -143,7 +111,7 @@ impl Room for AnsweringRoom {
         let officers = &self.answers.file.officers;
         let seat = seats.iter().find(|seat| officers.iter().any(|officer| officer.seat == **seat));
         let seat = seat.ok_or_else(|| RoomError::NoTerminal(format!("a signature by one of {}", seats.join(", "))))?;
-        let signature = self.open(seat)?.sign(seat, message)?;
+        let signature = self.open(seat)?.sign(message)?;
         Ok((seat.clone(), signature))
     }
 
