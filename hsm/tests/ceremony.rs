@@ -3,6 +3,8 @@
 
 #[path = "support/alone.rs"]
 mod alone;
+#[path = "ceremony/answers.rs"]
+mod answers;
 #[path = "ceremony/damage.rs"]
 mod damage;
 #[path = "ceremony/fake.rs"]
@@ -15,3 +17,7 @@ mod python;
 mod refusals;
 #[path = "ceremony/rehearsals.rs"]
 mod rehearsals;
+#[path = "ceremony/tokens.rs"]
+mod tokens;
+#[path = "ceremony/vectors.rs"]
+mod vectors;

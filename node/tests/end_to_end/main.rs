@@ -17,6 +17,7 @@ mod schedule;
 mod absence;
 mod agreement;
 mod algorithms;
+mod ceremonies;
 mod crashes;
 mod disk_full;
 mod engines;

@@ -1,0 +1,52 @@
+//! What must hold of any bytes that claim to be a script or a transcript of a key ceremony.
+
+use hsm::ceremony::entry::{self, Entry, Event};
+use hsm::ceremony::verify::{replay, verify};
+use hsm::ceremony::{Invalid, Mode, Report, Script, paper};
+
+/// A script parses or is refused; what parses can be printed.
+pub fn script(bytes: &[u8]) {
+    if let Ok(script) = Script::parse(bytes) {
+        let text = std::str::from_utf8(bytes).expect("a script is text");
+        assert!(paper::html(&script, text).contains("</html>"));
+        assert!(script.roles.iter().all(|role| (1..=role.officers.len()).contains(&role.quorum)));
+    }
+}
+
+/// Bytes are judged as they are; and as somebody would who can mend hashes, so that the rules behind them are reached.
+pub fn transcript(bytes: &[u8]) {
+    judge(bytes);
+    let Some(mended) = mended(bytes) else { return };
+    judge(&mended);
+    // Whatever the rules say, it is not about the hashes any more.
+    if let Err(Invalid::Entry { reason, .. }) = replay(&mended).map(drop) {
+        assert_ne!(reason, hsm::ceremony::Refusal::Hash);
+    }
+}
+
+fn judge(bytes: &[u8]) {
+    let verdict = verify(bytes, None);
+    let report = Report::of(&verdict);
+    assert_eq!(report.valid, verdict.is_ok());
+    match &verdict {
+        Ok(ceremony) => {
+            assert_eq!(ceremony.signers().len(), ceremony.officers().len());
+            assert_eq!(ceremony.finished().len(), ceremony.script().steps.len());
+        }
+        Err(invalid) => assert!(!invalid.to_string().is_empty()),
+    }
+}
+
+/// Every line that holds an entry, numbered and hashed anew.
+fn mended(bytes: &[u8]) -> Option<Vec<u8>> {
+    let lines = bytes.split(|byte| *byte == b'\n');
+    let entries: Vec<_> = lines.filter_map(|line| Entry::parse(entry::split(line).ok()?.1).ok()).collect();
+    let rehearsal = matches!(&entries.first()?.event, Event::Start(start) if start.rehearsal);
+    let (mut out, mut head) = (Vec::new(), [0; 32]);
+    for (n, entry) in (0..).zip(entries) {
+        let text = Entry { n, ..entry }.text();
+        head = entry::hash(Mode::of(rehearsal), &head, &text);
+        out.extend_from_slice(entry::line(&head, &text).as_bytes());
+    }
+    Some(out)
+}
