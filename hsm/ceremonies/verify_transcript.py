@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks the transcript of a Stele key ceremony without any code of Stele: python3 verify_transcript.py TRANSCRIPT
-Python 3.11 or later, standard library only. Prints what `stele ceremony verify --json` prints, and exits with 1 where
-anything is off, naming entry and reason. README.md beside this file has the format and test vectors."""
+Python 3.11, standard library only. Prints what `stele ceremony verify --json` prints; exits with 1 where anything is off.
+README.md beside this file has the format and test vectors."""
 import hashlib, ipaddress, json, pathlib, re, sys, tomllib, unicodedata
 class Bad(Exception): pass
 def need(condition, reason):
@@ -35,7 +35,6 @@ def ed25519(key, message, sig):
     minus, ed = lambda p: (P - p[0], p[1], p[2], P - p[3]), lambda k, p: mul(ed_add, (0, 1, 1, 0), k, p)
     left = ed(8, ed_add(ed(s, ED_B), minus(ed_add(r, ed(k, a)))))
     return left[0] % P == 0 and (left[1] - left[2]) % P == 0
-
 # ---- ECDSA on P-256 with SHA-256 (FIPS 186-5), s in the lower half ------------------------------------------------------
 Q = 2**256 - 2**224 + 2**192 + 2**96 - 1
 N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -65,8 +64,6 @@ def parts(text):
     found = re.fullmatch(r"(ed25519|ecdsa-p256):((?:[0-9a-f]{2})+)", text, re.A)
     need(found, "not an Ed25519 or P-256 key or signature")
     return found[1], bytes.fromhex(found[2])
-
-# ---- Forms ---------------------------------------------------------------------------------------------------------------
 def is_text(text, most): return 1 <= len(text.encode()) <= most and not any(unicodedata.category(c) == "Cc" for c in text)
 def is_digest(text): return re.fullmatch(r"sha256:[0-9a-f]{64}", text)
 def is_address(text):
@@ -83,17 +80,23 @@ QUESTIONS = {  # of each kind of step: question and form
     "observe": "initials:16", "record-hash": "digest:digest", "back-up-key": "method:backup evidence:maybe custodian:256",
     "register-validator": "name:64 stake:number peer_address:address client_address:address rpc_address:address",
     "rotate-key": "reason:512", "revoke-key": "reason:512", "destroy-key": "reason:512"}
-OUTCOMES = {"initialise": "token", "open": "token", "generate": "key", "find": "key", "probe": "probes",
-            "sign": "signature", "destroy": "destroyed"}
+OUTCOMES = dict(initialise="token", open="token", generate="key", find="key", probe="probes", sign="signature", destroy="destroyed")
 PROBES = ["sensitive", "not-extractable", "always-sensitive", "never-extractable", "local", "private", "read-value",
           "make-extractable", "make-insensitive", "copy-extractable", "wrap"]
 FIELDS = {
     "start": "format rehearsal nonce script_digest script program binary machine", "present": "role seat name key signature",
     "open": "", "begin": "step", "answer": "step question answer", "approval": "step seat signature", "request": "step operation",
     "result": "step outcome", "failure": "step reason", "resume": "binary machine", "document": "step file text", "done": "step",
-    "exception": "step reason", "excepted": "step", "close": "done excepted", "sign": "seat signature"}
-TYPES = {"format": int, "rehearsal": bool, "machine": dict, "operation": dict, "outcome": dict}
-
+    "exception": "step reason", "excepted": "step", "close": "done excepted", "sign": "seat signature",
+    "machine": "hostname kernel cpu machine_id_digest boot_id lockdown secure_boot", "probe": "probe observed held",
+    "token": "label manufacturer model serial hardware firmware library module own_authentication"}
+TYPES = {"format": int, "done": int, "excepted": int, "rehearsal": bool, "secure_boot": bool, "own_authentication": bool,
+         "held": bool, "machine": dict, "operation": dict, "outcome": dict}
+def shaped(name, body):
+    typed = all(type(body[f]) is TYPES.get(f, str) or (name == "machine" and body[f] is None) for f in body)
+    need(list(body) == FIELDS[name].split() and typed, f"not the fields of {name}")
+    need(all(is_digest(body[f]) for f in ("binary", "module", "machine_id_digest") if body.get(f) is not None), "not a digest")
+    if "machine" in body: shaped("machine", body["machine"])
 class Ceremony:
     """The rules, as a fold over entries. `due` is what comes next: its first item names the event."""
     def start(self, start):
@@ -153,9 +156,8 @@ class Ceremony:
     def operation(self, step, kind, do, now):
         label = lambda name: self.keys[do[name]]["label"]
         sign = lambda *names: [{"sign": {"label": label(n), "message": self.statement(step, kind, do, now).hex()}} for n in names]
-        wanted = []
-        if kind in ("initialise-token", "open-token"): wanted = [{kind.removesuffix("-token"): {"token": do["token"]}}]
-        elif kind == "generate-key":
+        wanted = [{kind.removesuffix("-token"): {"token": do["token"]}}] if kind in ("initialise-token", "open-token") else []
+        if kind == "generate-key":
             key_id = self.digest("key-id", self.id, step)[:16].hex()
             wanted = [{"generate": {"label": do["label"], "id": key_id, "algorithm": do["algorithm"]}}]
         elif kind == "find-key": wanted = [{"find": {"label": do["label"]}}]
@@ -203,14 +205,13 @@ class Ceremony:
     def check(self, body, message, key):
         need(verified(key, message, body["signature"]), f"the signature of {body['seat']} is not over this, or not his")
     def on_open(self, *_):
-        for role in self.roles.values():
-            have = sum(officer["role"] == role["id"] for officer in self.officers.values())
-            need(have >= role["quorum"], f"role {role['id']} needs {role['quorum']} and has {have}")
+        have = lambda role: sum(officer["role"] == role for officer in self.officers.values())
+        need(all(have(name) >= role["quorum"] for name, role in self.roles.items()), "a role lacks its quorum")
         self.phase = "between"
     def on_begin(self, body, due, time, _):
         need(body["step"] == self.step()["id"], "another step is due")
-        self.phase, self.now = "in", {"began": time, "answers": {}, "outcomes": [], "for": [], "against": [],
-                                      "pending": None, "written": False, "exception": None}
+        self.phase, self.now = "in", dict(began=time, answers={}, outcomes=[], pending=None, written=False, exception=None)
+        self.now.update({"for": [], "against": []})
     def on_answer(self, body, due, *_):
         need(body["question"] == due[1] and FORMS[due[2]](body["answer"]), "not the answer to the open question")
         self.now["answers"][body["question"]] = body["answer"]
@@ -225,6 +226,7 @@ class Ceremony:
         ((asked, op),), ((_, do),), ((told, what),) = due[1].items(), self.step()["do"].items(), body["outcome"].items()
         need(told == OUTCOMES[asked], "not an answer to what was asked")
         if told == "token":
+            shaped("token", what)
             need(what["label"] == op["token"], "another token")
             self.token = what
         elif told == "key":
@@ -232,8 +234,8 @@ class Ceremony:
             need(all(key["public"] != what["public"] for key in self.keys.values()), "this public key is known already")
             self.keys[do["key"]] = {"label": op["label"], "public": what["public"], "probed": False}
         elif told == "probes":
-            need([probe["probe"] for probe in what if probe["held"] is True] == PROBES == [probe["probe"] for probe in what],
-                 "a probe is missing, or the key does not stay in the token")
+            for probe in what: shaped("probe", probe)
+            need([p["probe"] for p in what if p["held"]] == PROBES == [p["probe"] for p in what], "a probe is missing, or got through")
             self.keys[do["key"]]["probed"] = True
         elif told == "signature":
             key = next(key for key in self.keys.values() if key["label"] == op["label"])
@@ -265,9 +267,8 @@ def verify(data):
             entry, text = json.loads(frame[2]), frame[2].decode()
             need(json.dumps(entry, separators=(",", ":"), ensure_ascii=False) == text, "the entry is not in its one form")
             ((name, body),), (n, time) = entry["event"].items(), (entry["n"], entry["time_ms"])
-            typed = all(type(body[field]) is (int if name == "close" else TYPES.get(field, str)) for field in body)
             need(list(entry) == ["n", "time_ms", "event"] and type(n) is type(time) is int, "not an entry")
-            need(list(body) == FIELDS[name].split() and typed, "not the fields of such an event")
+            shaped(name, body)
             need((name == "start") == (number == 0), "a ceremony starts once, with the first entry")
             if number == 0: ceremony.start(body)
             hashed = ceremony.digest("entry", head, frame[2])
@@ -292,7 +293,6 @@ def report(ceremony):
         "rehearsal": ceremony.rehearsal, "script": ceremony.script["id"], "script_digest": "sha256:" + ceremony.script_hash.hex(),
         "keys": [{"name": name} | {field: key[field] for field in ("public", "probed")} for name, key in sorted(ceremony.keys.items())],
         "entry": None, "reason": None}
-
 if __name__ == "__main__":
     try:
         print(json.dumps(report(verify(pathlib.Path(sys.argv[1]).read_bytes())), indent=2, ensure_ascii=False))

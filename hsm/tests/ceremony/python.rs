@@ -103,7 +103,7 @@ fn altered_at_random_both_refuse_at_the_same_entry() {
     if run(Path::new("/nonexistent")).is_none() {
         return;
     }
-    let cases: usize = std::env::var("STELE_CEREMONY_CASES").map_or(60, |cases| cases.parse().expect("a number"));
+    let cases: usize = std::env::var("STELE_CEREMONY_CASES").map_or(40, |cases| cases.parse().expect("a number"));
     let mut random = Seeded(0x5eed);
     let mut ours = Vec::new();
     for number in 0..cases {
