@@ -1,9 +1,10 @@
 //! Calls that fail, tokens that go and come back, answers that are wrong.
 
 use crate::alone::alone;
-use crate::fixture::{Behind, fail_until_resting, sign, sign_when_back};
+use crate::fixture::{Behind, PATIENCE, fail_until_resting, sign, sign_when_back};
 use hsm::{ConfigError, Fault, StoreError};
 use pkcs11_faults::{Answer, Fault as Injected, PointEncoding, Return};
+use std::time::Instant;
 
 #[test]
 fn what_a_session_loses_is_replaced_within_the_same_request() {
@@ -95,7 +96,10 @@ fn a_pin_that_is_rejected_is_never_given_again_whatever_happens_later() {
                 control.fault = vec![Injected::every("C_Login", code)];
             });
             // The login of the next session, or of the recovery, is rejected, and that is the last one.
-            while matches!(sign(&mut keys.consensus), Err(StoreError::Fault(_))) {}
+            let start = Instant::now();
+            while matches!(sign(&mut keys.consensus), Err(StoreError::Fault(_))) {
+                assert!(start.elapsed() < PATIENCE, "{code}: the rejection closes nothing");
+            }
             let logins = behind.calls().logins();
             behind.heal();
             for _ in 0..20 {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use types::Signature;
 
 /// Recovery has to come without a restart within 5 s; a machine under load gets more before a test fails.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Behind {
     pub control: Control,
