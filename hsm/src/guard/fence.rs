@@ -206,7 +206,8 @@ impl Fence {
             return Ok(());
         };
         let after = Standing::value_after(&before, &claim);
-        let mut value = if self.unsure { anchor.value()? } else { before };
+        // Asked first, so that a signer that is behind does not move the anchor away from the one that is not.
+        let mut value = anchor.value()?;
         if value == before {
             self.unsure = true;
             anchor.extend(&claim)?;
