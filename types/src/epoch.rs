@@ -157,7 +157,7 @@ impl EpochChange {
     /// [`EpochChangeError`].
     pub fn verify(&self, chain: ChainId, before: &EpochStart) -> Result<(), EpochChangeError> {
         let Self { start, last, certificate } = self;
-        if start.epoch().0 != before.epoch().0 + 1 {
+        if before.epoch().0.checked_add(1) != Some(start.epoch().0) {
             return Err(EpochChangeError::Order { before: before.epoch(), found: start.epoch() });
         }
         let of_before = last.chain == chain

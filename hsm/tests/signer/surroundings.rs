@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use types::{Digest, HeaderVote, Height};
 
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -122,7 +123,7 @@ fn a_signer_that_root_starts_becomes_its_own_user_and_lets_in_who_is_named() {
 }
 
 #[test]
-fn a_full_disk_stops_the_signer_before_it_signs_and_leaves_a_file_that_opens() {
+fn a_guard_without_room_to_be_compacted_approves_nothing_until_there_is() {
     if !is_root() {
         return;
     }
@@ -137,15 +138,27 @@ fn a_full_disk_stops_the_signer_before_it_signs_and_leaves_a_file_that_opens() {
     let unmount = Unmount(&mount);
     validator.config.guard = mount.join("guard");
     hsm::provision::guard(&validator.config, &validator.keys).expect("four of five MiB");
-    std::fs::write(mount.join("ballast"), vec![1; 2 << 20]).expect_err("there is less room than that");
+    let ballast = mount.join("ballast");
+    std::fs::write(&ballast, vec![1; 2 << 20]).expect_err("there is less room than that");
     let (child, client) = validator.start();
-    // The file is written in advance: only its exchange needs room, and that is not yet due.
-    assert!(client.sign_round(&validator.statement(1, 1, &[]), &[]).is_ok());
-    let second = client.sign_round(&validator.statement(1, 2, &[]), &[]);
-    assert!(matches!(second, Err(SignError::Refused(Refusal::SecondStatement { .. }))), "{second:?}");
+    // The file is written in advance, so that records need no room; its exchange by a compacted one does.
+    let votes = |round: u64| -> Vec<HeaderVote> {
+        let vote = |height| HeaderVote { height: Height(height), header: Digest::sha256(b"header") };
+        (100 * round..100 * (round + 1)).map(vote).collect()
+    };
+    let sign = |client: &SignerClient, round: u64, variant: u8| {
+        client.sign_round(&validator.statement(round, variant, &votes(round)), &votes(round))
+    };
+    let refused = (1..5_000).find_map(|round| sign(&client, round, 1).err().map(|error| (round, error)));
+    let (round, error) = refused.expect("4 MiB are full before that");
+    assert_eq!(error, SignError::Fault(Fault::GuardCompaction));
+    assert_eq!(sign(&client, round, 1), Err(error), "as long as there is no room");
+    std::fs::remove_file(&ballast).expect("own file");
+    let signature = sign(&client, round, 1).expect("there is room again");
     drop(child);
     let (child, client) = validator.start();
-    let second = client.sign_round(&validator.statement(1, 2, &[]), &[]);
+    assert_eq!(sign(&client, round, 1), Ok(signature));
+    let second = sign(&client, round, 2);
     assert!(matches!(second, Err(SignError::Refused(Refusal::SecondStatement { .. }))), "{second:?}");
     drop(child);
     drop(unmount);

@@ -1,17 +1,17 @@
 //! Pinned digests. A change here is a change of the ledger's rules or encodings: old ledgers would no longer replay.
 
-use crate::workload::{Mix, genesis, key};
+use crate::workload::{Mix, genesis, key, parameters};
 use ledger::{Ledger, LedgerOptions, MemoryState};
 use std::num::NonZeroU16;
 use std::sync::Arc;
-use types::{Allocation, Parameters};
+use types::Allocation;
 
 #[test]
 fn the_header_of_a_fixed_genesis_is_pinned() {
     let accounts = (0..3u32)
         .map(|seed| Allocation { address: key(seed).public_key().address(), balance: 10 + u64::from(seed) })
         .collect();
-    let genesis = genesis(accounts, Parameters::default());
+    let genesis = genesis(accounts, parameters());
     let state = Arc::new(MemoryState::default());
     let (ledger, start) = Ledger::genesis(&genesis, NonZeroU16::MIN, state, LedgerOptions::default()).unwrap();
     assert_eq!(start.header_digest, ledger.header_digest());

@@ -21,14 +21,17 @@ impl SmallDisk {
         }
     }
 
-    /// Fills it but for so many bytes.
+    /// Fills it but for so many bytes, or wholly where others write meanwhile.
     fn fill_but(&self, left: u64) -> PathBuf {
         let path = self.0.join("ballast");
         let free = rustix::fs::statvfs(&self.0).map(|disk| disk.f_bavail * disk.f_frsize).unwrap();
         let mut file = File::create(&path).unwrap();
         let chunk = vec![0; 1 << 16];
         for _ in 0..free.saturating_sub(left) / chunk.len() as u64 {
-            file.write_all(&chunk).unwrap();
+            match file.write_all(&chunk) {
+                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => break,
+                written => written.unwrap(),
+            }
         }
         path
     }

@@ -8,7 +8,7 @@ use transport::{
     TransportError, client_event_channel, event_channel,
 };
 
-use crate::cluster::{identity, number, numbered};
+use crate::cluster::{identity, mixed_identity, number, numbered};
 
 /// Ports that were free a moment ago.
 fn free_ports(count: usize) -> Vec<SocketAddr> {
@@ -20,13 +20,13 @@ fn free_ports(count: usize) -> Vec<SocketAddr> {
 async fn four_validators_exchange_a_megabyte_each_over_udp() {
     let ports = free_ports(4);
     let roster: Vec<_> = (0..4u16)
-        .map(|index| PeerAddress { index, addr: ports[usize::from(index)], key: identity(index).public_key() })
+        .map(|index| PeerAddress { index, addr: ports[usize::from(index)], key: mixed_identity(index).public_key() })
         .collect();
     let mut nodes = Vec::new();
     for index in 0..4u16 {
         let (sink, events) = event_channel(EventLimits::default());
         let config = MeshConfig::new(index, ports[usize::from(index)], roster.clone());
-        nodes.push((Mesh::start(config, identity(index), sink).await.unwrap(), events));
+        nodes.push((Mesh::start(config, mixed_identity(index), sink).await.unwrap(), events));
     }
     const FRAMES: u32 = 16;
     let exchange = async {
@@ -72,8 +72,8 @@ async fn four_validators_exchange_a_megabyte_each_over_udp() {
 async fn a_client_and_a_node_talk_over_udp() {
     let (sink, mut events) = client_event_channel(EventLimits::default());
     let any = "127.0.0.1:0".parse().unwrap();
-    let server = ClientServer::start(any, identity(0), ClientLimits::default(), None, sink).await.unwrap();
-    let key = Some(identity(0).public_key());
+    let server = ClientServer::start(any, mixed_identity(1), ClientLimits::default(), None, sink).await.unwrap();
+    let key = Some(mixed_identity(1).public_key());
     let link = ClientLink::connect(server.local_addr().unwrap(), key).await.unwrap();
     let talk = async {
         let Some(ClientEvent::Opened { session }) = events.recv().await else { panic!("opened") };
