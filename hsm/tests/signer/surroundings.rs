@@ -130,16 +130,16 @@ fn a_guard_without_room_to_be_compacted_approves_nothing_until_there_is() {
     let mut validator = Validator::with_keystore();
     let mount = validator.dir.path().join("small");
     std::fs::create_dir(&mount).expect("own directory");
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=5m", "tmpfs"]).arg(&mount).status();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=9m", "tmpfs"]).arg(&mount).status();
     if !mounted.is_ok_and(|status| status.success()) {
         eprintln!("SKIPPED: cannot mount");
         return;
     }
     let unmount = Unmount(&mount);
     validator.config.guard = mount.join("guard");
-    hsm::provision::guard(&validator.config, &validator.keys).expect("four of five MiB");
+    hsm::provision::guard(&validator.config, &validator.keys).expect("four of nine MiB");
     let ballast = mount.join("ballast");
-    std::fs::write(&ballast, vec![1; 2 << 20]).expect_err("there is less room than that");
+    std::fs::write(&ballast, vec![1; 6 << 20]).expect_err("there is less room than that");
     let (child, client) = validator.start();
     // The file is written in advance, so that records need no room; its exchange by a compacted one does.
     let votes = |round: u64| -> Vec<HeaderVote> {
