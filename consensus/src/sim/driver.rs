@@ -150,14 +150,16 @@ impl Simulation {
         }
     }
 
-    /// Takes in commits that a peer gave, and asks it for more where there should be more.
+    /// Takes in commits that a peer gave, and asks it for more where there should be more. What brings nothing new is
+    /// asked nothing: a copy of a request or of an answer would otherwise ask beside the first for ever.
     pub(crate) fn adopt(&mut self, at: Place, from: Machine, commits: &[Given]) -> Result<(), Violation> {
+        let before = self.nodes[at.0].height;
         for (record, headers) in commits {
             self.see(at, headers);
             self.step(at, Input::Adopt { record: record.clone(), headers: headers.clone() })?;
         }
         let node = &self.nodes[at.0];
-        if commits.len() == ANSWER_COMMITS_MAX || node.at_end {
+        if node.height > before && (commits.len() == ANSWER_COMMITS_MAX || node.at_end) {
             let next = node.height.next();
             self.transmit(at, from, Message::RequestCommits(next), false);
         }

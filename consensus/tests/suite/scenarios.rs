@@ -1,7 +1,7 @@
 //! Every scenario of `consensus/scenarios` does what it says that it does.
 
 use consensus::sim::scenario::{builtin, file};
-use consensus::sim::{Report, Simulation};
+use consensus::sim::{MessageKind, Report, Simulation};
 use std::io::Write;
 
 /// Runs a built-in scenario, for at most so many simulated milliseconds, and tells how it went.
@@ -56,6 +56,16 @@ fn the_clients_of_a_validator_begin_when_it_joins() {
     assert!(report.commits[4] > 0, "it takes part");
     let longest_us = report.latencies_us.last().copied().unwrap_or_default();
     assert!((1..2_000_000).contains(&longest_us), "{longest_us}");
+}
+
+/// A validator that lost its disk asks for thousands of commits over links that deliver some messages twice. If every copy
+/// of an answer asked for the next ones, their number would double about every ten round trips.
+#[test]
+fn copies_of_answers_ask_for_nothing() {
+    let report = run("mix-7", 1_795_283_983, 108_000);
+    assert_eq!(report.violations, []);
+    let asked = report.traffic.of(MessageKind::CommitsRequest).messages;
+    assert!((10..1_000).contains(&asked), "{asked}");
 }
 
 /// Changes of the committee under every fault that there is.
