@@ -29,7 +29,7 @@ pub struct KeyAge {
 pub struct KeyAges(Vec<KeyAge>);
 
 impl KeyAges {
-    /// As the state has it. An epoch whose change is not there is passed over: keys may then be older than it says.
+    /// As the state has it. An epoch that is not there is passed over: keys may then be older than it says.
     ///
     /// # Errors
     /// Those of the database.
@@ -38,8 +38,8 @@ impl KeyAges {
         if let Ok(first) = EpochStart::first(genesis) {
             since.names(&first.committee, TimestampMs(genesis.created_ms));
             for epoch in first.epoch().0 + 1..=present.epoch().0 {
-                if let Some(change) = tables.epoch_change(types::Epoch(epoch))? {
-                    since.names(&change.start.committee, change.last.timestamp);
+                if let Some(start) = tables.epoch(types::Epoch(epoch))? {
+                    since.names(&start.committee, start.anchor.timestamp);
                 }
             }
         }

@@ -274,8 +274,8 @@ impl Figures {
             let labels = and(label("validator", &key.validator), "key", key.role);
             and(labels, "algorithm", key.alg)
         };
-        let since = self.key_ages.iter().map(|key| (of(key), key.since.0 / 1000));
-        out.gauges("stele_validator_key_since_timestamp_seconds", "Since when has it had this key?", since)?;
+        let since = self.key_ages.iter().map(|key| (of(key), key.since.0 as f64 / 1e3));
+        out.measures("stele_validator_key_since_timestamp_seconds", "Since when has it had this key?", since)?;
         let due = self.key_ages.iter().map(|key| (of(key), u64::from(key.alarm(&self.keys, now).is_some())));
         out.gauges("stele_validator_key_due_flag", "Is this key due for replacement, by `[keys]` in node.toml?", due)
     }

@@ -234,12 +234,12 @@ async fn a_fifth_validator_far_behind_takes_the_state_that_its_epoch_begins_with
 
 /// Every node says of this validator alone that its keys came after genesis.
 fn keys_are_younger_than_genesis(network: &Network, renewed: usize) {
-    let genesis = network.genesis.created_ms / 1000;
+    let genesis = network.genesis.created_ms as f64 / 1e3;
     for (node, of) in network.nodes.iter().flat_map(|node| network.nodes.iter().map(move |of| (node, of))) {
         let metrics = node.metrics();
         let name = format!("{{validator=\"{}\",key=\"consensus\"", of.authority.name);
         let line = metrics.lines().find(|line| line.starts_with("stele_validator_key_since") && line.contains(&name));
-        let since: u64 = line.and_then(|line| line.rsplit(' ').next()).unwrap().parse().unwrap();
+        let since: f64 = line.and_then(|line| line.rsplit(' ').next()).unwrap().parse().unwrap();
         let is_renewed = of.authority.name == network.nodes[renewed].authority.name;
         assert_eq!(since > genesis, is_renewed, "{name} since {since}, genesis {genesis}");
     }
