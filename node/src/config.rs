@@ -281,13 +281,12 @@ pub struct KeysSection {
 }
 
 fn algorithms<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<AlgId>, D::Error> {
-    let known = |name: &String| AlgId::signing().find(|alg| alg.name() == name);
     let unknown = |name: &String| {
         let names: Vec<&str> = AlgId::signing().map(|alg| alg.name()).collect();
         serde::de::Error::custom(format!("unknown algorithm `{name}`, expected one of {}", names.join(", ")))
     };
     let names = Vec::<String>::deserialize(deserializer)?;
-    names.iter().map(|name| known(name).ok_or_else(|| unknown(name))).collect()
+    names.iter().map(|name| AlgId::signing_from_name(name).ok_or_else(|| unknown(name))).collect()
 }
 
 impl Default for KeysSection {

@@ -69,6 +69,11 @@ impl AlgId {
         Self::ALL.into_iter().find(|alg| alg.name() == name)
     }
 
+    /// The algorithm with this name, if it is one of [`AlgId::signing`].
+    pub fn signing_from_name(name: &str) -> Option<Self> {
+        Self::signing().find(|alg| alg.name() == name)
+    }
+
     /// The algorithms that clients can sign with in this build.
     pub fn signing() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|alg| alg.kind() == AlgKind::Signature && alg.supported())

@@ -72,7 +72,7 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Self, DecodeError> {
         let malformed = DecodeError::NotCanonical { field: "digest" };
         let (alg, digits) = text.split_once(':').ok_or(malformed)?;
-        let alg = AlgId::ALL.into_iter().find(|known| known.name() == alg).ok_or(malformed)?;
+        let alg = AlgId::from_name(alg).ok_or(malformed)?;
         let mut bytes = [0; 32];
         hex::decode_to_slice(digits, &mut bytes).map_err(|_| malformed)?;
         Self::from_parts(alg, bytes)

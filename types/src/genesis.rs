@@ -271,13 +271,12 @@ impl Genesis {
     /// # Errors
     /// [`GenesisError::Algorithm`], [`GenesisError::NoAlgorithm`].
     pub fn algorithms(&self) -> Result<Vec<AlgId>, GenesisError> {
-        let named = |name: &String| AlgId::signing().find(|alg| alg.name() == name);
         if self.signature_algorithms.is_empty() {
             return Err(GenesisError::NoAlgorithm);
         }
         self.signature_algorithms
             .iter()
-            .map(|name| named(name).ok_or_else(|| GenesisError::Algorithm(name.clone())))
+            .map(|name| AlgId::signing_from_name(name).ok_or_else(|| GenesisError::Algorithm(name.clone())))
             .collect()
     }
 

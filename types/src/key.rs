@@ -183,7 +183,7 @@ macro_rules! material {
             fn from_str(text: &str) -> Result<Self, DecodeError> {
                 let malformed = DecodeError::NotCanonical { field: stringify!($name) };
                 let (alg, digits) = text.split_once(':').ok_or(malformed)?;
-                let alg = AlgId::ALL.into_iter().find(|known| known.name() == alg).ok_or(malformed)?;
+                let alg = AlgId::from_name(alg).ok_or(malformed)?;
                 let bytes = hex::decode(digits).map_err(|_| malformed)?;
                 Self::from_parts(alg, &bytes).map_err(|_| malformed)
             }

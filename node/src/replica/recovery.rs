@@ -244,7 +244,8 @@ fn member(
     let core = Core::recover(core_config(plan), recovered, now_ms, &mut effects).map_err(RecoveryError::Consensus)?;
     let mut owed = owed_votes(tables, found.voted, plan.epoch.anchor.height, height)?;
     owed.retain(|vote| vote.height > guarded.votes_refused_up_to);
-    let voted = owed.last().map_or(found.voted, |vote| vote.height).max(found.voted).max(guarded.votes_refused_up_to);
+    let owed_up_to = owed.last().map_or(Height(0), |vote| vote.height);
+    let voted = found.voted.max(owed_up_to).max(guarded.votes_refused_up_to);
     let certified = tables.last_certified()?;
     tracing::info!(
         height = height.0,
