@@ -6,6 +6,7 @@ pub(super) mod uring;
 
 use std::io;
 use std::io::{PipeReader, PipeWriter, Write as _};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use super::LogFault;
@@ -95,14 +96,28 @@ impl Waker {
     /// A waker and the end of the pipe that `wait` watches.
     pub fn new() -> io::Result<(Self, PipeReader)> {
         let (reader, writer) = io::pipe()?;
+        set_nonblocking(&writer)?;
         Ok((Self(writer), reader))
     }
 
-    /// Wakes. Called at most once per sleep, so the pipe never fills.
+    /// Wakes, without waiting for anything.
     pub fn wake(&self) {
-        // The reader is gone only when the writer's thread has ended; then there is nobody to wake.
+        // The reader is gone only when the writer's thread has ended; then there is nobody to wake. A pipe that is full
+        // wakes as well as one byte more would.
         let _ = (&self.0).write_all(&[1]);
     }
+}
+
+/// Reads of an empty pipe and writes to a full one fail from now on.
+#[allow(unsafe_code)]
+fn set_nonblocking(pipe: &impl AsRawFd) -> io::Result<()> {
+    // SAFETY: `fcntl` with these commands takes and returns integers; the descriptor is open while it is borrowed.
+    let flags = unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_GETFL) };
+    // SAFETY: as above.
+    if flags < 0 || unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 pub(crate) fn fault(operation: &'static str, error: &io::Error) -> LogFault {

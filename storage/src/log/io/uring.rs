@@ -14,7 +14,7 @@ use io_uring::{IoUring, opcode, squeue, types};
 
 use super::super::buffer::PageBuffer;
 use super::super::files::Files;
-use super::{Completion, LogIo, Write, fault};
+use super::{Completion, LogIo, Write, fault, set_nonblocking};
 use crate::log::LogFault;
 
 const WAKE: u64 = u64::MAX;
@@ -72,6 +72,10 @@ impl UringIo {
         }
         let operations = std::iter::repeat_with(|| None).take(depth as usize).collect();
         let registered = registered.is_ok();
+        // A poll of the pipe may end although nothing is in it: a writer of the pipe wakes its watchers after it has let
+        // go of it, and its byte may have been read by then. To wait for the next one would be to wait for ever where
+        // everybody who could write it waits for us.
+        set_nonblocking(&wake)?;
         Ok(Self {
             ring,
             files,
@@ -145,6 +149,7 @@ impl UringIo {
         if user_data == WAKE {
             self.wake_armed = false;
             if result > 0 {
+                // Nothing there, or an end of the pipe, is no error: this is only the reason why `wait` returned.
                 let _ = self.wake.read(&mut [0; 64]);
             }
             return None;
@@ -264,5 +269,36 @@ impl Drop for UringIo {
             }
             self.reap(&mut ended);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Waker;
+    use super::*;
+    use crate::log::files::FileDisk;
+    use crate::log::{Backend, LogDisk};
+    use std::sync::mpsc::{RecvTimeoutError, channel};
+    use std::time::Duration;
+
+    #[test]
+    fn a_wake_whose_byte_is_gone_does_not_stop_the_writer() {
+        // What a writer of the pipe does when it is preempted between its byte and its wake-up: the ring hears of a byte
+        // that was read before.
+        let dir = tempfile::tempdir().expect("a directory");
+        let (done, ended) = channel();
+        let disk = FileDisk::open(dir.path(), Backend::IoUring, 0, Duration::ZERO).expect("an empty log");
+        std::thread::spawn(move || {
+            let (waker, wake) = Waker::new().expect("a pipe");
+            let mut thief = wake.try_clone().expect("a handle");
+            let mut io = disk.open_io(&[], 1, wake).expect("a ring");
+            io.wait(false, &mut Vec::new());
+            waker.wake();
+            assert_eq!(thief.read(&mut [0; 64]).expect("a byte"), 1);
+            io.wait(true, &mut Vec::new());
+            done.send(()).expect("the test waits");
+        });
+        // The time is only for the test that fails: then the thread never ends.
+        assert_eq!(ended.recv_timeout(Duration::from_secs(60)), Ok::<_, RecvTimeoutError>(()));
     }
 }
