@@ -14,6 +14,7 @@ pub mod io;
 mod position;
 pub mod scan;
 mod stats;
+mod turns;
 pub mod writer;
 
 use std::path::{Path, PathBuf};
@@ -68,10 +69,9 @@ pub struct LogOptions {
     pub group_bytes_max: u32,
     /// Bytes accepted and not durable; `append` waits above it. Default 8 MiB.
     pub queue_bytes_max: u64,
-    /// Groups up to this size are one synchronous write (`RWF_DSYNC`); larger ones a write and a linked `fdatasync`,
-    /// which costs more CPU but, on a machine with more to run than cores, ends sooner: the flush then does not wait
-    /// for a kernel worker. io_uring only, bytes.
-    /// Default 1 MiB; 0 is always a linked `fdatasync`.
+    /// Groups up to this size may be one synchronous write (`RWF_DSYNC`), where that is found to be faster than a write
+    /// and a linked `fdatasync`: on an idle machine, or a disk with FUA. Larger ones are always the latter. io_uring
+    /// only, bytes. Default 1 MiB; 0 is always a linked `fdatasync`.
     pub dsync_bytes_max: u32,
     /// Segments made ahead, at least 1. Default 2.
     pub spare_segments: u32,
@@ -279,9 +279,11 @@ impl Log {
     pub fn release_before(&self, segment: u64) -> u64 {
         let mut core = self.shared.lock();
         let kept = segment.min(core.writer.durable_segment()).max(core.release_before).max(core.oldest);
-        core.release_before = kept;
+        let before = std::mem::replace(&mut core.release_before, kept);
         drop(core);
-        self.shared.work.notify_one();
+        if kept > before {
+            self.shared.work.notify_one();
+        }
         kept
     }
 

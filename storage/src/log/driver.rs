@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::format::SegmentHeader;
 use super::io::{Completion, LogDisk, LogIo, Waker, fault};
 use super::stats::Counters;
+use super::turns;
 use super::writer::{Finished, Refusal, Writer};
 use super::{LogFault, LogPosition};
 
@@ -119,6 +120,9 @@ impl Drop for Epitaph {
 
 /// The writer's thread. Says through `started` which backend it got.
 pub(super) fn write_groups(shared: Arc<Shared>, wake: PipeReader, started: &SyncSender<io::Result<&'static str>>) {
+    if let Err(error) = turns::shorten() {
+        tracing::debug!(%error, "the log writes with turns of the usual length");
+    }
     let buffers = shared.lock().writer.buffers().to_vec();
     let opened = shared.disk.open_io(&buffers, shared.groups_in_flight_max, wake);
     drop(buffers);

@@ -1,6 +1,7 @@
 //! The seam between the writer, which decides what is written where and in which order, and the machinery that writes:
 //! [`LogDisk`] owns segments, [`LogIo`] carries writes out. Three backends: io_uring, blocking calls, simulated disk.
 
+mod sync_choice;
 pub(super) mod threaded;
 pub(super) mod uring;
 

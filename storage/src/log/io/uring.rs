@@ -1,5 +1,5 @@
 //! The ring: one per log, owned by the writer's thread, registered buffers, several groups in flight. Groups up to
-//! a size are one `RWF_DSYNC` write; larger ones a write with a linked `fdatasync`, which is faster for them.
+//! a size are one `RWF_DSYNC` write where that is the faster way; the others a write with a linked `fdatasync`.
 //!
 //! A short write breaks the link and the sync is cancelled: what is left is submitted again as a pair. Any error ends
 //! the write with a fault; nothing is tried twice. Deliberately absent: polling modes, reads.
@@ -9,11 +9,13 @@ use std::fs::File;
 use std::io::{self, PipeReader, Read};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use io_uring::{IoUring, opcode, squeue, types};
 
 use super::super::buffer::PageBuffer;
 use super::super::files::Files;
+use super::sync_choice::{SyncChoice, SyncWay};
 use super::{Completion, LogIo, Write, fault, set_nonblocking};
 use crate::log::LogFault;
 
@@ -29,6 +31,8 @@ struct Operation {
     expected: u8,
     synced: bool,
     error: Option<LogFault>,
+    way: SyncWay,
+    started: Instant,
 }
 
 /// See the module.
@@ -39,6 +43,7 @@ pub struct UringIo {
     wake_armed: bool,
     registered: bool,
     dsync_bytes_max: usize,
+    choice: SyncChoice,
     operations: Vec<Option<Operation>>,
     refused: Vec<Completion>,
     syncs: u64,
@@ -83,6 +88,7 @@ impl UringIo {
             wake_armed: false,
             registered,
             dsync_bytes_max,
+            choice: SyncChoice::default(),
             operations,
             refused: Vec::new(),
             syncs: 0,
@@ -108,7 +114,7 @@ impl UringIo {
         let length = u32::try_from(rest.len()).expect("a group fits a segment, whose offsets are 32 bits");
         let offset = u64::from(operation.write.offset) + operation.written as u64;
         let file = types::Fd(operation.file.as_raw_fd());
-        let dsync = rest.len() <= self.dsync_bytes_max;
+        let dsync = operation.way == SyncWay::Dsync;
         let flags = if dsync { libc::RWF_DSYNC } else { 0 };
         let entry = match operation.write.buffer.index() {
             Some(index) if self.registered => {
@@ -193,6 +199,10 @@ impl UringIo {
             }
             if let Some(operation) = self.operations[slot].take() {
                 self.syncs += 1;
+                if operation.write.length <= self.dsync_bytes_max {
+                    let time = operation.started.elapsed().as_nanos();
+                    self.choice.took(operation.way, u64::try_from(time).unwrap_or(u64::MAX));
+                }
                 let result = operation.error.map_or(Ok(()), Err);
                 completions.push(Completion { sequence: operation.write.sequence, result });
             }
@@ -214,7 +224,9 @@ impl LogIo for UringIo {
             self.operations.push(None);
             self.operations.len() - 1
         });
-        let operation = Operation { write, file, written: 0, expected: 0, synced: false, error: None };
+        let way = if write.length <= self.dsync_bytes_max { self.choice.pick() } else { SyncWay::Linked };
+        let started = Instant::now();
+        let operation = Operation { write, file, written: 0, expected: 0, synced: false, error: None, way, started };
         self.operations[slot] = Some(operation);
         self.start(slot);
     }
