@@ -100,6 +100,10 @@ pub enum SigningMode {
 pub struct ProcessConfig {
     /// What happens at a system call that the signer and known modules do not need; `on` by default.
     pub seccomp: SeccompMode,
+    /// Whether the process can touch its own files alone, those of its modules and `allow_paths`; `on` by default.
+    pub landlock: LandlockMode,
+    /// Files and directories beside those that it may also read and write: what a vendor's module needs. None by default.
+    pub allow_paths: Vec<PathBuf>,
     /// The user to become where root starts the signer. None by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
@@ -117,6 +121,17 @@ pub enum SeccompMode {
     /// It is done, and logged by the kernel: to find out what a vendor's module needs.
     Log,
     /// It is done.
+    Off,
+}
+
+/// Whether the signer is confined to files of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LandlockMode {
+    /// It is, as far as the kernel can.
+    #[default]
+    On,
+    /// It reaches what its user does.
     Off,
 }
 

@@ -128,6 +128,9 @@ codes! {
         FenceUnusable = 34 => "no TPM 2.0 there that can be used",
         /// The user of `[process] user` does not exist, or cannot be become.
         UserUnusable = 39 => "cannot become this user",
+        // From here on behind the exit statuses of faults.
+        /// A path of `[process] allow_paths` is not there.
+        PathUnusable = 61 => "no such file or directory",
     }
 }
 

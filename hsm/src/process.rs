@@ -1,5 +1,8 @@
 //! The signer process: hardens itself, opens keys and guard, listens, and ends cleanly.
 
+#[cfg(test)]
+mod alone;
+mod files;
 mod report;
 mod seccomp;
 mod signals;
@@ -40,6 +43,7 @@ pub fn run(config: &SignerConfig, lifetime: Lifetime) -> Result<(), StartError> 
     }
     harden();
     // Before the module is loaded, whose code it is for most of all.
+    files::confine(config)?;
     seccomp::install(config.process.seccomp)
         .map_err(|error| Fault::Io.about(format_args!("seccomp ({error}; `process.seccomp` can be off)")))?;
     let service = Arc::new(Service::open(config)?);

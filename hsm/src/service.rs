@@ -1,7 +1,7 @@
 //! The signer's decisions: checks a request against the configuration, asks the guard, signs, checks the signature.
 //! Knows nothing of sockets or processes.
 
-use crate::config::{SeccompMode, SignerConfig, SigningMode};
+use crate::config::{SignerConfig, SigningMode};
 use crate::delayed;
 use crate::epoch_key::EpochKeys;
 use crate::error::{ConfigError, Fault, SignError, StartError, StoreError};
@@ -53,7 +53,6 @@ pub struct Service {
     transport: Mutex<Box<dyn Signer>>,
     recorder: Mutex<Recorder>,
     evidence: Mutex<Evidence>,
-    seccomp: SeccompMode,
 }
 
 impl Service {
@@ -88,7 +87,6 @@ impl Service {
             author: config.author,
             epoch: config.epoch,
             evidence: Mutex::new(Evidence::beside(&config.guard)),
-            seccomp: config.process.seccomp,
             keys: public,
             module,
             recorder: Mutex::new(Recorder::new(&guard)),
@@ -104,7 +102,7 @@ impl Service {
             Request::SignHandshake { transcript } => self.sign_handshake(transcript).map(Response::Handshake),
             Request::PublicKeys => return Response::PublicKeys(self.keys.clone()),
             Request::Stats => return Response::Stats(self.stats()),
-            Request::Protections => return Response::Protections(Protections::now(self.seccomp == SeccompMode::On)),
+            Request::Protections => return Response::Protections(Protections::now()),
         };
         answer.unwrap_or_else(|error| self.failed(error))
     }

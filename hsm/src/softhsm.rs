@@ -42,3 +42,20 @@ pub fn write_conf(directory: &Path) -> io::Result<PathBuf> {
     std::fs::write(&conf, text)?;
     Ok(conf)
 }
+
+/// The files that SoftHSM2 reads, and the directories that it writes to, in this process's environment.
+pub(crate) fn places() -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config/softhsm2/softhsm2.conf"));
+    let system = ["/etc/softhsm/softhsm2.conf", "/etc/softhsm2.conf"].map(PathBuf::from);
+    let read = match std::env::var_os(CONF_VARIABLE) {
+        Some(path) => vec![PathBuf::from(path)],
+        None => home.into_iter().chain(system).collect(),
+    };
+    let directories = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let value = |line: &str| Some(line.strip_prefix("directories.tokendir")?.split_once('=')?.1.trim().into());
+        text.lines().filter_map(value).collect::<Vec<PathBuf>>()
+    };
+    let written = read.iter().flat_map(directories).collect();
+    (read, written)
+}

@@ -1,5 +1,7 @@
 //! What really protects the running process: read from the kernel when asked, not from the configuration.
 
+use rustix::fs::{MemfdFlags, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Resource};
 use serde::Serialize;
 use types::codec::{Decode, DecodeError, Encode, Reader};
@@ -23,18 +25,21 @@ pub struct Protections {
     pub resident_kib: u64,
     /// Filters on its system calls: 0 where there are none.
     pub seccomp_filters: u64,
-    /// Whether what the filters do not allow fails, and is not only logged.
+    /// Whether what the filters do not allow fails, and is not only logged: one such call was tried.
     pub seccomp_enforced: bool,
+    /// Whether files that are not the signer's are out of reach (Landlock): opening the root directory was tried.
+    pub files_confined: bool,
 }
 
 impl Protections {
-    /// Of this process. `enforced` is the mode in which the filter was installed: the kernel does not tell.
-    pub(crate) fn now(enforced: bool) -> Self {
+    /// Of this process.
+    pub(crate) fn now() -> Self {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             line.and_then(|value| value.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0)
         };
+        let root = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let filters = field("Seccomp_filters").max(u64::from(field("Seccomp") == 2));
         Self {
             pid: std::process::id(),
@@ -45,7 +50,9 @@ impl Protections {
             locked_kib: field("VmLck"),
             resident_kib: field("VmRSS"),
             seccomp_filters: filters,
-            seccomp_enforced: enforced && filters > 0,
+            // Not on the list, without effect, and no program of this process needs it.
+            seccomp_enforced: rustix::fs::memfd_create(c"", MemfdFlags::CLOEXEC).err() == Some(Errno::NOSYS),
+            files_confined: rustix::fs::open(c"/", root, Mode::empty()).err() == Some(Errno::ACCESS),
         }
     }
 }
@@ -54,7 +61,7 @@ impl Encode for Protections {
     fn encode(&self, out: &mut Vec<u8>) {
         self.pid.encode(out);
         self.uid.encode(out);
-        let flags = [self.no_new_privileges, self.undumpable, self.seccomp_enforced];
+        let flags = [self.no_new_privileges, self.undumpable, self.seccomp_enforced, self.files_confined];
         out.extend(flags.map(u8::from));
         self.core_bytes_max.encode(out);
         self.locked_kib.encode(out);
@@ -71,13 +78,14 @@ impl Decode for Protections {
             1 => Ok(true),
             tag => Err(DecodeError::UnknownTag { field: "flag", value: tag.into() }),
         };
-        let (no_new_privileges, undumpable, seccomp_enforced) = (flag()?, flag()?, flag()?);
+        let (no_new_privileges, undumpable, seccomp_enforced, files_confined) = (flag()?, flag()?, flag()?, flag()?);
         Ok(Self {
             pid,
             uid,
             no_new_privileges,
             undumpable,
             seccomp_enforced,
+            files_confined,
             core_bytes_max: Option::decode(reader)?,
             locked_kib: u64::decode(reader)?,
             resident_kib: u64::decode(reader)?,

@@ -99,3 +99,89 @@ pub(super) fn install(mode: SeccompMode) -> io::Result<()> {
     let outcome = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::alone::{Ending, alone};
+    use std::process::Command;
+
+    /// The error number of a system call with six zeros for arguments, which no kernel takes for anything.
+    fn call(number: libc::c_long) -> i32 {
+        // SAFETY: null pointers and the descriptor 0, to calls that read at most; each of them is refused or harmless.
+        let outcome = unsafe { libc::syscall(number, 0, 0, 0, 0, 0, 0) };
+        if outcome == -1 { io::Error::last_os_error().raw_os_error().unwrap_or(0) } else { 0 }
+    }
+
+    fn enforced() {
+        rustix::thread::set_no_new_privs(true).expect("any process may");
+        install(SeccompMode::On).expect("the kernel has filters");
+    }
+
+    #[test]
+    fn what_is_not_on_the_list_fails_in_a_filtered_process_and_what_is_goes_on() {
+        alone(
+            "process::seccomp::tests::what_is_not_on_the_list_fails_in_a_filtered_process_and_what_is_goes_on",
+            || {
+                enforced();
+                for (name, number) in [
+                    ("ptrace", libc::SYS_ptrace),
+                    ("process_vm_readv", libc::SYS_process_vm_readv),
+                    ("process_vm_writev", libc::SYS_process_vm_writev),
+                    ("pidfd_getfd", libc::SYS_pidfd_getfd),
+                    ("bpf", libc::SYS_bpf),
+                    ("perf_event_open", libc::SYS_perf_event_open),
+                    ("init_module", libc::SYS_init_module),
+                    ("kexec_load", libc::SYS_kexec_load),
+                    ("unshare", libc::SYS_unshare),
+                    ("setns", libc::SYS_setns),
+                    ("mount", libc::SYS_mount),
+                    ("chroot", libc::SYS_chroot),
+                    ("io_uring_setup", libc::SYS_io_uring_setup),
+                    ("add_key", libc::SYS_add_key),
+                    ("keyctl", libc::SYS_keyctl),
+                    ("memfd_create", libc::SYS_memfd_create),
+                    ("userfaultfd", libc::SYS_userfaultfd),
+                    ("setuid", libc::SYS_setuid),
+                    ("fchownat", libc::SYS_fchownat),
+                ] {
+                    assert_eq!(call(number), libc::ENOSYS, "{name}");
+                }
+                let started = Command::new("/bin/true").spawn().expect_err("no program is started");
+                assert_eq!(started.raw_os_error(), Some(libc::ENOSYS));
+
+                assert_eq!(call(libc::SYS_getpid), 0);
+                let file = tempfile::NamedTempFile::new().expect("files are made");
+                std::fs::write(file.path(), "written").expect("files are written");
+                assert_eq!(std::thread::spawn(|| call(libc::SYS_ptrace)).join().ok(), Some(libc::ENOSYS));
+            },
+        );
+    }
+
+    #[test]
+    fn a_filter_that_only_logs_lets_through() {
+        alone("process::seccomp::tests::a_filter_that_only_logs_lets_through", || {
+            rustix::thread::set_no_new_privs(true).expect("any process may");
+            install(SeccompMode::Log).expect("the kernel has filters");
+            assert!(rustix::fs::memfd_create(c"", rustix::fs::MemfdFlags::CLOEXEC).is_ok());
+        });
+    }
+
+    // The old way into the kernel has numbers of its own: 11 is execve there.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn a_call_of_another_architecture_kills() {
+        let ending = crate::process::alone::ending(
+            "process::seccomp::tests::a_call_of_another_architecture_kills",
+            || {
+                enforced();
+                // SAFETY: getpid of the 32-bit interface, which touches no memory; the registers that it may change are told.
+                unsafe {
+                    std::arch::asm!("int 0x80", inout("eax") 20 => _, out("r8") _, out("r9") _, out("r10") _, out("r11") _);
+                }
+            },
+        );
+        // A kernel without the 32-bit interface ends it for that.
+        assert!(matches!(ending, Ending::Signal(libc::SIGSYS | libc::SIGSEGV)), "{ending:?}");
+    }
+}

@@ -1,7 +1,7 @@
 //! What a signer that is set up rightly does.
 
 use crate::fixture::{Validator, certificate_verify};
-use hsm::config::SeccompMode;
+use hsm::config::{LandlockMode, SeccompMode};
 use types::{AlgId, Digest, HeaderVote, Height};
 
 fn signs_rounds_and_handshakes(validator: &Validator, module: &str) {
@@ -63,6 +63,7 @@ fn the_process_reports_its_protections_as_the_kernel_has_them() {
         let found = client.protections().expect("a report");
         assert_eq!((found.pid, found.uid), (child.id(), rustix::process::geteuid().as_raw()));
         assert!(found.no_new_privileges && found.undumpable && found.seccomp_enforced, "{found:?}");
+        assert!(found.files_confined, "this kernel has no Landlock: {found:?}");
         assert_eq!((found.core_bytes_max, found.seccomp_filters), (Some(0), 1));
         assert!(found.locked_kib > 0, "{found:?}");
     }
@@ -73,8 +74,10 @@ fn without_a_filter_the_report_says_so() {
     let mut validator = Validator::with_keystore();
     for (mode, filters) in [(SeccompMode::Off, 0), (SeccompMode::Log, 1)] {
         validator.config.process.seccomp = mode;
+        validator.config.process.landlock = LandlockMode::Off;
         let (_child, client) = validator.start();
         let found = client.protections().expect("a report");
         assert_eq!((found.seccomp_filters, found.seccomp_enforced), (filters, false), "{mode:?}");
+        assert!(!found.files_confined);
     }
 }

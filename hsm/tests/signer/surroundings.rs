@@ -204,3 +204,23 @@ fn guard_files_that_are_truncated_or_in_a_directory_without_room_for_a_lock_are_
     let refused = validator.try_start().err().expect("no lock can be made");
     assert!(matches!(refused, SpawnError::Start(StoreError::Fault(Fault::Io))), "{refused}");
 }
+
+#[test]
+fn a_module_reaches_a_directory_of_its_own_only_where_the_configuration_allows_it() {
+    let mut validator = Validator::with_softhsm();
+    let elsewhere = tempfile::tempdir().expect("temporary directory");
+    let steering = elsewhere.path().join("faults.toml");
+    let soft = std::mem::replace(&mut validator.pkcs11().module, pkcs11_faults::module());
+    pkcs11_faults::Control::through(soft).write(&steering).expect("own directory");
+    let start = |validator: &Validator| {
+        let mut command = validator.command();
+        command.env(pkcs11_faults::CONTROL_VARIABLE, &steering);
+        SignerChild::spawn(&mut command, &validator.config.socket, WITHIN)
+    };
+    let refused = start(&validator).err().expect("the module cannot read its settings");
+    assert!(matches!(refused, SpawnError::Start(StoreError::Fault(_))), "{refused}");
+    validator.config.process.allow_paths = vec![elsewhere.path().to_owned()];
+    let (_child, client) = start(&validator).expect("now it can");
+    assert!(client.protections().expect("a report").files_confined);
+    assert!(client.sign_round(&validator.statement(1, 1, &[]), &[]).is_ok());
+}

@@ -10,7 +10,7 @@ mod status;
 use super::start_logging;
 use crate::algorithm;
 use clap::{Args, Subcommand};
-use hsm::config::{KeystoreConfig, Pkcs11Config, StandbyConfig};
+use hsm::config::{KeystoreConfig, Pkcs11Config, ProcessConfig, StandbyConfig};
 use hsm::guard::MarkError;
 use hsm::process::{self, Lifetime};
 use hsm::secret::SecretSource;
@@ -59,6 +59,8 @@ With a TPM 2.0 it is known of every guard file whether it is the newest:
 The process, which may also be started by root for a user of its own:
   [process]
   seccomp = \"on\"            # or \"log\", to find out what a vendor's module needs, or \"off\"
+  landlock = \"on\"           # or \"off\": the process reaches its own files and the module's, no others
+  allow_paths = [\"/var/lib/vendor\"]    # that the module needs besides
   user = \"stele-signer\"
   allow_uids = [990]        # the node's user
 A PIN or passphrase is in a file of mode 0600, or comes from elsewhere:
@@ -200,6 +202,7 @@ fn help(cause: StoreError) -> Option<&'static str> {
         ConfigError::FenceUnusable => {
             Some("the device must be readable and writable (group tss), and the owner hierarchy without a password")
         }
+        ConfigError::PathUnusable => Some("correct `[process] allow_paths` in signer.toml"),
         ConfigError::UserUnusable => Some("start as root, or as that user; names are looked up in /etc/passwd"),
         ConfigError::GuardLocked => Some("stop the signer first"),
         ConfigError::ModuleForeign => Some("install the vendor's library for this processor"),
@@ -316,6 +319,10 @@ impl Beside for SignerConfig {
             guard: self.guard.beside(file),
             socket: self.socket.beside(file),
             store: self.store.beside(file),
+            process: ProcessConfig {
+                allow_paths: self.process.allow_paths.into_iter().map(|path| path.beside(file)).collect(),
+                ..self.process
+            },
             ..self
         }
     }

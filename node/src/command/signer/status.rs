@@ -34,6 +34,7 @@ pub(super) fn run(config: &SignerConfig, as_json: bool) -> Result<(), SignerErro
     println!("          closed to debuggers: {}; core dumps: {core}", yes(process.undumpable));
     println!("          memory locked: {} of {} KiB", process.locked_kib, process.resident_kib);
     println!("          system calls filtered: {}", yes(process.seccomp_enforced));
+    println!("          confined to its own files: {}", yes(process.files_confined));
     println!(
         "signer    {}: {} signatures, {} refused, {} faults",
         stats.module, stats.signatures, stats.refused, stats.faults
