@@ -131,6 +131,14 @@ codes! {
         // From here on behind the exit statuses of faults.
         /// A path of `[process] allow_paths` is not there.
         PathUnusable = 61 => "no such file or directory",
+        /// No TPM 2.0 for a sealed secret, or it asks for an authorisation.
+        SealUnusable = 62 => "no TPM 2.0 there that can seal and unseal",
+        /// The storage primary is not that under which the secret was sealed.
+        SealForeign = 63 => "sealed by another TPM, or this one was cleared since",
+        /// The registers are not as they were when it was sealed.
+        SealState = 64 => "sealed to another state of this machine: its PCRs have other values now",
+        /// The file of a sealed secret is not one, or was altered.
+        SealDamaged = 65 => "not a sealed secret, or it was altered",
     }
 }
 

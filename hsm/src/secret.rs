@@ -1,9 +1,12 @@
 //! PINs and passphrases: read from where a [`SecretSource`] says, wiped when dropped, never printed.
 //! Standard input is the caller's: it hands the bytes to [`Secret::from_bytes`].
 
+mod sealed;
 mod source;
 mod terminal;
 
+pub(crate) use sealed::device as device_of_sealed;
+pub use sealed::seal;
 pub use source::SecretSource;
 
 use crate::atomic_file;

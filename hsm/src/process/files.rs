@@ -8,7 +8,7 @@
 
 use crate::config::{LandlockMode, Pkcs11Config, SignerConfig, StoreConfig};
 use crate::error::{ConfigError, Fault, StartError};
-use crate::secret::SecretSource;
+use crate::secret::{self, SecretSource};
 use crate::{config::FenceConfig, softhsm};
 use landlock::{
     ABI, Access, AccessFs, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr,
@@ -158,6 +158,10 @@ fn of_secret(source: &Path) -> Vec<(PathBuf, Use)> {
         Some(SecretSource::File(path)) => vec![(path, Use::Read)],
         Some(SecretSource::Credential(_)) => {
             std::env::var_os("CREDENTIALS_DIRECTORY").map(|path| (path.into(), Use::Read)).into_iter().collect()
+        }
+        Some(SecretSource::Sealed(path)) => {
+            let device = secret::device_of_sealed(&path).map(|device| (device, Use::Device));
+            device.into_iter().chain([(path, Use::Read)]).collect()
         }
         Some(SecretSource::Descriptor(_) | SecretSource::Prompt) | None => Vec::new(),
     }

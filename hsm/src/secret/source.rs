@@ -1,7 +1,7 @@
 //! Where a PIN or passphrase comes from, as a configuration names it. Never the secret itself, a flag, or a variable of the
 //! environment.
 
-use super::{SECRET_MAX, Secret, terminal};
+use super::{SECRET_MAX, Secret, sealed, terminal};
 use crate::error::{ConfigError, StartError};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use zeroize::Zeroizing;
 
-/// Where a secret comes from. In configuration files: a path, `fd:3`, `prompt`, or `credential:NAME`. A file that is
-/// called like one of these is written with a directory, `./prompt`.
+/// Where a secret comes from. In configuration files: a path, `fd:3`, `prompt`, `credential:NAME`, or
+/// `sealed:PATH`. A file that is called like one of these is written with a directory, `./prompt`.
 ///
 /// ```
 /// use hsm::secret::SecretSource;
@@ -34,6 +34,8 @@ pub enum SecretSource {
     /// A credential of the service manager: a file in the directory that `$CREDENTIALS_DIRECTORY` names (systemd.exec(5),
     /// LoadCredential= and LoadCredentialEncrypted=).
     Credential(String),
+    /// Sealed to this machine's TPM, see [`super::seal`]: the file that it is in.
+    Sealed(PathBuf),
 }
 
 /// What came from a place that gives it once; the pool asks again when a token comes back.
@@ -54,7 +56,19 @@ impl SecretSource {
             let plain = !name.is_empty() && name != "." && name != ".." && !name.contains('/');
             return plain.then(|| Self::Credential(name.to_owned()));
         }
+        if let Some(path) = words.strip_prefix("sealed:") {
+            return (!path.is_empty()).then(|| Self::Sealed(path.into()));
+        }
         Some(Self::File(text.to_owned()))
+    }
+
+    /// The same, with the path of a file changed.
+    pub fn with_path(self, change: impl FnOnce(PathBuf) -> PathBuf) -> Self {
+        match self {
+            Self::File(path) => Self::File(change(path)),
+            Self::Sealed(path) => Self::Sealed(change(path)),
+            other => other,
+        }
     }
 
     /// Whether it is a file of the configuration's own.
@@ -66,10 +80,11 @@ impl SecretSource {
     ///
     /// # Errors
     /// [`ConfigError::SecretUnreadable`] where there is none, also where there is no terminal;
-    /// [`ConfigError::SecretExposed`].
+    /// [`ConfigError::SecretExposed`]; [`ConfigError::SealState`] and its like for one that the TPM does not give back.
     pub fn read(&self) -> Result<Secret, StartError> {
         let bytes = match self {
             Self::File(path) => return Secret::read_file(path),
+            Self::Sealed(path) => return sealed::unseal(path),
             Self::Credential(name) => {
                 let directory = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| {
                     ConfigError::SecretUnreadable.about(format_args!("{self} ($CREDENTIALS_DIRECTORY is not set)"))
@@ -116,6 +131,7 @@ impl fmt::Display for SecretSource {
             Self::Descriptor(number) => write!(f, "fd:{number}"),
             Self::Prompt => f.write_str("prompt"),
             Self::Credential(name) => write!(f, "credential:{name}"),
+            Self::Sealed(path) => write!(f, "sealed:{}", path.display()),
         }
     }
 }
@@ -137,13 +153,24 @@ mod tests {
 
     #[test]
     fn sources_read_back_and_what_is_none_is_refused() {
-        for good in ["pin", "/etc/pin", "fd:3", "fd:17", "prompt", "./prompt", "credential:stele-pin"] {
+        for good in
+            ["pin", "/etc/pin", "fd:3", "fd:17", "prompt", "./prompt", "credential:stele-pin", "sealed:pin.sealed"]
+        {
             let source = SecretSource::parse(Path::new(good)).expect("a source");
             assert_eq!(source.to_string(), good);
         }
-        for bad in
-            ["fd:", "fd:0", "fd:2", "fd:-1", "fd:x", "fd:99999999999", "credential:", "credential:..", "credential:a/b"]
-        {
+        for bad in [
+            "fd:",
+            "fd:0",
+            "fd:2",
+            "fd:-1",
+            "fd:x",
+            "fd:99999999999",
+            "credential:",
+            "credential:..",
+            "credential:a/b",
+            "sealed:",
+        ] {
             assert_eq!(SecretSource::parse(Path::new(bad)), None, "{bad}");
         }
     }

@@ -1,17 +1,23 @@
 //! Commands and answers byte for byte (part 1, chapter 18): big-endian, a header, handles, sessions, parameters.
 
 use super::device::TpmError;
+use zeroize::Zeroizing;
 
 const TAG_NO_SESSIONS: u16 = 0x8001;
 const TAG_SESSIONS: u16 = 0x8002;
 /// TPM_RS_PW: authorisation by a password.
 const PASSWORD: u32 = 0x4000_0009;
 
+/// More than the longest command, so that none leaves parts of itself behind as it grows.
+const COMMAND_MAX: usize = 2048;
+
 /// A command in the making.
 pub(super) struct Command {
     name: &'static str,
-    bytes: Vec<u8>,
+    /// Some carry a secret.
+    bytes: Zeroizing<Vec<u8>>,
     sessions: bool,
+    returns_handle: bool,
 }
 
 impl Command {
@@ -23,7 +29,12 @@ impl Command {
     /// The same, with the first handle authorised by a session that needs no more than its own state.
     pub(super) fn with_session(name: &'static str, code: u32, handles: &[u32], session: Option<u32>) -> Self {
         let tag = if session.is_some() { TAG_SESSIONS } else { TAG_NO_SESSIONS };
-        let mut command = Self { name, bytes: Vec::new(), sessions: session.is_some() };
+        let mut command = Self {
+            name,
+            bytes: Zeroizing::new(Vec::with_capacity(COMMAND_MAX)),
+            sessions: session.is_some(),
+            returns_handle: false,
+        };
         command = command.u16(tag).u32(0).u32(code);
         for handle in handles {
             command = command.u32(*handle);
@@ -34,6 +45,12 @@ impl Command {
             command = command.u32(9).u32(session).u16(0).raw(&[attributes]).u16(0);
         }
         command
+    }
+
+    /// The answer begins with the handle of what was loaded.
+    pub(super) fn returning_a_handle(mut self) -> Self {
+        self.returns_handle = true;
+        self
     }
 
     pub(super) fn u16(self, value: u16) -> Self {
@@ -70,14 +87,16 @@ impl Command {
 
 /// The parameters of an answer that says yes.
 pub(super) struct Answer {
-    parameters: Vec<u8>,
+    handle: Option<u32>,
+    /// Some are a secret.
+    parameters: Zeroizing<Vec<u8>>,
     at: usize,
 }
 
 impl Answer {
     /// `Ok(Err(code))` where the TPM says no.
     pub(super) fn parse(bytes: &[u8], command: &Command) -> Result<Result<Self, u32>, TpmError> {
-        let mut header = Self { parameters: bytes.to_vec(), at: 0 };
+        let mut header = Self { handle: None, parameters: Zeroizing::new(bytes.to_vec()), at: 0 };
         let (tag, length, code) = (header.u16()?, header.u32()?, header.u32()?);
         if length as usize != bytes.len() || ![TAG_NO_SESSIONS, TAG_SESSIONS].contains(&tag) {
             return Err(TpmError::Malformed);
@@ -85,13 +104,19 @@ impl Answer {
         if code != 0 {
             return Ok(Err(code));
         }
+        let handle = command.returns_handle.then(|| header.u32()).transpose()?;
         let parameters = if command.sessions {
             let length = header.u32()? as usize;
             header.take(length)?.to_vec()
         } else {
             bytes.get(header.at..).unwrap_or_default().to_vec()
         };
-        Ok(Ok(Self { parameters, at: 0 }))
+        Ok(Ok(Self { handle, parameters: Zeroizing::new(parameters), at: 0 }))
+    }
+
+    /// Of what was loaded, where the command loads something.
+    pub(super) fn handle(&self) -> Option<u32> {
+        self.handle
     }
 
     pub(super) fn u16(&mut self) -> Result<u16, TpmError> {
@@ -123,7 +148,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_answer_makes_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..80), ok in any::<bool>()) {
+        fn no_answer_makes_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..80), ok in any::<bool>(), handle in any::<bool>()) {
             let mut bytes = bytes;
             if ok && bytes.len() >= 10 {
                 let length = (bytes.len() as u32).to_be_bytes();
@@ -132,6 +157,7 @@ mod tests {
                 bytes[6..10].fill(0);
             }
             let command = Command::new("any", 1, &[1], true);
+            let command = if handle { command.returning_a_handle() } else { command };
             if let Ok(Ok(mut answer)) = Answer::parse(&bytes, &command) {
                 while answer.sized().is_ok_and(|part| !part.is_empty()) {}
             }

@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 /// Longest answer, part 2, TPM_PT_MAX_RESPONSE_SIZE of all known devices.
 const ANSWER_MAX: usize = 4096;
@@ -127,19 +128,19 @@ impl Tpm {
         }
     }
 
-    fn exchange(&mut self, command: &[u8]) -> Result<Vec<u8>, TpmError> {
+    fn exchange(&mut self, command: &[u8]) -> Result<Zeroizing<Vec<u8>>, TpmError> {
         match &mut self.0 {
             // The driver takes a command with one write and gives its answer with one read.
             Link::Device(file) => {
                 file.write_all(command)?;
-                let mut answer = vec![0; ANSWER_MAX];
+                let mut answer = Zeroizing::new(vec![0; ANSWER_MAX]);
                 let length = file.read(&mut answer)?;
                 answer.truncate(length);
                 Ok(answer)
             }
             Link::Socket(stream) => {
                 stream.write_all(command)?;
-                let mut answer = vec![0; 10];
+                let mut answer = Zeroizing::new(vec![0; 10]);
                 stream.read_exact(&mut answer)?;
                 let length = answer.get(2..6).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
                 let length = length as usize;

@@ -1,8 +1,10 @@
 //! A TPM simulator for tests: `swtpm` on a Unix socket, with a state of its own.
 
+use super::command::Command;
+use super::device::Tpm;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -35,6 +37,19 @@ impl Simulator {
         let _ = std::fs::remove_file(self.socket());
     }
 
+    /// Extends a platform configuration register.
+    pub(crate) fn extend(&self, pcr: u32) {
+        // TPML_DIGEST_VALUES with one of SHA-256.
+        let command = Command::new("TPM2_PCR_Extend", 0x182, &[pcr], true).u32(1).u16(0xb).raw(&[7; 32]);
+        Tpm::open(&self.socket()).and_then(|mut tpm| tpm.run(&command)).expect("the simulator extends");
+    }
+
+    /// What the firmware does when somebody clears the TPM (TPM_RH_PLATFORM).
+    pub(crate) fn clear(&self) {
+        let command = Command::new("TPM2_Clear", 0x126, &[0x4000_000c], true);
+        Tpm::open(&self.socket()).and_then(|mut tpm| tpm.run(&command)).expect("the simulator clears");
+    }
+
     /// Makes it another TPM.
     pub(crate) fn replace(&mut self) {
         self.stop();
@@ -46,7 +61,7 @@ impl Simulator {
 fn run(dir: &TempDir) -> Child {
     let (state, socket) = (dir.path().join("state"), dir.path().join("tpm.sock"));
     std::fs::create_dir_all(&state).expect("own directory");
-    let child = Command::new("swtpm")
+    let child = std::process::Command::new("swtpm")
         .args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear"])
         .arg("--tpmstate")
         .arg(format!("dir={}", state.display()))
