@@ -229,17 +229,9 @@ impl Administration {
             // The private key is there, so this is another matter than a wrong label.
             return Err(ConfigError::KeyUnsuitable.into());
         };
-        let wanted = [AttributeType::EcParams, AttributeType::EcPoint];
-        let (mut params, mut point) = (Vec::new(), Vec::new());
-        for attribute in self.session.get_attributes(handle, &wanted)? {
-            match attribute {
-                Attribute::EcParams(bytes) => params = bytes,
-                Attribute::EcPoint(bytes) => point = bytes,
-                _ => {}
-            }
-        }
+        let (alg, point) = key::curve_and_point(&self.session, handle)?;
         let known = |alg: &AlgId| matches!(alg, AlgId::Ed25519 | AlgId::EcdsaP256);
-        let key = key::algorithm(&params).filter(known).and_then(|alg| point::decode(alg, &point));
+        let key = alg.filter(known).and_then(|alg| point::decode(alg, &point));
         key.ok_or(ConfigError::KeyUnsuitable.into())
     }
 

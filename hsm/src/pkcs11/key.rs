@@ -3,6 +3,7 @@
 use super::mechanism::Mechanisms;
 use super::{find_one_by, point, policy};
 use crate::error::{ConfigError, Fault, StoreError};
+use cryptoki::error::Error;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use types::{AlgId, PublicKey};
@@ -26,7 +27,7 @@ pub(super) fn params(alg: AlgId) -> Option<&'static [u8]> {
 }
 
 /// The algorithm of a key with this CKA_EC_PARAMS.
-pub(super) fn algorithm(params: &[u8]) -> Option<AlgId> {
+fn algorithm(params: &[u8]) -> Option<AlgId> {
     CURVES.iter().find(|(known, _)| *known == params).map(|(_, alg)| *alg)
 }
 
@@ -76,23 +77,26 @@ pub(super) fn find_public(
             _ => failure,
         }
     })?;
-    let attributes = session.get_attributes(handle, &[AttributeType::EcParams, AttributeType::EcPoint])?;
-    let (mut curve, mut bytes) = (None, None);
-    for attribute in attributes {
-        match attribute {
-            Attribute::EcParams(params) => {
-                curve = CURVES.iter().find(|(known, _)| *known == params).map(|(_, alg)| *alg);
-            }
-            Attribute::EcPoint(point) => bytes = Some(point),
-            _ => {}
-        }
-    }
-    let (Some(alg), Some(bytes)) = (curve, bytes) else { return Err(ConfigError::KeyUnsuitable.into()) };
+    let (alg, bytes) = curve_and_point(session, handle)?;
+    let alg = alg.ok_or(ConfigError::KeyUnsuitable)?;
     if alg == AlgId::Sm2Sm3 && !mechanisms.signs_sm2() {
         // Such a token signs plain ECDSA on the curve of SM2, which is no SM2 signature.
         return Err(ConfigError::CurveUnmapped.into());
     }
     point::decode(alg, &bytes).ok_or(ConfigError::KeyUnsuitable.into())
+}
+
+/// The algorithm of the curve that a public key is on, where it is a known one, and its point as the token encodes it.
+pub(super) fn curve_and_point(session: &Session, handle: ObjectHandle) -> Result<(Option<AlgId>, Vec<u8>), Error> {
+    let (mut alg, mut point) = (None, Vec::new());
+    for attribute in session.get_attributes(handle, &[AttributeType::EcParams, AttributeType::EcPoint])? {
+        match attribute {
+            Attribute::EcParams(params) => alg = algorithm(&params),
+            Attribute::EcPoint(bytes) => point = bytes,
+            _ => {}
+        }
+    }
+    Ok((alg, point))
 }
 
 /// A key that was there at the start and is not now: the token is another one, or gone.
