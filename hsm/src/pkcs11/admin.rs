@@ -62,9 +62,9 @@ impl Module {
     }
 
     fn tokens(&self, label: &str) -> Result<Vec<(Slot, TokenInfo)>, AdminError> {
-        let slots = self.pkcs11.get_slots_with_token()?;
-        let tokens = slots.into_iter().filter_map(|slot| Some((slot, self.pkcs11.get_token_info(slot).ok()?)));
-        Ok(tokens.filter(|(_, info)| info.token_initialized() && info.label() == label).collect())
+        let mut tokens = token::labelled(&self.pkcs11, label)?;
+        tokens.retain(|(_, info)| info.token_initialized());
+        Ok(tokens)
     }
 
     /// Whether a token with the label is there.

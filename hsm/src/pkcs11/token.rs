@@ -71,11 +71,7 @@ impl Token {
 
     /// The token, with its slot as it is now. A PIN that is locked is told without trying it.
     pub(super) fn find(&self) -> Result<Found, policy::Failure> {
-        let slots = self.pkcs11.get_slots_with_token()?;
-        // A slot that does not say what it holds does not hide the others.
-        let named = |slot: Slot| Some((slot, self.pkcs11.get_token_info(slot).ok()?));
-        let named: Vec<_> =
-            slots.into_iter().filter_map(named).filter(|(_, info)| info.label() == self.label).collect();
+        let named = labelled(&self.pkcs11, &self.label)?;
         let (slot, info) = match &named[..] {
             [(slot, info)] => (*slot, info),
             [] => return Err(ConfigError::TokenAbsent.into()),
@@ -98,6 +94,13 @@ impl Token {
         let mechanisms = self.pkcs11.get_mechanism_list(slot)?;
         Ok(Found { slot, module: module_name(info), sessions_max, mechanisms })
     }
+}
+
+/// The tokens with a label, initialised or not. A slot that does not say what it holds does not hide the others.
+pub(super) fn labelled(module: &Pkcs11, label: &str) -> Result<Vec<(Slot, TokenInfo)>, Error> {
+    let slots = module.get_slots_with_token()?.into_iter();
+    let tokens = slots.filter_map(|slot| Some((slot, module.get_token_info(slot).ok()?)));
+    Ok(tokens.filter(|(_, info)| info.label() == label).collect())
 }
 
 fn initialise_arguments() -> CInitializeArgs {
