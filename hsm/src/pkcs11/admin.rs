@@ -7,7 +7,8 @@
 mod error;
 mod probe;
 
-use super::{key, mechanism, point, policy, token};
+use super::token::{self, auth_pin};
+use super::{key, mechanism, point, policy};
 use crate::error::ConfigError;
 use crate::secret::Secret;
 use cryptoki::context::Pkcs11;
@@ -17,7 +18,6 @@ use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
-use cryptoki::types::AuthPin;
 use std::path::Path;
 use types::{AlgId, PublicKey, Signature};
 
@@ -124,7 +124,11 @@ impl Module {
         if !info.user_pin_initialized() {
             return Err(AdminError::from(ConfigError::TokenUninitialised).into());
         }
-        let pin = if info.protected_authentication_path() { None } else { Some(auth_pin(&pin()?)?) };
+        let pin = if info.protected_authentication_path() {
+            None
+        } else {
+            Some(auth_pin(&pin()?).map_err(AdminError::from)?)
+        };
         let session = match self.pkcs11.open_rw_session(slot) {
             // Enough to look and to sign a challenge.
             Err(Error::Pkcs11(RvError::TokenWriteProtected, _)) => self.pkcs11.open_ro_session(slot).map_err(admin)?,
@@ -295,10 +299,4 @@ impl Administration {
         let template = [Attribute::Class(class), Attribute::Label(label.as_bytes().to_vec())];
         Ok(self.session.find_objects(&template)?)
     }
-}
-
-/// A PIN as PKCS#11 takes it, which is UTF-8.
-fn auth_pin(pin: &Secret) -> Result<AuthPin, AdminError> {
-    let text = std::str::from_utf8(pin.expose()).map_err(|_| ConfigError::SecretUnreadable)?;
-    Ok(AuthPin::new(text.into()))
 }

@@ -144,13 +144,15 @@ fn check_machine(path: &Path) -> Result<(), ConfigError> {
     }
 }
 
+/// The PIN that a configuration's source gives.
+pub(super) fn read_pin(source: &Path) -> Result<AuthPin, StartError> {
+    auth_pin(&Secret::read(source)?).map_err(|error| error.about(source.display()))
+}
+
 /// A PIN as PKCS#11 takes it, which is UTF-8.
-pub(super) fn read_pin(path: &Path) -> Result<AuthPin, StartError> {
-    let secret = Secret::read(path)?;
-    match std::str::from_utf8(secret.expose()) {
-        Ok(text) => Ok(AuthPin::new(text.into())),
-        Err(_) => Err(ConfigError::SecretUnreadable.about(path.display())),
-    }
+pub(super) fn auth_pin(pin: &Secret) -> Result<AuthPin, ConfigError> {
+    let text = std::str::from_utf8(pin.expose()).map_err(|_| ConfigError::SecretUnreadable)?;
+    Ok(AuthPin::new(text.into()))
 }
 
 fn module_name(info: &TokenInfo) -> String {
