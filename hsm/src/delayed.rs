@@ -1,7 +1,7 @@
 //! A key that takes longer: what a slow token does to a network, measured without one (`signing.added_latency_ms`).
 
 use crate::error::StoreError;
-use crate::signer::Signer;
+use crate::signer::{Keys, Signer};
 use std::thread;
 use std::time::Duration;
 use types::{PublicKey, Signature};
@@ -12,9 +12,14 @@ struct Delayed {
     latency: Duration,
 }
 
-/// The key, with so much time added to each signature.
-pub(crate) fn by(latency: Duration, key: Box<dyn Signer>) -> Box<dyn Signer> {
-    if latency.is_zero() { key } else { Box::new(Delayed { key, latency }) }
+/// The keys, with so much time added to each signature.
+pub(crate) fn by(latency: Duration, keys: Keys) -> Keys {
+    if latency.is_zero() {
+        return keys;
+    }
+    tracing::warn!(?latency, "every signature is delayed, for measurements");
+    let delay = |key| -> Box<dyn Signer> { Box::new(Delayed { key, latency }) };
+    Keys { consensus: delay(keys.consensus), transport: delay(keys.transport) }
 }
 
 impl Signer for Delayed {

@@ -65,15 +65,8 @@ impl Service {
             ConfigError::ConfigUnreadable
                 .about(format_args!("signing.certificate_rounds = {}", config.signing.certificate_rounds))
         })?;
-        let mut keys = Keys::open(&config.store)?;
-        if config.signing.added_latency_ms > 0 {
-            tracing::warn!(ms = config.signing.added_latency_ms, "every signature is delayed, for measurements");
-            let latency = Duration::from_millis(config.signing.added_latency_ms.into());
-            keys = Keys {
-                consensus: delayed::by(latency, keys.consensus),
-                transport: delayed::by(latency, keys.transport),
-            };
-        }
+        let latency = Duration::from_millis(config.signing.added_latency_ms.into());
+        let keys = delayed::by(latency, Keys::open(&config.store)?);
         let public = keys.public();
         let identity = Identity { chain: config.chain, author: config.author, key: public.consensus.clone() };
         let guard = Guard::open(&config.guard, &identity, &config.fence)?;
