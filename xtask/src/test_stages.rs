@@ -28,7 +28,7 @@ Stages, with their budgets on two cores:
   lint         5 min   format, licences and bans, clippy, documentation
   unit        12 min   unit, property and simulation tests, examples in the documentation
   end-to-end  10 min   node/tests, one at a time
-  fuzz         3 min   property-based decoding, corpus replay, and cargo-fuzz where it is installed
+  fuzz         5 min   property-based decoding, corpus replay, and cargo-fuzz where it is installed
 
   --from STAGE   start there (what is needed is still set up and built)
   --only STAGE   just that one
@@ -52,7 +52,7 @@ const STAGES: [(Stage, &str, Duration); 6] = [
     (Stage::Lint, "lint", Duration::from_mins(5)),
     (Stage::Unit, "unit", Duration::from_mins(12)),
     (Stage::EndToEnd, "end-to-end", Duration::from_mins(10)),
-    (Stage::Fuzz, "fuzz", Duration::from_mins(3)),
+    (Stage::Fuzz, "fuzz", Duration::from_mins(5)),
 ];
 
 /// A program that runs this many times its stage's budget hangs.

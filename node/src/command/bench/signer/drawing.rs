@@ -22,8 +22,9 @@ pub fn svg(signers: &Signers) -> String {
 }
 
 fn line(signers: &Signers, colour: usize, mode: &str, of: Of) -> Series {
-    let delayed = signers.results.iter().filter(|row| row.setup.mode == mode && row.setup.latency_ms > 0);
-    let points = delayed.map(|row| (f64::from(row.setup.latency_ms), of(row))).filter(|(_, y)| *y > 0.0).collect();
+    let delayed = signers.results.iter().filter(|row| row.setup.mode == mode && row.setup.added_latency_ms > 0);
+    let points =
+        delayed.map(|row| (f64::from(row.setup.added_latency_ms), of(row))).filter(|(_, y)| *y > 0.0).collect();
     Series { name: mode.to_owned(), colour, dashed: false, points }
 }
 
@@ -31,7 +32,7 @@ fn line(signers: &Signers, colour: usize, mode: &str, of: Of) -> Series {
 fn soft(signers: &Signers, of: Of) -> Series {
     let rows: Vec<f64> = signers.results.iter().filter(|row| row.setup == SOFT).map(of).collect();
     let level = rows.iter().sum::<f64>() / rows.len().max(1) as f64;
-    let added = || signers.results.iter().map(|row| f64::from(row.setup.latency_ms)).filter(|ms| *ms > 0.0);
+    let added = || signers.results.iter().map(|row| f64::from(row.setup.added_latency_ms)).filter(|ms| *ms > 0.0);
     let ends = [added().fold(f64::MAX, f64::min), added().fold(0.0, f64::max)];
     let points = if level > 0.0 && ends[1] > 0.0 { ends.map(|ms| (ms, level)).into() } else { Vec::new() };
     Series { name: "soft".to_owned(), colour: 2, dashed: true, points }

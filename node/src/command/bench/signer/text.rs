@@ -6,7 +6,7 @@ use crate::command::bench::columns::{Column, fixed, grid, padded};
 const COLUMNS: [Column<Row>; 11] = [
     ("keys", |row| row.setup.store.to_owned()),
     ("rounds signed", |row| row.setup.mode.to_owned()),
-    ("added, ms", |row| row.setup.latency_ms.to_string()),
+    ("added, ms", |row| row.setup.added_latency_ms.to_string()),
     ("committed/s", |row| fixed(row.measured.committed_tps, 0)),
     ("of soft", |row| format!("{} %", fixed(row.of_soft_tps * 100.0, 1))),
     ("rounds/s", |row| fixed(row.measured.rounds_per_second, 1)),
@@ -26,7 +26,8 @@ pub fn table(signers: &Signers) -> String {
 
 /// The page.
 pub fn markdown(signers: &Signers) -> String {
-    let mut latencies: Vec<u32> = signers.results.iter().map(|row| row.setup.latency_ms).filter(|ms| *ms > 0).collect();
+    let mut latencies: Vec<u32> =
+        signers.results.iter().map(|row| row.setup.added_latency_ms).filter(|ms| *ms > 0).collect();
     latencies.dedup();
     let latencies: Vec<String> = latencies.iter().map(u32::to_string).collect();
     let mut out = format!(
