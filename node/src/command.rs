@@ -2,6 +2,7 @@
 
 mod bench;
 mod ceremony;
+mod export;
 mod genesis;
 mod governance;
 mod hsm;
@@ -34,6 +35,8 @@ pub enum Command {
     Key(key::KeyArgs),
     /// Send transactions and read the ledger.
     Tx(tx::TxArgs),
+    /// Export a node's ledger as tables: JSON lines or Parquet.
+    Export(export::ExportArgs),
     /// Change the committee or the parameters of a ledger, and show what its members approve.
     Governance(governance::GovernanceArgs),
     /// Simulate a committee and check that nothing happens that must not.
@@ -58,6 +61,7 @@ impl Command {
             Self::Hsm(args) => return hsm::run(&args),
             Self::Hw(args) => return hw::run(&args),
             Self::Bench(args) => bench::run(args)?,
+            Self::Export(args) => export::run(&args)?,
             Self::Node(args) => return node::run(args),
             Self::Signer(args) => signer::run(args)?,
             Self::Devnet(args) => runtime()?.block_on(crate::devnet::run(args))?,

@@ -6,6 +6,7 @@ mod config;
 mod devnet;
 mod epochs;
 mod execution;
+mod export;
 #[cfg(test)]
 mod fixtures;
 mod identity;

@@ -225,7 +225,7 @@ fn run_once(
         .map_err(|source| NodeError::Transport { what: "the validators' port", address: me.peer_address, source })?;
 
     let receipts = Receipts::new(clients.clone(), Arc::clone(&status));
-    let archive = Archive::new(plan.chain, Arc::clone(&log), tables.clone());
+    let archive = Archive::new(plan.chain, log.clone(), tables.clone());
     let admission = Arc::new(Admission {
         chain: plan.chain,
         me: plan.me,

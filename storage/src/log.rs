@@ -3,7 +3,7 @@
 //!
 //! Deliberately absent: what records mean, indexes, compaction. Files of this folder, from the disk upwards:
 //! `format` (bytes), `io` (backends), `files` (segments), `scan` (recovery), `writer` (the decisions), `driver`
-//! (threads).
+//! (threads), `reader` (beside the writer's process).
 
 pub mod buffer;
 mod driver;
@@ -12,6 +12,7 @@ mod files;
 pub mod format;
 pub mod io;
 mod position;
+mod reader;
 pub mod scan;
 mod stats;
 mod turns;
@@ -28,14 +29,12 @@ use bytes::Bytes;
 use driver::{Core, Shared};
 pub use error::{LogError, LogFault};
 use files::FileDisk;
-use format::{PAGE, RECORD_HEADER, SegmentHeader};
+use format::{PAGE, SegmentHeader};
 use io::{LogDisk, Waker};
 pub use position::LogPosition;
+pub use reader::{LogReader, ReadRecords};
 pub use stats::LogStats;
 use writer::{Limits, Tail, Writer};
-
-/// Bytes that a read asks for before it knows the length of the record.
-const READ_AHEAD: u64 = 16 << 10;
 
 /// What a visitor of [`Log::open`] may answer to refuse a record.
 pub type VisitError = Box<dyn std::error::Error + Send + Sync>;
@@ -252,26 +251,8 @@ impl Log {
             }
         }
         let disk = &self.shared.disk;
-        let corrupt = || LogError::Corrupt { segment: position.segment, offset: position.offset };
-        let offset = u64::from(position.offset);
-        let end = disk.length(position.segment).map_err(LogError::io("measure a segment"))?;
-        let left = end.saturating_sub(offset);
-        let read = |count: u64| {
-            let mut bytes = vec![0; usize::try_from(count).map_err(|_| corrupt())?];
-            disk.read(position.segment, offset, &mut bytes).map_err(LogError::io("read a segment"))?;
-            Ok::<_, LogError>(bytes)
-        };
-        let mut bytes = read(left.min(READ_AHEAD))?;
-        let (_, length) = format::record_claim(&bytes).ok_or_else(corrupt)?;
-        let whole = RECORD_HEADER as u64 + u64::from(length);
-        if whole > left {
-            return Err(corrupt());
-        }
-        if whole > bytes.len() as u64 {
-            bytes = read(whole)?;
-        }
-        let (kind, payload) = format::check_record(&bytes, position).ok_or_else(corrupt)?;
-        Ok(Record { position, kind, payload: Bytes::copy_from_slice(payload) })
+        let bytes = disk.length(position.segment).map_err(LogError::io("measure a segment"))?;
+        reader::record_in(position, bytes, |offset, out| disk.read(position.segment, offset, out))
     }
 
     /// Gives up all segments before `segment`, but never the one that a start has to begin with. They are reused or

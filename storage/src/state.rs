@@ -125,6 +125,33 @@ impl StateDb {
         Ok(database)
     }
 
+    /// The database of `identity` in `path` as it was last flushed, to read from. Takes no lock, so that the process which
+    /// writes may go on; what that has not flushed is not seen, and commits are refused by RocksDB.
+    pub fn open_read_only(path: impl AsRef<Path>, identity: [u8; 32]) -> Result<Self, StateError> {
+        let path = path.as_ref();
+        let io = |operation| move |source| StateError::Io { operation, source };
+        let lock = File::open(path.join("LOCK")).map_err(io("open the lock file of the state"))?;
+        let options = StateOptions::default();
+        let cache = Cache::new_hyper_clock_cache(options.block_cache_bytes, 0);
+        let families = Family::ALL.map(|family| {
+            ColumnFamilyDescriptor::new(family.name(), family.options(&cache, options.write_buffer_bytes))
+        });
+        let home = ColumnFamilyDescriptor::new("default", Options::default());
+        let mut read = database_options(&options);
+        read.create_if_missing(false);
+        read.create_missing_column_families(false);
+        // Files that the writer's process removes stay readable for as long as they are open.
+        read.set_max_open_files(-1);
+        let families = families.into_iter().chain([home]);
+        let db = DB::open_cf_descriptors_read_only(&read, path.join("rocksdb"), families, false)?;
+        let mut write = WriteOptions::default();
+        write.disable_wal(true);
+        match db.get(IDENTITY_KEY)? {
+            Some(found) if found == identity => Ok(Self { db, cache, write, lock }),
+            found => Err(StateError::OtherIdentity { expected: identity, found: found.unwrap_or_default() }),
+        }
+    }
+
     fn check_identity(&self, expected: [u8; 32]) -> Result<(), StateError> {
         match self.db.get(IDENTITY_KEY)? {
             Some(found) if found == expected => Ok(()),

@@ -139,6 +139,11 @@ impl Setup {
         self.data_dir.join(STATE)
     }
 
+    /// Directory of the log.
+    pub fn log_dir(&self) -> PathBuf {
+        self.data_dir.join("log")
+    }
+
     /// What log and state are marked with, so that those of another ledger or node are refused.
     pub fn identity(&self) -> [u8; 32] {
         let marked = types::Hasher::new("stele/data-directory/2").with_encoded(&self.chain);

@@ -304,7 +304,7 @@ fn owed_votes(tables: &Tables, voted: Height, start: Height, height: Height) -> 
 }
 
 fn log_options(setup: &Setup) -> LogOptions {
-    let mut options = LogOptions::new(setup.data_dir.join("log"), setup.identity());
+    let mut options = LogOptions::new(setup.log_dir(), setup.identity());
     options.segment_bytes = setup.config.log.segment_bytes;
     options.backend = match setup.config.log.backend {
         LogBackend::Auto => Backend::Auto,

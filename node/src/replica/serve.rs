@@ -8,7 +8,7 @@ use crate::wire::state::{CommitWithHeaders, HISTORY_MAX};
 use crate::wire::{COMMITS_MAX, CommitWithBlocks, CommitsResponse, HEADERS_MAX, PayloadFrame, RESPONSE_BYTES_SOFT};
 use bytes::Bytes;
 use std::sync::Arc;
-use storage::log::{Log, LogError, LogPosition, Record};
+use storage::log::{LogError, LogPosition, ReadRecords, Record};
 use thiserror::Error;
 use types::{AuthorityIndex, BlockHeader, BlockRef, ChainId, DecodeError, Epoch, Height, Payload};
 
@@ -40,13 +40,13 @@ impl ServeError {
 #[derive(Clone)]
 pub struct Archive {
     chain: ChainId,
-    log: Arc<Log>,
+    log: Arc<dyn ReadRecords>,
     tables: Tables,
 }
 
 impl Archive {
-    /// Over an open log and database.
-    pub fn new(chain: ChainId, log: Arc<Log>, tables: Tables) -> Self {
+    /// Over a log and its database.
+    pub fn new(chain: ChainId, log: Arc<dyn ReadRecords>, tables: Tables) -> Self {
         Self { chain, log, tables }
     }
 
@@ -157,12 +157,8 @@ impl Archive {
 
     /// Commits of a range, ending at one that has a certificate: at or before `to` where there is one, else above it.
     pub fn commits(&self, from: Height, to: Height) -> Result<CommitsResponse, ServeError> {
-        let mut response = CommitsResponse {
-            commits: Vec::new(),
-            certificate: None,
-            oldest: Height(0),
-            certified: self.tables.last_certified()?.min(self.tip()?),
-        };
+        let mut response =
+            CommitsResponse { commits: Vec::new(), certificate: None, oldest: Height(0), certified: self.certified()? };
         let (mut proven, mut bytes) = (0, 0);
         for height in (from.0.max(1)..).take(COMMITS_MAX).map(Height) {
             if height > to && response.certificate.is_some() {
@@ -203,6 +199,11 @@ impl Archive {
             if self.commit(Height(middle))?.is_some() { high = middle } else { low = middle + 1 }
         }
         Ok(Height(low))
+    }
+
+    /// The last executed height that has a certificate.
+    pub fn certified(&self) -> Result<Height, ServeError> {
+        Ok(self.tables.last_certified()?.min(self.tip()?))
     }
 
     fn tip(&self) -> Result<Height, ServeError> {

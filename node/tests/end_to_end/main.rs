@@ -22,6 +22,7 @@ mod crashes;
 mod disk_full;
 mod engines;
 mod epochs;
+mod exports;
 mod fenced;
 mod fire;
 mod governance;

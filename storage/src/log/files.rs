@@ -47,7 +47,7 @@ impl Files {
     }
 
     fn path(&self, segment: u64) -> PathBuf {
-        self.dir.join(format!("{segment:020}.seg"))
+        segment_path(&self.dir, segment)
     }
 
     fn open_file(&self, path: &Path, create: bool) -> io::Result<File> {
@@ -126,7 +126,13 @@ impl FileDisk {
     }
 }
 
-fn number(path: &Path) -> Option<u64> {
+/// The file of a segment.
+pub(super) fn segment_path(dir: &Path, segment: u64) -> PathBuf {
+    dir.join(format!("{segment:020}.seg"))
+}
+
+/// The segment of a file, by its name.
+pub(super) fn number(path: &Path) -> Option<u64> {
     let name = path.file_name()?.to_str()?.strip_suffix(".seg")?;
     (name.len() == 20).then(|| name.parse().ok()).flatten()
 }

@@ -27,7 +27,11 @@ pub struct Answer {
 /// Checks the answer of one peer to a request for commits from `from` on. Hashes every byte and verifies a signature a
 /// block: not for the network's threads.
 pub fn check(checker: &Checker, from: Height, answer: &Bytes) -> Result<Answer, Refused> {
-    let response = CommitsResponse::parse(answer).map_err(|_| "undecodable_commits")?;
+    check_response(checker, from, CommitsResponse::parse(answer).map_err(|_| "undecodable_commits")?)
+}
+
+/// As [`check`], of an answer that is decoded.
+pub fn check_response(checker: &Checker, from: Height, response: CommitsResponse) -> Result<Answer, Refused> {
     let CommitsResponse { commits, certificate, oldest, certified } = response;
     let nothing = Answer { commits: Vec::new(), oldest, certified };
     let Some(last) = commits.last() else { return Ok(nothing) };

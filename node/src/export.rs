@@ -1,0 +1,317 @@
+//! `stele export`: blocks, transactions and receipts of a data directory as tables, verified on the way.
+//!
+//! Reads what the node's process has written, beside it or without it, and changes nothing there. Every height is taken in
+//! as if a stranger had sent it: under a certificate of its committee, whose epoch is proven from genesis on, down to the
+//! last byte of its blocks. What the disk has lost or altered is therefore never exported. Deliberately absent: heights
+//! whose certificate or state the node has not flushed yet, and those whose blocks its log has given up.
+
+mod output;
+mod rows;
+mod sink;
+
+use crate::config::Setup;
+use crate::replica::commit_sync::answer;
+use crate::replica::event::CertifiedCommit;
+use crate::replica::intake::{Checker, Refused};
+use crate::replica::serve::{Archive, ServeError};
+use crate::tables::{TableError, Tables};
+use miette::Diagnostic;
+use output::Output;
+use serde::Serialize;
+use sink::SinkError;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use storage::log::{LogError, LogReader};
+use storage::state::{StateDb, StateError};
+use thiserror::Error;
+use types::{Epoch, EpochChain, EpochChangeError, Height, LedgerHeader, Outcome};
+
+pub use sink::Format;
+
+/// Most heights that are asked for at once.
+const STRIDE: u64 = 256;
+
+/// What is wanted.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Where to.
+    pub dir: PathBuf,
+    /// As what.
+    pub format: Format,
+    /// From which height on; by default the one after the last that the directory holds, or the first that the node has.
+    pub from: Option<Height>,
+    /// Up to which; by default the last that is certified.
+    pub to: Option<Height>,
+    /// Heights in a part.
+    pub part_heights: u64,
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Done {
+    /// First height that was added.
+    pub from: Option<Height>,
+    /// Last height.
+    pub to: Option<Height>,
+    /// Heights that were added.
+    pub heights: u64,
+    /// Blocks in them.
+    pub blocks: u64,
+    /// Transactions in them, with those that were rejected and bytes that are none.
+    pub transactions: u64,
+    /// Last height that could have been exported now.
+    pub certified: Height,
+    /// Parts that the directory holds.
+    pub parts: usize,
+}
+
+/// Why an export ended.
+#[derive(Debug, Error, Diagnostic)]
+pub enum ExportError {
+    /// The state database.
+    #[error("the state cannot be read: {0}")]
+    #[diagnostic(help("`--config` names the node.toml of the node whose data is exported; it must have run once"))]
+    State(#[from] StateError),
+    /// A row of it.
+    #[error("the state cannot be read: {0}")]
+    Table(#[from] TableError),
+    /// The log.
+    #[error("the log cannot be read: {0}")]
+    Log(#[from] LogError),
+    /// Something in them.
+    #[error("the node's data cannot be read: {0}")]
+    Archive(#[from] ServeError),
+    /// An epoch whose committee nobody has proven.
+    #[error("epoch {epoch} does not follow from genesis: {source}")]
+    Epoch {
+        /// Which.
+        epoch: Epoch,
+        /// What is wrong.
+        source: EpochChangeError,
+    },
+    /// The committee of an epoch is not known.
+    #[error("the node does not have the proof of epoch {0}")]
+    EpochUnknown(Epoch),
+    /// Genesis gives no committee.
+    #[error(transparent)]
+    Genesis(#[from] types::GenesisError),
+    /// What the disk holds is not what the committee has certified.
+    #[error("from height {from} on the data is not what the committee certified: {reason}")]
+    #[diagnostic(help(
+        "nothing of this was exported; `stele fsck` says what is damaged, and another node has it whole"
+    ))]
+    Refused {
+        /// First height of the run that was checked.
+        from: Height,
+        /// What is wrong.
+        reason: Refused,
+    },
+    /// The blocks are not in the log any more.
+    #[error("height {wanted} is not in the log any more; the oldest that is whole is {oldest}")]
+    #[diagnostic(help(
+        "begin there with --from {oldest} in another directory, or export from a node that keeps everything"
+    ))]
+    Released {
+        /// The height.
+        wanted: Height,
+        /// The oldest one.
+        oldest: Height,
+    },
+    /// `--from` behind what the directory holds.
+    #[error("the directory holds heights up to {held}, so that it goes on at {next} and not at {wanted}", next = held.next())]
+    #[diagnostic(help("leave --from away, or name another directory"))]
+    NotNext {
+        /// Up to where.
+        held: Height,
+        /// Where to begin.
+        wanted: Height,
+    },
+    /// `--to` below `--from`.
+    #[error("there is nothing from height {from} to {to}")]
+    Empty {
+        /// First.
+        from: Height,
+        /// Last.
+        to: Height,
+    },
+    /// `--to` above what is there.
+    #[error("height {wanted} is not certified and flushed yet; the last one that is, is {certified}")]
+    #[diagnostic(help("a running node flushes its state every few seconds under load, and when it stops"))]
+    NotYet {
+        /// The height.
+        wanted: Height,
+        /// The last.
+        certified: Height,
+    },
+    /// The directory holds something else.
+    #[error("{}: holds the export of another ledger, or in another format", dir.display())]
+    OtherExport {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// Another process writes there.
+    #[error("{}: another export is being written there", .0.display())]
+    InUse(PathBuf),
+    /// A file that the manifest names.
+    #[error("{}: is gone, or not as long as the manifest says", path.display())]
+    PartDamaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A manifest that cannot be read.
+    #[error("{}: {source}", path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// A manifest whose parts do not follow each other.
+    #[error("{}: its parts do not follow each other", path.display())]
+    Gap {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file or directory.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        source: io::Error,
+    },
+    /// Rows could not be written.
+    #[error("writing {table}: {source}")]
+    Write {
+        /// The table.
+        table: &'static str,
+        /// What is wrong.
+        source: SinkError,
+    },
+}
+
+impl ExportError {
+    fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { path, source }
+    }
+}
+
+/// Adds to a directory what a node's data has. `progress` hears of every height, with the last one that is to come.
+///
+/// # Errors
+/// [`ExportError`]: finished parts stay, and the next export goes on behind them.
+pub fn run(setup: &Setup, wanted: &Wanted, progress: &mut dyn FnMut(&Done, Height)) -> Result<Done, ExportError> {
+    let tables = Tables::new(Arc::new(StateDb::open_read_only(setup.state_dir(), setup.identity())?));
+    let log = LogReader::open(&setup.log_dir(), setup.identity())?;
+    let archive = Archive::new(setup.chain, Arc::new(log), tables.clone());
+    let mut checkers = Checkers::of(setup, &tables)?;
+    let mut output = Output::open(&wanted.dir, setup.chain, wanted.format)?;
+    let certified = archive.certified()?;
+    let to = wanted.to.unwrap_or(certified);
+    if to > certified {
+        return Err(ExportError::NotYet { wanted: to, certified });
+    }
+    let mut next = first(&archive, &output, wanted.from)?;
+    if wanted.to.is_some() && next > to.next() {
+        return Err(ExportError::Empty { from: next, to });
+    }
+    let mut done = Done { certified, parts: output.manifest().parts.len(), ..Done::default() };
+    let mut before = output.last();
+    while next <= to {
+        let run = certified_run(&archive, &mut checkers, next, to)?;
+        for (commit, header, outcomes) in run {
+            let (height, digest) = (header.height, commit.header);
+            if height > to {
+                break;
+            }
+            if before.is_some_and(|(below, above)| below.next() != height || above != header.previous) {
+                return Err(ExportError::Refused { from: height, reason: "broken_header_chain" });
+            }
+            let committee = &checkers.of_epoch(header.epoch)?.committee;
+            output.put(height, digest, rows::of(&commit, &header, &outcomes, committee))?;
+            (before, next) = (Some((height, digest)), height.next());
+            done.count(&commit, &outcomes, height);
+            progress(&done, to);
+            if output.open_heights() >= wanted.part_heights {
+                output.finish_part()?;
+            }
+        }
+    }
+    output.finish_part()?;
+    done.parts = output.manifest().parts.len();
+    Ok(done)
+}
+
+impl Done {
+    fn count(&mut self, commit: &CertifiedCommit, outcomes: &[Outcome], height: Height) {
+        self.from = self.from.or(Some(height));
+        self.to = Some(height);
+        self.heights += 1;
+        self.blocks += commit.blocks.len() as u64;
+        self.transactions += outcomes.len() as u64;
+    }
+}
+
+/// Where to begin.
+fn first(archive: &Archive, output: &Output, from: Option<Height>) -> Result<Height, ExportError> {
+    let held = output.last().map(|(height, _)| height);
+    let next = match (held, from) {
+        (Some(held), Some(from)) if from != held.next() => return Err(ExportError::NotNext { held, wanted: from }),
+        (Some(held), _) => held.next(),
+        (None, Some(from)) => Height(from.0.max(1)),
+        (None, None) => return Ok(archive.oldest(Height(1))?),
+    };
+    let oldest = archive.oldest(next)?;
+    if oldest > next { Err(ExportError::Released { wanted: next, oldest }) } else { Ok(next) }
+}
+
+type Verified = (CertifiedCommit, LedgerHeader, Vec<Outcome>);
+
+/// Some commits from a height on, checked. At least one.
+fn certified_run(
+    archive: &Archive,
+    checkers: &mut Checkers,
+    from: Height,
+    to: Height,
+) -> Result<Vec<Verified>, ExportError> {
+    let refused = |reason| ExportError::Refused { from, reason };
+    let response = archive.commits(from, Height(to.0.min(from.0 + STRIDE - 1)))?;
+    let last = response.commits.last().ok_or_else(|| refused("blocks_or_certificate_missing"))?;
+    let checker = checkers.of_epoch(last.header.epoch)?;
+    let plain = response.commits.iter().map(|commit| (commit.header.clone(), commit.outcomes.clone()));
+    let plain: Vec<_> = plain.collect();
+    let answer = answer::check_response(checker, from, response).map_err(refused)?;
+    Ok(answer.commits.into_iter().zip(plain).map(|(commit, (header, outcomes))| (commit, header, outcomes)).collect())
+}
+
+/// The committees of all epochs, each proven by the one before.
+struct Checkers {
+    epochs: EpochChain,
+    last: Option<(Epoch, Checker)>,
+}
+
+impl Checkers {
+    fn of(setup: &Setup, tables: &Tables) -> Result<Self, ExportError> {
+        let mut epochs = EpochChain::from_genesis(&setup.genesis)?;
+        let newest = tables.last_epoch()?.map_or(epochs.last().epoch(), |start| start.epoch());
+        while epochs.last().epoch() < newest {
+            let epoch = Epoch(epochs.last().epoch().0 + 1);
+            // Of the newest one the proof may not be there yet; then nothing of it is certified either.
+            let Some(change) = tables.epoch_change(epoch)? else { break };
+            epochs.push(change).map_err(|source| ExportError::Epoch { epoch, source })?;
+        }
+        Ok(Self { epochs, last: None })
+    }
+
+    fn of_epoch(&mut self, epoch: Epoch) -> Result<&Checker, ExportError> {
+        if self.last.as_ref().is_none_or(|(known, _)| *known != epoch) {
+            let start = self.epochs.epoch(epoch).ok_or(ExportError::EpochUnknown(epoch))?;
+            let committee = Arc::new(start.committee.clone());
+            let checker = Checker::new(self.epochs.ledger(), committee, start.parameters.clone());
+            self.last = Some((epoch, checker));
+        }
+        Ok(&self.last.as_ref().expect("it was just made").1)
+    }
+}
