@@ -62,15 +62,6 @@ impl SecretSource {
         Some(Self::File(text.to_owned()))
     }
 
-    /// The same, with the path of a file changed.
-    pub fn with_path(self, change: impl FnOnce(PathBuf) -> PathBuf) -> Self {
-        match self {
-            Self::File(path) => Self::File(change(path)),
-            Self::Sealed(path) => Self::Sealed(change(path)),
-            other => other,
-        }
-    }
-
     /// Whether it is a file of the configuration's own.
     pub fn is_file(&self) -> bool {
         matches!(self, Self::File(_))

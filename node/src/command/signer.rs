@@ -4,24 +4,22 @@
 //! then comes genesis, then `init` makes the guard file, then `run`. All read one `signer.toml`, which may be without
 //! `chain` until there is one. Takes paths, never secrets.
 
+mod error;
 mod guard_file;
+mod paths;
+mod seal;
 mod status;
 
 use super::start_logging;
 use crate::algorithm;
 use clap::{Args, Subcommand};
-use hsm::config::{KeystoreConfig, Pkcs11Config, ProcessConfig, StandbyConfig};
-use hsm::guard::MarkError;
+use error::SignerError;
 use hsm::process::{self, Lifetime};
 use hsm::secret::SecretSource;
 use hsm::signer::Keys;
-use hsm::{ConfigError, PublicKeys, SignerConfig, StartError, StoreConfig, StoreError, provision, secret};
-use miette::{Diagnostic, NamedSource, SourceSpan};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use hsm::{PublicKeys, SignerConfig, provision, secret};
+use paths::{Beside, SecretFile, StoreFile, read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use thiserror::Error;
 use types::AlgId;
 
 /// Run the signer process of a validator, or create its keys.
@@ -66,7 +64,8 @@ The process, which may also be started by root for a user of its own:
 A PIN or passphrase is in a file of mode 0600, or comes from elsewhere:
   pin_file = \"fd:3\"                    # a descriptor that the starter left open
   pin_file = \"prompt\"                  # typed at the terminal
-  pin_file = \"credential:stele-pin\"    # of systemd: LoadCredential=, LoadCredentialEncrypted=")]
+  pin_file = \"credential:stele-pin\"    # of systemd: LoadCredential=, LoadCredentialEncrypted=
+  pin_file = \"sealed:pin.sealed\"      # by this machine's TPM: stele signer seal --help")]
 pub struct SignerArgs {
     /// The signer's configuration; paths in it are relative to it.
     #[arg(long, global = true, value_name = "FILE", default_value = "signer.toml")]
@@ -117,106 +116,15 @@ SoftHSM2 finds its tokens through the environment variable SOFTHSM2_CONF.")]
         #[arg(long)]
         json: bool,
     },
+    /// Seal a PIN or passphrase to this machine's TPM, in the state in which the machine is now.
+    #[command(after_help = "Examples:
+  stele signer seal --secret pin --out pin.sealed     then pin_file = \"sealed:pin.sealed\" in signer.toml
+  stele signer seal --out pin.sealed --pcrs 7         typed at the terminal; bound to the secure boot policy alone
+
+docs/guard.md says what changes the registers, and what sealing does not protect from.")]
+    Seal(seal::Seal),
     #[command(flatten)]
     GuardFile(guard_file::Step),
-}
-
-#[derive(Debug, Error, Diagnostic)]
-enum SignerError {
-    #[error("cannot read {path}")]
-    #[diagnostic(help("give the path of a signer.toml with --config; `stele signer --help` shows an example"))]
-    Unreadable {
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("{path}: {message}")]
-    #[diagnostic(help("`stele signer --help` shows an example"))]
-    Invalid {
-        path: String,
-        message: String,
-        #[source_code]
-        source_code: Arc<NamedSource<String>>,
-        #[label("here")]
-        span: Option<SourceSpan>,
-    },
-    #[error("{path}: {source}")]
-    #[diagnostic(help("it has to be a document that `stele signer export-mark` wrote"))]
-    Mark {
-        path: PathBuf,
-        #[source]
-        source: MarkError,
-    },
-    #[error("{subject}: {cause}")]
-    Start {
-        subject: String,
-        cause: StoreError,
-        #[help]
-        help: Option<&'static str>,
-    },
-}
-
-impl From<StartError> for SignerError {
-    fn from(error: StartError) -> Self {
-        Self::Start { help: help(error.cause), subject: error.subject, cause: error.cause }
-    }
-}
-
-impl SignerError {
-    /// What the process exits with: a parent reads the reason from it.
-    fn exit_status(&self) -> u8 {
-        match self {
-            Self::Unreadable { .. } | Self::Invalid { .. } => ConfigError::ConfigUnreadable.exit_status(),
-            Self::Mark { .. } => ConfigError::GuardForeign.exit_status(),
-            Self::Start { cause, .. } => cause.exit_status(),
-        }
-    }
-}
-
-/// What to do next, where the reason does not say.
-fn help(cause: StoreError) -> Option<&'static str> {
-    let StoreError::Config(cause) = cause else { return None };
-    match cause {
-        ConfigError::ModuleMissing | ConfigError::NotAModule => {
-            Some("check `module` in signer.toml; SoftHSM2 comes with: apt install softhsm2")
-        }
-        ConfigError::TokenAbsent => Some(
-            "check `token_label` and SOFTHSM2_CONF; `stele signer provision --so-pin-file FILE` initialises a free slot",
-        ),
-        ConfigError::KeyNotFound | ConfigError::KeystoreMissing => Some("make the keys: stele signer provision"),
-        ConfigError::KeyExists => Some("`stele signer keys` prints the public halves of existing keys"),
-        ConfigError::SecretUnreadable => Some("write it there with mode 0600, or let --create-secrets make one"),
-        ConfigError::GuardMissing => Some(
-            "for a validator that has never signed: stele signer init; for one that has: stele signer import-mark, or init \
-             and then activate --from-round",
-        ),
-        ConfigError::GuardMoved | ConfigError::GuardStale => Some(
-            "find the newest guard file, or say from which round on this one is right: stele signer activate --help",
-        ),
-        ConfigError::FenceMissing => {
-            Some("check `device`; after the TPM was cleared or exchanged: stele signer activate --help")
-        }
-        ConfigError::FenceForeign => Some(
-            "give each validator an `index` of its own; where this validator has signed before: stele signer import-mark",
-        ),
-        ConfigError::FenceUnusable => {
-            Some("the device must be readable and writable (group tss), and the owner hierarchy without a password")
-        }
-        ConfigError::PathUnusable => Some("correct `[process] allow_paths` in signer.toml"),
-        ConfigError::UserUnusable => Some("start as root, or as that user; names are looked up in /etc/passwd"),
-        ConfigError::GuardLocked => Some("stop the signer first"),
-        ConfigError::ModuleForeign => Some("install the vendor's library for this processor"),
-        ConfigError::CurveUnmapped => {
-            Some("copy hsm/profiles/sm2-vendor.toml, put the vendor's number in, name it in `profile_file`")
-        }
-        ConfigError::ProfileUnusable => {
-            Some("profiles: generic, softhsm2, kryoptic, yubihsm2, cloudhsm; or one of your own in `profile_file`")
-        }
-        ConfigError::PinLastTry => Some("a right login with the vendor's tool resets the token's count"),
-        ConfigError::MechanismMissing => Some("`stele hsm conformance` says what the token offers"),
-        ConfigError::PinIncorrect => Some("correct the PIN file before the next attempt: a token locks after a few"),
-        _ => None,
-    }
 }
 
 /// Runs to the end. Must be called before any thread is started.
@@ -255,96 +163,10 @@ impl Step {
                 process::run(&read::<SignerConfig>(path)?.beside(path), lifetime)?;
             }
             Self::Status { json } => status::run(&read::<SignerConfig>(path)?.beside(path), json)?,
+            Self::Seal(seal) => seal.run()?,
             Self::GuardFile(step) => step.run(path)?,
         }
         Ok(())
-    }
-}
-
-/// A `signer.toml` of which only the store is looked at: the ledger is not known yet.
-#[derive(Debug, Deserialize)]
-struct StoreFile {
-    store: StoreConfig,
-}
-
-fn read<T: DeserializeOwned>(path: &Path) -> Result<T, SignerError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| SignerError::Unreadable { path: path.to_owned(), source })?;
-    toml::from_str(&text).map_err(|error| SignerError::Invalid {
-        path: path.display().to_string(),
-        message: error.message().to_owned(),
-        span: error.span().map(SourceSpan::from),
-        source_code: Arc::new(NamedSource::new(path.display().to_string(), text)),
-    })
-}
-
-/// Paths that are relative to the file which names them.
-trait Beside: Sized {
-    fn beside(self, file: &Path) -> Self;
-}
-
-impl Beside for PathBuf {
-    fn beside(self, file: &Path) -> Self {
-        // An absolute path stays as it is.
-        file.parent().map_or_else(|| self.clone(), |directory| directory.join(&self))
-    }
-}
-
-impl Beside for StoreConfig {
-    fn beside(self, file: &Path) -> Self {
-        match self {
-            Self::Pkcs11(config) => Self::Pkcs11(Pkcs11Config {
-                module: config.module.beside(file),
-                pin_file: secret_beside(config.pin_file, file),
-                profile_file: config.profile_file.map(|path| path.beside(file)),
-                standby: config.standby.map(|standby| StandbyConfig {
-                    module: standby.module.beside(file),
-                    pin_file: secret_beside(standby.pin_file, file),
-                    profile_file: standby.profile_file.map(|path| path.beside(file)),
-                    ..standby
-                }),
-                ..config
-            }),
-            Self::Keystore(config) => Self::Keystore(KeystoreConfig {
-                path: config.path.beside(file),
-                passphrase_file: secret_beside(config.passphrase_file, file),
-            }),
-        }
-    }
-}
-
-impl Beside for SignerConfig {
-    fn beside(self, file: &Path) -> Self {
-        Self {
-            guard: self.guard.beside(file),
-            socket: self.socket.beside(file),
-            store: self.store.beside(file),
-            process: ProcessConfig {
-                allow_paths: self.process.allow_paths.into_iter().map(|path| path.beside(file)).collect(),
-                ..self.process
-            },
-            ..self
-        }
-    }
-}
-
-/// The same for a secret, where that is a file.
-fn secret_beside(source: PathBuf, file: &Path) -> PathBuf {
-    let is_file = SecretSource::parse(&source).is_some_and(|source| source.is_file());
-    if is_file { source.beside(file) } else { source }
-}
-
-/// The file with the PIN or passphrase.
-trait SecretFile {
-    fn secret_file(&self) -> &Path;
-}
-
-impl SecretFile for StoreConfig {
-    fn secret_file(&self) -> &Path {
-        match self {
-            Self::Pkcs11(config) => &config.pin_file,
-            Self::Keystore(config) => &config.passphrase_file,
-        }
     }
 }
 
@@ -356,6 +178,8 @@ fn print(keys: &PublicKeys) {
 mod tests {
     use super::*;
     use clap::Parser;
+    use hsm::ConfigError;
+    use miette::Diagnostic;
 
     #[derive(Debug, Parser)]
     struct Cli {
@@ -415,15 +239,5 @@ mod tests {
             .expect_err("no passphrase");
         assert_eq!(locked.exit_status(), ConfigError::SecretUnreadable.exit_status());
         assert!(locked.help().is_some());
-    }
-
-    #[test]
-    fn paths_are_relative_to_the_file_that_names_them() {
-        let file: StoreFile = toml::from_str(WITHOUT_A_CHAIN).expect("valid");
-        let StoreConfig::Keystore(store) = file.store.beside(Path::new("/srv/stele/signer.toml")) else {
-            panic!("a keystore was given");
-        };
-        assert_eq!(store.path, Path::new("/srv/stele/keys.stele"));
-        assert_eq!(store.passphrase_file, Path::new("/etc/stele/passphrase"));
     }
 }
