@@ -46,6 +46,20 @@ impl Secret {
         Self::read_unseen(path, 0o077)
     }
 
+    /// Typed at the terminal of the process (`/dev/tty`), without being shown, by somebody who is asked for `what`.
+    ///
+    /// # Errors
+    /// [`ConfigError::SecretUnreadable`] without a terminal, and where nothing was typed or somebody gave up.
+    pub fn ask(what: &str) -> Result<Self, StartError> {
+        let unreadable =
+            |reason: &dyn fmt::Display| ConfigError::SecretUnreadable.about(format_args!("{what} ({reason})"));
+        let mut answer = terminal::ask(&format!("{what}: ")).map_err(|error| unreadable(&error))?;
+        if answer.is_empty() {
+            return Err(unreadable(&"empty"));
+        }
+        Ok(Self::from_bytes(std::mem::take(&mut *answer)))
+    }
+
     /// From where a configuration's string says, which is most often a file's path.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use hsm::ceremony::room::now_ms;
 use hsm::ceremony::script::Action;
 use hsm::ceremony::unattended::{NoDevice, Unattended, throw_away_token};
 use hsm::ceremony::{Mode, Script, verify};
+use hsm::secret::Secret;
 use hsm::softhsm::{self, CONF_VARIABLE};
 use miette::{IntoDiagnostic, WrapErr, bail, miette};
 use std::os::unix::process::CommandExt;
@@ -100,7 +101,7 @@ fn attended(args: &HoldArgs, bytes: &[u8], mode: Mode) -> Result<types::Digest, 
     let mut device: Box<dyn Device> = if uses_token {
         let module = args.module.clone().or_else(|| mode.is_rehearsal().then(softhsm::find_module).flatten());
         let pins: Pins = Box::new(|pin| {
-            Terminal::secret(match pin {
+            Secret::ask(match pin {
                 Pin::User => "the token's user PIN",
                 Pin::SecurityOfficer => "the token's security officer's PIN",
             })

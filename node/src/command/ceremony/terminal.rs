@@ -2,7 +2,6 @@
 //!
 //! A prompt that nobody can answer, because standard input is no terminal, is an error that says so, and never a hang.
 
-use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use hsm::ceremony::device::Modules;
 use hsm::ceremony::officer::OfficerKey;
 use hsm::ceremony::room::{Room, RoomError, Turn, now_ms};
@@ -10,14 +9,10 @@ use hsm::ceremony::script::Step;
 use hsm::ceremony::state::Officer;
 use hsm::ceremony::{Ceremony, Question};
 use hsm::secret::Secret;
-use hsm::{ConfigError, StartError};
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use types::{Digest, Signature};
-
-/// Longest secret that is taken, in bytes.
-const SECRET_MAX: usize = 1024;
 
 /// The people.
 pub struct Terminal {
@@ -42,27 +37,6 @@ impl Terminal {
             return Err(RoomError::NoTerminal("everything".to_owned()));
         }
         Ok(Self { modules, places: BTreeMap::new() })
-    }
-
-    /// A secret, typed without being shown.
-    ///
-    /// # Errors
-    /// [`ConfigError::SecretUnreadable`] where standard input is no terminal, or somebody gave up.
-    pub fn secret(what: &str) -> Result<Secret, StartError> {
-        let unreadable = || ConfigError::SecretUnreadable.about(what);
-        if !io::stdin().is_terminal() {
-            return Err(unreadable());
-        }
-        eprint!("{what}: ");
-        enable_raw_mode().map_err(|_| unreadable())?;
-        let typed = typed();
-        let restored = disable_raw_mode();
-        eprintln!();
-        restored.map_err(|_| unreadable())?;
-        match typed {
-            Some(bytes) if !bytes.is_empty() => Ok(Secret::from_bytes(bytes)),
-            _ => Err(unreadable()),
-        }
     }
 
     fn line(prompt: &str) -> Result<String, RoomError> {
@@ -97,11 +71,11 @@ impl Terminal {
     fn open(&mut self, seat: &str) -> Result<OfficerKey, RoomError> {
         let opened = match self.place(seat)? {
             Place::File(path) => {
-                let passphrase = Self::secret(&format!("{seat}: passphrase of {}", path.display()))?;
+                let passphrase = Secret::ask(&format!("{seat}: passphrase of {}", path.display()))?;
                 OfficerKey::in_file(seat, &path, &passphrase)
             }
             Place::Token { module, token, label } => {
-                let pin = || Ok(Self::secret(&format!("{seat}: PIN of the token {token:?}"))?);
+                let pin = || Ok(Secret::ask(&format!("{seat}: PIN of the token {token:?}"))?);
                 OfficerKey::in_token(seat, &self.modules, (&module, &token, &label), pin)
             }
         };
@@ -223,26 +197,5 @@ impl Room for Terminal {
 
     fn now_ms(&mut self) -> u64 {
         now_ms()
-    }
-}
-
-/// Bytes until the end of the line; `None` where somebody gave up. In raw mode nothing is shown.
-fn typed() -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(SECRET_MAX);
-    let mut stdin = io::stdin().lock();
-    loop {
-        let mut byte = [0];
-        if stdin.read(&mut byte).ok()? == 0 {
-            return None;
-        }
-        match byte[0] {
-            b'\r' | b'\n' => return Some(bytes),
-            // Control-C and control-D.
-            3 | 4 => return None,
-            8 | 127 => drop(bytes.pop()),
-            // What grows beyond its first allocation would leave copies behind.
-            byte if bytes.len() < SECRET_MAX => bytes.push(byte),
-            _ => return None,
-        }
     }
 }
