@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::time::Duration;
 use types::{AuthorityIndex, ChainId, Epoch};
 
 /// All that a signer process is told. Unknown keys are refused.
@@ -222,6 +223,11 @@ pub struct Pkcs11Config {
     /// Most sessions at a time, from 1; 4 where absent. A smaller number of the token's or profile's counts too.
     #[serde(default = "sessions_max")]
     pub sessions_max: u32,
+    /// Longest time that a request to a token takes before the module is given up, in milliseconds, 100 to 600,000; 20,000
+    /// where absent. A connection to the token, which is some dozen calls, may take three times as long. Without a
+    /// standby the signer process then ends, for a supervisor to start it again.
+    #[serde(default = "call_timeout_ms")]
+    pub call_timeout_ms: u32,
     /// Name of a profile that is compiled in (`hsm/profiles`); `generic` where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
@@ -264,10 +270,17 @@ impl Pkcs11Config {
             consensus_id: None,
             transport_id: None,
             sessions_max: sessions_max(),
+            call_timeout_ms: call_timeout_ms(),
             profile: None,
             profile_file: None,
             standby: None,
         }
+    }
+
+    /// Longest time of a request, within the limits.
+    pub fn call_timeout(&self) -> Option<Duration> {
+        let within = (100..=600_000).contains(&self.call_timeout_ms);
+        within.then(|| Duration::from_millis(self.call_timeout_ms.into()))
     }
 
     /// The configuration of the standby alone.
@@ -297,6 +310,10 @@ pub struct KeystoreConfig {
 
 fn sessions_max() -> u32 {
     4
+}
+
+fn call_timeout_ms() -> u32 {
+    20_000
 }
 
 /// Label of the consensus key where none is given: `stele-consensus`.

@@ -19,7 +19,7 @@ pub(crate) fn by(latency: Duration, keys: Keys) -> Keys {
     }
     tracing::warn!(?latency, "every signature is delayed, for measurements");
     let delay = |key| -> Box<dyn Signer> { Box::new(Delayed { key, latency }) };
-    Keys { consensus: delay(keys.consensus), transport: delay(keys.transport) }
+    Keys { consensus: delay(keys.consensus), transport: delay(keys.transport), ..keys }
 }
 
 impl Signer for Delayed {

@@ -171,6 +171,8 @@ codes! {
         Io = 12 => "file operation failed",
         /// The system gave no randomness.
         Randomness = 13 => "no randomness from the system",
+        /// A call into the module did not return in `call_timeout_ms`. Nothing but an end of the process gets rid of it.
+        ModuleStuck = 14 => "a call into the PKCS#11 module does not return",
         /// The TPM did not answer, or not now.
         FenceSilent = 20 => "the TPM does not answer; nothing is signed beyond what was reserved",
     }

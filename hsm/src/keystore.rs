@@ -16,6 +16,7 @@ use held::Held;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 use types::{AlgId, PublicKey, SecretKey, Signature, committee};
 use zeroize::Zeroizing;
 
@@ -53,9 +54,11 @@ impl Signer for SoftSigner {
 /// [`ConfigError::PassphraseWrong`], and those of [`Secret::read_file`].
 pub fn open(config: &KeystoreConfig) -> Result<Keys, StartError> {
     match decrypt(config)? {
-        Held::Validator { consensus, transport } => {
-            Ok(Keys { consensus: SoftSigner::boxed(consensus), transport: SoftSigner::boxed(transport) })
-        }
+        Held::Validator { consensus, transport } => Ok(Keys {
+            consensus: SoftSigner::boxed(consensus),
+            transport: SoftSigner::boxed(transport),
+            modules_stuck: Arc::default(),
+        }),
         Held::Account(_) => Err(ConfigError::KeystoreOfAccount.about(config.path.display())),
     }
 }

@@ -2,11 +2,12 @@
 //! token with the same keys where one is configured.
 //!
 //! Invariants: a PIN that was rejected is never tried again in this process; a failing token is left alone for a while and
-//! then reached by C_Finalize and C_Initialize; every signature verifies in software before it leaves. Deliberately
+//! then reached by C_Finalize and C_Initialize; one whose module does not return from a call is given up for good; every signature verifies in software before it leaves. Deliberately
 //! absent: what may be signed, which the guard in front of both tokens decides.
 
 pub mod admin;
 mod breaker;
+mod caller;
 pub mod conformance;
 mod key;
 mod mechanism;
@@ -18,13 +19,15 @@ mod provision;
 mod token;
 
 use crate::config::Pkcs11Config;
-use crate::error::{ConfigError, StartError, StoreError};
+use crate::error::{ConfigError, Fault, StartError, StoreError};
 use crate::signer::{KeyRole, Keys, PublicKeys, Signer};
+use caller::Caller;
 use cryptoki::object::{Attribute, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use policy::Failure;
 use pool::Pool;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use types::{PublicKey, Signature};
 
 pub use provision::generate;
@@ -36,15 +39,16 @@ pub use provision::generate;
 /// # Errors
 /// [`StartError`] names module, token or key and the reason.
 pub fn open(config: &Pkcs11Config) -> Result<Keys, StartError> {
-    let first = Pool::load(config)?;
+    let stuck = Arc::new(AtomicU32::new(0));
+    let first = Pool::load(config, &stuck)?;
     let Some(second) = config.of_standby() else {
         let public = first.connect()?;
-        return Ok(keys(vec![first], &public));
+        return Ok(keys(vec![first], &public, stuck));
     };
     if same_file(config, &second) {
         return Err(ConfigError::ModuleShared.about(second.module.display()));
     }
-    let second = Pool::load(&second)?;
+    let second = Pool::load(&second, &stuck)?;
     let public = match first.connect() {
         Ok(public) => {
             second.expect(&public);
@@ -67,7 +71,7 @@ pub fn open(config: &Pkcs11Config) -> Result<Keys, StartError> {
         }
         Err(error) => return Err(error),
     };
-    Ok(keys(vec![first, second], &public))
+    Ok(keys(vec![first, second], &public, stuck))
 }
 
 /// Whether the loader would give both the same library.
@@ -78,22 +82,23 @@ fn same_file(one: &Pkcs11Config, other: &Pkcs11Config) -> bool {
     matches!(identity, (Some(one), Some(other)) if one == other)
 }
 
-fn keys(pools: Vec<Pool>, public: &PublicKeys) -> Keys {
+fn keys(pools: Vec<Pool>, public: &PublicKeys, stuck: Arc<AtomicU32>) -> Keys {
     let pools: Arc<[Pool]> = pools.into();
     let key = |role, public: &PublicKey| -> Box<dyn Signer> {
-        Box::new(TokenKey { pools: Arc::clone(&pools), role, public: public.clone() })
+        let callers = (0..pools.len()).map(|place| Caller::new(&pools, place, role)).collect();
+        Box::new(TokenKey { callers, public: public.clone() })
     };
     Keys {
         consensus: key(KeyRole::Consensus, &public.consensus),
         transport: key(KeyRole::Transport, &public.transport),
+        modules_stuck: stuck,
     }
 }
 
 /// A private key in one token, or in two.
 struct TokenKey {
-    /// In the order of preference.
-    pools: Arc<[Pool]>,
-    role: KeyRole,
+    /// One for each token, in the order of preference.
+    callers: Vec<Caller>,
     public: PublicKey,
 }
 
@@ -103,20 +108,29 @@ impl Signer for TokenKey {
     }
 
     fn module(&self) -> &str {
-        self.pools[0].module()
+        self.callers[0].pool().module()
     }
 
     fn sign(&mut self, message: &[u8]) -> Result<Signature, StoreError> {
         let mut first = None;
-        for pool in &*self.pools {
-            match pool.sign(self.role, message) {
+        for caller in &mut self.callers {
+            match caller.sign(message) {
                 Ok(signature) => return Ok(signature),
                 // The next one is for a token that fails, not for a request that does.
-                Err(error) if pool.serves() => return Err(error),
+                Err(error) if caller.pool().serves() => return Err(error),
                 Err(error) => first = first.or(Some(error)),
             }
         }
-        Err(first.expect("there is a token"))
+        let first = first.expect("there is a token");
+        let stuck = self.callers.iter().any(|caller| caller.pool().is_stuck());
+        if stuck && self.callers.iter().all(|caller| caller.pool().is_lost()) {
+            // What ends the process, so it is not told while a token may come back by itself.
+            return Err(Fault::ModuleStuck.into());
+        }
+        match first {
+            StoreError::Fault(Fault::ModuleStuck) => Err(Fault::TokenResting.into()),
+            first => Err(first),
+        }
     }
 }
 

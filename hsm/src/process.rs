@@ -33,7 +33,8 @@ pub enum Lifetime {
 /// Runs a signer until its end. To be called before any thread is started; the process is of no other use.
 ///
 /// # Errors
-/// [`StartError`], see [`crate::StoreError::exit_status`] for what the process should exit with.
+/// [`StartError`], see [`crate::StoreError::exit_status`] for what the process should exit with. Where a call into a
+/// PKCS#11 module does not return, the process exits here, with the status of [`Fault::ModuleStuck`].
 pub fn run(config: &SignerConfig, lifetime: Lifetime) -> Result<(), StartError> {
     let ending =
         signals::Ending::block(lifetime).map_err(|error| Fault::Io.about(format_args!("signals ({error})")))?;
@@ -46,7 +47,14 @@ pub fn run(config: &SignerConfig, lifetime: Lifetime) -> Result<(), StartError> 
     files::confine(config)?;
     seccomp::install(config.process.seccomp)
         .map_err(|error| Fault::Io.about(format_args!("seccomp ({error}; `process.seccomp` can be off)")))?;
-    let service = Arc::new(Service::open(config)?);
+    let service = match Service::open(config) {
+        Ok(service) => Arc::new(service),
+        Err(error) if error.cause == Fault::ModuleStuck.into() => {
+            tracing::error!(%error, "the signer does not start");
+            signals::leave(Fault::ModuleStuck.exit_status())
+        }
+        Err(error) => return Err(error),
+    };
     lock_memory();
     let listener = server::listen(&config.socket, &config.process.allow_uids)?;
     let keys = service.public_keys();
@@ -54,7 +62,7 @@ pub fn run(config: &SignerConfig, lifetime: Lifetime) -> Result<(), StartError> 
     let serving = Arc::clone(&service);
     let others = config.process.allow_uids.clone();
     spawn("signer-accept", move || {
-        if let Err(error) = server::serve(&serving, &listener, &others) {
+        if let Err(error) = server::serve(&serving, &listener, &others, signals::end_self) {
             tracing::error!(%error, "signer stops: it cannot accept connections");
             signals::end_self();
         }
@@ -72,6 +80,10 @@ pub fn run(config: &SignerConfig, lifetime: Lifetime) -> Result<(), StartError> 
     // Best effort: a stale socket is removed at the next start.
     let _ = std::fs::remove_file(&config.socket);
     tracing::info!(stats = ?service.stats(), "signer ends");
+    if service.is_stuck() {
+        tracing::error!("no PKCS#11 module is left that returns from calls; another process has to go on");
+        signals::leave(Fault::ModuleStuck.exit_status());
+    }
     Ok(())
 }
 

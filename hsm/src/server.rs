@@ -41,11 +41,12 @@ pub fn listen(path: &Path, others: &[u32]) -> Result<UnixListener, StartError> {
     Ok(listener)
 }
 
-/// Answers requests of this user and `others` until accepting fails; connections that stand then are served on.
+/// Answers requests of this user and `others` until accepting fails; connections that stand then are served on. Calls `end`
+/// behind an answer after which only another process can go on ([`Service::is_stuck`]).
 ///
 /// # Errors
 /// Those of accept, other than running out of descriptors for a moment.
-pub fn serve(service: &Arc<Service>, listener: &UnixListener, others: &[u32]) -> io::Result<()> {
+pub fn serve(service: &Arc<Service>, listener: &UnixListener, others: &[u32], end: fn()) -> io::Result<()> {
     let connections = Arc::new(AtomicUsize::new(0));
     loop {
         let stream = match listener.accept() {
@@ -65,7 +66,7 @@ pub fn serve(service: &Arc<Service>, listener: &UnixListener, others: &[u32]) ->
         let service = Arc::clone(service);
         let connection = move || {
             let _place = place;
-            if let Err(error) = converse(&service, stream) {
+            if let Err(error) = converse(&service, stream, end) {
                 tracing::warn!(%error, "connection closed");
             }
         };
@@ -100,13 +101,17 @@ fn is_allowed(stream: &UnixStream, others: &[u32]) -> Result<(), Option<u32>> {
     if allowed { Ok(()) } else { Err(Some(uid.as_raw())) }
 }
 
-fn converse(service: &Service, mut stream: UnixStream) -> io::Result<()> {
+fn converse(service: &Service, mut stream: UnixStream, end: fn()) -> io::Result<()> {
     stream.set_read_timeout(Some(FRAME_TIMEOUT))?;
     stream.set_write_timeout(Some(FRAME_TIMEOUT))?;
     while let Some(length) = read_length(&mut stream)? {
         match read_frame::<Request>(&mut stream, length) {
             Ok(request) => {
-                write_frame(&mut stream, &service.answer(&request))?;
+                let written = write_frame(&mut stream, &service.answer(&request));
+                if service.is_stuck() {
+                    end();
+                }
+                written?;
                 service.settle();
             }
             Err(error) => {

@@ -13,7 +13,8 @@ use crate::protocol::{Request, Response};
 use crate::refusal::Refusal;
 use crate::signer::{Keys, PublicKeys, Signer};
 use crate::stats::{Recorder, Stats};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use types::block::votes_digest;
 use types::{AuthorityIndex, ChainId, Epoch, HeaderVote, RoundStatement, Signature, StatementSignature};
@@ -53,6 +54,9 @@ pub struct Service {
     transport: Mutex<Box<dyn Signer>>,
     recorder: Mutex<Recorder>,
     evidence: Mutex<Evidence>,
+    modules_stuck: Arc<AtomicU32>,
+    /// A request failed since no module is left that returns.
+    stuck: AtomicBool,
 }
 
 impl Service {
@@ -85,6 +89,8 @@ impl Service {
             recorder: Mutex::new(Recorder::new(&guard)),
             rounds: Mutex::new(Rounds { guard, key }),
             transport: Mutex::new(keys.transport),
+            modules_stuck: keys.modules_stuck,
+            stuck: AtomicBool::new(false),
         })
     }
 
@@ -110,7 +116,12 @@ impl Service {
 
     /// Figures since the start.
     pub fn stats(&self) -> Stats {
-        lock(&self.recorder).stats(&self.module)
+        Stats { modules_stuck: self.modules_stuck.load(Ordering::Relaxed), ..lock(&self.recorder).stats(&self.module) }
+    }
+
+    /// Whether a request failed because no PKCS#11 module is left that returns from calls: only a new process helps.
+    pub fn is_stuck(&self) -> bool {
+        self.stuck.load(Ordering::Relaxed)
     }
 
     /// The two public keys.
@@ -197,6 +208,9 @@ impl Service {
             SignError::Fault(_) | SignError::Config(_) => {
                 recorder.faults += 1;
                 tracing::error!(%error, "did not sign");
+                if error == SignError::Fault(Fault::ModuleStuck) {
+                    self.stuck.store(true, Ordering::Relaxed);
+                }
             }
         }
         error.into()

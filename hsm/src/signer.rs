@@ -4,6 +4,8 @@ use crate::config::StoreConfig;
 use crate::error::{Fault, StartError, StoreError};
 use crate::{keystore, pkcs11};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use types::codec::{Decode, DecodeError, Encode, Reader};
 use types::{AlgId, PublicKey, Signature};
 
@@ -61,6 +63,8 @@ pub struct Keys {
     pub consensus: Box<dyn Signer>,
     /// Signs handshakes.
     pub transport: Box<dyn Signer>,
+    /// PKCS#11 modules that were given up so far, because a call into them does not return.
+    pub modules_stuck: Arc<AtomicU32>,
 }
 
 impl Keys {

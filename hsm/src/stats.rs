@@ -36,6 +36,8 @@ pub struct Stats {
     pub handshakes: u64,
     /// Requests that failed by a fault of hardware or disk.
     pub faults: u64,
+    /// PKCS#11 modules that were given up because a call into them does not return.
+    pub modules_stuck: u32,
     /// The highest round that was ever signed for, by the guard's file, or that is refused because it may have been;
     /// none where it has approved nothing and refuses nothing.
     pub signed_up_to: Option<Slot>,
@@ -62,6 +64,7 @@ impl Encode for Stats {
         ] {
             number.encode(out);
         }
+        self.modules_stuck.encode(out);
         self.signed_up_to.encode(out);
         self.certified_until.encode(out);
         self.signs_from.encode(out);
@@ -82,6 +85,7 @@ impl Decode for Stats {
             refused: u64::decode(reader)?,
             handshakes: u64::decode(reader)?,
             faults: u64::decode(reader)?,
+            modules_stuck: u32::decode(reader)?,
             signed_up_to: Option::decode(reader)?,
             certified_until: Option::decode(reader)?,
             signs_from: Option::decode(reader)?,
@@ -151,6 +155,8 @@ impl Recorder {
             refused: self.refused,
             handshakes: self.handshakes,
             faults: self.faults,
+            // The recorder knows of requests alone.
+            modules_stuck: 0,
             signed_up_to: self.signed_up_to,
             certified_until: self.certified_until,
             signs_from: self.signs_from,

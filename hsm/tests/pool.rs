@@ -8,5 +8,7 @@ mod failures;
 mod fixture;
 #[path = "pool/standby.rs"]
 mod standby;
+#[path = "pool/stuck.rs"]
+mod stuck;
 #[path = "pool/wrong_setup.rs"]
 mod wrong_setup;

@@ -13,6 +13,8 @@ mod guard_file;
 mod restart;
 #[path = "signer/signing.rs"]
 mod signing;
+#[path = "signer/stuck.rs"]
+mod stuck;
 #[path = "signer/surroundings.rs"]
 mod surroundings;
 #[path = "signer/wrong_setup.rs"]

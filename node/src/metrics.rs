@@ -179,6 +179,8 @@ impl Figures {
         ];
         let outcomes = outcomes.map(|(outcome, count)| (label("outcome", outcome), count));
         out.counters("stele_signer_requests", "What did the signer do with requests?", outcomes)?;
+        let help = "How many PKCS#11 modules were given up because a call into them does not return?";
+        out.gauge("stele_signer_modules_stuck", help, stats.modules_stuck.into())?;
         let whole = quantiles(stats.p50_us, stats.p99_us);
         out.measures("stele_signer_signature_seconds", "How long does a round's signature take in the signer?", whole)?;
         let guard = quantiles(stats.guard_p50_us, stats.guard_p99_us);

@@ -45,6 +45,9 @@ pub struct Control {
     /// Milliseconds that each call of a function takes longer.
     #[serde(default)]
     pub latency_ms: BTreeMap<String, u64>,
+    /// Functions whose calls do not return, for as long as the file names them.
+    #[serde(default)]
+    pub hang: Vec<String>,
     /// The first that fits a call is its outcome.
     #[serde(default)]
     pub fault: Vec<Fault>,
@@ -178,7 +181,7 @@ impl RandomFaults {
     }
 }
 
-fn fits(pattern: &str, function: &str) -> bool {
+pub(crate) fn fits(pattern: &str, function: &str) -> bool {
     pattern == "*" || pattern == function
 }
 
@@ -211,6 +214,7 @@ mod tests {
             ec_point: Some(PointEncoding::BitString),
             answer: Some(Answer::OtherKey),
             latency_ms: [("C_Sign".to_owned(), 7)].into(),
+            hang: vec!["C_Login".to_owned()],
             fault: vec![Fault::every("*", "CKR_DEVICE_ERROR"), Fault::nth("C_Sign", 3, "0x80000005")],
             random: vec![RandomFaults::new("C_Login", 0.25, &["CKR_GENERAL_ERROR"])],
             ..Control::through("/module.so".into())

@@ -1,4 +1,4 @@
-//! A PKCS#11 module in front of another one that delays, limits, breaks and falsifies its calls on demand, and counts
+//! A PKCS#11 module in front of another one that delays, hangs, limits, breaks and falsifies its calls on demand, and counts
 //! them. For tests alone: it is built with them, and no installation, image or package holds it.
 //!
 //! The environment variable [`CONTROL_VARIABLE`] names a TOML file, a [`Control`], which is read again whenever it has

@@ -1,6 +1,6 @@
 //! The state of the module and what becomes of a call before it reaches the module behind.
 
-use crate::control::{Control, Return};
+use crate::control::{Control, Return, fits};
 use crate::forward::Function;
 use crate::real::{Real, load};
 use crate::stats::{AFTER_REJECTION, StatsFile};
@@ -39,6 +39,9 @@ pub(crate) struct Shim {
     rejected: bool,
     logins_after_rejection: u64,
 }
+
+/// How often a call that hangs looks whether it still does.
+const HANG: Duration = Duration::from_millis(5);
 
 static SHIM: Mutex<Option<Shim>> = Mutex::new(None);
 
@@ -82,6 +85,9 @@ pub(crate) fn enter(function: Function, scope: Scope) -> Result<Real, CK_RV> {
     if let Some(delay) = delay {
         std::thread::sleep(Duration::from_millis(delay));
     }
+    while lock().hangs(function)? {
+        std::thread::sleep(HANG);
+    }
     outcome
 }
 
@@ -95,6 +101,11 @@ pub(crate) fn enter_for_length(scope: Scope) -> Result<Real, CK_RV> {
 }
 
 impl Shim {
+    fn hangs(&mut self, function: Function) -> Result<bool, CK_RV> {
+        self.read_control()?;
+        Ok(self.control.hang.iter().any(|pattern| fits(pattern, function.name())))
+    }
+
     /// Reads the control file where it has changed.
     fn read_control(&mut self) -> Result<(), CK_RV> {
         let path = std::env::var_os(crate::CONTROL_VARIABLE).map(PathBuf::from).ok_or(CKR_GENERAL_ERROR)?;

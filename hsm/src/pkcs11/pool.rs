@@ -6,6 +6,7 @@
 
 mod recovery;
 mod session;
+mod stuck;
 
 use super::breaker::{Health, Limits, Session as Fate};
 use super::key::Name;
@@ -19,6 +20,7 @@ use crate::signer::{KeyRole, PublicKeys};
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
 use cryptoki::slot::Slot;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -50,6 +52,10 @@ struct Inner {
     /// Consensus signatures that wait for a session.
     urgent: u32,
     keeper_runs: bool,
+    /// Since when the keeper is in the module.
+    recovering: Option<Instant>,
+    /// A call does not return: nothing is asked of the module any more.
+    stuck: bool,
     closing: bool,
 }
 
@@ -60,6 +66,10 @@ struct Shared {
     /// By [`KeyRole`].
     names: [Name; 2],
     sessions_max: u32,
+    /// Longest time of a request.
+    timeout: Duration,
+    /// Of all tokens.
+    modules_stuck: Arc<AtomicU32>,
     /// What the token must hold, from its first connection or from the other token.
     expected: OnceLock<PublicKeys>,
     module: OnceLock<String>,
@@ -84,8 +94,8 @@ fn index(role: KeyRole) -> usize {
 }
 
 impl Pool {
-    /// Loads the module; nothing is asked of the token yet.
-    pub(super) fn load(config: &Pkcs11Config) -> Result<Self, StartError> {
+    /// Loads the module; nothing is asked of the token yet. `stuck` counts modules that were given up.
+    pub(super) fn load(config: &Pkcs11Config, stuck: &Arc<AtomicU32>) -> Result<Self, StartError> {
         let profile = profile::of(config)?;
         let mechanisms =
             Mechanisms::new(&profile).map_err(|error| error.about(format_args!("profile {:?}", profile.name)))?;
@@ -98,6 +108,9 @@ impl Pool {
             name(&config.consensus_label, &config.consensus_id)?,
             name(&config.transport_label, &config.transport_id)?,
         ];
+        let timeout = config.call_timeout().ok_or_else(|| {
+            ConfigError::ConfigUnreadable.about(format_args!("call_timeout_ms = {}", config.call_timeout_ms))
+        })?;
         let sessions_max = config.sessions_max.min(profile.sessions_max.unwrap_or(u32::MAX)).max(1);
         let inner = Inner {
             health: Health::new(limits(sessions_max)),
@@ -107,6 +120,8 @@ impl Pool {
             in_use: 0,
             urgent: 0,
             keeper_runs: false,
+            recovering: None,
+            stuck: false,
             closing: false,
         };
         let shared = Shared {
@@ -115,6 +130,8 @@ impl Pool {
             mechanisms,
             names,
             sessions_max,
+            timeout,
+            modules_stuck: Arc::clone(stuck),
             expected: OnceLock::new(),
             module: OnceLock::new(),
             inner: Mutex::new(inner),
@@ -123,24 +140,6 @@ impl Pool {
             start: Instant::now(),
         };
         Ok(Self { shared: Arc::new(shared), keeper: Mutex::new(None) })
-    }
-
-    /// Initialises the module and finds the token and its keys, which must be the expected ones where some are.
-    pub(super) fn connect(&self) -> Result<PublicKeys, StartError> {
-        let shared = &self.shared;
-        match shared.connect() {
-            Ok(pooled) => {
-                let mut inner = shared.lock();
-                inner.open = 1;
-                inner.idle.push(pooled);
-                Ok(shared.expected.get().expect("connecting sets it").clone())
-            }
-            Err((subject, failure)) => {
-                // What is left of the attempt, for the next one.
-                shared.token.finalise();
-                Err(failure.error.about(subject))
-            }
-        }
     }
 
     /// What the token must hold.
@@ -163,7 +162,7 @@ impl Pool {
 
     /// Whether requests go to the token.
     pub(super) fn serves(&self) -> bool {
-        self.shared.lock().health.admit().is_ok()
+        self.shared.lock().admit().is_ok()
     }
 
     /// Signs with one of the keys; makes the request twice at most.
@@ -208,7 +207,7 @@ impl Pool {
         let mut inner = shared.lock();
         let others = inner.open - u32::from(pooled.is_some());
         let verdict = inner.health.failed(failure.reaction, retried, others, shared.now_ms());
-        if inner.health.admit().is_err() {
+        if inner.admit().is_err() {
             tracing::error!(token = %shared.token.label(), error = %failure.error, "the token is left alone");
             self.ensure_keeper(&mut inner);
         }
@@ -230,7 +229,7 @@ impl Pool {
 
     /// Starts the thread that recovers the token, where it is needed and does not run.
     fn ensure_keeper(&self, inner: &mut Inner) {
-        if inner.keeper_runs || inner.closing || inner.health.recovery_due_in(0).is_none() {
+        if inner.keeper_runs || inner.closing || inner.stuck || inner.health.recovery_due_in(0).is_none() {
             return;
         }
         let shared = Arc::clone(&self.shared);
@@ -250,6 +249,11 @@ impl Drop for Pool {
     fn drop(&mut self) {
         let mut inner = self.shared.lock();
         inner.closing = true;
+        if inner.stuck {
+            // Closing sessions would not return either.
+            std::mem::forget(std::mem::take(&mut inner.idle));
+            return;
+        }
         drop(inner);
         self.shared.changed.notify_all();
         let keeper = self.keeper.get_mut().unwrap_or_else(PoisonError::into_inner).take();
@@ -276,6 +280,11 @@ enum Refused {
 }
 
 impl Inner {
+    /// Whether the token is asked.
+    fn admit(&self) -> Result<(), StoreError> {
+        if self.stuck { Err(Fault::ModuleStuck.into()) } else { self.health.admit() }
+    }
+
     /// Takes out idle sessions that are too many; to be dropped without the lock.
     fn shrink(&mut self) -> Vec<Pooled> {
         let mut surplus = Vec::new();
@@ -311,11 +320,12 @@ impl Shared {
 
     /// A session, from the pool or new.
     fn acquire(&self, role: KeyRole) -> Result<Pooled, Refused> {
-        let deadline = Instant::now() + PATIENCE;
+        // Waiting for others is not the module's doing.
+        let deadline = Instant::now() + PATIENCE.min(self.timeout / 2);
         let urgent = u32::from(role == KeyRole::Consensus);
         let mut inner = self.lock();
         loop {
-            inner.health.admit().map_err(Refused::Resting)?;
+            inner.admit().map_err(Refused::Resting)?;
             if inner.has_room(role) {
                 if let Some(pooled) = self.take_idle(&mut inner) {
                     inner.in_use += 1;

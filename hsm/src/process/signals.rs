@@ -41,6 +41,12 @@ pub(super) fn end_self() {
     }
 }
 
+/// Ends this process without a word to the libraries in it, of which one does not return.
+pub(super) fn leave(status: u8) -> ! {
+    // SAFETY: takes a number and does not return. What was to be durable is.
+    unsafe { libc::_exit(status.into()) }
+}
+
 fn set_of(signals: &[i32]) -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
     // SAFETY: sigemptyset initialises all of the set that it is given.

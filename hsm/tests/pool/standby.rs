@@ -10,6 +10,7 @@ use hsm::config::{Pkcs11Config, StandbyConfig};
 use hsm::{ConfigError, pkcs11};
 use pkcs11_faults::Fault as Injected;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use types::{AlgId, SecretKey};
 
 /// Imports two Ed25519 keys, which only a soft token lets us do.
@@ -102,6 +103,33 @@ fn the_standby_signs_while_the_first_token_fails_and_no_longer() {
         let standby = behind.config.standby.as_mut().expect("put back");
         standby.token_label = "no such token".to_owned();
         assert_eq!(behind.refusal(), ConfigError::TokenAbsent.into());
+    });
+}
+
+#[test]
+fn the_standby_takes_over_from_a_module_that_never_returns() {
+    alone("standby::the_standby_takes_over_from_a_module_that_never_returns", |dir| {
+        let mut behind = with_standby(dir, [1, 2]);
+        behind.config.call_timeout_ms = 1000;
+        let mut keys = behind.open();
+        let right = sign(&mut keys.consensus).expect("the first token");
+        behind.steer(|control| control.hang = vec!["C_Sign".to_owned()]);
+        assert_eq!(sign(&mut keys.consensus), Ok(right.clone()), "in the same request");
+        assert!(sign(&mut keys.transport).is_ok());
+        assert_eq!(keys.modules_stuck.load(Ordering::Relaxed), 1);
+        drop(keys);
+    });
+}
+
+#[test]
+fn a_signer_starts_with_the_standby_alone_where_the_first_module_never_returns() {
+    alone("standby::a_signer_starts_with_the_standby_alone_where_the_first_module_never_returns", |dir| {
+        let mut behind = with_standby(dir, [1, 2]);
+        behind.config.call_timeout_ms = 1000;
+        behind.steer(|control| control.hang = vec!["C_Initialize".to_owned()]);
+        let mut keys = behind.open();
+        assert!(sign(&mut keys.consensus).is_ok(), "started with the standby alone");
+        assert_eq!(keys.modules_stuck.load(Ordering::Relaxed), 1);
     });
 }
 

@@ -41,6 +41,7 @@ An example of signer.toml:
   module = \"/usr/lib/softhsm/libsofthsm2.so\"
   token_label = \"stele\"
   pin_file = \"pin\"
+  call_timeout_ms = 20_000  # after which a module that does not return is given up
 and, where the token is too slow to sign every round, keys that it certifies for so many rounds each:
   [signing]
   mode = \"certified\"

@@ -61,7 +61,7 @@ impl Shared {
         let mut inner = self.lock();
         loop {
             let due = inner.health.recovery_due_in(self.now_ms());
-            let (false, Some(due)) = (inner.closing, due) else {
+            let (false, Some(due)) = (inner.closing || inner.stuck, due) else {
                 inner.keeper_runs = false;
                 return;
             };
@@ -72,7 +72,7 @@ impl Shared {
             }
             inner.health.begin_recovery(self.now_ms());
             let deadline = Instant::now() + RETURN;
-            while inner.in_use > 0 && !inner.closing && Instant::now() < deadline {
+            while inner.in_use > 0 && !inner.closing && !inner.stuck && Instant::now() < deadline {
                 let left = deadline.saturating_duration_since(Instant::now());
                 inner = self.changed.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
             }
@@ -83,10 +83,12 @@ impl Shared {
             }
             let idle = std::mem::take(&mut inner.idle);
             inner.open = 0;
+            inner.recovering = Some(Instant::now());
             drop(inner);
             drop(idle);
             let outcome = self.reconnect();
             inner = self.lock();
+            inner.recovering = None;
             match outcome {
                 Ok(pooled) => {
                     tracing::info!(token = %self.token.label(), "the token is back");

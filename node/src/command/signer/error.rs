@@ -1,7 +1,7 @@
 //! Why a step of `stele signer` fails, in words for the operator and as an exit status for a parent.
 
 use hsm::guard::MarkError;
-use hsm::{ConfigError, StartError, StoreError};
+use hsm::{ConfigError, Fault, StartError, StoreError};
 use miette::{Diagnostic, NamedSource, SourceSpan};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -61,7 +61,13 @@ impl SignerError {
 
 /// What to do next, where the reason does not say.
 fn help(cause: StoreError) -> Option<&'static str> {
-    let StoreError::Config(cause) = cause else { return None };
+    let cause = match cause {
+        StoreError::Config(cause) => cause,
+        StoreError::Fault(Fault::ModuleStuck) => {
+            return Some("look at the token and the vendor's client; a slow one gets more time with `call_timeout_ms`");
+        }
+        StoreError::Fault(_) => return None,
+    };
     match cause {
         ConfigError::ModuleMissing | ConfigError::NotAModule => {
             Some("check `module` in signer.toml; SoftHSM2 comes with: apt install softhsm2")

@@ -39,6 +39,9 @@ pub(super) fn run(config: &SignerConfig, as_json: bool) -> Result<(), SignerErro
         "signer    {}: {} signatures, {} refused, {} faults",
         stats.module, stats.signatures, stats.refused, stats.faults
     );
+    if stats.modules_stuck > 0 {
+        println!("          A PKCS#11 MODULE DOES NOT RETURN from a call; the standby signs alone until a restart");
+    }
     Ok(())
 }
 
@@ -64,6 +67,7 @@ fn report(review: &Review, running: Option<&(Protections, Stats)>) -> Value {
             "refused": stats.refused,
             "faults": stats.faults,
             "handshakes": stats.handshakes,
+            "modules_stuck": stats.modules_stuck,
             "signs_from": stats.signs_from.map(slot),
             "signed_up_to": stats.signed_up_to.map(slot),
         })),
