@@ -1,5 +1,5 @@
 //! A file that answers every prompt of a ceremony, so that a rehearsal runs unattended. TOML; paths in it are relative to
-//! it. It names files with PINs and passphrases and never holds one.
+//! it. It names files with PINs and passphrases, or another [`SecretSource`], and never holds one.
 //!
 //! The file is checked against the script before anything begins: what is missing is told then, and so is what nobody
 //! asks. `room` sits in for the people.
@@ -13,7 +13,7 @@ use super::script::{Action, Algorithm, Script};
 use crate::config::KeystoreConfig;
 use crate::error::StartError;
 use crate::keystore::{self, Cost};
-use crate::secret::{self, Secret};
+use crate::secret::{self, SecretSource};
 use crate::softhsm;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -133,17 +133,30 @@ impl Answers {
     /// # Errors
     /// Those of making them.
     pub fn pins(&self, mode: Mode, throw_away: &Path) -> Result<Pins, RoomError> {
-        let file = |named: &Option<PathBuf>, name| match (named, mode) {
-            (Some(path), _) => Ok(self.beside(path)),
-            (None, Mode::Rehearsal) => made(&throw_away.join(name)),
-            (None, Mode::Real) => Ok(self.beside(Path::new(name))),
+        let source = |named: &Option<PathBuf>, name| match (named, mode) {
+            (Some(source), _) => self.source(source),
+            (None, Mode::Rehearsal) => Ok(SecretSource::File(made(&throw_away.join(name))?)),
+            (None, Mode::Real) => self.source(Path::new(name)),
         };
-        let user = file(&self.file.token.pin_file, "pin")?;
-        let officer = file(&self.file.token.so_pin_file, "so-pin")?;
+        let user = source(&self.file.token.pin_file, "pin")?;
+        let officer = source(&self.file.token.so_pin_file, "so-pin")?;
         Ok(Box::new(move |pin| match pin {
-            Pin::User => Secret::read_file(&user),
-            Pin::SecurityOfficer => Secret::read_file(&officer),
+            Pin::User => user.read_asking(pin.title()),
+            Pin::SecurityOfficer => officer.read_asking(pin.title()),
         }))
+    }
+
+    /// Where a secret comes from, with the path of a file made relative to this one.
+    fn source(&self, text: &Path) -> Result<SecretSource, RoomError> {
+        match SecretSource::parse(text) {
+            Some(SecretSource::File(path)) => Ok(SecretSource::File(self.beside(&path))),
+            Some(SecretSource::Sealed(path)) => Ok(SecretSource::Sealed(self.beside(&path))),
+            Some(other) => Ok(other),
+            None => Err(RoomError::Answers {
+                path: self.path.clone(),
+                reason: AnswersError::Source(text.display().to_string()),
+            }),
+        }
     }
 
     fn beside(&self, path: &Path) -> PathBuf {
@@ -173,6 +186,16 @@ fn made(path: &Path) -> Result<PathBuf, StartError> {
 fn check(file: &AnswersFile, script: &Script, mode: Mode) -> Result<(), AnswersError> {
     if file.format != 1 {
         return Err(AnswersError::Format(file.format));
+    }
+    let of_officer = |officer: &OfficerAnswers| match &officer.key {
+        Place::ThrowAway => None,
+        Place::File { passphrase_file: secret, .. } | Place::Token { pin_file: secret, .. } => Some(secret.clone()),
+    };
+    let secrets = file.token.pin_file.iter().chain(&file.token.so_pin_file).cloned();
+    if let Some(none) =
+        secrets.chain(file.officers.iter().filter_map(of_officer)).find(|text| SecretSource::parse(text).is_none())
+    {
+        return Err(AnswersError::Source(none.display().to_string()));
     }
     if mode == Mode::Real {
         if !file.prepare.is_empty() {

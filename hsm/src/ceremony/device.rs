@@ -61,6 +61,16 @@ pub enum Pin {
     SecurityOfficer,
 }
 
+impl Pin {
+    /// What is asked for.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::User => "the token's user PIN",
+            Self::SecurityOfficer => "the token's security officer's PIN",
+        }
+    }
+}
+
 /// Where PINs come from: a file or a prompt. Called once for each use.
 pub type Pins = Box<dyn FnMut(Pin) -> Result<Secret, StartError>>;
 

@@ -88,3 +88,13 @@ impl OfficerKey {
         }
     }
 }
+
+/// What is asked for to open a file.
+pub fn passphrase_of(seat: &str, path: &Path) -> String {
+    format!("{seat}: passphrase of {}", path.display())
+}
+
+/// What is asked for to open a token.
+pub fn pin_of(seat: &str, token: &str) -> String {
+    format!("{seat}: PIN of the token {token:?}")
+}

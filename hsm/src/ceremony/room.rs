@@ -104,6 +104,9 @@ pub enum AnswersError {
         /// What is expected.
         form: &'static str,
     },
+    /// Where a PIN or passphrase is to come from.
+    #[error("names {0:?}, which is no file, descriptor (`fd:3`), credential or prompt")]
+    Source(String),
     /// Neither a PIN file nor a prompt.
     #[error("lacks {0} of [token]")]
     Token(&'static str),

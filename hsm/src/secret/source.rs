@@ -96,6 +96,17 @@ impl SecretSource {
         Ok(Secret::from_bytes(bytes))
     }
 
+    /// The same, where several secrets can be asked for at one terminal: a prompt says for what, each time.
+    ///
+    /// # Errors
+    /// As [`SecretSource::read`].
+    pub fn read_asking(&self, what: &str) -> Result<Secret, StartError> {
+        match self {
+            Self::Prompt => Secret::ask(what),
+            other => other.read(),
+        }
+    }
+
     fn take(&self) -> Result<Zeroizing<Vec<u8>>, StartError> {
         let unreadable =
             |reason: &dyn fmt::Display| ConfigError::SecretUnreadable.about(format_args!("{self} ({reason})"));

@@ -57,6 +57,8 @@ fn too_few_officers_and_officers_twice_are_told() {
 fn what_is_for_rehearsals_is_not_taken_for_the_real_one() {
     assert_eq!(read(str::to_owned, Mode::Real), Err(AnswersError::RehearsalOnly("a throw-away key")));
     let file = "{ file = { path = \"a.key\", passphrase_file = \"a.pass\" } }";
+    let stdin = |text: &str| text.replace("\"throw-away\"", &file.replace("a.pass", "fd:0"));
+    assert_eq!(read(stdin, Mode::Real), Err(AnswersError::Source("fd:0".to_owned())));
     let real = |text: &str| text.replace("\"throw-away\"", file);
     assert_eq!(read(real, Mode::Real), Err(AnswersError::Token("module")));
     let prepared = |text: &str| format!("prepare = [{{ label = \"x\", algorithm = \"ed25519\" }}]\n{}", real(text));

@@ -3,11 +3,10 @@
 use super::{Answer, Answers, EXCEPT, IF_IT_FAILS, Place};
 use crate::ceremony::Question;
 use crate::ceremony::device::Modules;
-use crate::ceremony::officer::OfficerKey;
+use crate::ceremony::officer::{OfficerKey, passphrase_of, pin_of};
 use crate::ceremony::room::{Room, RoomError, Turn, now_ms};
 use crate::ceremony::script::Step;
 use crate::ceremony::state::{Ceremony, Officer};
-use crate::config::KeystoreConfig;
 use crate::secret::Secret;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -47,17 +46,21 @@ impl AnsweringRoom {
         let officer = officers.iter().find(|officer| officer.seat == seat);
         let officer = officer.ok_or_else(|| RoomError::NoTerminal(format!("a signature by {seat}")))?;
         let beside = |path: &PathBuf| self.answers.beside(path);
-        let config = match &officer.key {
-            Place::ThrowAway => Answers::throw_away_key(seat, &self.throw_away)?,
+        match &officer.key {
+            Place::ThrowAway => {
+                let made = Answers::throw_away_key(seat, &self.throw_away)?;
+                OfficerKey::in_file(seat, &made.path, &Secret::read_file(&made.passphrase_file)?)
+            }
             Place::File { path, passphrase_file } => {
-                KeystoreConfig { path: beside(path), passphrase_file: beside(passphrase_file) }
+                let path = beside(path);
+                let source = self.answers.source(passphrase_file)?;
+                OfficerKey::in_file(seat, &path, &source.read_asking(&passphrase_of(seat, &path))?)
             }
             Place::Token { module, token, label, pin_file } => {
-                let pin = || Ok(Secret::read_file(&beside(pin_file))?);
-                return OfficerKey::in_token(seat, &self.modules, (&beside(module), token, label), pin);
+                let pin = || Ok(self.answers.source(pin_file)?.read_asking(&pin_of(seat, token))?);
+                OfficerKey::in_token(seat, &self.modules, (&beside(module), token, label), pin)
             }
-        };
-        OfficerKey::in_file(seat, &config.path, &Secret::read_file(&config.passphrase_file)?)
+        }
     }
 
     fn given(&self, step: &str, name: &str) -> Option<&Answer> {

@@ -4,7 +4,7 @@ use super::terminal::Terminal;
 use super::{read, read_script};
 use clap::Args;
 use hsm::ceremony::conduct::{self, ConductError, TRANSCRIPT};
-use hsm::ceremony::device::{Device, Hsm, Modules, Pin, Pins};
+use hsm::ceremony::device::{Device, Hsm, Modules, Pins};
 use hsm::ceremony::room::now_ms;
 use hsm::ceremony::script::Action;
 use hsm::ceremony::unattended::{NoDevice, Unattended, throw_away_token};
@@ -100,12 +100,7 @@ fn attended(args: &HoldArgs, bytes: &[u8], mode: Mode) -> Result<types::Digest, 
     let mut room = Terminal::new(modules.clone())?;
     let mut device: Box<dyn Device> = if uses_token {
         let module = args.module.clone().or_else(|| mode.is_rehearsal().then(softhsm::find_module).flatten());
-        let pins: Pins = Box::new(|pin| {
-            Secret::ask(match pin {
-                Pin::User => "the token's user PIN",
-                Pin::SecurityOfficer => "the token's security officer's PIN",
-            })
-        });
+        let pins: Pins = Box::new(|pin| Secret::ask(pin.title()));
         Box::new(Hsm::load(&modules, &module.unwrap_or_default(), pins)?)
     } else {
         Box::new(NoDevice)

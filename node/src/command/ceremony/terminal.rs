@@ -3,7 +3,7 @@
 //! A prompt that nobody can answer, because standard input is no terminal, is an error that says so, and never a hang.
 
 use hsm::ceremony::device::Modules;
-use hsm::ceremony::officer::OfficerKey;
+use hsm::ceremony::officer::{OfficerKey, passphrase_of, pin_of};
 use hsm::ceremony::room::{Room, RoomError, Turn, now_ms};
 use hsm::ceremony::script::Step;
 use hsm::ceremony::state::Officer;
@@ -71,11 +71,11 @@ impl Terminal {
     fn open(&mut self, seat: &str) -> Result<OfficerKey, RoomError> {
         let opened = match self.place(seat)? {
             Place::File(path) => {
-                let passphrase = Secret::ask(&format!("{seat}: passphrase of {}", path.display()))?;
+                let passphrase = Secret::ask(&passphrase_of(seat, &path))?;
                 OfficerKey::in_file(seat, &path, &passphrase)
             }
             Place::Token { module, token, label } => {
-                let pin = || Ok(Secret::ask(&format!("{seat}: PIN of the token {token:?}"))?);
+                let pin = || Ok(Secret::ask(&pin_of(seat, &token))?);
                 OfficerKey::in_token(seat, &self.modules, (&module, &token, &label), pin)
             }
         };
