@@ -2,10 +2,11 @@
 //! before them, are durable; a start reads them back in order.
 //!
 //! Deliberately absent: what records mean, indexes, compaction. Files of this folder, from the disk upwards:
-//! `format` (bytes), `io` (backends), `files` (segments), `scan` (recovery), `writer` (the decisions), `driver`
-//! (threads), `reader` (beside the writer's process).
+//! `format` (bytes), `io` (backends), `files` (segments), `scan` (recovery), `check` (what is damaged), `writer` (the
+//! decisions), `driver` (threads), `reader` (beside the writer's process).
 
 pub mod buffer;
+pub mod check;
 mod driver;
 mod error;
 mod files;
@@ -16,6 +17,7 @@ mod reader;
 pub mod scan;
 mod stats;
 mod turns;
+mod window;
 pub mod writer;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +31,7 @@ use bytes::Bytes;
 use driver::{Core, Shared};
 pub use error::{LogError, LogFault};
 use files::FileDisk;
+pub use files::Files;
 use format::{PAGE, SegmentHeader};
 use io::{LogDisk, Waker};
 pub use position::LogPosition;
@@ -236,7 +239,8 @@ impl Log {
     }
 
     /// Reads a record that was appended, durable or not. Its checksum is bound to its position, so bytes of another
-    /// record are never taken for it.
+    /// record are never taken for it. The payload is the memory that the disk wrote to, up to 16 KiB of other records
+    /// included: keep a copy of what is kept for long.
     pub fn read(&self, position: LogPosition) -> Result<Record, LogError> {
         {
             let core = self.shared.lock();
@@ -252,7 +256,7 @@ impl Log {
         }
         let disk = &self.shared.disk;
         let bytes = disk.length(position.segment).map_err(LogError::io("measure a segment"))?;
-        reader::record_in(position, bytes, |offset, out| disk.read(position.segment, offset, out))
+        reader::record_in(position, bytes, |offset, count| disk.read_shared(position.segment, offset, count))
     }
 
     /// Gives up all segments before `segment`, but never the one that a start has to begin with. They are reused or

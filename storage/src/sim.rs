@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::log::LogFault;
 use crate::log::buffer::PageBuffer;
-use crate::log::io::{Completion, LogDisk, LogIo, Write};
+use crate::log::io::{Completion, LogDisk, LogIo, SegmentReader, Write};
 
 /// Bytes that a power cut keeps or loses together.
 pub const SECTOR: usize = 512;
@@ -235,7 +235,7 @@ impl Inner {
     }
 }
 
-impl LogDisk for SimDisk {
+impl SegmentReader for SimDisk {
     fn segments(&self) -> io::Result<Vec<u64>> {
         Ok(self.live()?.segments.keys().copied().collect())
     }
@@ -259,7 +259,9 @@ impl LogDisk for SimDisk {
         }
         Ok(())
     }
+}
 
+impl LogDisk for SimDisk {
     fn create(&self, segment: u64, header: &[u8], bytes: u64) -> io::Result<()> {
         let mut inner = self.live()?;
         if inner.used().saturating_add(bytes) > inner.capacity {

@@ -152,6 +152,26 @@ impl StateDb {
         }
     }
 
+    /// As [`StateDb::open_read_only`], but not while a node runs on it: what is read stays as it is.
+    ///
+    /// # Errors
+    /// [`StateError::InUse`] while a node runs on it; [`StateError::OtherIdentity`] if it is not that of `identity`.
+    pub fn inspect(path: impl AsRef<Path>, identity: [u8; 32]) -> Result<Self, StateError> {
+        let path = path.as_ref();
+        let lock = File::open(path.join("LOCK"))
+            .map_err(|source| StateError::Io { operation: "open the lock file of the state", source })?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { lock, ..Self::open_read_only(path, identity)? }),
+            Err(TryLockError::WouldBlock) => Err(StateError::InUse { dir: path.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(StateError::Io { operation: "lock the state", source }),
+        }
+    }
+
+    /// Whose database lies in `path`, as far as its lock file says; nothing is opened.
+    pub fn owner(path: impl AsRef<Path>) -> Option<[u8; 32]> {
+        fs::read(path.as_ref().join("LOCK")).ok()?.try_into().ok()
+    }
+
     fn check_identity(&self, expected: [u8; 32]) -> Result<(), StateError> {
         match self.db.get(IDENTITY_KEY)? {
             Some(found) if found == expected => Ok(()),

@@ -42,3 +42,9 @@ impl PageBuffer {
         unsafe { std::slice::from_raw_parts_mut(self.pages.as_mut_ptr().cast(), self.pages.len() * PAGE) }
     }
 }
+
+impl AsRef<[u8]> for PageBuffer {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes()
+    }
+}

@@ -15,6 +15,12 @@ pub enum LogError {
         /// Directory of the log.
         dir: PathBuf,
     },
+    /// There is no log in the directory.
+    #[error("{dir}: there is no log")]
+    NoLog {
+        /// Directory of the log.
+        dir: PathBuf,
+    },
     /// The directory belongs to another chain or another node.
     #[error("segment {segment}: the log belongs to another chain or node")]
     OtherIdentity {

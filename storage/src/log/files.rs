@@ -11,27 +11,48 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::buffer::PageBuffer;
 use super::format::{PAGE, page_up};
 use super::io::threaded::ThreadedIo;
 use super::io::uring::UringIo;
-use super::io::{LogDisk, LogIo};
+use super::io::{LogDisk, LogIo, SegmentReader};
 use super::{Backend, LogError};
 
 const LOCK_FILE: &str = "LOCK";
 const OPEN_FILES_MAX: usize = 64;
 const ZERO_CHUNK: usize = 1 << 20;
 
-/// Open segment files of a locked directory.
+/// Segment files of a locked directory, opened as they are needed.
 pub struct Files {
     dir: PathBuf,
     direct: bool,
+    writable: bool,
     /// Few are open at a time: a log may have thousands of segments. Shared by the writer, the maker and readers.
     open: Mutex<BTreeMap<u64, Arc<File>>>,
     _lock: File,
 }
 
 impl Files {
+    /// Locks a directory of segments to read them, and changes nothing in it.
+    ///
+    /// # Errors
+    /// [`LogError::InUse`] while a node runs on it; [`LogError::NoLog`] if there is none.
+    pub fn inspect(dir: &Path) -> Result<Self, LogError> {
+        let lock = File::open(dir.join(LOCK_FILE)).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => LogError::NoLog { dir: dir.to_owned() },
+            _ => LogError::io("open the lock file of the log")(error),
+        })?;
+        try_lock(&lock, dir, Duration::ZERO)?;
+        let mut files =
+            Self { dir: dir.to_owned(), direct: true, writable: false, open: Mutex::default(), _lock: lock };
+        // What lies in the page cache is not what lies on the disk. Where it can only be read through it, so be it.
+        let first = files.segments().map_err(LogError::io("list the log"))?.first().copied();
+        files.direct = first.is_some_and(|segment| files.segment(segment).is_ok());
+        Ok(files)
+    }
+
     /// The file of a segment, opened on first use.
     pub fn segment(&self, segment: u64) -> io::Result<Arc<File>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,7 +73,7 @@ impl Files {
 
     fn open_file(&self, path: &Path, create: bool) -> io::Result<File> {
         let flags = if self.direct { libc::O_DIRECT } else { 0 };
-        OpenOptions::new().read(true).write(true).create(create).custom_flags(flags).open(path)
+        OpenOptions::new().read(true).write(self.writable).create(create).custom_flags(flags).open(path)
     }
 
     fn sync_dir(&self) -> io::Result<()> {
@@ -103,10 +124,10 @@ impl FileDisk {
     pub fn open(dir: &Path, backend: Backend, dsync_bytes_max: u32, lock_wait: Duration) -> Result<Self, LogError> {
         fs::create_dir_all(dir).map_err(LogError::io("make the directory of the log"))?;
         let lock = lock(dir, lock_wait)?;
-        let probe = dir.join("probe.new");
-        let direct = match OpenOptions::new().write(true).create(true).custom_flags(libc::O_DIRECT).open(&probe) {
-            Ok(_) => true,
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+        let direct = match probe(&dir.join("probe.new")) {
+            Ok(()) => true,
+            // Some file systems say it when the file is opened, some only when it is written.
+            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
                 tracing::warn!(dir = %dir.display(), "no direct I/O on this file system: the log is buffered");
                 false
             }
@@ -121,7 +142,7 @@ impl FileDisk {
                 return Err(LogError::ForeignFile { path });
             }
         }
-        let files = Files { dir: dir.to_owned(), direct, open: Mutex::default(), _lock: lock };
+        let files = Files { dir: dir.to_owned(), direct, writable: true, open: Mutex::default(), _lock: lock };
         Ok(Self { files: Arc::new(files), backend, dsync_bytes_max })
     }
 }
@@ -137,6 +158,19 @@ pub(super) fn number(path: &Path) -> Option<u64> {
     (name.len() == 20).then(|| name.parse().ok()).flatten()
 }
 
+/// Writes a page past the page cache and reads it back.
+fn probe(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create(true).custom_flags(libc::O_DIRECT).open(path)?;
+    let mut page = PageBuffer::zeroed(PAGE);
+    match file.write_all_at(page.bytes(), 0) {
+        Ok(()) => file.read_exact_at(page.bytes_mut(), 0),
+        // The segments that are there may do for long.
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 fn lock(dir: &Path, wait: Duration) -> Result<File, LogError> {
     let file = OpenOptions::new()
         .write(true)
@@ -144,10 +178,14 @@ fn lock(dir: &Path, wait: Duration) -> Result<File, LogError> {
         .truncate(false)
         .open(dir.join(LOCK_FILE))
         .map_err(LogError::io("open the lock file of the log"))?;
+    try_lock(&file, dir, wait).map(|()| file)
+}
+
+fn try_lock(file: &File, dir: &Path, wait: Duration) -> Result<(), LogError> {
     let deadline = Instant::now() + wait;
     loop {
         match file.try_lock() {
-            Ok(()) => return Ok(file),
+            Ok(()) => return Ok(()),
             // A ring may hold the files of a killed process for a moment.
             Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(10));
@@ -158,10 +196,10 @@ fn lock(dir: &Path, wait: Duration) -> Result<File, LogError> {
     }
 }
 
-impl LogDisk for FileDisk {
+impl SegmentReader for Files {
     fn segments(&self) -> io::Result<Vec<u64>> {
         let mut segments = Vec::new();
-        for entry in fs::read_dir(&self.files.dir)? {
+        for entry in fs::read_dir(&self.dir)? {
             segments.extend(number(&entry?.path()));
         }
         segments.sort_unstable();
@@ -169,26 +207,57 @@ impl LogDisk for FileDisk {
     }
 
     fn length(&self, segment: u64) -> io::Result<u64> {
-        Ok(self.files.segment(segment)?.metadata()?.len())
+        Ok(self.segment(segment)?.metadata()?.len())
     }
 
     fn read(&self, segment: u64, offset: u64, into: &mut [u8]) -> io::Result<()> {
-        let file = self.files.segment(segment)?;
-        if !self.files.direct {
-            return file.read_exact_at(into, offset);
+        if !self.direct {
+            return self.segment(segment)?.read_exact_at(into, offset);
         }
-        let start = offset - offset % PAGE as u64;
-        let skip = usize::try_from(offset - start).map_err(io::Error::other)?;
-        let mut pages = PageBuffer::zeroed(page_up(skip + into.len()));
-        let end = file.metadata()?.len();
-        let whole =
-            usize::try_from(end.saturating_sub(start)).map_or(pages.bytes().len(), |n| n.min(pages.bytes().len()));
-        file.read_exact_at(&mut pages.bytes_mut()[..whole], start)?;
-        let bytes = pages.bytes().get(skip..skip + into.len()).filter(|_| skip + into.len() <= whole);
-        into.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+        into.copy_from_slice(&self.read_shared(segment, offset, into.len())?);
         Ok(())
     }
 
+    fn read_shared(&self, segment: u64, offset: u64, count: usize) -> io::Result<Bytes> {
+        let file = self.segment(segment)?;
+        if !self.direct {
+            let mut bytes = vec![0; count];
+            file.read_exact_at(&mut bytes, offset)?;
+            return Ok(bytes.into());
+        }
+        let start = offset - offset % PAGE as u64;
+        let skip = usize::try_from(offset - start).map_err(io::Error::other)?;
+        let mut pages = PageBuffer::zeroed(page_up(skip + count));
+        let end = file.metadata()?.len();
+        let whole =
+            usize::try_from(end.saturating_sub(start)).map_or(pages.bytes().len(), |n| n.min(pages.bytes().len()));
+        if skip + count > whole {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        file.read_exact_at(&mut pages.bytes_mut()[..whole], start)?;
+        Ok(Bytes::from_owner(pages).slice(skip..skip + count))
+    }
+}
+
+impl SegmentReader for FileDisk {
+    fn segments(&self) -> io::Result<Vec<u64>> {
+        self.files.segments()
+    }
+
+    fn length(&self, segment: u64) -> io::Result<u64> {
+        self.files.length(segment)
+    }
+
+    fn read(&self, segment: u64, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        self.files.read(segment, offset, into)
+    }
+
+    fn read_shared(&self, segment: u64, offset: u64, count: usize) -> io::Result<Bytes> {
+        self.files.read_shared(segment, offset, count)
+    }
+}
+
+impl LogDisk for FileDisk {
     fn create(&self, segment: u64, header: &[u8], bytes: u64) -> io::Result<()> {
         let new = self.files.dir.join(format!("{segment:020}.new"));
         match self.files.fill(&new, header, bytes) {

@@ -1,5 +1,5 @@
 //! The seam between the writer, which decides what is written where and in which order, and the machinery that writes:
-//! [`LogDisk`] owns segments, [`LogIo`] carries writes out. Three backends: io_uring, blocking calls, simulated disk.
+//! [`SegmentReader`] reads segments, [`LogDisk`] owns them, [`LogIo`] carries writes out. Three backends: io_uring, blocking calls, simulated disk.
 
 mod sync_choice;
 pub(super) mod threaded;
@@ -9,6 +9,8 @@ use std::io;
 use std::io::{PipeReader, PipeWriter, Write as _};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::LogFault;
 use super::buffer::PageBuffer;
@@ -58,8 +60,8 @@ pub trait LogIo {
     fn name(&self) -> &'static str;
 }
 
-/// Segments, as files or as a simulation.
-pub trait LogDisk: Send + Sync {
+/// Segments to read, as files or as a simulation.
+pub trait SegmentReader: Send + Sync {
     /// Numbers of the segments there, ascending.
     fn segments(&self) -> io::Result<Vec<u64>>;
 
@@ -69,6 +71,17 @@ pub trait LogDisk: Send + Sync {
     /// Fills `into` from `offset`; an error if the segment ends before.
     fn read(&self, segment: u64, offset: u64, into: &mut [u8]) -> io::Result<()>;
 
+    /// `count` bytes from `offset`; an error if the segment ends before. Where reads pass by the page cache they are the
+    /// memory that the disk wrote to, and are copied nowhere.
+    fn read_shared(&self, segment: u64, offset: u64, count: usize) -> io::Result<Bytes> {
+        let mut bytes = vec![0; count];
+        self.read(segment, offset, &mut bytes)?;
+        Ok(bytes.into())
+    }
+}
+
+/// Segments to read and to write.
+pub trait LogDisk: SegmentReader {
     /// Makes a segment of `bytes` bytes: `header`, then zeroes. It is durable, name included, when this returns.
     fn create(&self, segment: u64, header: &[u8], bytes: u64) -> io::Result<()>;
 

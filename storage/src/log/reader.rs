@@ -45,15 +45,14 @@ impl ReadRecords for Log {
 pub(super) fn record_in(
     position: LogPosition,
     segment_bytes: u64,
-    read_at: impl Fn(u64, &mut [u8]) -> io::Result<()>,
+    read_at: impl Fn(u64, usize) -> io::Result<Bytes>,
 ) -> Result<Record, LogError> {
     let corrupt = || LogError::Corrupt { segment: position.segment, offset: position.offset };
     let offset = u64::from(position.offset);
     let left = segment_bytes.saturating_sub(offset);
     let read = |count: u64| {
-        let mut bytes = vec![0; usize::try_from(count).map_err(|_| corrupt())?];
-        read_at(offset, &mut bytes).map_err(LogError::io("read a segment"))?;
-        Ok::<_, LogError>(bytes)
+        let count = usize::try_from(count).map_err(|_| corrupt())?;
+        read_at(offset, count).map_err(LogError::io("read a segment"))
     };
     let mut bytes = read(left.min(READ_AHEAD))?;
     let (_, length) = format::record_claim(&bytes).ok_or_else(corrupt)?;
@@ -65,7 +64,8 @@ pub(super) fn record_in(
         bytes = read(whole)?;
     }
     let (kind, payload) = format::check_record(&bytes, position).ok_or_else(corrupt)?;
-    Ok(Record { position, kind, payload: Bytes::copy_from_slice(payload) })
+    let payload = bytes.slice_ref(payload);
+    Ok(Record { position, kind, payload })
 }
 
 /// The files of a log, to read from.
@@ -126,7 +126,10 @@ impl LogReader {
     fn try_read(&self, position: LogPosition) -> Result<Record, LogError> {
         let file = self.segment(position.segment)?;
         let bytes = file.metadata().map_err(LogError::io("measure a segment"))?.len();
-        record_in(position, bytes, |offset, out| file.read_exact_at(out, offset))
+        record_in(position, bytes, |offset, count| {
+            let mut bytes = vec![0; count];
+            file.read_exact_at(&mut bytes, offset).map(|()| bytes.into())
+        })
     }
 }
 

@@ -6,12 +6,11 @@
 
 use bytes::Bytes;
 
-use super::format::{self, GROUP_HEADER, GroupHeader, HeaderFault, PAGE, Records, SegmentHeader, page_up};
-use super::io::LogDisk;
+use super::format::{self, GROUP_HEADER, GroupHeader, PAGE, Records, page_up};
+use super::io::SegmentReader;
+use super::window::Window;
 use super::writer::Tail;
 use super::{LogError, LogPosition, Record, VisitError};
-
-const WINDOW: usize = 1 << 20;
 
 /// What a scan found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,76 +27,9 @@ pub struct Scan {
     pub cut: bool,
 }
 
-/// A valid group: its header, checksum and bytes.
-type Found<'a> = (GroupHeader, u32, &'a [u8]);
-
-/// A window on one segment; reads ahead, so that a scan is one pass of large reads.
-struct Window<'a> {
-    disk: &'a dyn LogDisk,
-    segment: u64,
-    length: u64,
-    start: u64,
-    bytes: Vec<u8>,
-}
-
-impl<'a> Window<'a> {
-    fn open(disk: &'a dyn LogDisk, identity: &[u8; 32], segment: u64) -> Result<Self, LogError> {
-        let length = disk.length(segment).map_err(LogError::io("measure a segment"))?;
-        let mut window = Self { disk, segment, length, start: 0, bytes: Vec::new() };
-        let corrupt = LogError::Corrupt { segment, offset: 0 };
-        let Some(page) = window.at(0, PAGE)? else { return Err(corrupt) };
-        let header = match SegmentHeader::parse(page) {
-            Ok(header) => header,
-            Err(HeaderFault::Version(version)) => return Err(LogError::Version { segment, version }),
-            Err(HeaderFault::Foreign | HeaderFault::Corrupt) => return Err(corrupt),
-        };
-        if header.identity != *identity {
-            return Err(LogError::OtherIdentity { segment, expected: *identity, found: header.identity });
-        }
-        if header.segment != segment
-            || header.bytes != length
-            || length > 1 << 32
-            || !length.is_multiple_of(PAGE as u64)
-        {
-            return Err(corrupt);
-        }
-        Ok(window)
-    }
-
-    /// `count` bytes from `offset`, or nothing if the segment ends before.
-    fn at(&mut self, offset: u64, count: usize) -> Result<Option<&[u8]>, LogError> {
-        let end = offset.saturating_add(count as u64);
-        if end > self.length {
-            return Ok(None);
-        }
-        if offset < self.start || end > self.start + self.bytes.len() as u64 {
-            let ahead = usize::try_from(self.length - offset).map_or(WINDOW, |left| left.min(WINDOW));
-            self.bytes.resize(count.max(ahead), 0);
-            self.start = offset;
-            self.disk.read(self.segment, offset, &mut self.bytes).map_err(LogError::io("read a segment"))?;
-        }
-        let from = usize::try_from(offset - self.start).expect("a window is in memory");
-        Ok(self.bytes.get(from..from + count))
-    }
-
-    /// The valid group at `offset`, with its bytes and checksum.
-    fn group(&mut self, tag: u32, offset: u64) -> Result<Option<Found<'_>>, LogError> {
-        let segment = self.segment;
-        let Ok(place) = u32::try_from(offset) else { return Ok(None) };
-        let Some(head) = self.at(offset, GROUP_HEADER)? else { return Ok(None) };
-        let Some((claim, _)) = GroupHeader::parse(head) else { return Ok(None) };
-        if claim.tag != tag || claim.segment != segment || claim.offset != place {
-            return Ok(None);
-        }
-        // Not longer than the segment, so a wild length costs at most one segment of memory.
-        let Some(bytes) = self.at(offset, GROUP_HEADER + claim.length as usize)? else { return Ok(None) };
-        Ok(format::check_group(bytes, tag, segment, place).map(|(header, crc)| (header, crc, bytes)))
-    }
-}
-
 /// Scans from segment `from` (or from the oldest) and shows every record to `visit`, in order. Memory: one group.
 pub fn scan(
-    disk: &dyn LogDisk,
+    disk: &dyn SegmentReader,
     identity: &[u8; 32],
     from: Option<u64>,
     visit: &mut dyn FnMut(Record) -> Result<(), VisitError>,
@@ -220,7 +152,7 @@ struct Behind {
 }
 
 fn behind<'a>(
-    disk: &'a dyn LogDisk,
+    disk: &'a dyn SegmentReader,
     identity: &[u8; 32],
     tag: u32,
     mut window: Window<'a>,

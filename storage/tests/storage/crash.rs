@@ -185,7 +185,7 @@ impl Harness {
 }
 
 /// Runs `steps`, cuts the power, recovers, and again; the coverage of the disk at the end.
-fn run(seed: u64, steps: &[u64], ignore_syncs: bool) -> Result<Harness, String> {
+pub fn run(seed: u64, steps: &[u64], ignore_syncs: bool) -> Result<Harness, String> {
     let mut node = Harness::new(seed);
     if ignore_syncs {
         node.disk.ignore_syncs();

@@ -8,7 +8,7 @@ use storage::sim::SimRng;
 use crate::crash::{Harness, IDENTITY};
 
 /// `count` records, each durable before the next is appended.
-fn one_by_one(seed: u64, count: u8) -> Harness {
+pub fn one_by_one(seed: u64, count: u8) -> Harness {
     let mut node = Harness::new(seed);
     for index in 0..count {
         node.make_segment();

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 
-use storage::log::io::LogDisk;
+use storage::log::io::SegmentReader;
 use storage::log::{Backend, Log, LogError, LogFault, LogOptions, LogPosition, Record};
 use storage::sim::{SimDisk, SimFault, SimRng};
 

@@ -1,0 +1,92 @@
+//! A window on one segment, and the groups in it. It reads ahead, so that a scan is one pass of large reads. Memory: one
+//! group, and never more than a segment, whatever lengths the bytes claim.
+
+use super::LogError;
+use super::format::{self, GROUP_HEADER, GroupHeader, HeaderFault, PAGE, SegmentHeader};
+use super::io::SegmentReader;
+
+/// Bytes that are read at once.
+const WINDOW: usize = 1 << 20;
+/// Offsets have 32 bits.
+pub(super) const SEGMENT_BYTES_MAX: u64 = 1 << 32;
+
+/// A valid group: its header, checksum and bytes.
+pub(super) type Found<'a> = (GroupHeader, u32, &'a [u8]);
+
+/// A window on one segment; reads ahead, so that a scan is one pass of large reads.
+pub(super) struct Window<'a> {
+    disk: &'a dyn SegmentReader,
+    pub(super) segment: u64,
+    pub(super) length: u64,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Window<'a> {
+    /// Opens a segment of this log; refuses every other.
+    pub(super) fn open(disk: &'a dyn SegmentReader, identity: &[u8; 32], segment: u64) -> Result<Self, LogError> {
+        let mut window = Self::unchecked(disk, segment)?;
+        let length = window.length;
+        let corrupt = LogError::Corrupt { segment, offset: 0 };
+        let header = match window.header()? {
+            Ok(header) => header,
+            Err(HeaderFault::Version(version)) => return Err(LogError::Version { segment, version }),
+            Err(HeaderFault::Foreign | HeaderFault::Corrupt) => return Err(corrupt),
+        };
+        if header.identity != *identity {
+            return Err(LogError::OtherIdentity { segment, expected: *identity, found: header.identity });
+        }
+        let length_ok = header.bytes == length && length <= SEGMENT_BYTES_MAX && length.is_multiple_of(PAGE as u64);
+        if header.segment == segment && length_ok { Ok(window) } else { Err(corrupt) }
+    }
+
+    /// Opens a segment, whatever it holds.
+    pub(super) fn unchecked(disk: &'a dyn SegmentReader, segment: u64) -> Result<Self, LogError> {
+        let length = disk.length(segment).map_err(LogError::io("measure a segment"))?;
+        Ok(Self { disk, segment, length, start: 0, bytes: Vec::new() })
+    }
+
+    /// What its first page says.
+    pub(super) fn header(&mut self) -> Result<Result<SegmentHeader, HeaderFault>, LogError> {
+        Ok(self.at(0, PAGE)?.map_or(Err(HeaderFault::Corrupt), SegmentHeader::parse))
+    }
+
+    /// `count` bytes from `offset`, or nothing if the segment ends before.
+    pub(super) fn at(&mut self, offset: u64, count: usize) -> Result<Option<&[u8]>, LogError> {
+        let end = offset.saturating_add(count as u64);
+        if end > self.length {
+            return Ok(None);
+        }
+        if offset < self.start || end > self.start + self.bytes.len() as u64 {
+            let ahead = usize::try_from(self.length - offset).map_or(WINDOW, |left| left.min(WINDOW));
+            self.start = offset;
+            self.bytes.resize(count.max(ahead), 0);
+            let mut read = self.disk.read(self.segment, offset, &mut self.bytes);
+            if read.is_err() && count < ahead {
+                // What cannot be read may lie behind what is asked for.
+                self.bytes.resize(count, 0);
+                read = self.disk.read(self.segment, offset, &mut self.bytes);
+            }
+            if let Err(error) = read {
+                self.bytes.clear();
+                return Err(LogError::io("read a segment")(error));
+            }
+        }
+        let from = usize::try_from(offset - self.start).expect("a window is in memory");
+        Ok(self.bytes.get(from..from + count))
+    }
+
+    /// The valid group at `offset`, with its bytes and checksum.
+    pub(super) fn group(&mut self, tag: u32, offset: u64) -> Result<Option<Found<'_>>, LogError> {
+        let segment = self.segment;
+        let Ok(place) = u32::try_from(offset) else { return Ok(None) };
+        let Some(head) = self.at(offset, GROUP_HEADER)? else { return Ok(None) };
+        let Some((claim, _)) = GroupHeader::parse(head) else { return Ok(None) };
+        if claim.tag != tag || claim.segment != segment || claim.offset != place {
+            return Ok(None);
+        }
+        // Not longer than the segment, so a wild length costs at most one segment of memory.
+        let Some(bytes) = self.at(offset, GROUP_HEADER + claim.length as usize)? else { return Ok(None) };
+        Ok(format::check_group(bytes, tag, segment, place).map(|(header, crc)| (header, crc, bytes)))
+    }
+}
