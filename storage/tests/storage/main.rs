@@ -6,4 +6,6 @@ mod crash;
 mod damage;
 mod decode;
 mod files;
+mod full_disk;
+mod prefixes;
 mod state;
