@@ -1,9 +1,9 @@
 //! The segmented append log: the only durable record of a node. Callers append records and hear when they, and all
 //! before them, are durable; a start reads them back in order.
 //!
-//! Deliberately absent: what records mean, indexes, compaction. Files of this folder, from the disk upwards:
-//! `format` (bytes), `io` (backends), `files` (segments), `scan` (recovery), `check` (what is damaged), `writer` (the
-//! decisions), `driver` (threads), `reader` (beside the writer's process).
+//! Deliberately absent: what records mean, stored indexes, compaction. Files of this folder, from the disk upwards:
+//! `format` (bytes), `io` (backends), `files` (segments), `scan` (recovery), `check` (what is damaged), `kinds` (where
+//! records of a kind lie), `reader` (beside the writer's process), `writer` (the decisions), `driver` (threads).
 
 pub mod buffer;
 pub mod check;
@@ -12,6 +12,7 @@ mod error;
 mod files;
 pub mod format;
 pub mod io;
+mod kinds;
 mod position;
 mod reader;
 pub mod scan;
@@ -34,6 +35,7 @@ use files::FileDisk;
 pub use files::Files;
 use format::{PAGE, SegmentHeader};
 use io::{LogDisk, Waker};
+pub use kinds::RecordsOf;
 pub use position::LogPosition;
 pub use reader::{LogReader, ReadRecords};
 pub use stats::LogStats;
@@ -129,6 +131,8 @@ pub struct Log {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     first: LogPosition,
+    /// Read by any thread; what it holds can be read again.
+    kinds: Mutex<kinds::Kept>,
 }
 
 impl Log {
@@ -200,7 +204,7 @@ impl Log {
             .name("log-writer".into())
             .spawn(write)
             .map_err(LogError::io("start the thread of the log"))?;
-        let log = Self { shared, threads: Mutex::new(vec![writer]), first };
+        let log = Self { shared, threads: Mutex::new(vec![writer]), first, kinds: Mutex::default() };
         let backend = started
             .recv()
             .unwrap_or_else(|_| Err(std::io::Error::other("the writer's thread died")))

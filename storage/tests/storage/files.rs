@@ -320,3 +320,41 @@ fn a_power_cut_under_threads_loses_nothing_acknowledged() {
     }
     assert!(disk.segments().unwrap().len() > 1);
 }
+
+#[test]
+fn the_records_of_a_kind_are_found_from_any_position_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path(), Backend::Auto);
+    let (log, _) = open(&options, None);
+    let mut records = fill(&log, 5, 300);
+    drop(log);
+    let (log, _) = open(&options, None);
+    // Rebuilt from what a start finds as from what it wrote itself.
+    records.extend(fill(&log, 6, 100));
+    assert!(log.next_position().segment > 3);
+    for kind in [0, 3, 200, 255] {
+        for from in (0..records.len()).step_by(37) {
+            let from = records[from].position;
+            let expected: Vec<_> = records.iter().filter(|r| r.kind == kind && r.position >= from).cloned().collect();
+            let found: Result<Vec<_>, _> = log.records_of(kind, from).collect();
+            assert_eq!(found.unwrap(), expected);
+        }
+    }
+    let start = LogPosition::default();
+    let released = log.release_before(2);
+    assert_eq!(released, 2);
+    let found: Result<Vec<_>, _> = log.records_of(3, start).collect();
+    assert!(found.unwrap().iter().eq(records.iter().filter(|r| r.kind == 3 && r.position.segment >= 2)));
+}
+
+#[test]
+fn records_of_a_kind_behind_damage_are_not_passed_over_in_silence() {
+    let disk = SimDisk::new(2);
+    let options = options(std::path::Path::new("unused"), Backend::Auto);
+    let log = Log::open_on(Arc::new(disk.clone()), &options, None, &mut |_| Ok(())).unwrap();
+    let records = fill(&log, 5, 200);
+    let hit = records.iter().filter(|record| record.position.segment == 1).nth(5).unwrap();
+    disk.flip(1, hit.position.offset as usize + 2, 4);
+    let found: Vec<_> = log.records_of(255, LogPosition::default()).collect();
+    assert!(matches!(found[..], [Err(LogError::Corrupt { segment: 1, .. })]), "{found:?}");
+}
