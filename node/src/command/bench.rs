@@ -1,5 +1,6 @@
 //! `stele bench`: what signature checks and hashes cost on this machine, on every engine that it has; and what a
-//! committee of a size costs in the simulator ([`scale`]), and what a slow HSM costs a network ([`signer`]).
+//! committee of a size costs in the simulator ([`scale`]), what a slow HSM costs a network ([`signer`]), and what a durable
+//! record costs ([`log`]).
 //!
 //! A run measures ([`verify`], [`hash`]), each row with the engine, the batch and the threads; the rows become one
 //! [`report::Report`], which is printed as a [`table`], written as JSON, and drawn as one page ([`page`], [`plot`]) that
@@ -12,6 +13,7 @@ mod columns;
 mod energy;
 mod gpu_start;
 mod hash;
+mod log;
 mod openssl;
 mod page;
 mod pages;
@@ -51,6 +53,8 @@ enum What {
     Consensus(scale::ScaleArgs),
     /// Measure what a slow HSM does to a network, where it signs every round and where it certifies what does.
     Signer(signer::SignerArgs),
+    /// Measure what it costs to make a record durable: the log beside RocksDB and a bare file.
+    Log(log::LogArgs),
     /// Measure what a GPU can do at most: multiplications a second, as JSON.
     Ceiling(ceiling::CeilingArgs),
     /// Open a GPU engine once and print how long it took, as JSON: what `bench verify` starts to measure a cold start.
@@ -122,6 +126,12 @@ enum BenchError {
         #[source]
         source: std::io::Error,
     },
+    #[error("{engine} cannot make a record durable")]
+    Log {
+        engine: &'static str,
+        #[source]
+        source: Box<log::EngineFault>,
+    },
     #[error("cannot start the CPU engine")]
     Cpu(#[from] accel::CpuEngineError),
     #[error("cannot start the threads that keep the cores busy")]
@@ -137,6 +147,7 @@ pub fn run(args: BenchArgs) -> miette::Result<()> {
         What::Hash(args) => (hash::run(&args)?, args.output),
         What::Consensus(args) => return Ok(scale::run(&args)?),
         What::Signer(args) => return Ok(signer::run(&args)?),
+        What::Log(args) => return Ok(log::run(&args)?),
         What::Ceiling(args) => return Ok(ceiling::run(&args)?),
         What::GpuStart(args) => return Ok(gpu_start::run(&args)?),
     };

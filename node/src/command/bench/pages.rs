@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Where to.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct PageArgs {
     /// File for the JSON; `-` is standard output, in place of the table.
     #[arg(long, value_name = "FILE|-")]
