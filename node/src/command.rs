@@ -3,6 +3,7 @@
 mod bench;
 mod ceremony;
 mod export;
+mod fsck;
 mod genesis;
 mod governance;
 mod hsm;
@@ -41,6 +42,8 @@ pub enum Command {
     Governance(governance::GovernanceArgs),
     /// Simulate a committee and check that nothing happens that must not.
     Simulate(simulate::SimulateArgs),
+    /// Check the data directory of a validator that is not running.
+    Fsck(fsck::FsckArgs),
     /// Check a file of signatures.
     Verify(verify::VerifyArgs),
     /// Measure the engines of this machine.
@@ -57,6 +60,7 @@ impl Command {
         match self {
             Self::Ceremony(args) => return ceremony::run(args),
             Self::Verify(args) => return Ok(verify::run(&args)),
+            Self::Fsck(args) => return Ok(fsck::run(&args)),
             Self::Simulate(args) => return simulate::run(&args),
             Self::Hsm(args) => return hsm::run(&args),
             Self::Hw(args) => return hw::run(&args),

@@ -274,7 +274,8 @@ fn member(
     Ok((log, member))
 }
 
-fn write_genesis(tables: &Tables, executed: &Executed) -> Result<Applied, RecoveryError> {
+/// Writes the state of height 0.
+pub fn write_genesis(tables: &Tables, executed: &Executed) -> Result<Applied, RecoveryError> {
     let mut batch = tables.batch();
     batch.height(&executed.header, None, &executed.receipts);
     for (address, account) in &executed.accounts {

@@ -1,0 +1,148 @@
+//! `stele fsck`: whether what lies in a data directory is what was written there.
+//!
+//! The log is read from its first byte to its last: every record, every checksum, the chain through all groups. With
+//! `--deep` its records are decoded, payloads are hashed, and all rows of the state database are read and summed up to
+//! the state digest that validators signed ([`state`]). Everything that is wrong is named, not only the first. Nothing is
+//! changed; a node that runs on the directory is in the way. Deliberately absent: repairs.
+
+mod progress;
+mod records;
+mod report;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use clap::Args;
+use miette::Diagnostic;
+use progress::Progress;
+use records::Records;
+use report::Report;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use storage::log::check::{self, Seen};
+use storage::log::{Files, LogError};
+use storage::state::{StateDb, StateError};
+use thiserror::Error;
+
+/// Something is damaged.
+const EXIT_DAMAGED: u8 = 1;
+/// The work was not done.
+const EXIT_FAILED: u8 = 2;
+/// Names of the folders in a data directory.
+const LOG: &str = "log";
+const STATE: &str = "state";
+
+/// Check the data directory of a validator that is not running.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  stele fsck --data /var/lib/stele
+  stele fsck --deep --data /var/lib/stele --json
+
+Reads the whole log: every checksum, and that no group is missing, moved or exchanged. --deep also decodes each record,
+hashes each payload, reads every row of the state database and compares their sum with the state digest of the last
+header. Nothing is changed.
+
+Damage is named by segment, byte offset and kind: missing_segment, segment_header, version, other_identity,
+swapped_segment, segment_length, unreadable, group_header, moved_group, chain, record; and with --deep undecodable, payload,
+behind_state. What a power cut left unfinished at the end was never acknowledged and is no damage.
+
+What to do: put the directory aside and start the validator with an empty one; it takes everything from its peers. Keep
+the guard of its signer.
+
+Exit status: 0 nothing is damaged; 1 something is; 2 it could not be checked: no log, a node that runs, no right to read.")]
+pub struct FsckArgs {
+    /// The data directory: `data_dir` in node.toml.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Look into records and the state database as well.
+    #[arg(long)]
+    deep: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Why the work was not done.
+#[derive(Debug, Error, Diagnostic)]
+enum FsckError {
+    #[error("a node runs on {dir}")]
+    #[diagnostic(help("stop it first: what it writes meanwhile would look like damage"))]
+    InUse { dir: String },
+    #[error("there is no log in {dir}")]
+    #[diagnostic(help("--data is the directory that node.toml calls data_dir; it holds log and state"))]
+    NoLog { dir: String },
+    #[error("the log cannot be read")]
+    Log(#[source] LogError),
+    #[error("a thread cannot be started")]
+    Thread(#[source] std::io::Error),
+    #[error("cannot write the report")]
+    Write(#[source] std::io::Error),
+}
+
+/// Runs to the end and leaves the process with the documented status.
+pub fn run(args: &FsckArgs) -> ExitCode {
+    match examine(&args.data, args.deep).and_then(|report| publish(&report, args.json).map(|()| report)) {
+        Ok(report) if report.whole() => ExitCode::SUCCESS,
+        Ok(_) => EXIT_DAMAGED.into(),
+        Err(error) => {
+            // A stream that is closed cannot be told.
+            drop(writeln!(std::io::stderr(), "{:?}", miette::Report::from(error)));
+            EXIT_FAILED.into()
+        }
+    }
+}
+
+fn publish(report: &Report, json: bool) -> Result<(), FsckError> {
+    let text = if json { report.to_json() } else { report.to_text() };
+    std::io::stdout().write_all(text.as_bytes()).map_err(FsckError::Write)
+}
+
+fn examine(data: &Path, deep: bool) -> Result<Report, FsckError> {
+    let dir = data.join(LOG);
+    let files = Files::inspect(&dir).map_err(|error| match error {
+        LogError::InUse { .. } => FsckError::InUse { dir: data.display().to_string() },
+        LogError::NoLog { .. } => FsckError::NoLog { dir: data.display().to_string() },
+        error => FsckError::Log(error),
+    })?;
+    // Whose it is stands in every segment and in the state; one of them may be damaged or another's.
+    let stated = StateDb::owner(data.join(STATE));
+    let identity = match stated {
+        Some(identity) => identity,
+        None => check::identity(&files).map_err(FsckError::Log)?.unwrap_or_default(),
+    };
+    let mut report = Report::new(deep);
+    let opened = if deep && data.join(STATE).exists() {
+        match StateDb::inspect(data.join(STATE), identity) {
+            Err(StateError::InUse { .. }) => return Err(FsckError::InUse { dir: data.display().to_string() }),
+            Ok(database) => state::open(database),
+            Err(error) => Err(error.into()),
+        }
+        .map_err(|error| report.state_failed(&error))
+        .ok()
+    } else {
+        None
+    };
+    let mut records = Records::new(opened.as_ref().map(|opened| opened.chain()));
+    let mut progress = Progress::new();
+    let checked = check::check(&files, &identity, &mut |seen| {
+        match seen {
+            Seen::Segment { segment, left } => progress.segment(segment, left),
+            Seen::Damage(damage) => report.damage(damage.segment, damage.offset, damage.kind.name()),
+            Seen::Record { position, kind, payload } => {
+                let wrong = if deep { records.look(kind, payload) } else { None };
+                if let Some(wrong) = wrong {
+                    report.damage(position.segment, position.offset.into(), wrong);
+                }
+            }
+        }
+        Ok(())
+    });
+    let checked = checked.map_err(FsckError::Log)?;
+    report.log(&checked);
+    if let Some(opened) = &opened {
+        opened.compare_log(&checked, records.last_commit(), &mut report);
+        opened.sum(&mut report, &mut progress).map_err(FsckError::Thread)?;
+    }
+    Ok(report)
+}

@@ -1,0 +1,134 @@
+//! Whether the state database is what it says of itself: all rows are read, which checks the checksums of every block of
+//! its files, headers are followed back to the first, and accounts, live ids and approvals are summed up anew.
+
+use super::progress::Progress;
+use super::report::Report;
+use crate::state_sync::stream::{self, StreamError};
+use crate::tables::{Applied, TableError, Tables};
+use std::io::{self, BufReader, BufWriter};
+use std::sync::Arc;
+use std::thread;
+use storage::log::check::Checked;
+use storage::state::{Family, StateDb, StateError};
+use thiserror::Error;
+use types::{ChainId, Digest, Height};
+
+/// What is wrong with a state.
+#[derive(Debug, Error)]
+pub enum StateDamage {
+    /// The database does not open, or cannot be read.
+    #[error(transparent)]
+    Database(#[from] StateError),
+    /// A row does not decode.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// A row of the state is none.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// It does not say what it holds.
+    #[error("the database does not say what was applied")]
+    NothingApplied,
+    /// The header of a height is not the one that the header above it names.
+    #[error("the header of height {0} is not the one that the next one names")]
+    Header(u64),
+    /// The last header is not the one that was applied.
+    #[error("the header of the last height is not the one that was applied")]
+    LastHeader,
+}
+
+/// An open database.
+pub struct State {
+    database: Arc<StateDb>,
+    tables: Tables,
+    applied: Applied,
+}
+
+/// Reads what the database says of itself.
+pub fn open(database: StateDb) -> Result<State, StateDamage> {
+    let database = Arc::new(database);
+    let tables = Tables::new(Arc::clone(&database));
+    let applied = tables.applied()?.ok_or(StateDamage::NothingApplied)?;
+    Ok(State { database, tables, applied })
+}
+
+impl State {
+    /// Of its headers.
+    pub fn chain(&self) -> ChainId {
+        self.applied.ledger.header.chain
+    }
+
+    /// Whether the log reaches from where the state needs it to where the state is.
+    pub fn compare_log(&self, checked: &Checked, last_commit: Option<Height>, report: &mut Report) {
+        if self.applied.replay_from < checked.oldest {
+            report.damage(self.applied.replay_from, 0, "missing_segment");
+        }
+        // Commits that came with a state from peers are rows, not records.
+        let synced = self.tables.synced().ok().flatten().map(|(_, highest)| highest);
+        if self.applied.ledger.header.height > last_commit.max(synced).unwrap_or(Height(0)) {
+            report.damage(checked.end.segment, checked.end.offset.into(), "behind_state");
+        }
+    }
+
+    /// Reads everything and compares the sum with the state digest of the last header.
+    ///
+    /// # Errors
+    /// A pipe or a thread that cannot be had. What is wrong with the state is reported.
+    pub fn sum(&self, report: &mut Report, progress: &mut Progress) -> io::Result<()> {
+        let (reader, writer) = io::pipe()?;
+        let mut rows = 0;
+        let mut count = || {
+            rows += 1;
+            progress.rows(rows);
+        };
+        let total = thread::scope(|scope| {
+            let count = &mut count;
+            let add = thread::Builder::new().name("fsck-sum".into()).spawn_scoped(scope, move || {
+                stream::read(&mut BufReader::with_capacity(1 << 20, reader), |_| {
+                    count();
+                    Ok::<_, StreamError>(())
+                })
+            })?;
+            let mut writer = BufWriter::with_capacity(1 << 16, writer);
+            let written = stream::write(&self.database.snapshot(), &self.applied.ledger.approvals, &mut writer)
+                .and_then(|()| writer.into_inner().map(drop).map_err(|error| error.into_error().into()));
+            let added = add.join().expect("summing up does not panic");
+            // Where a row is none, the end of the pipe is closed and writing fails as well.
+            io::Result::Ok(added.and_then(|total| written.map(|()| total)))
+        })?;
+        match total.map_err(StateDamage::from).and_then(|total| self.read_all(count).map(|()| total)) {
+            Ok(total) => {
+                let counts = (total.live_ids, total.live_buckets);
+                let expected = (self.applied.ledger.live_ids, self.applied.ledger.live_buckets);
+                let header = &self.applied.ledger.header;
+                report.state(header.height, header.state_digest, total.sum.digest(), counts == expected);
+            }
+            Err(damage) => drop(report.state_failed(&damage)),
+        }
+        Ok(())
+    }
+
+    /// Rows that are no part of the state digest: read for their checksums, and the chain of headers followed.
+    fn read_all(&self, mut count: impl FnMut()) -> Result<(), StateDamage> {
+        for family in Family::ALL {
+            for row in self.database.iterate_all(family) {
+                row?;
+                count();
+            }
+        }
+        let last = &self.applied.ledger.header;
+        if self.tables.header(last.height)?.as_ref() != Some(last) {
+            return Err(StateDamage::LastHeader);
+        }
+        let mut named = last.previous;
+        for height in (0..last.height.0).rev() {
+            // Headers below a state that came from peers, or that were given up, are not there.
+            let Some(header) = self.tables.header(Height(height))? else { break };
+            if header.digest() != named {
+                return Err(StateDamage::Header(height));
+            }
+            named = header.previous;
+        }
+        debug_assert!(last.height.0 > 0 || named == Digest::ZERO);
+        Ok(())
+    }
+}
