@@ -40,10 +40,10 @@ impl SegmentKinds {
         }
         if sealed {
             let mut next = Window::open(disk, identity, segment + 1)?;
-            let whole = next
-                .group(tag, PAGE as u64)?
-                .is_some_and(|(header, ..)| last.is_some() && follows(last, header.sequence, header.previous));
-            if !whole {
+            let Some((header, ..)) = next.group(tag, PAGE as u64)? else {
+                return Err(LogError::Corrupt { segment: segment + 1, offset: PAGE as u32 });
+            };
+            if last.is_none() || !follows(last, header.sequence, header.previous) {
                 let offset = u32::try_from(offset).unwrap_or(u32::MAX);
                 return Err(LogError::Corrupt { segment, offset });
             }

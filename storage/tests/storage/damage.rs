@@ -123,3 +123,24 @@ fn a_visitor_can_refuse() {
     let error = scan(&node.disk, &IDENTITY, None, &mut |_| Err("no".into())).unwrap_err();
     assert!(matches!(error, LogError::Visitor { .. }));
 }
+
+#[test]
+fn a_whole_group_that_came_after_another_one_is_corruption() {
+    // The same node, another turn: the fifth record differs, so that what follows it has another history.
+    let node = one_by_one(1, 20);
+    let mut other = Harness::new(1);
+    for record in &node.history {
+        other.make_segment();
+        let byte = if record.kind == 4 { 77 } else { record.kind };
+        other.append(record.kind, vec![byte; record.payload.len()]).unwrap();
+        other.drain();
+    }
+    let place = |index: usize| node.history[index].position.offset as usize - GROUP_HEADER;
+    let mut bytes = node.disk.contents(0).unwrap();
+    bytes[place(7)..place(8)].copy_from_slice(&other.disk.contents(0).unwrap()[place(7)..place(8)]);
+    node.disk.overwrite(0, bytes);
+    match read(&node) {
+        Err(LogError::Corrupt { segment: 0, offset }) => assert_eq!(offset as usize, place(7)),
+        other => panic!("{other:?}"),
+    }
+}
