@@ -45,7 +45,8 @@ header. Nothing is changed.
 
 Damage is named by segment, byte offset and kind: missing_segment, segment_header, version, other_identity,
 swapped_segment, segment_length, unreadable, group_header, moved_group, chain, record; and with --deep undecodable, payload,
-behind_state. What a power cut left unfinished at the end was never acknowledged and is no damage.
+behind_state. What a power cut left unfinished at the end was never acknowledged and is no damage; bytes that hold
+nothing, between groups and behind the last one, are not looked at.
 
 What to do: put the directory aside and start the validator with an empty one; it takes everything from its peers. Keep
 the guard of its signer.

@@ -2,7 +2,10 @@
 //! Changes nothing. Memory: one group.
 //!
 //! A group is missed where the chain breaks and the header of a group behind says that more was durable. Where none
-//! does, the log ends there: what was torn by a power cut was never acknowledged and is no damage. Deliberately absent: what records mean, repairs.
+//! does, the log ends there: what was torn by a power cut was never acknowledged and is no damage.
+//!
+//! Deliberately absent: what records mean, repairs, and the bytes between groups. Where a power cut tore the last sector
+//! off a group, in a segment that was used before, those are of another time, and nothing is lost.
 
 use super::format::{self, GROUP_HEADER, GroupHeader, HeaderFault, PAGE, Records, page_up};
 use super::io::SegmentReader;

@@ -102,7 +102,7 @@ impl State {
                 let header = &self.applied.ledger.header;
                 report.state(header.height, header.state_digest, total.sum.digest(), counts == expected);
             }
-            Err(damage) => drop(report.state_failed(&damage)),
+            Err(damage) => report.state_failed(&damage),
         }
         Ok(())
     }
