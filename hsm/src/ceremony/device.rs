@@ -12,6 +12,9 @@ use std::rc::Rc;
 use thiserror::Error;
 use types::Digest;
 
+/// Signed to see whether a key pair is whole; of no other use.
+const TRIAL: &[u8] = b"stele-ceremony-test-1: this signature is of no use";
+
 /// Why a device did not do what it was asked for.
 #[derive(Debug, Error)]
 pub enum DeviceError {
@@ -172,9 +175,14 @@ impl Device for Hsm {
                 let token = self.token()?;
                 let id = hex::decode(id).unwrap_or_default();
                 // The id names this step of this ceremony, so such a key is from before an interruption.
-                let public = if again && token.carries(label, &id)? {
+                let left = again && token.is_all_of(label, &id)?;
+                let public = if left && token.carries(label, &id)? && token.sign(label, TRIAL).is_ok() {
                     token.public_key(label)?
                 } else {
+                    if left {
+                        // The making itself was interrupted, and nobody was told of the key.
+                        token.destroy(label)?;
+                    }
                     token.generate(label, &id, algorithm.id()).map_err(|error| match error {
                         error if error == crate::ConfigError::KeyExists.into() => {
                             DeviceError::ForeignKey(label.clone())

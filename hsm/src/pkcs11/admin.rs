@@ -222,6 +222,22 @@ impl Administration {
         Ok(true)
     }
 
+    /// Whether something has the label, and all of that carries this CKA_ID: a key pair, or what is left of its making.
+    ///
+    /// # Errors
+    /// [`AdminError::Call`].
+    pub fn is_all_of(&self, label: &str, id: &[u8]) -> Result<bool, AdminError> {
+        let mut handles = self.find(label, ObjectClass::PRIVATE_KEY)?;
+        handles.extend(self.find(label, ObjectClass::PUBLIC_KEY)?);
+        for handle in &handles {
+            let attributes = self.session.get_attributes(*handle, &[AttributeType::Id])?;
+            if !attributes.contains(&Attribute::Id(id.to_vec())) {
+                return Ok(false);
+            }
+        }
+        Ok(!handles.is_empty())
+    }
+
     /// The public half of the one key pair with the label.
     ///
     /// # Errors

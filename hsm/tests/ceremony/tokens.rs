@@ -5,8 +5,8 @@ use crate::alone::alone;
 use crate::rehearsals::shipped;
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::Attribute;
-use cryptoki::session::UserType;
+use cryptoki::object::{Attribute, ObjectClass};
+use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use hsm::ceremony::unattended::Unattended;
 use hsm::ceremony::{Mode, Report, verify};
@@ -134,11 +134,6 @@ fn a_key_that_can_leave_and_two_keys_with_one_label_are_told() {
 }
 
 fn put_key(pin: &str, extractable: bool) {
-    let module = Pkcs11::new(hsm::softhsm::find_module().expect("SoftHSM2")).expect("a module");
-    module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).expect("finalised before");
-    let slot = module.get_slots_with_initialized_token().expect("slots")[0];
-    let session = module.open_rw_session(slot).expect("a session");
-    session.login(UserType::User, Some(&AuthPin::new(pin.into()))).expect("the right PIN");
     let label = Attribute::Label(b"stele-consensus".to_vec());
     let ed25519 = Attribute::EcParams(vec![0x06, 0x03, 0x2b, 0x65, 0x70]);
     let public = [label.clone(), ed25519, Attribute::Token(true), Attribute::Verify(true)];
@@ -150,7 +145,45 @@ fn put_key(pin: &str, extractable: bool) {
         Attribute::Extractable(extractable),
         Attribute::Sign(true),
     ];
-    session.generate_key_pair(&Mechanism::EccEdwardsKeyPairGen, &public, &private).expect("room in the token");
+    with_token(pin, |session| {
+        session.generate_key_pair(&Mechanism::EccEdwardsKeyPairGen, &public, &private).expect("room in the token");
+    });
+}
+
+/// The process dies while the token makes a key pair, and one half is there.
+fn one_half_is_there(test: &str, missing: ObjectClass) {
+    alone(test, |directory| {
+        control(directory, |control| control.fault = vec![Fault::every("C_GetAttributeValue", "CKR_DEVICE_ERROR")]);
+        let scene = Scene::new("validator-genesis", directory, true);
+        scene.run().expect_err("behind the making of the first key");
+        control(directory, |_| {});
+        with_token(&scene.secret("pin"), |session| {
+            let half = [Attribute::Class(missing), Attribute::Label(b"stele-consensus".to_vec())];
+            let found = session.find_objects(&half).expect("finds");
+            assert_eq!(found.len(), 1, "it was made");
+            session.destroy_object(found[0]).expect("destroys");
+        });
+        scene.goes_on();
+    });
+}
+
+#[test]
+fn a_key_whose_private_half_was_not_made_is_made_anew() {
+    one_half_is_there("tokens::a_key_whose_private_half_was_not_made_is_made_anew", ObjectClass::PRIVATE_KEY);
+}
+
+#[test]
+fn a_key_whose_public_half_was_not_made_is_made_anew() {
+    one_half_is_there("tokens::a_key_whose_public_half_was_not_made_is_made_anew", ObjectClass::PUBLIC_KEY);
+}
+
+fn with_token(pin: &str, act: impl FnOnce(&Session)) {
+    let module = Pkcs11::new(hsm::softhsm::find_module().expect("SoftHSM2")).expect("a module");
+    module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).expect("finalised before");
+    let slot = module.get_slots_with_initialized_token().expect("slots")[0];
+    let session = module.open_rw_session(slot).expect("a session");
+    session.login(UserType::User, Some(&AuthPin::new(pin.into()))).expect("the right PIN");
+    act(&session);
     drop(session);
     module.finalize().expect("initialised");
 }
