@@ -18,6 +18,7 @@ mod absence;
 mod agreement;
 mod algorithms;
 mod ceremonies;
+mod ceremony_prompts;
 mod crashes;
 mod disk_full;
 mod engines;
