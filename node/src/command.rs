@@ -50,7 +50,7 @@ pub enum Command {
     Bench(bench::BenchArgs),
     /// Examine a token behind a PKCS#11 module.
     Hsm(hsm::HsmArgs),
-    /// Show adapters and instruction sets, and what of them is used.
+    /// Show what this machine is, and hold it against a policy.
     Hw(hw::HwArgs),
 }
 

@@ -1,43 +1,69 @@
-//! `stele hw`: what this machine has for the engines, which of it is used, and whether it answers rightly.
+//! `stele hw`: what this machine is, what it has for the engines, which of that is used, and whether it answers rightly.
 //!
 //! Deliberately absent: speed, which is `stele bench`.
 
+mod facts;
 pub mod known_answers;
 pub mod machine;
 
 use accel::gpu::{AdapterFacts, GpuEngine, Options, adapters};
 use accel::{CpuEngine, Engine};
-use clap::Args;
+use clap::{Args, Subcommand};
 use known_answers::{ALGORITHMS, known_answers};
 use machine::Machine;
 use miette::IntoDiagnostic;
 use serde::Serialize;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use types::AlgId;
+use types::{AlgId, Digest};
 
-/// Show adapters and instruction sets, and what of them is used.
+/// Show what this machine is, and what of it is used.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
   stele hw                  what there is
   stele hw --self-test      and whether every engine gives the known answers; status 1 where one does not
+  stele hw --facts          every fact with the file it was read from; a policy may demand any of them
   stele hw --json
+  stele hw --record DIR     what was read, as files: for a report, or for `--root DIR` elsewhere
+  stele hw check --policy hardware.toml
 
 A GPU needs a Vulkan driver and the Vulkan loader (Debian: libvulkan1, and mesa-vulkan-drivers or the vendor's driver).
-A software adapter is never used unless it is named: the CPU engine is faster.")]
+A software adapter is never used unless it is named: the CPU engine is faster. What cannot be read is unknown, never false."
+)]
 pub struct HwArgs {
+    #[command(subcommand)]
+    action: Option<Action>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
     /// Ask each engine questions whose answers are known. Compiling kernels may take a minute.
     #[arg(long)]
     self_test: bool,
+    /// Print every fact of the machine with its source, and nothing else.
+    #[arg(long)]
+    facts: bool,
+    #[command(flatten)]
+    tree: facts::Tree,
+    /// Write down what was read as a tree of files in a new directory, and print nothing else. Serial numbers are in it.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["self_test", "facts"])]
+    record: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Action {
+    /// Hold the machine against a policy: status 1 where it does not start a node.
+    Check(facts::CheckArgs),
 }
 
 #[derive(Debug, Serialize)]
-struct Inventory {
+struct Found {
     machine: Machine,
+    inventory: firmware_hal::Inventory,
+    inventory_digest: Digest,
     cpu_engine: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     cpu_self_test: Option<SelfTest>,
@@ -83,24 +109,32 @@ struct AlgName(&'static str);
 
 /// Runs to the end; status 1 where an engine that is used does not answer rightly.
 pub fn run(args: &HwArgs) -> miette::Result<ExitCode> {
+    match (&args.action, &args.record) {
+        (Some(Action::Check(check)), _) => return facts::check(check),
+        (None, Some(dir)) => return facts::record(&args.tree, dir),
+        (None, None) if args.facts || args.tree.is_recorded() => return facts::list(&args.tree, args.json),
+        (None, None) => {}
+    }
+    let machine = facts::take(&args.tree)?;
     let mut cpu = CpuEngine::new(1, 64).into_diagnostic()?;
     let cpu_self_test = args.self_test.then(|| ask(&mut cpu, Instant::now()));
     let all = adapters();
     let best = best(&all);
     let adapters =
         all.into_iter().enumerate().map(|(index, facts)| adapter(facts, best == Some(index), args.self_test));
-    let inventory = Inventory {
+    let found = Found {
         machine: Machine::look(),
+        inventory_digest: machine.digest(),
+        inventory: machine,
         cpu_engine: cpu.name().to_owned(),
         cpu_self_test,
         adapters: adapters.collect(),
     };
-    let text =
-        if args.json { serde_json::to_string_pretty(&inventory).into_diagnostic()? + "\n" } else { table(&inventory) };
+    let text = if args.json { serde_json::to_string_pretty(&found).into_diagnostic()? + "\n" } else { table(&found) };
     std::io::stdout().write_all(text.as_bytes()).into_diagnostic()?;
     let mut tests =
-        inventory.adapters.iter().filter(|adapter| adapter.used).filter_map(|adapter| adapter.self_test.as_ref());
-    let passed = tests.all(|test| test.passed) && inventory.cpu_self_test.is_none_or(|test| test.passed);
+        found.adapters.iter().filter(|adapter| adapter.used).filter_map(|adapter| adapter.self_test.as_ref());
+    let passed = tests.all(|test| test.passed) && found.cpu_self_test.is_none_or(|test| test.passed);
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -159,10 +193,10 @@ fn ask(engine: &mut dyn Engine, started: Instant) -> SelfTest {
 }
 
 /// For people.
-fn table(inventory: &Inventory) -> String {
+fn table(found: &Found) -> String {
     use std::fmt::Write;
     let mut out = String::new();
-    let machine = &inventory.machine;
+    let machine = &found.machine;
     let mut line =
         |name: &str, value: &str| writeln!(out, "{name:<14}{value}").expect("a string takes every character");
     line("processor", &format!("{}, {} cores", machine.cpu, machine.cores));
@@ -172,17 +206,20 @@ fn table(inventory: &Inventory) -> String {
     }
     line("memory", &format!("{:.1} GiB", machine.memory_bytes as f64 / (1u64 << 30) as f64));
     line("kernel", &machine.kernel);
-    line("CPU engine", &inventory.cpu_engine);
-    if let Some(test) = &inventory.cpu_self_test {
+    for (name, value) in facts::summary(&found.inventory) {
+        line(name, &value);
+    }
+    line("CPU engine", &found.cpu_engine);
+    if let Some(test) = &found.cpu_self_test {
         line("  self-test", &verdict(test));
     }
-    if inventory.adapters.is_empty() {
+    if found.adapters.is_empty() {
         line(
             "adapters",
             "none: no Vulkan driver or no Vulkan loader (libvulkan1) was found; the CPU does all the work",
         );
     }
-    for adapter in &inventory.adapters {
+    for adapter in &found.adapters {
         let facts = &adapter.facts;
         line("adapter", &format!("{}, {}", facts.name, facts.device_type));
         line("  driver", &format!("{} {}", facts.driver, facts.driver_info));

@@ -27,6 +27,7 @@ mod exports;
 mod fenced;
 mod fire;
 mod governance;
+mod hardware;
 mod lost_disk;
 mod protocols;
 mod rejects;

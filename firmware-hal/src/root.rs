@@ -1,0 +1,208 @@
+//! The file system that facts are read from: the machine's, or a tree that was recorded on another one. Reads are
+//! bounded, never wait, and change nothing; everything that was read can be written down as such a tree.
+
+use crate::fact::{Fact, Reading, Why};
+use rustix::fs::OFlags;
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// Bytes that are read of a text.
+const TEXT_BYTES_MAX: usize = 1 << 20;
+/// Names that are read of a directory.
+const NAMES_MAX: usize = 4096;
+
+/// Where facts are read from.
+#[derive(Debug)]
+pub struct Root {
+    base: PathBuf,
+    seen: Option<Mutex<Seen>>,
+}
+
+/// What was read, by path below the base.
+#[derive(Debug, Default)]
+struct Seen {
+    files: BTreeMap<String, Vec<u8>>,
+    links: BTreeMap<String, PathBuf>,
+    directories: BTreeMap<String, ()>,
+}
+
+impl Root {
+    /// This machine.
+    pub fn system() -> Self {
+        Self::at("/")
+    }
+
+    /// A tree below a directory.
+    pub fn at(base: impl Into<PathBuf>) -> Self {
+        Self { base: base.into(), seen: None }
+    }
+
+    /// Remembers from now on what is read, for [`Root::record`].
+    #[must_use]
+    pub fn remembering(mut self) -> Self {
+        self.seen = Some(Mutex::default());
+        self
+    }
+
+    fn place(&self, path: &str) -> PathBuf {
+        self.base.join(path.trim_start_matches('/'))
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Seen)) {
+        if let Some(seen) = &self.seen {
+            note(&mut seen.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// The bytes of a file of at most so many.
+    pub fn bytes(&self, path: &str, bytes_max: usize) -> Fact<Vec<u8>> {
+        let read = || {
+            // A pipe or a device that somebody put there does not hold us up.
+            let flags = OFlags::NONBLOCK.bits().cast_signed();
+            let file = OpenOptions::new().read(true).custom_flags(flags).open(self.place(path))?;
+            let mut bytes = Vec::new();
+            file.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;
+            Ok::<_, io::Error>(bytes)
+        };
+        let reading = match read() {
+            Ok(bytes) if bytes.len() > bytes_max => Reading::Unknown(Why::TooLarge),
+            Ok(bytes) => {
+                self.note(|seen| drop(seen.files.insert(path.to_owned(), bytes.clone())));
+                Reading::Value(bytes)
+            }
+            Err(error) => Reading::Unknown(why(&error)),
+        };
+        Fact { source: path.to_owned(), reading }
+    }
+
+    /// A text without the white space around it. What is empty is malformed: the kernel writes at least a line.
+    pub fn text(&self, path: &str) -> Fact<String> {
+        self.bytes(path, TEXT_BYTES_MAX).parsed(|bytes| {
+            let text = String::from_utf8(bytes).ok()?;
+            let text = text.trim();
+            (!text.is_empty() && !text.contains('\0')).then(|| text.to_owned())
+        })
+    }
+
+    /// A number in decimal digits.
+    pub fn number(&self, path: &str) -> Fact<u64> {
+        self.text(path).parsed(|text| text.parse().ok())
+    }
+
+    /// A flag: 0 or 1.
+    pub fn flag(&self, path: &str) -> Fact<bool> {
+        self.text(path).parsed(|text| match text.as_str() {
+            "0" => Some(false),
+            "1" => Some(true),
+            _ => None,
+        })
+    }
+
+    /// The names in a directory, in rising order.
+    pub fn names(&self, path: &str) -> Fact<Vec<String>> {
+        let list = || {
+            let mut names = Vec::new();
+            for entry in fs::read_dir(self.place(path))? {
+                names.push(entry?.file_name().to_string_lossy().into_owned());
+                if names.len() > NAMES_MAX {
+                    return Ok(None);
+                }
+            }
+            names.sort_unstable();
+            Ok::<_, io::Error>(Some(names))
+        };
+        let reading = match list() {
+            Ok(Some(names)) => {
+                self.note(|seen| {
+                    seen.directories.insert(path.to_owned(), ());
+                    for name in &names {
+                        // Entries are remembered as directories until something is read of them.
+                        seen.directories.insert(format!("{path}/{name}"), ());
+                    }
+                });
+                Reading::Value(names)
+            }
+            Ok(None) => Reading::Unknown(Why::TooLarge),
+            Err(error) => Reading::Unknown(why(&error)),
+        };
+        Fact { source: path.to_owned(), reading }
+    }
+
+    /// The last name of where a link leads to, as sysfs tells drivers and subsystems.
+    pub fn link_name(&self, path: &str) -> Fact<String> {
+        let reading = match fs::read_link(self.place(path)) {
+            Ok(target) => {
+                let name = target.file_name().map(|name| name.to_string_lossy().into_owned());
+                self.note(|seen| drop(seen.links.insert(path.to_owned(), target)));
+                name.map_or(Reading::Unknown(Why::Malformed), Reading::Value)
+            }
+            Err(error) => Reading::Unknown(why(&error)),
+        };
+        Fact { source: path.to_owned(), reading }
+    }
+
+    /// Whether there is anything under a path. Where a directory on the way may not be searched, that is unknown.
+    pub fn is_there(&self, path: &str) -> Fact<bool> {
+        let place = self.place(path);
+        let reading = match fs::symlink_metadata(&place) {
+            Ok(found) => {
+                // In sysfs a device is often a link to its directory.
+                let is_dir = found.is_dir() || fs::metadata(&place).is_ok_and(|target| target.is_dir());
+                self.note(|seen| {
+                    if is_dir {
+                        seen.directories.insert(path.to_owned(), ());
+                    } else {
+                        seen.files.entry(path.to_owned()).or_default();
+                    }
+                });
+                Reading::Value(true)
+            }
+            Err(error) => match why(&error) {
+                Why::Absent => Reading::Value(false),
+                why => Reading::Unknown(why),
+            },
+        };
+        Fact { source: path.to_owned(), reading }
+    }
+
+    /// Writes down everything that was read as a tree that [`Root::at`] reads the same facts from. The directory must not
+    /// exist yet. Returns how many files it has.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn record(&self, dir: &Path) -> io::Result<usize> {
+        fs::create_dir(dir)?;
+        let Some(seen) = &self.seen else { return Ok(0) };
+        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let below = |path: &str| dir.join(path.trim_start_matches('/'));
+        let has_content = |path: &str| seen.files.contains_key(path) || seen.links.contains_key(path);
+        for path in seen.directories.keys().filter(|path| !has_content(path)) {
+            fs::create_dir_all(below(path))?;
+        }
+        for (path, bytes) in &seen.files {
+            let place = below(path);
+            fs::create_dir_all(place.parent().unwrap_or(dir))?;
+            File::create(place)?.write_all(bytes)?;
+        }
+        for (path, target) in &seen.links {
+            let place = below(path);
+            fs::create_dir_all(place.parent().unwrap_or(dir))?;
+            // Only the name at its end is of interest, and nothing outside the tree is to be pointed at.
+            std::os::unix::fs::symlink(Path::new(target.file_name().unwrap_or_default()), place)?;
+        }
+        Ok(seen.files.len() + seen.links.len())
+    }
+}
+
+fn why(error: &io::Error) -> Why {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Why::Absent,
+        io::ErrorKind::PermissionDenied => Why::Denied,
+        // Attributes of devices that are down, switched off, or never knew: EINVAL, ENODEV, EIO, ENODATA, EOPNOTSUPP.
+        _ => Why::Unsupported,
+    }
+}

@@ -1,0 +1,130 @@
+//! Policies: what they find, and what is no policy.
+
+use crate::inventory::take;
+use crate::tree::Tree;
+use firmware_hal::{Finding, Level, Policy, PolicyError};
+use proptest::prelude::*;
+
+fn check(tree: &Tree, text: &str) -> Vec<Finding> {
+    Policy::parse(text).unwrap().check(&take(tree))
+}
+
+#[test]
+fn a_server_that_is_as_demanded_has_no_findings() {
+    let findings = check(
+        &Tree::server(),
+        r#"[require]
+        "boot.secure_boot" = true
+        "boot.lockdown" = { one_of = ["integrity", "confidentiality"] }
+        "tpm.version" = { at_least = 2 }
+        "cpu.features" = { contains = ["sha_ni", "avx2"] }
+        "kernel.command_line" = { contains = "lockdown=integrity" }
+        "nvme.*.state" = "live"
+        "nvme.*.numa_node" = { same_as = "nics.eth0.numa_node" }
+        "disks.*.write_cache" = "write through"
+        "memory.bytes" = { at_least = 64000000000 }
+        "memory.swap_bytes" = 0
+        "gpus.*.vendor" = "0x10de"
+        [warn]
+        "cpu.vulnerabilities.meltdown" = { starts_with = ["Not affected", "Mitigation"] }
+        [forbid]
+        "boot.setup_mode" = true
+        "clock.source" = { one_of = ["jiffies", "hpet"] }"#,
+    );
+    assert_eq!(findings, []);
+}
+
+#[test]
+fn what_is_not_as_demanded_is_named_with_its_source_and_its_cure() {
+    let findings = check(
+        &Tree::server(),
+        r#"[require]
+        "watchdogs.*.no_way_out" = true
+        "nics.*.mtu" = { at_most = 1500 }
+        [warn]
+        "cpu.vulnerabilities.*" = { starts_with = ["Not affected", "Mitigation"] }
+        [forbid]
+        "cpu.smt" = true"#,
+    );
+    let told: Vec<_> = findings.iter().map(|found| (found.level, found.fact.as_str(), found.found.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            (Level::Require, "nics.eth0.mtu", "9000"),
+            (Level::Require, "watchdogs.watchdog0.no_way_out", "false"),
+            (Level::Warn, "cpu.vulnerabilities.mds", "\"Vulnerable: No microcode\""),
+            (Level::Forbid, "cpu.smt", "true"),
+        ]
+    );
+    assert!(findings[0].refuses() && !findings[2].refuses() && findings[3].refuses());
+    let text = findings[3].to_string();
+    for part in ["forbidden: cpu.smt is true", "not true", "/sys/devices/system/cpu/smt/active", "nosmt"] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn what_is_unknown_meets_no_requirement_and_clears_nobody() {
+    let tree = Tree::server();
+    tree.remove("/sys/devices/system/cpu/smt/active");
+    tree.put("/sys/class/net/eth0/device/numa_node", "-1\n");
+    for level in ["require", "warn", "forbid"] {
+        let findings = check(&tree, &format!("[{level}]\n\"cpu.smt\" = true"));
+        assert_eq!(findings.len(), 1, "{level}");
+        assert_eq!(findings[0].found, "unknown: the source is not there");
+    }
+    let same = check(&tree, "[require]\n\"nvme.*.numa_node\" = { same_as = \"nics.*.numa_node\" }");
+    assert_eq!(same.len(), 1, "nobody knows where the network is");
+}
+
+#[test]
+fn a_requirement_of_all_devices_demands_one_and_a_ban_does_not() {
+    let bare = Tree::empty();
+    let findings = check(&bare, "[require]\n\"nvme.*.state\" = \"live\"");
+    assert_eq!((findings.len(), findings[0].found.as_str()), (1, "nowhere on this machine"));
+    assert_eq!(check(&bare, "[forbid]\n\"gpus.*.vendor\" = \"0x10de\""), []);
+    assert_eq!(check(&Tree::server(), "[forbid]\n\"gpus.*.vendor\" = \"0x10de\"").len(), 1);
+}
+
+#[test]
+fn a_number_is_no_text_and_a_flag_is_no_number() {
+    for wrong in [
+        "\"tpm.version\" = \"2\"",
+        "\"cpu.smt\" = 1",
+        "\"boot.lockdown\" = { at_least = 1 }",
+        "\"cpu.features\" = \"sha_ni\"",
+    ] {
+        assert_eq!(check(&Tree::server(), &format!("[require]\n{wrong}")).len(), 1, "{wrong}");
+    }
+}
+
+#[test]
+fn what_is_no_policy_is_refused_with_the_reason() {
+    let error = |text: &str| Policy::parse(text).unwrap_err();
+    assert!(matches!(error("[require]\n\"cpu.colour\" = true"), PolicyError::UnknownFact { .. }));
+    let near = error("[require]\n\"cpu.colour\" = true").to_string();
+    assert!(near.contains("`cpu.colour`") && near.contains("cpu.smt"), "{near}");
+    let far = error("[require]\n\"colour\" = true").to_string();
+    assert!(far.contains("nvme") && far.contains("watchdogs"), "{far}");
+    assert!(matches!(error("[forbid]\n\"cpu.smt\" = { same_as = \"cpu.colour\" }"), PolicyError::UnknownFact { .. }));
+    assert!(matches!(error("[require]\n\"cpu.smt\" = {}"), PolicyError::Empty { .. }));
+    for text in [
+        "[require",
+        "[demand]\n\"cpu.smt\" = true",
+        "[require]\n\"cpu.smt\" = { atleast = 1 }",
+        "[require]\n\"cpu.smt\" = -1",
+        "[require]\n\"cpu.smt\" = 1.5",
+    ] {
+        assert!(matches!(error(text), PolicyError::Toml(_)), "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "\\PC{0,200}", name in "[a-z_.*]{0,20}", word in "[a-z_]{0,10}") {
+        drop(Policy::parse(&text));
+        if let Ok(policy) = Policy::parse(&format!("[require]\n\"{name}\" = \"{word}\"")) {
+            drop(policy.check(&take(&Tree::empty())));
+        }
+    }
+}
