@@ -196,6 +196,39 @@ macro_rules! integer {
 }
 integer!(u8, u16, u32, u64);
 
+/// An enum whose encoding is the tag of a variant and then its fields in order.
+macro_rules! tagged {
+    ($(#[$outer:meta])* $name:ident, $field:literal, {
+        $($(#[$doc:meta])* $tag:literal $variant:ident { $($(#[$member_doc:meta])* $member:ident: $type:ty,)* },)*
+    }) => {
+        $(#[$outer])*
+        pub enum $name {
+            $($(#[$doc])* $variant { $($(#[$member_doc])* $member: $type,)* },)*
+        }
+
+        impl $crate::codec::Encode for $name {
+            fn encode(&self, out: &mut Vec<u8>) {
+                match self {
+                    $(Self::$variant { $($member),* } => {
+                        out.push($tag);
+                        $($crate::codec::Encode::encode($member, out);)*
+                    })*
+                }
+            }
+        }
+
+        impl $crate::codec::Decode for $name {
+            fn decode(reader: &mut $crate::codec::Reader<'_>) -> Result<Self, $crate::codec::DecodeError> {
+                match <u8 as $crate::codec::Decode>::decode(reader)? {
+                    $($tag => Ok(Self::$variant { $($member: $crate::codec::Decode::decode(reader)?),* }),)*
+                    tag => Err($crate::codec::DecodeError::UnknownTag { field: $field, value: tag.into() }),
+                }
+            }
+        }
+    };
+}
+pub(crate) use tagged;
+
 impl<T: Encode> Encode for Option<T> {
     fn encode(&self, out: &mut Vec<u8>) {
         match self {

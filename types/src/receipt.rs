@@ -1,6 +1,7 @@
 //! What became of a transaction.
 
 use crate::codec::{Decode, DecodeError, Encode, Reader};
+use crate::digest::Digest;
 use crate::reject::Reject;
 use crate::transaction::TransactionId;
 
@@ -9,8 +10,20 @@ use crate::transaction::TransactionId;
 pub enum Outcome {
     /// It took effect.
     Applied,
+    /// It took effect with these events: [`crate::LedgerEvent::digest`] of them.
+    Emitted(Digest),
     /// It changed nothing.
     Rejected(Reject),
+}
+
+impl Outcome {
+    /// In place of a reject's code, before the digest of events.
+    const EMITTED: u16 = u16::MAX;
+
+    /// Whether it took effect.
+    pub fn is_applied(&self) -> bool {
+        matches!(self, Self::Applied | Self::Emitted(_))
+    }
 }
 
 /// Leaf of a height's receipt tree.
@@ -26,6 +39,10 @@ impl Encode for Outcome {
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Applied => 0u16.encode(out),
+            Self::Emitted(events) => {
+                Self::EMITTED.encode(out);
+                events.encode(out);
+            }
             Self::Rejected(reject) => reject.encode(out),
         }
     }
@@ -37,6 +54,7 @@ impl Decode for Outcome {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         match u16::decode(reader)? {
             0 => Ok(Self::Applied),
+            Self::EMITTED => Digest::decode(reader).map(Self::Emitted),
             code => Reject::from_code(code)
                 .map(Self::Rejected)
                 .ok_or(DecodeError::UnknownTag { field: "reject", value: code.into() }),

@@ -77,6 +77,30 @@ rejects! {
     InvalidParameters = 25, "invalid_parameters", "a parameter is outside its range";
     /// Too few members of the next committee can be reached from the node that was asked. Never in a receipt.
     QuorumUnreachable = 26, "quorum_unreachable", "the next committee would have no quorum with the validators reachable now";
+    /// Declares no key, or keys in more slots than a transaction may touch.
+    DeclaredKeys = 27, "declared_keys", "the transaction declares no key, or keys in more than 8 slots of the state";
+    /// A step looks at a key that is not declared, or changes one that is declared for looking alone.
+    Undeclared = 28, "undeclared", "a step touches a key of the state that the transaction does not declare for it";
+    /// Who must sign for a step has not.
+    NotAuthorised = 29, "not_authorised", "a step needs the signature of an account that has not signed";
+    /// There is no such object.
+    UnknownObject = 30, "unknown_object", "there is no such object";
+    /// There is such an object already.
+    ObjectExists = 31, "object_exists", "there is an object under this salt already";
+    /// The object does not change hands.
+    NotTransferable = 32, "not_transferable", "the object is not transferable";
+    /// The object has no parts.
+    NotDivisible = 33, "not_divisible", "the object is not divisible";
+    /// A quantity that is zero, or more than can be split off.
+    InvalidQuantity = 34, "invalid_quantity", "the quantity is zero, or not less than what it is split off";
+    /// Objects that cannot be merged.
+    DifferentObjects = 35, "different_objects", "the objects are not two parts of one asset with one owner";
+    /// Nothing was ever granted.
+    UnknownGrant = 36, "unknown_grant", "there is no such grant";
+    /// A grant of nothing, to oneself, or that is over when it begins.
+    InvalidGrant = 37, "invalid_grant", "a grant gives some right to another account, until a time to come";
+    /// The grant does not give the right, or no longer.
+    NotGranted = 38, "not_granted", "the grant does not give this right, was revoked, or has expired";
 }
 
 impl Reject {

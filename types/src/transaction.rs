@@ -1,12 +1,13 @@
 //! Transactions: what a client signs.
 //!
 //! A transaction is parsed once, where it enters, and then passed around with its raw bytes, its id and its parsed
-//! fields. The id covers everything but the signature, and the signature covers the id, so two signatures over one body
-//! are one transaction.
+//! fields. The id covers everything but the signatures, and each signature covers the id, so two signatures over one body
+//! are one transaction. A call of contracts may have parties that sign besides the sender ([`Call::cosigners`]).
 
 use crate::address::Address;
 use crate::alg::AlgId;
 use crate::codec::{Decode, DecodeError, Encode, Reader, put_bytes};
+use crate::contract::Call;
 use crate::digest::{ChainId, Digest, Hasher, SigningMessage};
 use crate::governance::Change;
 use crate::key::{PublicKey, SecretKey, Signature, SignatureError};
@@ -16,6 +17,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use thiserror::Error;
+
+mod draft;
+
+pub use draft::Draft;
+use draft::not_the_sender;
 
 /// Version of the encoding.
 const VERSION: u8 = 1;
@@ -79,17 +85,32 @@ pub enum TransactionBody {
         /// The change.
         change: Box<Change>,
     },
+    /// Steps of contracts.
+    Call(Box<Call>),
 }
 
 impl TransactionBody {
     const TRANSFER: u8 = 1;
     const CERTIFY: u8 = 2;
     const GOVERN: u8 = 3;
+    const CALL: u8 = 4;
+
+    /// Who signs besides the sender.
+    pub fn cosigners(&self) -> &[PublicKey] {
+        match self {
+            Self::Call(call) => &call.cosigners,
+            Self::Transfer { .. } | Self::Certify { .. } | Self::Govern { .. } => &[],
+        }
+    }
 
     fn check(&self) -> Result<(), DecodeError> {
         let length = match self {
             Self::Transfer { memo, .. } | Self::Certify { memo, .. } => memo.len(),
             Self::Govern { .. } => 0,
+            Self::Call(call) => {
+                call.check()?;
+                call.memo.len()
+            }
         };
         if length > MEMO_MAX { Err(DecodeError::TooLong { field: MEMO, length, limit: MEMO_MAX }) } else { Ok(()) }
     }
@@ -112,6 +133,10 @@ impl TransactionBody {
                 epoch.encode(out);
                 change.encode(out);
             }
+            Self::Call(call) => {
+                out.push(Self::CALL);
+                call.encode(out);
+            }
         }
     }
 
@@ -125,6 +150,7 @@ impl TransactionBody {
             Self::GOVERN => {
                 Ok(Self::Govern { epoch: Epoch::decode(reader)?, change: Box::new(Change::decode(reader)?) })
             }
+            Self::CALL => Ok(Self::Call(Box::new(Call::decode(reader, |reader| memo(raw, reader))?))),
             tag => Err(DecodeError::UnknownTag { field: "transaction body", value: tag.into() }),
         }
     }
@@ -155,7 +181,37 @@ impl From<TransactionError> for Reject {
     }
 }
 
-/// A parsed transaction; its signature is not verified yet unless its owner says so.
+/// A signature by a party that is not the sender.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Cosignature {
+    signer: Address,
+    signature: Signature,
+}
+
+/// What stands before the signatures.
+struct Fields {
+    valid_until: TimestampMs,
+    nonce: u64,
+    key: PublicKey,
+    body: TransactionBody,
+}
+
+impl Fields {
+    fn decode(chain: &ChainId, raw: &Bytes, reader: &mut Reader<'_>) -> Result<Self, TransactionError> {
+        let version = u8::decode(reader)?;
+        if version != VERSION {
+            return Err(DecodeError::UnknownTag { field: "transaction version", value: version.into() }.into());
+        }
+        let named = ChainId::decode(reader)?;
+        if named != *chain {
+            return Err(TransactionError::WrongChain(named));
+        }
+        let (valid_until, nonce) = (TimestampMs::decode(reader)?, u64::decode(reader)?);
+        Ok(Self { valid_until, nonce, key: PublicKey::decode(reader)?, body: TransactionBody::decode(raw, reader)? })
+    }
+}
+
+/// A parsed transaction; its signatures are not verified yet unless its owner says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {
     raw: Bytes,
@@ -166,6 +222,7 @@ pub struct Transaction {
     nonce: u64,
     body: TransactionBody,
     signature: Signature,
+    cosignatures: Vec<Cosignature>,
 }
 
 impl Transaction {
@@ -196,43 +253,52 @@ impl Transaction {
         body: TransactionBody,
         sign: impl FnOnce(&SigningMessage) -> Result<Signature, E>,
     ) -> Result<Self, E> {
-        body.check()?;
-        // Room for most memos, so that the buffer does not grow step by step.
-        let mut raw = Vec::with_capacity(512);
-        raw.push(VERSION);
-        chain.encode(&mut raw);
-        valid_until_ms.encode(&mut raw);
-        nonce.encode(&mut raw);
-        key.encode(&mut raw);
-        body.encode(&mut raw);
-        sign(&SigningMessage::transaction(&id_of(&raw).0))?.encode(&mut raw);
-        Self::parse(chain, raw.into()).map_err(|error| match error {
-            TransactionError::Decode(error) => error.into(),
-            TransactionError::WrongChain(_) => unreachable!("signed for this very ledger"),
-        })
+        let draft = Draft::new(chain, key, valid_until_ms, nonce, body)?;
+        let signature = sign(&draft.message())?;
+        Ok(draft.finish(&[signature])?)
+    }
+
+    /// Builds and signs for all parties, whose keys are at hand: the sender's first, the others in any order.
+    ///
+    /// # Errors
+    /// [`DecodeError`] where the body is not canonical, or a signer's key is not among `keys`.
+    pub fn sign_together(
+        chain: &ChainId,
+        keys: &[&SecretKey],
+        valid_until_ms: u64,
+        nonce: u64,
+        body: TransactionBody,
+    ) -> Result<Self, DecodeError> {
+        let missing = DecodeError::NotCanonical { field: "signers" };
+        let sender = keys.first().ok_or(missing)?.public_key();
+        let draft = Draft::new(chain, &sender, valid_until_ms, nonce, body)?;
+        let message = draft.message();
+        let signature = |signer: &PublicKey| {
+            let key = keys.iter().find(|key| key.public_key() == *signer).ok_or(missing)?;
+            Ok(key.sign(&message))
+        };
+        let signatures: Result<Vec<_>, DecodeError> = draft.signers().iter().map(signature).collect();
+        draft.finish(&signatures?)
     }
 
     /// Reads a transaction that takes all of `raw`, which it keeps without copying.
     ///
     /// # Errors
-    /// [`TransactionError`]; the signature is not looked at.
+    /// [`TransactionError`]; the signatures are not looked at.
     pub fn parse(chain: &ChainId, raw: Bytes) -> Result<Self, TransactionError> {
         let mut reader = Reader::new(&raw);
-        let version = u8::decode(&mut reader)?;
-        if version != VERSION {
-            return Err(DecodeError::UnknownTag { field: "transaction version", value: version.into() }.into());
-        }
-        let named = ChainId::decode(&mut reader)?;
-        if named != *chain {
-            return Err(TransactionError::WrongChain(named));
-        }
-        let (valid_until, nonce) = (TimestampMs::decode(&mut reader)?, u64::decode(&mut reader)?);
-        let key = PublicKey::decode(&mut reader)?;
-        let body = TransactionBody::decode(&raw, &mut reader)?;
+        let Fields { valid_until, nonce, key, body } = Fields::decode(chain, &raw, &mut reader)?;
         let id = id_of(&raw[..reader.position()]);
-        let signature = Signature::decode(&mut reader)?;
+        let (sender, signature) = (key.address(), Signature::decode(&mut reader)?);
+        let cosigners = body.cosigners();
+        let mut cosignatures = Vec::with_capacity(cosigners.len());
+        for cosigner in cosigners {
+            let signature = Signature::decode(&mut reader)?;
+            cosignatures.push(Cosignature { signer: cosigner.address(), signature });
+        }
         reader.finish()?;
-        Ok(Self { id, sender: key.address(), key, valid_until, nonce, body, signature, raw })
+        not_the_sender(sender, cosignatures.iter().map(|cosignature| cosignature.signer))?;
+        Ok(Self { id, sender, key, valid_until, nonce, body, signature, cosignatures, raw })
     }
 
     /// Bytes that a transfer without a memo takes under a signature algorithm; the rest up to a wanted size is memo.
@@ -247,7 +313,7 @@ impl Transaction {
         &self.raw
     }
 
-    /// The digest of everything but the signature.
+    /// The digest of everything but the signatures.
     pub fn id(&self) -> TransactionId {
         self.id
     }
@@ -277,22 +343,40 @@ impl Transaction {
         &self.body
     }
 
-    /// The signature over [`Transaction::message`].
+    /// The sender's signature over [`Transaction::message`].
     pub fn signature(&self) -> &Signature {
         &self.signature
     }
 
-    /// What the signature covers.
+    /// Every key with the signature that it is said to have made over [`Transaction::message`], the sender's first: 1 to
+    /// [`crate::contract::SIGNERS_MAX`] of them, all of which must hold.
+    pub fn claims(&self) -> impl Iterator<Item = (&PublicKey, &Signature)> {
+        let others = self.cosignatures.iter().map(|cosignature| &cosignature.signature);
+        [(&self.key, &self.signature)].into_iter().chain(self.body.cosigners().iter().zip(others))
+    }
+
+    /// Number of [`Transaction::claims`].
+    pub fn claim_count(&self) -> usize {
+        1 + self.cosignatures.len()
+    }
+
+    /// Whether the account is the sender's or a cosigner's.
+    pub fn is_signed_by(&self, account: &Address) -> bool {
+        self.sender == *account || self.cosignatures.iter().any(|cosignature| cosignature.signer == *account)
+    }
+
+    /// What every signature covers.
     pub fn message(&self) -> SigningMessage {
         SigningMessage::transaction(&self.id.0)
     }
 
-    /// The reference verdict on its signature.
+    /// The reference verdict on its signatures.
     ///
     /// # Errors
-    /// [`SignatureError`].
+    /// [`SignatureError`] of the first that does not hold.
     pub fn verify(&self) -> Result<(), SignatureError> {
-        self.key.verify(&self.message(), &self.signature)
+        let message = self.message();
+        self.claims().try_for_each(|(key, signature)| key.verify(&message, signature))
     }
 }
 

@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use types::{
-    AlgId, BlockHeader, Certificate, ChainId, CommitRecord, Decode, Digest, Encode, EpochChange, Genesis, Payload,
-    PublicKey, Reader, Signature, Transaction,
+    AlgId, BlockHeader, Certificate, ChainId, CommitRecord, Decode, Digest, Draft, Encode, EpochChange, Genesis, Grant,
+    LedgerEvent, Object, Payload, PublicKey, Reader, Signature, Transaction,
 };
 
 /// The ledger that every input is read for; its encoding starts the transactions of the corpus.
@@ -23,10 +23,26 @@ pub fn transaction(data: &[u8]) {
     let raw = Bytes::copy_from_slice(data);
     if let Ok(transaction) = Transaction::parse(&chain(), raw) {
         assert_eq!(transaction.raw(), data);
-        let end = data.len() - transaction.signature().to_bytes().len();
-        assert_eq!(transaction.signature().to_bytes(), data[end..]);
+        let mut signatures = Vec::new();
+        transaction.claims().for_each(|(_, signature)| signature.encode(&mut signatures));
+        assert!(data.ends_with(&signatures));
+        // What stands before the signatures is a draft, and with them it is the transaction again.
+        let unsigned = Bytes::copy_from_slice(&data[..data.len() - signatures.len()]);
+        let draft = Draft::parse(&chain(), unsigned).expect("the head of a transaction is a draft");
+        assert_eq!(draft.id(), transaction.id());
+        let signatures: Vec<Signature> = transaction.claims().map(|(_, signature)| signature.clone()).collect();
+        assert_eq!(draft.finish(&signatures).as_ref(), Ok(&transaction));
         // A verdict, whichever: no key or signature panics.
         let _ = transaction.verify();
+    }
+}
+
+/// [`Object`], [`Grant`], and the events of a transaction.
+pub fn contract_values(data: &[u8]) {
+    canonical::<Object>(data);
+    canonical::<Grant>(data);
+    if let Ok(events) = LedgerEvent::list_from_bytes(data) {
+        assert_eq!(LedgerEvent::list_to_bytes(&events), data);
     }
 }
 

@@ -6,8 +6,9 @@
 use crate::samples::Random;
 use sha2::{Digest as _, Sha256};
 use types::{
-    BlockHeader, Committee, Encode, Epoch, EpochKeyCertificate, EpochStart, Payload, RoundStatement, SigningMessage,
-    StatementSignature, Transaction,
+    BlockHeader, Committee, Encode, Epoch, EpochKeyCertificate, EpochStart, Grant, GrantId, LedgerEvent, Object,
+    ObjectId, Outcome, Payload, Receipt, RoundStatement, SigningMessage, StatementSignature, Transaction,
+    TransactionId,
 };
 
 const SAMPLES: usize = 3000;
@@ -107,5 +108,28 @@ pinned! {
     texts_of_keys_and_digests: 15, SAMPLES, "731c6753c724d3e4c9e6e8b8559e4efa2b84f3a36f0a74e41d4b358db46bcc2b", |random| {
         let texts = [random.public_key().to_string(), random.signature().to_string(), random.digest().to_string()];
         texts.into_iter().map(String::into_bytes).collect()
+    };
+    signed_calls: 21, 1000, "481eaace4826d93b4ab8a6484120cb6b6c203b45aea787652a791af6cc4cb804", |random| {
+        let chain = random.chain();
+        let call = random.call(&chain);
+        vec![call.raw().to_vec(), call.id().to_bytes(), call.sender().to_bytes(), call.message().as_bytes().to_vec()]
+    };
+    values_of_contracts: 22, SAMPLES, "dd90f001e03bf1b0f99ffd016bbf0833b04df91597775bd150f3d7223c9d6605", |random| {
+        let (object, grant, event) = (random.object(), random.grant(), random.event());
+        let (chain, key) = (TransactionId(random.digest()), random.state_key());
+        let audited = Grant::audited(&grant.audit, &chain, &event);
+        let ids = [
+            ObjectId::issued(&object.owner, grant.entries).to_bytes(),
+            ObjectId::part(&ObjectId::from_bytes(*object.owner.as_bytes()), grant.entries).to_bytes(),
+            GrantId::of(&grant.grantor, &grant.grantee, &grant.resource).to_bytes(),
+            Object::asset_of(&chain, 3).to_bytes(),
+        ];
+        let events = LedgerEvent::digest(std::slice::from_ref(&event));
+        let values = [object.to_bytes(), grant.to_bytes(), event.to_bytes(), audited.to_bytes(), events.to_bytes()];
+        values.into_iter().chain(ids).chain([key.to_bytes(), key.to_row_key()]).collect()
+    };
+    receipts_with_events: 23, SAMPLES, "312b1dd4b2f9db2f2ffbe2078ff42babab5b46a96808252a055a02ddaf58660a", |random| {
+        let (transaction, outcome) = (TransactionId(random.digest()), Outcome::Emitted(random.digest()));
+        vec![Receipt { transaction, outcome }.to_bytes()]
     };
 }

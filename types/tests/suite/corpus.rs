@@ -3,7 +3,7 @@
 
 use crate::samples::Random;
 use std::path::PathBuf;
-use types::Encode;
+use types::{Encode, LedgerEvent};
 
 #[path = "../../fuzz/src/checks.rs"]
 mod checks;
@@ -27,6 +27,16 @@ fn replay(target: &str, check: fn(&[u8])) {
 #[test]
 fn transactions() {
     replay("transaction", checks::transaction);
+}
+
+#[test]
+fn calls() {
+    replay("call", checks::transaction);
+}
+
+#[test]
+fn contract_values() {
+    replay("contract_values", checks::contract_values);
 }
 
 #[test]
@@ -69,8 +79,14 @@ fn genesis() {
 #[ignore = "writes into the source tree"]
 fn write_the_seeds() {
     type Sample = fn(&mut Random) -> Vec<u8>;
-    let samples: [(&str, Sample); 8] = [
+    let samples: [(&str, Sample); 10] = [
         ("transaction", |random| random.transaction(&checks::chain()).raw().to_vec()),
+        ("call", |random| random.call(&checks::chain()).raw().to_vec()),
+        ("contract_values", |random| match random.below(3) {
+            0 => random.object().to_bytes(),
+            1 => random.grant().to_bytes(),
+            _ => LedgerEvent::list_to_bytes(&random.list(8, Random::event)),
+        }),
         ("signature", Random::signed_message),
         ("block_header", |random| random.block_header(checks::chain()).raw().to_vec()),
         ("payload", |random| random.payload().raw().to_vec()),

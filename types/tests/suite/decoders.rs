@@ -1,14 +1,15 @@
 //! The table of everything that is read from peers, clients and disks: a sample, and what reading and writing again
 //! gives.
 
+use crate::samples::contracts::transcribe_call;
 use crate::samples::{Random, transcribe_transaction};
 use bytes::Bytes;
 use types::transaction::TransactionError;
 use types::{
-    Address, AlgId, Authority, BlockBody, BlockHeader, BlockRef, Certificate, ChainId, Change, CommitRecord, Decode,
-    DecodeError, Digest, Encode, EpochChange, Evidence, HeaderStatement, HeaderVote, LedgerHeader, MerkleProof,
-    Payload, PayloadDescriptor, PublicKey, Receipt, Reject, Round, RoundStatement, Signature, StatementSignature,
-    Transaction, TransactionId,
+    Access, Address, AlgId, Authority, BlockBody, BlockHeader, BlockRef, Certificate, ChainId, Change, CommitRecord,
+    Decode, DecodeError, Digest, Draft, Encode, EpochChange, Evidence, Grant, HeaderStatement, HeaderVote, LedgerEvent,
+    LedgerHeader, MerkleProof, Object, Outcome, Payload, PayloadDescriptor, PublicKey, Receipt, Reject, Round,
+    RoundStatement, Signature, StatementSignature, Transaction, TransactionBody, TransactionId,
 };
 
 /// Most transactions of a payload that these tests read.
@@ -35,8 +36,20 @@ fn of<T: Decode + Encode>(name: &'static str, sample: fn(&mut Random) -> Vec<u8>
 
 fn transaction(raw: &[u8]) -> Result<Vec<u8>, DecodeError> {
     match Transaction::parse(&chain(), Bytes::copy_from_slice(raw)) {
+        Ok(tx) if matches!(tx.body(), TransactionBody::Call(_)) => Ok(transcribe_call(&tx, &chain())),
         Ok(tx) => {
             Ok(transcribe_transaction(&chain(), tx.valid_until(), tx.nonce(), tx.key(), tx.body(), tx.signature()))
+        }
+        Err(TransactionError::Decode(error)) => Err(error),
+        Err(TransactionError::WrongChain(_)) => Err(DecodeError::NotCanonical { field: "chain" }),
+    }
+}
+
+fn draft(raw: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    match Draft::parse(&chain(), Bytes::copy_from_slice(raw)) {
+        Ok(draft) => {
+            assert!((1..=8).contains(&draft.signers().len()));
+            Ok(draft.unsigned().to_vec())
         }
         Err(TransactionError::Decode(error)) => Err(error),
         Err(TransactionError::WrongChain(_)) => Err(DecodeError::NotCanonical { field: "chain" }),
@@ -66,6 +79,35 @@ pub fn all() -> Vec<Decoder> {
             rewrite: transaction,
             open_ended: false,
         },
+        Decoder {
+            name: "Call",
+            sample: |random| random.call(&chain()).raw().to_vec(),
+            rewrite: transaction,
+            open_ended: false,
+        },
+        Decoder {
+            name: "Draft",
+            sample: |random| {
+                let call = random.call(&chain());
+                let signatures: usize = call.claims().map(|(_, signature)| signature.to_bytes().len()).sum();
+                call.raw()[..call.raw().len() - signatures].to_vec()
+            },
+            rewrite: draft,
+            open_ended: false,
+        },
+        Decoder {
+            name: "LedgerEvents",
+            sample: |random| LedgerEvent::list_to_bytes(&random.list(8, Random::event)),
+            rewrite: |bytes| LedgerEvent::list_from_bytes(bytes).map(|events| LedgerEvent::list_to_bytes(&events)),
+            open_ended: false,
+        },
+        of::<Object>("Object", |random| random.object().to_bytes()),
+        of::<Grant>("Grant", |random| random.grant().to_bytes()),
+        of::<Access>("Access", |random| Access { key: random.state_key(), write: random.below(2) == 1 }.to_bytes()),
+        of::<Receipt>("Emitted", |random| {
+            let (transaction, outcome) = (TransactionId(random.digest()), Outcome::Emitted(random.digest()));
+            Receipt { transaction, outcome }.to_bytes()
+        }),
         Decoder {
             name: "BlockHeader",
             sample: |random| random.block_header(chain()).raw().to_vec(),

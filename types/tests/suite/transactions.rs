@@ -181,8 +181,20 @@ fn reject_codes_are_stable() {
         (24, "invalid_validator"),
         (25, "invalid_parameters"),
         (26, "quorum_unreachable"),
+        (27, "declared_keys"),
+        (28, "undeclared"),
+        (29, "not_authorised"),
+        (30, "unknown_object"),
+        (31, "object_exists"),
+        (32, "not_transferable"),
+        (33, "not_divisible"),
+        (34, "invalid_quantity"),
+        (35, "different_objects"),
+        (36, "unknown_grant"),
+        (37, "invalid_grant"),
+        (38, "not_granted"),
     ];
     assert_eq!(codes, pinned);
     assert_eq!(Reject::from_code(0), None);
-    assert_eq!(Reject::from_code(27), None);
+    assert_eq!(Reject::from_code(39), None);
 }
