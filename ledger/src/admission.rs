@@ -1,6 +1,7 @@
 //! First pass over a commit, in order and without accounts: which transactions are executed, and which are rejected for
 //! their form, signature, time or id. It changes nothing; a fault later on leaves the ledger as it was.
 
+use crate::contracts;
 use crate::executed::FaultyEntry;
 use crate::governance::{Approvals, approved};
 use crate::input::{CommitInput, OrderedTransaction};
@@ -11,7 +12,12 @@ use crate::shard::shard_of;
 use crate::table::TableKey;
 use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroU16;
-use types::{Address, Outcome, Receipt, Reject, TimestampMs, Transaction, TransactionBody, TransactionId};
+use std::sync::Arc;
+use types::{Address, Outcome, Receipt, Reject, StateKey, TimestampMs, Transaction, TransactionBody, TransactionId};
+
+/// Number of the sender's key in a transfer or certificate, and of the receiver's.
+pub(crate) const SENDER: u8 = 0;
+pub(crate) const RECEIVER: u8 = 1;
 
 /// The receiving side of a transfer.
 #[derive(Clone, Copy, Debug)]
@@ -21,15 +27,45 @@ pub(crate) struct Credit {
     pub(crate) amount: u64,
 }
 
-/// What is left to decide of an admitted transaction, with the keys that it declares.
-#[derive(Clone, Copy, Debug)]
+/// What is left to decide of an admitted transaction, with the keys that it declares: a transfer those of its sender and
+/// receiver, a certificate that of its sender, a call what it says.
+#[derive(Clone, Debug)]
 pub(crate) struct Operation {
     /// Position in the commit.
     pub(crate) position: u32,
-    pub(crate) sender: Address,
-    pub(crate) sender_shard: u16,
-    /// `None` for a deposit certificate.
-    pub(crate) credit: Option<Credit>,
+    /// The shard that says what became of it: one of those that take part.
+    pub(crate) home: u16,
+    pub(crate) action: Action,
+}
+
+impl Operation {
+    /// The keys that it declares, with the number of each and its shard, in order: the same on every shard.
+    pub(crate) fn for_each_key(&self, shards: NonZeroU16, mut each: impl FnMut(u8, StateKey, u16)) {
+        match &self.action {
+            Action::Transfer { sender, credit } => {
+                each(SENDER, (*sender).into(), self.home);
+                each(RECEIVER, credit.receiver.into(), credit.shard);
+            }
+            Action::Certify { sender } => each(SENDER, (*sender).into(), self.home),
+            Action::Call(transaction) => {
+                let access = contracts::call(transaction).map_or(&[][..], |call| &call.access);
+                access.iter().zip(0..).for_each(|(access, number)| {
+                    each(number, access.key, shard_of(&access.key, shards));
+                });
+            }
+        }
+    }
+}
+
+/// What an operation does.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    /// Home is the sender's shard.
+    Transfer { sender: Address, credit: Credit },
+    /// Home is the sender's shard.
+    Certify { sender: Address },
+    /// Home is the shard of the first declared key.
+    Call(Arc<Transaction>),
 }
 
 /// A commit, ready to be executed.
@@ -85,7 +121,7 @@ impl Admission<'_> {
                         verdict.err().map_or(Outcome::Applied, Outcome::Rejected)
                     }
                     None => {
-                        operations.push(self.operation(position, transaction));
+                        operations.extend(self.operation(position, transaction));
                         Outcome::Applied
                     }
                 },
@@ -130,16 +166,20 @@ impl Admission<'_> {
         rules::stateless(transaction)
     }
 
-    fn operation(&self, position: usize, transaction: &Transaction) -> Operation {
-        let sender = transaction.sender();
-        let credit = match transaction.body() {
+    /// `None` for what the shards have no part in.
+    fn operation(&self, position: usize, transaction: &Arc<Transaction>) -> Option<Operation> {
+        let (sender, shard) = (transaction.sender(), |key: StateKey| shard_of(&key, self.shards));
+        let (home, action) = match transaction.body() {
             TransactionBody::Transfer { to, amount, .. } => {
-                Some(Credit { receiver: *to, shard: shard_of(to, self.shards), amount: *amount })
+                let credit = Credit { receiver: *to, shard: shard((*to).into()), amount: *amount };
+                (shard(sender.into()), Action::Transfer { sender, credit })
             }
-            TransactionBody::Certify { .. } | TransactionBody::Govern { .. } => None,
+            TransactionBody::Certify { .. } => (shard(sender.into()), Action::Certify { sender }),
+            TransactionBody::Call(call) => (shard(call.access.first()?.key), Action::Call(Arc::clone(transaction))),
+            TransactionBody::Govern { .. } => return None,
         };
         let position = u32::try_from(position).expect("a commit has far fewer than 2^32 transactions");
-        Operation { position, sender, sender_shard: shard_of(&sender, self.shards), credit }
+        Some(Operation { position, home, action })
     }
 }
 

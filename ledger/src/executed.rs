@@ -1,10 +1,11 @@
 //! What execution gives out: everything that storage writes in one batch, and what the node tells others.
 
-use crate::account::Account;
 use crate::checkpoint::LedgerCheckpoint;
 use crate::live::LiveBucket;
+use crate::value::Value;
 use types::{
-    Address, AuthorityIndex, BlockRef, Digest, EpochStart, Height, LedgerHeader, Receipt, Reject, TransactionId,
+    AuthorityIndex, BlockRef, Digest, EpochStart, Height, LedgerEvent, LedgerHeader, Receipt, Reject, StateKey,
+    TransactionId,
 };
 
 /// What a height did to the set of live ids.
@@ -37,12 +38,12 @@ impl FaultyEntry {
 /// How much work a commit was. Depends on caches and shards, and is never part of what nodes agree on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
-    /// Accounts that its transactions named.
-    pub accounts_named: u64,
-    /// Accounts that were read through [`crate::StateReader`].
-    pub accounts_read: u64,
-    /// Accounts whose value changed.
-    pub accounts_changed: u64,
+    /// Keys that its transactions declared.
+    pub values_named: u64,
+    /// Values that were read through [`crate::StateReader`].
+    pub values_read: u64,
+    /// Values that changed.
+    pub values_changed: u64,
     /// Elements that were expanded for the state digest, 2 KiB each.
     pub expansions: u64,
     /// Values that shards sent each other.
@@ -51,9 +52,9 @@ pub struct Work {
 
 impl std::ops::AddAssign for Work {
     fn add_assign(&mut self, other: Self) {
-        self.accounts_named += other.accounts_named;
-        self.accounts_read += other.accounts_read;
-        self.accounts_changed += other.accounts_changed;
+        self.values_named += other.values_named;
+        self.values_read += other.values_read;
+        self.values_changed += other.values_changed;
         self.expansions += other.expansions;
         self.values_sent += other.values_sent;
     }
@@ -69,8 +70,10 @@ pub struct Executed {
     /// What became of each transaction, in order; the leaves of the receipt root. An id may stand in several receipts;
     /// the one that [`crate::claims_id`] is the transaction's own.
     pub receipts: Vec<Receipt>,
-    /// Accounts whose value changed, with the new value, in rising order of addresses.
-    pub accounts: Vec<(Address, Account)>,
+    /// Keys whose value changed, with the new value or `None` where it is gone, in rising order.
+    pub changes: Vec<(StateKey, Option<Value>)>,
+    /// Positions of transactions that emitted events, rising, with the events: what the digests in receipts are of.
+    pub events: Vec<(u32, Vec<LedgerEvent>)>,
     /// Documents that were certified, with the transaction whose receipt and header are the certificate.
     pub certified: Vec<(Digest, TransactionId)>,
     /// What happened to the set of live ids.

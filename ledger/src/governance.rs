@@ -138,6 +138,6 @@ impl Electorate {
 pub(crate) fn approved(transaction: &Transaction) -> Option<(Epoch, &Change)> {
     match transaction.body() {
         TransactionBody::Govern { epoch, change } => Some((*epoch, change)),
-        TransactionBody::Transfer { .. } | TransactionBody::Certify { .. } => None,
+        TransactionBody::Transfer { .. } | TransactionBody::Certify { .. } | TransactionBody::Call(_) => None,
     }
 }

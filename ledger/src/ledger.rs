@@ -3,7 +3,7 @@
 use crate::account::Account;
 use crate::admission::{Admission, Admitted};
 use crate::checkpoint::{LedgerCheckpoint, ResumeError};
-use crate::engine::{Effects, Engine};
+use crate::engine::{Effects, Engine, Moment};
 use crate::executed::{Executed, LiveChange, Work};
 use crate::governance::Approvals;
 use crate::input::CommitInput;
@@ -14,12 +14,13 @@ use crate::screen::{Policy, Screen};
 use crate::shard::Shard;
 use crate::state::{StateFault, StateReader};
 use crate::table::TableKey;
+use crate::value::Value;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use types::header::HEADER_VERSION;
 use types::{
-    Anchor, ChainId, Digest, EpochStart, Genesis, GenesisError, Height, LedgerHeader, Outcome, TransactionBody,
-    TransactionId,
+    Anchor, ChainId, Digest, EpochStart, Genesis, GenesisError, Height, LedgerEvent, LedgerHeader, Outcome, StateKey,
+    TransactionBody, TransactionId,
 };
 
 /// Most shards, and so most worker threads; a larger number counts as this.
@@ -28,9 +29,9 @@ const SHARDS_MAX: u16 = 64;
 /// Local knobs. None of them changes a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LedgerOptions {
-    /// Accounts kept in memory, over all shards; about 150 bytes each. Accounts that storage may not hold yet are kept
-    /// beyond this. Default 262,144.
-    pub cached_accounts: usize,
+    /// Values kept in memory, over all shards; about 180 bytes for an account. Values that storage may not hold yet are
+    /// kept beyond this. Default 262,144.
+    pub cached_values: usize,
     /// Fewest operations of a commit that are worth waking the shard workers for; a smaller one runs in line over the
     /// same shards. Workers wait for each other's values, so they pay only where each has a core of its own: 512 is good
     /// there, and `usize::MAX` where validators share cores. Default 4,096.
@@ -41,7 +42,7 @@ pub struct LedgerOptions {
 
 impl Default for LedgerOptions {
     fn default() -> Self {
-        Self { cached_accounts: 1 << 18, parallel_min: 4_096, table_seed: 0 }
+        Self { cached_values: 1 << 18, parallel_min: 4_096, table_seed: 0 }
     }
 }
 
@@ -73,14 +74,14 @@ impl Ledger {
         options: LedgerOptions,
     ) -> Result<(Self, Executed), GenesisError> {
         let start = EpochStart::first(genesis)?;
-        let mut accounts: Vec<_> = genesis
+        let mut accounts: Vec<(StateKey, Value)> = genesis
             .accounts
             .iter()
             .map(|allocation| (allocation.address, Account { balance: allocation.balance, transfers_out: 0 }))
+            .map(|(address, account)| (address.into(), account.into()))
             .collect();
-        accounts.sort_unstable_by_key(|(address, _)| *address);
-        let state =
-            LtHash::of_state(accounts.iter().map(|(address, account)| (address, account)), [], &Approvals::default());
+        accounts.sort_unstable_by_key(|(key, _)| *key);
+        let state = LtHash::of_state(accounts.iter().map(|(key, value)| (key, value)), [], &Approvals::default());
         let header = LedgerHeader {
             version: HEADER_VERSION,
             chain: genesis.chain_id(),
@@ -96,14 +97,14 @@ impl Ledger {
             timestamp: genesis.timestamp(),
             next_committee: None,
         };
-        let work =
-            Work { accounts_changed: accounts.len() as u64, expansions: accounts.len() as u64, ..Work::default() };
+        let work = Work { values_changed: accounts.len() as u64, expansions: accounts.len() as u64, ..Work::default() };
         let ledger = Self::over(genesis, start, header, state, shards, reader, options)?;
         let executed = Executed {
             header: ledger.header.clone(),
             header_digest: ledger.header_digest,
             receipts: Vec::new(),
-            accounts,
+            changes: accounts.into_iter().map(|(key, value)| (key, Some(value))).collect(),
+            events: Vec::new(),
             certified: Vec::new(),
             live: LiveChange::default(),
             checkpoint: ledger.checkpoint(),
@@ -177,12 +178,16 @@ impl Ledger {
         let (run_out, run_out_ids) = self.live.run_out(input.timestamp);
         let Admitted { operations, mut receipts, claimed, faulty, approvals } =
             self.admission(run_out_ids).admit(&input);
-        let (effects, transaction_root) = self.engine.run(operations, input.height, || {
-            proof::transaction_root(receipts.iter().map(|receipt| receipt.transaction))
-        });
-        let Effects { rejects, accounts, state, mut work } = effects?;
+        let (effects, transaction_root) =
+            self.engine.run(operations, Moment { height: input.height, time: input.timestamp }, || {
+                proof::transaction_root(receipts.iter().map(|receipt| receipt.transaction))
+            });
+        let Effects { rejects, events, values, state, mut work } = effects?;
         for (position, reject) in rejects {
             receipts[position as usize].outcome = Outcome::Rejected(reject);
+        }
+        for (position, events) in &events {
+            receipts[*position as usize].outcome = Outcome::Emitted(LedgerEvent::digest(events));
         }
         self.state.combine(&state);
         work.expansions += run_out.len() as u64 + u64::from(claimed.is_some());
@@ -221,7 +226,8 @@ impl Ledger {
             header: self.header.clone(),
             header_digest: self.header_digest,
             receipts,
-            accounts,
+            changes: values,
+            events,
             certified,
             live: LiveChange { added: claimed, dropped: run_out.into_iter().map(|(height, _)| height).collect() },
             checkpoint: self.checkpoint(),
@@ -233,7 +239,7 @@ impl Ledger {
     }
 
     /// Says that every read through [`StateReader`] from now on sees all changes up to this height. Until then the
-    /// accounts that were changed stay in memory, so a caller that never says it never frees them.
+    /// values that were changed stay in memory, so a caller that never says it never frees them.
     pub fn persisted(&mut self, height: Height) {
         self.engine.persisted(height);
     }
@@ -284,9 +290,9 @@ impl Ledger {
         options: LedgerOptions,
     ) -> Result<Self, GenesisError> {
         let shards = shards.min(NonZeroU16::new(SHARDS_MAX).expect("SHARDS_MAX is not zero"));
-        let accounts = options.cached_accounts.div_ceil(usize::from(shards.get()));
+        let values = options.cached_values.div_ceil(usize::from(shards.get()));
         let table_key = TableKey::new(options.table_seed);
-        let shard = |_| Shard::new(accounts, header.height, table_key);
+        let shard = |_| Shard::new(values, header.height, table_key);
         Ok(Self {
             chain: header.chain,
             approvals: Approvals::default(),

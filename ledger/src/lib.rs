@@ -1,9 +1,9 @@
 //! Deterministic sharded execution: what an ordered commit does to the accounts, and the ledger header that says so.
 //!
-//! Owns the rules of transfers, deposit certificates and the governance, replay protection, receipts, the whole-state digest
+//! Owns the rules of transfers, deposit certificates, contracts and the governance, replay protection, receipts, the whole-state digest
 //! ([`LtHash`]), ledger headers, and the shards that hold hot accounts. The same committed prefix gives the same headers
 //! for any number of shards. Deliberately absent: clocks, randomness, files, sockets, async, floating point, and
-//! signature verification; accounts are read through [`StateReader`] and verdicts come with the input. Threads appear
+//! signature verification; values are read through [`StateReader`] and verdicts come with the input. Threads appear
 //! only as shard workers behind [`Ledger::execute`].
 //!
 //! ```
@@ -35,7 +35,7 @@
 //! let state = Arc::new(MemoryState::default());
 //! let (mut ledger, start) =
 //!     Ledger::genesis(&genesis, NonZeroU16::MIN, state.clone(), LedgerOptions::default()).unwrap();
-//! state.apply(&start.accounts);
+//! state.apply(&start.changes);
 //!
 //! let transfer = TransactionBody::Transfer { to: bob, amount: 25, memo: Default::default() };
 //! let transaction = Transaction::sign(&genesis.chain_id(), &alice, 2_000, 0, transfer).unwrap();
@@ -63,6 +63,7 @@ pub mod proof;
 mod account;
 mod admission;
 mod checkpoint;
+mod contracts;
 mod engine;
 mod executed;
 mod governance;
@@ -75,6 +76,7 @@ mod screen;
 mod shard;
 mod state;
 mod table;
+mod value;
 
 pub use account::Account;
 pub use checkpoint::{LedgerCheckpoint, ResumeError};
@@ -84,7 +86,8 @@ pub use input::{CommitInput, OrderedTransaction, Undecodable};
 pub use ledger::{Ledger, LedgerOptions};
 pub use live::{LiveBucket, LiveIds};
 pub use lthash::{Expansion, LtHash};
-pub use rules::{claims_id, is_author_fault};
+pub use rules::{CALL_SLOTS_MAX, claims_id, is_author_fault};
 pub use screen::Screen;
 pub use shard::{SLOTS, slot_of};
 pub use state::{MemoryState, StateFault, StateReader};
+pub use value::Value;

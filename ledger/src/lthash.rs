@@ -8,8 +8,9 @@
 mod lanes;
 
 use crate::account::Account;
+use crate::value::Value;
 use std::fmt;
-use types::{Address, Decode, DecodeError, Digest, Encode, Hasher, Height, Reader};
+use types::{Address, Decode, DecodeError, Digest, Encode, Hasher, Height, Reader, StateKey};
 
 /// Lanes of the sum.
 const LANES: usize = 1024;
@@ -23,6 +24,8 @@ const ACCOUNT: u8 = 1;
 const LIVE: u8 = 2;
 /// First byte of the element of the governance's approvals.
 const APPROVALS: u8 = 3;
+/// First byte of the element of any other value.
+const VALUE: u8 = 4;
 
 /// One element, expanded: 2 KiB.
 #[derive(Clone)]
@@ -32,6 +35,20 @@ impl Expansion {
     /// A place for an expansion.
     pub fn zeroed() -> Self {
         Self([0; BYTES])
+    }
+
+    /// Expands the element of a value under its key. An account stands in it as it is; of any other value a digest does,
+    /// over the key and the value, because an element has no room for them.
+    pub fn value(&mut self, key: &StateKey, value: &Value) {
+        if let (StateKey::Account(address), Value::Account(account)) = (key, value) {
+            return self.account(address, account);
+        }
+        let digest = Hasher::new("stele/state-value/1").with_encoded(key).with_encoded(value).finish();
+        let mut element = [0; 1 + Digest::ENCODED_LEN];
+        element[0] = VALUE;
+        element[1] = digest.alg() as u8;
+        element[2..].copy_from_slice(digest.as_bytes());
+        self.fill(&element);
     }
 
     /// Expands the element of an account.
@@ -114,13 +131,13 @@ impl LtHash {
 
     /// The sum over a whole state, from its parts: what an audit of a snapshot compares.
     pub fn of_state<'a>(
-        accounts: impl IntoIterator<Item = (&'a Address, &'a Account)>,
+        values: impl IntoIterator<Item = (&'a StateKey, &'a Value)>,
         live: impl IntoIterator<Item = &'a crate::LiveBucket>,
         approvals: &crate::Approvals,
     ) -> Self {
         let (mut sum, mut expansion) = (Self::default(), Expansion::zeroed());
-        for (address, account) in accounts {
-            expansion.account(address, account);
+        for (key, value) in values {
+            expansion.value(key, value);
             sum.add(&expansion);
         }
         for bucket in live {

@@ -1,8 +1,13 @@
-//! The rules as pure functions: what a transaction does to the values of the keys that it declares. Every participant
-//! of a cross-shard transaction calls the same function on the same values, so all reach the same outcome.
+//! The rules of transfers and deposit certificates as pure functions: what a transaction does to the values of the keys
+//! that it declares. Every participant of a cross-shard transaction calls the same function on the same values, so all
+//! reach the same outcome. Those of calls stand in [`crate::contracts`].
 
 use crate::account::Account;
-use types::{Outcome, Reject, TransactionBody};
+use crate::shard::slot_of;
+use types::{Access, Outcome, Reject, TransactionBody};
+
+/// Most slots whose keys a call declares, and so most shards that it spans.
+pub const CALL_SLOTS_MAX: usize = 8;
 
 /// New values of sender and receiver.
 ///
@@ -28,15 +33,25 @@ pub(crate) fn stateless(transaction: &types::Transaction) -> Result<(), Reject> 
     match transaction.body() {
         TransactionBody::Transfer { amount: 0, .. } => Err(Reject::ZeroAmount),
         TransactionBody::Transfer { to, .. } if *to == transaction.sender() => Err(Reject::SelfTransfer),
-        _ => Ok(()),
+        TransactionBody::Call(call) => declared(&call.access),
+        TransactionBody::Transfer { .. } | TransactionBody::Certify { .. } | TransactionBody::Govern { .. } => Ok(()),
     }
+}
+
+/// Whether a declaration names keys, and of few enough slots. Slots are what shards are made of, so a bound on them is a
+/// bound on shards, and the same one however many shards a node has.
+fn declared(access: &[Access]) -> Result<(), Reject> {
+    let mut slots: Vec<_> = access.iter().map(|access| slot_of(&access.key)).collect();
+    slots.sort_unstable();
+    slots.dedup();
+    if (1..=CALL_SLOTS_MAX).contains(&slots.len()) { Ok(()) } else { Err(Reject::DeclaredKeys) }
 }
 
 /// Whether a receipt with this outcome is the one that took the transaction's id, so that the id cannot be executed
 /// again while it lives. An index from ids to receipts holds these and no others.
 pub fn claims_id(outcome: Outcome) -> bool {
     match outcome {
-        Outcome::Applied => true,
+        Outcome::Applied | Outcome::Emitted(_) => true,
         Outcome::Rejected(reject) => match reject {
             Reject::ZeroAmount
             | Reject::SelfTransfer
@@ -53,7 +68,19 @@ pub fn claims_id(outcome: Outcome) -> bool {
             | Reject::InvalidStake
             | Reject::RepeatedValidator
             | Reject::InvalidValidator
-            | Reject::InvalidParameters => true,
+            | Reject::InvalidParameters
+            | Reject::DeclaredKeys
+            | Reject::Undeclared
+            | Reject::NotAuthorised
+            | Reject::UnknownObject
+            | Reject::ObjectExists
+            | Reject::NotTransferable
+            | Reject::NotDivisible
+            | Reject::InvalidQuantity
+            | Reject::DifferentObjects
+            | Reject::UnknownGrant
+            | Reject::InvalidGrant
+            | Reject::NotGranted => true,
             Reject::Malformed
             | Reject::TooLarge
             | Reject::WrongChain

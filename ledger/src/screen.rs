@@ -43,10 +43,8 @@ impl Policy {
             return Err(Reject::TooLarge);
         }
         let allowed = |alg| self.algorithms.contains(&alg);
-        if !allowed(transaction.key().alg()) || !allowed(transaction.signature().alg()) {
-            return Err(Reject::AlgorithmNotAllowed);
-        }
-        Ok(())
+        let all = transaction.claims().all(|(key, signature)| allowed(key.alg()) && allowed(signature.alg()));
+        if all { Ok(()) } else { Err(Reject::AlgorithmNotAllowed) }
     }
 
     /// Valid iff T ≤ `valid_until` ≤ T + W (CONSENSUS.md §0.5).

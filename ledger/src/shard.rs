@@ -1,8 +1,8 @@
-//! One shard of the state: a bounded cache of hot accounts, the working values of the commit at hand, and the net change
+//! One shard of the state: a bounded cache of hot values, the working values of the commit at hand, and the net change
 //! that they leave. Owned by one thread at a time; it knows nothing of other shards.
 //!
 //! Cost of a commit in a shard: one table lookup for each key that a transaction declares, one batched read for those
-//! that are not cached, and for each account whose value changed two expansions of 2 KiB, of the old and of the new
+//! that are not cached, and for each value that changed two expansions of 2 KiB, of the old and of the new
 //! element. Keeping the old expansions in memory was tried: reading 2 KiB from a cold cache costs what making them does.
 
 use crate::account::Account;
@@ -10,30 +10,31 @@ use crate::executed::Work;
 use crate::lthash::{Expansion, LtHash};
 use crate::state::{StateFault, StateReader};
 use crate::table::TableKey;
+use crate::value::Value;
 use std::collections::HashMap;
 use std::num::NonZeroU16;
-use types::{Address, Height};
+use types::{Height, StateKey};
 
 /// Slots that the key space is divided into; a shard holds a contiguous range of them (CONSENSUS.md §4.1).
 pub const SLOTS: u16 = 4096;
 
-/// The slot of an account: 12 bits of its address, which is the digest of its key.
-pub fn slot_of(address: &Address) -> u16 {
-    let [low, high, ..] = *address.as_bytes();
+/// The slot of a key: 12 of its bits, which are those of a digest.
+pub fn slot_of(key: &StateKey) -> u16 {
+    let [low, high, ..] = *key.as_bytes();
     u16::from_le_bytes([low, high]) % SLOTS
 }
 
-/// The shard of an account where there are `shards` of them.
-pub(crate) fn shard_of(address: &Address, shards: NonZeroU16) -> u16 {
-    let shard = u32::from(slot_of(address)) * u32::from(shards.get()) / u32::from(SLOTS);
+/// The shard of a key where there are `shards` of them.
+pub(crate) fn shard_of(key: &StateKey, shards: NonZeroU16) -> u16 {
+    let shard = u32::from(slot_of(key)) * u32::from(shards.get()) / u32::from(SLOTS);
     u16::try_from(shard).expect("below the number of shards, because the slot is below SLOTS")
 }
 
-/// A cached account, or the knowledge that there is none.
+/// A cached value, or the knowledge that there is none.
 #[derive(Debug)]
 struct Entry {
-    address: Address,
-    account: Option<Account>,
+    key: StateKey,
+    value: Option<Value>,
     /// Last height that changed it; 0 where it is as it was read.
     written: Height,
     /// The commit that touched it last, by [`Shard::stamp`], and its place in the working values of that commit.
@@ -43,19 +44,19 @@ struct Entry {
     recent: bool,
 }
 
-/// The value of an account within a commit.
-#[derive(Clone, Copy, Debug)]
+/// A value within a commit.
+#[derive(Clone, Debug)]
 struct Working {
     entry: u32,
-    before: Option<Account>,
-    now: Option<Account>,
+    before: Option<Value>,
+    now: Option<Value>,
 }
 
 /// What a commit did in one shard.
 #[derive(Debug, Default)]
 pub(crate) struct NetChange {
-    /// Changed accounts, in no particular order.
-    pub(crate) accounts: Vec<(Address, Account)>,
+    /// Changed values, in no particular order; `None` where one was removed.
+    pub(crate) values: Vec<(StateKey, Option<Value>)>,
     pub(crate) state: LtHash,
     pub(crate) work: Work,
 }
@@ -63,19 +64,19 @@ pub(crate) struct NetChange {
 /// See the head of this file.
 #[derive(Debug)]
 pub(crate) struct Shard {
-    table: HashMap<Address, u32, TableKey>,
+    table: HashMap<StateKey, u32, TableKey>,
     entries: Vec<Entry>,
     capacity: usize,
     hand: usize,
     persisted: Height,
     stamp: u64,
     working: Vec<Working>,
-    /// Places in `working` of accounts that are not cached.
+    /// Places in `working` of keys that are not cached.
     missing: Vec<u32>,
 }
 
 impl Shard {
-    /// A shard with an empty cache for `capacity` accounts, over storage that holds every height up to `persisted`.
+    /// A shard with an empty cache for `capacity` values, over storage that holds every height up to `persisted`.
     pub(crate) fn new(capacity: usize, persisted: Height, key: TableKey) -> Self {
         Self {
             table: HashMap::with_hasher(key),
@@ -103,13 +104,13 @@ impl Shard {
     }
 
     /// Declares a key of the commit; the answer is its place among the working values.
-    pub(crate) fn touch(&mut self, address: &Address) -> u32 {
+    pub(crate) fn touch(&mut self, key: &StateKey) -> u32 {
         let order = self.working.len() as u32;
-        let Some(index) = self.table.get(address).copied() else {
+        let Some(index) = self.table.get(key).copied() else {
             let index = self.entries.len() as u32;
-            self.table.insert(*address, index);
-            let (account, written, stamp) = (None, Height(0), self.stamp);
-            let entry = Entry { address: *address, account, written, stamp, order, recent: true };
+            self.table.insert(*key, index);
+            let (value, written, stamp) = (None, Height(0), self.stamp);
+            let entry = Entry { key: *key, value, written, stamp, order, recent: true };
             self.entries.push(entry);
             self.missing.push(order);
             self.working.push(Working { entry: index, before: None, now: None });
@@ -118,7 +119,7 @@ impl Shard {
         let entry = &mut self.entries[index as usize];
         if entry.stamp != self.stamp {
             (entry.stamp, entry.order, entry.recent) = (self.stamp, order, true);
-            self.working.push(Working { entry: index, before: entry.account, now: entry.account });
+            self.working.push(Working { entry: index, before: entry.value.clone(), now: entry.value.clone() });
         }
         entry.order
     }
@@ -128,33 +129,38 @@ impl Shard {
         self.working.len()
     }
 
-    /// Reads the accounts that are declared and not cached, in one batch. On a fault the commit must be abandoned.
+    /// Reads the values that are declared and not cached, in one batch. On a fault the commit must be abandoned.
     pub(crate) fn load(&mut self, reader: &dyn StateReader) -> Result<(), StateFault> {
         if self.missing.is_empty() {
             return Ok(());
         }
         let place = |order: &u32| self.working[*order as usize].entry as usize;
-        let addresses: Vec<_> = self.missing.iter().map(|order| self.entries[place(order)].address).collect();
-        let accounts = reader.accounts(&addresses).and_then(|accounts| {
-            let (asked, answered) = (addresses.len(), accounts.len());
-            if asked == answered { Ok(accounts) } else { Err(StateFault::Answers { asked, answered }) }
+        let keys: Vec<_> = self.missing.iter().map(|order| self.entries[place(order)].key).collect();
+        let values = reader.values(&keys).and_then(|values| {
+            let (asked, answered) = (keys.len(), values.len());
+            if asked == answered { Ok(values) } else { Err(StateFault::Answers { asked, answered }) }
         })?;
-        for (order, account) in self.missing.iter().zip(accounts) {
+        for (order, value) in self.missing.iter().zip(values) {
             let working = &mut self.working[*order as usize];
-            (working.before, working.now) = (account, account);
-            self.entries[working.entry as usize].account = account;
+            (working.before, working.now) = (value.clone(), value.clone());
+            self.entries[working.entry as usize].value = value;
         }
         Ok(())
     }
 
     /// The working value at a place.
-    pub(crate) fn value(&self, place: u32) -> Option<Account> {
-        self.working[place as usize].now
+    pub(crate) fn value(&self, place: u32) -> Option<&Value> {
+        self.working[place as usize].now.as_ref()
     }
 
-    /// Changes the working value at a place.
-    pub(crate) fn set(&mut self, place: u32, account: Account) {
-        self.working[place as usize].now = Some(account);
+    /// The account among the working values at a place.
+    pub(crate) fn account(&self, place: u32) -> Option<Account> {
+        self.value(place).and_then(Value::account)
+    }
+
+    /// Changes or removes the working value at a place.
+    pub(crate) fn set(&mut self, place: u32, value: Option<Value>) {
+        self.working[place as usize].now = value;
     }
 
     /// Ends a commit that goes through: the working values become the cached ones.
@@ -162,24 +168,36 @@ impl Shard {
         let mut change = NetChange::default();
         let (mut old, mut new) = (Expansion::zeroed(), Expansion::zeroed());
         for working in &self.working {
-            let (Some(now), true) = (working.now, working.now != working.before) else { continue };
-            let entry = &mut self.entries[working.entry as usize];
-            (entry.account, entry.written) = (Some(now), height);
-            let address = entry.address;
-            new.account(&address, &now);
-            if let Some(before) = &working.before {
-                old.account(&address, before);
-                change.state.replace(&old, &new);
-                change.work.expansions += 2;
-            } else {
-                change.state.add(&new);
-                change.work.expansions += 1;
+            if working.now == working.before {
+                continue;
             }
-            change.accounts.push((address, now));
+            let entry = &mut self.entries[working.entry as usize];
+            (entry.value, entry.written) = (working.now.clone(), height);
+            let key = entry.key;
+            match (&working.before, &working.now) {
+                (Some(before), Some(now)) => {
+                    old.value(&key, before);
+                    new.value(&key, now);
+                    change.state.replace(&old, &new);
+                    change.work.expansions += 2;
+                }
+                (Some(before), None) => {
+                    old.value(&key, before);
+                    change.state.remove(&old);
+                    change.work.expansions += 1;
+                }
+                (None, Some(now)) => {
+                    new.value(&key, now);
+                    change.state.add(&new);
+                    change.work.expansions += 1;
+                }
+                (None, None) => {}
+            }
+            change.values.push((key, working.now.clone()));
         }
-        change.work.accounts_named = self.working.len() as u64;
-        change.work.accounts_read = self.missing.len() as u64;
-        change.work.accounts_changed = change.accounts.len() as u64;
+        change.work.values_named = self.working.len() as u64;
+        change.work.values_read = self.missing.len() as u64;
+        change.work.values_changed = change.values.len() as u64;
         change
     }
 
@@ -187,18 +205,18 @@ impl Shard {
     pub(crate) fn abandon(&mut self) {
         for working in &self.working {
             let entry = &mut self.entries[working.entry as usize];
-            entry.account = working.before;
+            entry.value = working.before.clone();
         }
         // Entries that were made for this commit are the last ones, because entries are only removed before a commit.
         let made = self.missing.len();
         for entry in self.entries.drain(self.entries.len() - made..) {
-            self.table.remove(&entry.address);
+            self.table.remove(&entry.key);
         }
         self.missing.clear();
         self.working.clear();
     }
 
-    /// Second-chance eviction down to the capacity. Accounts that storage may not hold yet stay, so the cache can be
+    /// Second-chance eviction down to the capacity. Values that storage may not hold yet stay, so the cache can be
     /// larger by what was changed and not persisted; the work is bounded by that of the commit before.
     fn evict(&mut self) {
         let over = self.entries.len().saturating_sub(self.capacity);
@@ -223,9 +241,9 @@ impl Shard {
     /// Takes out an entry and puts the last one in its place.
     fn remove(&mut self, index: usize) {
         let removed = self.entries.swap_remove(index);
-        self.table.remove(&removed.address);
+        self.table.remove(&removed.key);
         if let Some(moved) = self.entries.get(index) {
-            *self.table.get_mut(&moved.address).expect("every entry is in the table") = index as u32;
+            *self.table.get_mut(&moved.key).expect("every entry is in the table") = index as u32;
         }
     }
 }

@@ -1,11 +1,12 @@
 //! How shard workers exchange the values of cross-shard transactions: one inbox each, bounded, values in parcels.
 //!
-//! For every cross-shard operation each participant sends the other the value of its key, once, when the operation heads
-//! its queues. A worker never blocks on a full inbox without emptying its own, so inboxes cannot deadlock; a worker that
+//! For every cross-shard operation each participant sends the others the values of its keys, once, when the operation
+//! heads its queues. A worker never blocks on a full inbox without emptying its own, so inboxes cannot deadlock; a worker that
 //! must give up raises a flag that all others look at whenever they receive.
 
-use crate::account::Account;
+use crate::value::Value;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,18 +17,20 @@ const INBOX_PARCELS_EACH: usize = 4;
 const PARCEL_VALUES: usize = 256;
 
 /// The value of one key at its place in the order.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Value {
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
     /// Index of the operation in the commit.
     pub(super) operation: u32,
-    pub(super) account: Option<Account>,
+    /// Which of the keys that the operation declares.
+    pub(super) key: u8,
+    pub(super) value: Option<Value>,
 }
 
 /// Values of one commit. An empty one only wakes.
 #[derive(Debug)]
 struct Parcel {
     sequence: u64,
-    values: Vec<Value>,
+    values: Vec<Sent>,
 }
 
 /// Another worker gave up on this commit.
@@ -43,8 +46,8 @@ pub(super) struct Mesh {
     inbox: Receiver<Parcel>,
     peers: Arc<[Sender<Parcel>]>,
     abandoned: Arc<AtomicU64>,
-    outbox: Vec<Vec<Value>>,
-    arrived: Vec<Value>,
+    outbox: Vec<Vec<Sent>>,
+    arrived: Vec<Sent>,
     sent: u64,
 }
 
@@ -79,13 +82,19 @@ impl Mesh {
         u16::try_from(self.me).expect("shards are counted in 16 bits")
     }
 
+    /// Number of shards.
+    pub(super) fn shards(&self) -> NonZeroU16 {
+        let count = u16::try_from(self.peers.len()).expect("shards are counted in 16 bits");
+        NonZeroU16::new(count).expect("this end belongs to a shard")
+    }
+
     /// Values sent in this commit.
     pub(super) fn sent(&self) -> u64 {
         self.sent
     }
 
     /// Sends a value, now or with others at the next [`Mesh::flush`].
-    pub(super) fn send(&mut self, to: u16, value: Value) -> Result<(), Abandoned> {
+    pub(super) fn send(&mut self, to: u16, value: Sent) -> Result<(), Abandoned> {
         let to = usize::from(to);
         self.sent += 1;
         self.outbox[to].push(value);
@@ -98,7 +107,7 @@ impl Mesh {
     }
 
     /// Values that have arrived; waits for some where there are none. To be called after [`Mesh::flush`].
-    pub(super) fn receive(&mut self, values: &mut Vec<Value>) -> Result<(), Abandoned> {
+    pub(super) fn receive(&mut self, values: &mut Vec<Sent>) -> Result<(), Abandoned> {
         while self.arrived.is_empty() {
             // The peers' ends hold a sender to this inbox, so it cannot be disconnected while this end exists.
             let parcel = self.inbox.recv().map_err(|_| Abandoned)?;

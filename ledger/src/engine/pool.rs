@@ -2,19 +2,19 @@
 //! shard back with the result, so no lock guards the state.
 
 use super::mesh::Mesh;
-use super::queues::{Part, Queues};
+use super::queues::Queues;
+use super::{Moment, Part};
 use crate::admission::Operation;
 use crate::shard::Shard;
 use crate::state::{StateFault, StateReader};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use types::Height;
 
 /// One shard's share of a commit.
 struct Job {
     sequence: u64,
-    height: Height,
+    at: Moment,
     shard: Shard,
     operations: Arc<Vec<Operation>>,
 }
@@ -53,11 +53,11 @@ impl Pool {
     }
 
     /// Hands out a commit.
-    pub(super) fn start_commit(&mut self, shards: Vec<Shard>, operations: Vec<Operation>, height: Height) {
+    pub(super) fn start_commit(&mut self, shards: Vec<Shard>, operations: Vec<Operation>, at: Moment) {
         self.sequence += 1;
         let operations = Arc::new(operations);
         for (jobs, shard) in self.jobs.iter().zip(shards) {
-            let job = Job { sequence: self.sequence, height, shard, operations: Arc::clone(&operations) };
+            let job = Job { sequence: self.sequence, at, shard, operations: Arc::clone(&operations) };
             jobs.send(job).expect("workers serve as long as the pool exists");
         }
     }
@@ -109,10 +109,10 @@ struct Worker {
 
 impl Worker {
     fn serve(&mut self, jobs: &Receiver<Job>) {
-        for Job { sequence, height, mut shard, operations } in jobs {
+        for Job { sequence, at, mut shard, operations } in jobs {
             self.mesh.begin(sequence);
             let watch = Watch { mesh: &mut self.mesh, answers: &self.answers };
-            let part = share(&mut shard, &operations, height, watch.mesh, &*self.reader);
+            let part = share(&mut shard, &operations, at, watch.mesh, &*self.reader);
             std::mem::forget(watch);
             // Nobody waits for the answer where the ledger is being dropped.
             let _ = self.answers.send(Ok(Done { index: self.index, shard, part }));
@@ -137,14 +137,14 @@ impl Drop for Watch<'_> {
 fn share(
     shard: &mut Shard,
     operations: &[Operation],
-    height: Height,
+    at: Moment,
     mesh: &mut Mesh,
     reader: &dyn StateReader,
 ) -> Result<Part, StateFault> {
-    let queues = Queues::build(operations, mesh.me(), shard);
+    let queues = Queues::build(operations, at.time, mesh, shard);
     shard.load(reader).inspect_err(|_| mesh.abandon())?;
-    let rejects = queues.run(shard, mesh).map_err(|_| StateFault::OtherShard)?;
-    let mut change = shard.settle(height);
+    let verdicts = queues.run(shard, mesh).map_err(|_| StateFault::OtherShard)?;
+    let mut change = shard.settle(at.height);
     change.work.values_sent = mesh.sent();
-    Ok(Part { rejects, change })
+    Ok(Part { verdicts, change })
 }
