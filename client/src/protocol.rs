@@ -175,10 +175,7 @@ impl Encode for Event {
                 sequence.encode(out);
                 height.encode(out);
                 index.encode(out);
-                match outcome {
-                    Outcome::Applied => 0u16.encode(out),
-                    Outcome::Rejected(reject) => reject.encode(out),
-                }
+                outcome.encode(out);
             }
             Self::Refused { sequence, reject } => {
                 out.push(Self::REFUSED);
@@ -204,13 +201,7 @@ impl Decode for Event {
                 sequence: u64::decode(reader)?,
                 height: Height::decode(reader)?,
                 index: u32::decode(reader)?,
-                outcome: match u16::decode(reader)? {
-                    0 => Outcome::Applied,
-                    code => Outcome::Rejected(
-                        Reject::from_code(code)
-                            .ok_or(DecodeError::UnknownTag { field: "reject", value: code.into() })?,
-                    ),
-                },
+                outcome: Outcome::decode(reader)?,
             }),
             Self::REFUSED => Ok(Self::Refused { sequence: u64::decode(reader)?, reject: Reject::decode(reader)? }),
             Self::BUSY => Ok(Self::Busy { sequence: u64::decode(reader)?, retry_after_ms: u32::decode(reader)? }),

@@ -170,7 +170,8 @@ pub enum OutcomeInfo {
 impl From<Outcome> for OutcomeInfo {
     fn from(outcome: Outcome) -> Self {
         match outcome {
-            Outcome::Applied => Self::Applied,
+            // What was emitted is asked for apart, with its digest in the receipt.
+            Outcome::Applied | Outcome::Emitted(_) => Self::Applied,
             Outcome::Rejected(reject) => Self::Rejected(reject),
         }
     }

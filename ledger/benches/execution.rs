@@ -78,7 +78,7 @@ impl Pool {
             let shards = NonZeroU16::new(shards).expect("not zero");
             let (mut ledger, start) =
                 Ledger::genesis(&self.genesis, shards, state.clone(), options).expect("genesis is sound");
-            state.apply(&start.accounts);
+            state.apply(&start.changes);
             for (index, transactions) in self.transactions.chunks(size).enumerate() {
                 if left == 0 {
                     break;
@@ -97,7 +97,7 @@ impl Pool {
                     spent += begin.elapsed();
                     left -= 1;
                 }
-                state.apply(&executed.accounts);
+                state.apply(&executed.changes);
                 ledger.persisted(executed.header.height);
             }
         }

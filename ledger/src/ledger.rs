@@ -81,7 +81,7 @@ impl Ledger {
             .map(|(address, account)| (address.into(), account.into()))
             .collect();
         accounts.sort_unstable_by_key(|(key, _)| *key);
-        let state = LtHash::of_state(accounts.iter().map(|(key, value)| (key, value)), [], &Approvals::default());
+        let state = LtHash::of_state(accounts.iter().cloned(), [], &Approvals::default());
         let header = LedgerHeader {
             version: HEADER_VERSION,
             chain: genesis.chain_id(),

@@ -131,13 +131,13 @@ impl LtHash {
 
     /// The sum over a whole state, from its parts: what an audit of a snapshot compares.
     pub fn of_state<'a>(
-        values: impl IntoIterator<Item = (&'a StateKey, &'a Value)>,
+        values: impl IntoIterator<Item = (StateKey, Value)>,
         live: impl IntoIterator<Item = &'a crate::LiveBucket>,
         approvals: &crate::Approvals,
     ) -> Self {
         let (mut sum, mut expansion) = (Self::default(), Expansion::zeroed());
         for (key, value) in values {
-            expansion.value(key, value);
+            expansion.value(&key, &value);
             sum.add(&expansion);
         }
         for bucket in live {

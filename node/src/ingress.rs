@@ -5,8 +5,9 @@ use crate::execution::Receipts;
 use crate::pool::{Origin, Pending, Pool, Refusal};
 use crate::reach::{OutOfReach, Reach};
 use crate::replica::event::Fact;
+use crate::signatures;
 use crate::status::Status;
-use accel::{Item, Job, Priority, Verifier};
+use accel::{Job, Priority, Verifier};
 use client::protocol::{Event, Submit};
 use crossbeam_channel::Sender;
 use ledger::Screen;
@@ -84,12 +85,7 @@ impl Admission {
         if pending.is_empty() {
             return;
         }
-        let item = |pending: &Pending| Item {
-            key: pending.transaction.key().clone(),
-            message: pending.transaction.message().into(),
-            signature: pending.transaction.signature().clone(),
-        };
-        let items = pending.iter().map(item).collect();
+        let items = signatures::items(pending.iter().map(|pending| &*pending.transaction));
         let (pool, replica, status) = (Arc::clone(&self.pool), self.replica.clone(), Arc::clone(&self.status));
         let waiting = Arc::new(std::sync::Mutex::new(Some((pending, told))));
         let taken = Arc::clone(&waiting);
@@ -103,10 +99,13 @@ impl Admission {
                 let Some((pending, told)) = take() else { return };
                 let busy = Denied::Busy { retry_after_ms: RETRY_AFTER_MS };
                 let verdicts: Vec<Result<(), Denied>> = match result {
-                    Ok(verdicts) => verdicts
-                        .iter()
-                        .map(|valid| valid.then_some(()).ok_or(Denied::Rejected(Reject::BadSignature)))
-                        .collect(),
+                    Ok(verdicts) => {
+                        let transactions = pending.iter().map(|pending| &*pending.transaction);
+                        signatures::verdicts(transactions, verdicts.iter())
+                            .into_iter()
+                            .map(|valid| valid.then_some(()).ok_or(Denied::Rejected(Reject::BadSignature)))
+                            .collect()
+                    }
                     // A fault says nothing about a signature: the client may try again.
                     Err(_) => vec![Err(busy); pending.len()],
                 };

@@ -19,6 +19,7 @@ mod reach;
 mod records;
 mod replica;
 mod rpc;
+mod signatures;
 mod state_sync;
 mod status;
 mod tables;

@@ -4,7 +4,7 @@
 //! with [`Applied`], which says where the log has to be read from after a crash.
 
 use consensus::Checkpoint;
-use ledger::{Account, LedgerCheckpoint, LiveBucket, StateFault, StateReader};
+use ledger::{Account, LedgerCheckpoint, LiveBucket, StateFault, StateReader, Value};
 use std::sync::Arc;
 use storage::log::LogPosition;
 use storage::state::{Direction, Family, StateBatch, StateDb, StateError, StateSnapshot};
@@ -12,7 +12,7 @@ use thiserror::Error;
 use types::codec::put_list;
 use types::{
     Address, AuthorityIndex, BlockRef, Certificate, CommitRecord, Decode, DecodeError, Digest, Encode, Height,
-    LedgerHeader, Reader, Receipt, TransactionId,
+    LedgerEvent, LedgerHeader, Reader, Receipt, StateKey, TransactionId,
 };
 
 mod epochs;
@@ -156,6 +156,24 @@ impl Tables {
         self.row(Family::Accounts, address.as_bytes())
     }
 
+    /// A value of the state. Objects and grants lie in one family with accounts, under longer keys.
+    pub fn value(&self, key: &StateKey) -> Result<Option<Value>, TableError> {
+        let row = self.db.get(Family::Accounts, &key.to_row_key())?;
+        let value = |row: Vec<u8>| Value::from_bytes(key, &row).map_err(|source| damaged(Family::Accounts, source));
+        row.map(value).transpose()
+    }
+
+    /// The events of a transaction that was executed; none where it emitted none.
+    pub fn events(&self, place: Place) -> Result<Vec<LedgerEvent>, TableError> {
+        let Some(row) = self.db.get(Family::Receipts, &events_key(place))? else { return Ok(Vec::new()) };
+        LedgerEvent::list_from_bytes(&row).map_err(|source| damaged(Family::Receipts, source))
+    }
+
+    /// The transactions whose events are about an object or a grant, oldest first, from `from` on, at most `limit`.
+    pub fn history(&self, subject: &StateKey, from: Place, limit: usize) -> Result<Vec<Place>, TableError> {
+        self.places(&history_key(subject, None), &history_key(subject, Some(from)), limit)
+    }
+
     /// The ledger header of a height.
     pub fn header(&self, height: Height) -> Result<Option<LedgerHeader>, TableError> {
         self.row(Family::Headers, &header_key(b'h', height))
@@ -201,10 +219,14 @@ impl Tables {
     /// The transactions that certified a document, oldest first, at most `limit`.
     pub fn document(&self, document: &Digest, limit: usize) -> Result<Vec<Place>, TableError> {
         let prefix = document_key(document, None);
+        self.places(&prefix, &prefix, limit)
+    }
+
+    fn places(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<Place>, TableError> {
         let mut places = Vec::new();
-        for row in self.db.iterate(Family::TransactionIndex, &prefix, Direction::Forward) {
+        for row in self.db.iterate(Family::TransactionIndex, from, Direction::Forward) {
             let (key, value) = row?;
-            if !key.starts_with(&prefix) || places.len() == limit {
+            if !key.starts_with(prefix) || places.len() == limit {
                 break;
             }
             places.push(decode(Family::TransactionIndex, &value)?);
@@ -254,18 +276,19 @@ impl Tables {
 }
 
 impl StateReader for Tables {
-    fn account(&self, address: &Address) -> Result<Option<Account>, StateFault> {
-        Tables::account(self, address).map_err(|error| StateFault::Read(Box::new(error)))
+    fn value(&self, key: &StateKey) -> Result<Option<Value>, StateFault> {
+        Tables::value(self, key).map_err(|error| StateFault::Read(Box::new(error)))
     }
 
-    fn accounts(&self, addresses: &[Address]) -> Result<Vec<Option<Account>>, StateFault> {
-        let rows = self.db.multi_get(Family::Accounts, &addresses.iter().map(Address::as_bytes).collect::<Vec<_>>());
+    fn values(&self, keys: &[StateKey]) -> Result<Vec<Option<Value>>, StateFault> {
+        let row_keys: Vec<_> = keys.iter().map(StateKey::to_row_key).collect();
+        let rows = self.db.multi_get(Family::Accounts, &row_keys);
         let rows = rows.map_err(|error| StateFault::Read(Box::new(error)))?;
-        let account = |(row, address): (Option<Vec<u8>>, &Address)| {
-            let decoded = row.map(|row| Account::from_bytes(&row)).transpose();
-            decoded.map_err(|source| StateFault::Damaged { address: *address, source })
+        let value = |(row, key): (Option<Vec<u8>>, &StateKey)| {
+            let decoded = row.map(|row| Value::from_bytes(key, &row)).transpose();
+            decoded.map_err(|source| StateFault::Damaged { key: *key, source })
         };
-        rows.into_iter().zip(addresses).map(account).collect()
+        rows.into_iter().zip(keys).map(value).collect()
     }
 }
 
@@ -280,9 +303,21 @@ impl Batch {
         self.batch.put(Family::Meta, APPLIED_KEY, &applied.to_bytes());
     }
 
-    /// An account's new value.
-    pub fn account(&mut self, address: &Address, account: &Account) {
-        self.batch.put(Family::Accounts, address.as_bytes(), &account.to_bytes());
+    /// What a key holds from now on; `None` where it holds nothing.
+    pub fn value(&mut self, key: &StateKey, value: Option<&Value>) {
+        let row = key.to_row_key();
+        match value {
+            Some(value) => self.batch.put(Family::Accounts, &row, &value.to_bytes()),
+            None => self.batch.delete(Family::Accounts, &row),
+        }
+    }
+
+    /// The events of a transaction, found again under what they are about.
+    pub fn events(&mut self, place: Place, events: &[LedgerEvent]) {
+        self.batch.put(Family::Receipts, &events_key(place), &LedgerEvent::list_to_bytes(events));
+        for subject in events.iter().flat_map(LedgerEvent::subjects) {
+            self.batch.put(Family::TransactionIndex, &history_key(&subject, Some(place)), &place.to_bytes());
+        }
     }
 
     /// A height's header, ordering and receipts, and the place of each of its transactions.
@@ -362,6 +397,23 @@ fn document_key(document: &Digest, place: Option<Place>) -> Vec<u8> {
     if let Some(place) = place {
         key.extend_from_slice(&place.height.0.to_be_bytes());
         key.extend_from_slice(&place.index.to_be_bytes());
+    }
+    key
+}
+
+/// Behind the receipts of its height.
+fn events_key(place: Place) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..8].copy_from_slice(&place.height.0.to_be_bytes());
+    key[8..].copy_from_slice(&place.index.to_be_bytes());
+    key
+}
+
+fn history_key(subject: &StateKey, place: Option<Place>) -> Vec<u8> {
+    let mut key = vec![b's'];
+    subject.encode(&mut key);
+    if let Some(place) = place {
+        key.extend_from_slice(&events_key(place));
     }
     key
 }

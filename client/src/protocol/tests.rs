@@ -9,7 +9,11 @@ fn reject() -> impl Strategy<Value = Reject> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let outcome = prop_oneof![Just(Outcome::Applied), reject().prop_map(Outcome::Rejected)];
+    let outcome = prop_oneof![
+        Just(Outcome::Applied),
+        reject().prop_map(Outcome::Rejected),
+        any::<[u8; 4]>().prop_map(|seed| Outcome::Emitted(types::Digest::sha256(&seed)))
+    ];
     prop_oneof![
         (any::<[u8; 8]>(), any::<u16>()).prop_map(|(seed, validator)| Event::Hello {
             chain: ChainId(Digest::sha256(&seed)),

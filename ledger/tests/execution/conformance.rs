@@ -27,12 +27,13 @@ fn the_header_of_a_fixed_genesis_is_pinned() {
 
 #[test]
 fn the_headers_of_a_fixed_workload_are_pinned() {
-    let mix = Mix { seed: 2, commits: 20, size: 100, accounts: 40, hot: 4, cross: 50, odd: 50, live_ids_max: 300 };
+    let mix =
+        Mix { seed: 2, commits: 20, size: 100, accounts: 40, hot: 4, cross: 50, odd: 50, calls: 0, live_ids_max: 300 };
     let workload = mix.build();
     let state = Arc::new(MemoryState::default());
     let (mut ledger, start) =
         Ledger::genesis(&workload.genesis, NonZeroU16::MIN, state.clone(), LedgerOptions::default()).unwrap();
-    state.apply(&start.accounts);
+    state.apply(&start.changes);
     for input in workload.commits {
         ledger.execute(input).unwrap();
     }

@@ -2,11 +2,11 @@
 
 use crate::oracle::Oracle;
 use crate::workload::{Mix, Workload};
-use ledger::{Account, Ledger, LedgerOptions, MemoryState, StateFault, StateReader};
+use ledger::{Ledger, LedgerOptions, MemoryState, StateFault, StateReader, Value};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use types::Address;
+use types::StateKey;
 
 /// Fails, or panics, at one call in `every`.
 struct Flaky {
@@ -23,25 +23,26 @@ impl Flaky {
 }
 
 impl StateReader for Flaky {
-    fn account(&self, address: &Address) -> Result<Option<Account>, StateFault> {
-        self.state.account(address)
+    fn value(&self, key: &StateKey) -> Result<Option<Value>, StateFault> {
+        self.state.value(key)
     }
 
-    fn accounts(&self, addresses: &[Address]) -> Result<Vec<Option<Account>>, StateFault> {
+    fn values(&self, keys: &[StateKey]) -> Result<Vec<Option<Value>>, StateFault> {
         if self.calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(self.every) {
             assert!(!self.panics, "the reader panics");
             return Err(StateFault::Read("disk".into()));
         }
-        addresses.iter().map(|address| self.state.account(address)).collect()
+        keys.iter().map(|key| self.state.value(key)).collect()
     }
 }
 
 fn workload() -> Workload {
-    Mix { seed: 3, commits: 10, size: 150, accounts: 90, hot: 5, cross: 60, odd: 10, live_ids_max: 1_000 }.build()
+    Mix { seed: 3, commits: 10, size: 150, accounts: 90, hot: 5, cross: 60, odd: 10, calls: 20, live_ids_max: 1_000 }
+        .build()
 }
 
 fn options(parallel_min: usize) -> LedgerOptions {
-    LedgerOptions { cached_accounts: 16, parallel_min, table_seed: 0 }
+    LedgerOptions { cached_values: 16, parallel_min, table_seed: 0 }
 }
 
 #[test]
@@ -53,7 +54,7 @@ fn a_commit_that_met_a_fault_goes_through_when_tried_again() {
         let shards = NonZeroU16::new(4).unwrap();
         let (mut ledger, start) =
             Ledger::genesis(&workload.genesis, shards, reader.clone(), options(parallel_min)).unwrap();
-        reader.state.apply(&start.accounts);
+        reader.state.apply(&start.changes);
         let (mut oracle, mut faults) = (Oracle::new(&workload.genesis), 0);
         for input in &workload.commits {
             oracle.execute(input);
@@ -69,7 +70,7 @@ fn a_commit_that_met_a_fault_goes_through_when_tried_again() {
                 }
             };
             assert_eq!(executed.header, oracle.header);
-            reader.state.apply(&executed.accounts);
+            reader.state.apply(&executed.changes);
             ledger.persisted(executed.header.height);
         }
         assert!(faults >= 2, "{faults} faults");
@@ -84,10 +85,10 @@ fn a_panic_on_a_worker_reaches_the_caller_and_leaves_nobody_waiting() {
     reader.calls.store(3, Ordering::Relaxed);
     let shards = NonZeroU16::new(4).unwrap();
     let (mut ledger, start) = Ledger::genesis(&workload.genesis, shards, reader.clone(), options(0)).unwrap();
-    reader.state.apply(&start.accounts);
+    reader.state.apply(&start.changes);
     for input in workload.commits {
         let executed = ledger.execute(input).unwrap();
-        reader.state.apply(&executed.accounts);
+        reader.state.apply(&executed.changes);
         ledger.persisted(executed.header.height);
     }
 }
@@ -96,11 +97,11 @@ fn a_panic_on_a_worker_reaches_the_caller_and_leaves_nobody_waiting() {
 fn an_answer_of_the_wrong_length_is_a_fault() {
     struct Short;
     impl StateReader for Short {
-        fn account(&self, _: &Address) -> Result<Option<Account>, StateFault> {
+        fn value(&self, _: &StateKey) -> Result<Option<Value>, StateFault> {
             Ok(None)
         }
 
-        fn accounts(&self, _: &[Address]) -> Result<Vec<Option<Account>>, StateFault> {
+        fn values(&self, _: &[StateKey]) -> Result<Vec<Option<Value>>, StateFault> {
             Ok(Vec::new())
         }
     }

@@ -1,7 +1,10 @@
 //! The rules once more, as plainly as they can be said: one thread, sorted maps, the state digest recomputed from the
 //! whole state at every height. Nothing of the ledger crate is used but its data types.
 
-use ledger::{Account, CommitInput};
+mod contracts;
+mod governance;
+
+use ledger::{Account, CommitInput, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use types::header::HEADER_VERSION;
 use types::*;
@@ -14,22 +17,31 @@ pub struct Oracle {
     /// The changes that members approve, and the one that was decided.
     approved: BTreeMap<Address, Change>,
     decided: Option<Change>,
-    pub accounts: BTreeMap<Address, Account>,
+    pub values: BTreeMap<StateKey, Value>,
     /// Height → (latest `valid_until`, ids in order).
     pub live: BTreeMap<Height, (TimestampMs, Vec<TransactionId>)>,
     pub header: LedgerHeader,
 }
 
+/// What a transaction that was applied did besides changing values.
+enum Effect {
+    Nothing,
+    Certified(Digest),
+    Events(Vec<LedgerEvent>),
+}
+
 pub struct Outcomes {
     pub receipts: Vec<Receipt>,
     pub certified: Vec<(Digest, TransactionId)>,
+    pub events: Vec<(u32, Vec<LedgerEvent>)>,
     pub faulty: Vec<(AuthorityIndex, Digest, u32, Reject)>,
 }
 
 impl Oracle {
     pub fn new(genesis: &Genesis) -> Self {
-        let account = |allocation: &Allocation| Account { balance: allocation.balance, transfers_out: 0 };
-        let accounts = genesis.accounts.iter().map(|allocation| (allocation.address, account(allocation))).collect();
+        let account = |allocation: &Allocation| Account { balance: allocation.balance, transfers_out: 0 }.into();
+        let value = |allocation: &Allocation| (allocation.address.into(), account(allocation));
+        let values = genesis.accounts.iter().map(value).collect();
         let committee = genesis.committee().unwrap();
         let header = LedgerHeader {
             version: HEADER_VERSION,
@@ -53,7 +65,7 @@ impl Oracle {
             validators: genesis.validators.clone(),
             approved: BTreeMap::new(),
             decided: None,
-            accounts,
+            values,
             live: BTreeMap::new(),
             header,
         };
@@ -66,7 +78,7 @@ impl Oracle {
         let (epoch, committee) = (self.epoch, self.committee());
         self.live.retain(|_, (max_valid_until, _)| *max_valid_until >= time);
         let (mut bucket, mut latest) = (Vec::new(), TimestampMs(0));
-        let (mut receipts, mut certified) = (Vec::new(), Vec::new());
+        let (mut receipts, mut certified, mut all_events) = (Vec::<Receipt>::new(), Vec::new(), Vec::new());
         let mut faulty = Vec::<(AuthorityIndex, Digest, u32, Reject)>::new();
         for entry in &input.transactions {
             let (transaction, outcome) = match &entry.transaction {
@@ -74,13 +86,20 @@ impl Oracle {
                 Ok(transaction) => (
                     transaction.id(),
                     self.admit(transaction, entry.signature_valid, time, &mut bucket, &mut latest)
-                        .and_then(|()| self.apply(transaction)),
+                        .and_then(|()| self.apply(transaction, time)),
                 ),
             };
             let author = entry.block.author;
-            match outcome {
-                Ok(None) => {}
-                Ok(Some(document)) => certified.push((document, transaction)),
+            let mut done = Outcome::Applied;
+            match &outcome {
+                Ok(Effect::Nothing) => {}
+                Ok(Effect::Certified(document)) => certified.push((*document, transaction)),
+                Ok(Effect::Events(events)) => {
+                    all_events.push((receipts.len() as u32, events.clone()));
+                    let mut list = (events.len() as u32).to_bytes();
+                    events.iter().for_each(|event| event.encode(&mut list));
+                    done = Outcome::Emitted(Hasher::new("stele/events/1").with(&list).finish());
+                }
                 Err(
                     reject @ (Reject::Malformed
                     | Reject::TooLarge
@@ -88,11 +107,11 @@ impl Oracle {
                     | Reject::AlgorithmNotAllowed
                     | Reject::BadSignature),
                 ) if faulty.iter().all(|(other, ..)| *other != author) => {
-                    faulty.push((author, entry.block.digest, entry.index, reject));
+                    faulty.push((author, entry.block.digest, entry.index, *reject));
                 }
                 Err(_) => {}
             }
-            let outcome = outcome.err().map_or(Outcome::Applied, Outcome::Rejected);
+            let outcome = outcome.err().map_or(done, Outcome::Rejected);
             receipts.push(Receipt { transaction, outcome });
         }
         if !bucket.is_empty() {
@@ -123,7 +142,7 @@ impl Oracle {
             timestamp: time,
             ..self.header.clone()
         };
-        Outcomes { receipts, certified, faulty }
+        Outcomes { receipts, certified, events: all_events, faulty }
     }
 
     fn admit(
@@ -138,7 +157,8 @@ impl Oracle {
         if transaction.raw().len() > limits.transaction_bytes_max as usize {
             return Err(Reject::TooLarge);
         }
-        if !self.genesis.algorithms().unwrap().contains(&transaction.key().alg()) {
+        let allowed = self.genesis.algorithms().unwrap();
+        if transaction.claims().any(|(key, _)| !allowed.contains(&key.alg())) {
             return Err(Reject::AlgorithmNotAllowed);
         }
         if !signed {
@@ -162,105 +182,47 @@ impl Oracle {
         Ok(())
     }
 
-    /// The document, for a deposit certificate.
-    fn apply(&mut self, transaction: &Transaction) -> Result<Option<Digest>, Reject> {
+    fn apply(&mut self, transaction: &Transaction, time: TimestampMs) -> Result<Effect, Reject> {
         let sender = transaction.sender();
         let (to, amount) = match transaction.body() {
-            TransactionBody::Certify { document, .. } if self.accounts.contains_key(&sender) => {
-                return Ok(Some(*document));
+            TransactionBody::Certify { document, .. } if self.account(&sender).is_some() => {
+                return Ok(Effect::Certified(*document));
             }
             TransactionBody::Certify { .. } => return Err(Reject::UnknownSender),
-            TransactionBody::Govern { epoch, change } => return self.govern(sender, *epoch, change),
+            TransactionBody::Govern { epoch, change } => {
+                return self.govern(sender, *epoch, change).map(|()| Effect::Nothing);
+            }
+            TransactionBody::Call(call) => return self.call(transaction, call, time).map(Effect::Events),
             TransactionBody::Transfer { to, amount, .. } => (*to, *amount),
         };
+        self.pay(sender, to, amount).map(|()| Effect::Nothing)
+    }
+
+    fn account(&self, address: &Address) -> Option<Account> {
+        self.values.get(&StateKey::Account(*address)).and_then(Value::account)
+    }
+
+    fn pay(&mut self, sender: Address, to: Address, amount: u64) -> Result<(), Reject> {
         if amount == 0 {
             return Err(Reject::ZeroAmount);
         }
         if to == sender {
             return Err(Reject::SelfTransfer);
         }
-        let held = self.accounts.get(&sender).ok_or(Reject::UnknownSender)?.balance;
-        if held < amount {
+        let mut from = self.account(&sender).ok_or(Reject::UnknownSender)?;
+        if from.balance < amount {
             return Err(Reject::Overdraft);
         }
-        let receiver = self.accounts.get(&to).map_or(0, |account| account.balance);
-        if u128::from(receiver) + u128::from(amount) > u128::from(u64::MAX) {
+        let mut receiver = self.account(&to).unwrap_or_default();
+        if u128::from(receiver.balance) + u128::from(amount) > u128::from(u64::MAX) {
             return Err(Reject::BalanceOverflow);
         }
-        let from = self.accounts.get_mut(&sender).unwrap();
         from.balance -= amount;
         from.transfers_out += 1;
-        self.accounts.entry(to).or_default().balance += amount;
-        Ok(None)
-    }
-
-    fn committee(&self) -> Digest {
-        Committee::new(self.epoch, self.validators.clone()).unwrap().digest()
-    }
-
-    fn govern(&mut self, sender: Address, epoch: Epoch, change: &Change) -> Result<Option<Digest>, Reject> {
-        if !self.genesis.governance.members.contains(&sender) {
-            return Err(Reject::NotGoverning);
-        }
-        if epoch != self.epoch {
-            return Err(Reject::WrongEpoch);
-        }
-        self.changed(change)?;
-        if self.decided.is_some() {
-            return Err(Reject::EpochClosing);
-        }
-        if self.approved.get(&sender) == Some(change) {
-            return Err(Reject::AlreadyApproved);
-        }
-        self.approved.insert(sender, change.clone());
-        let agree = self.approved.iter().filter(|(_, other)| *other == change).count();
-        if agree == usize::from(self.genesis.governance.threshold) {
-            self.decided = Some(change.clone());
-            self.approved.clear();
-        }
-        Ok(None)
-    }
-
-    /// Validators and parameters after a change, for the changes that workloads make.
-    fn changed(&self, change: &Change) -> Result<(Vec<Authority>, Parameters), Reject> {
-        let (mut validators, mut parameters) = (self.validators.clone(), self.parameters.clone());
-        let find = |name: &str| {
-            self.validators.iter().position(|validator| validator.name == name).ok_or(Reject::UnknownValidator)
-        };
-        match change {
-            Change::Add { validator } => {
-                if validators.iter().any(|other| other.name == validator.name) {
-                    return Err(Reject::RepeatedValidator);
-                }
-                validators.push(validator.clone());
-            }
-            Change::Remove { name } => drop(validators.remove(find(name)?)),
-            Change::Rekey { name, consensus_key, transport_key } => {
-                let validator = &mut validators[find(name)?];
-                (validator.consensus_key, validator.transport_key) = (consensus_key.clone(), transport_key.clone());
-            }
-            Change::Update { name, stake, .. } => {
-                let place = find(name)?;
-                if validators[place].stake == *stake {
-                    return Err(Reject::ChangesNothing);
-                }
-                if stake.0 == 0 {
-                    return Err(Reject::InvalidStake);
-                }
-                validators[place].stake = *stake;
-            }
-            Change::Parameters { parameters: wanted } => {
-                if wanted.live_ids_max < 1_000 {
-                    return Err(Reject::InvalidParameters);
-                }
-                parameters = wanted.clone();
-            }
-        }
-        if validators.is_empty() {
-            return Err(Reject::CommitteeSize);
-        }
-        let nothing = validators == self.validators && parameters == self.parameters;
-        if nothing { Err(Reject::ChangesNothing) } else { Ok((validators, parameters)) }
+        receiver.balance += amount;
+        self.values.insert(sender.into(), from.into());
+        self.values.insert(to.into(), receiver.into());
+        Ok(())
     }
 
     /// The digest of the whole state, from nothing.
@@ -274,8 +236,15 @@ impl Oracle {
                 *lane = lane.wrapping_add(u16::from_le_bytes([bytes[0], bytes[1]]));
             }
         };
-        for (address, account) in &self.accounts {
-            add(&[&[1], &address.as_bytes()[..], &account.to_bytes()].concat());
+        for (key, value) in &self.values {
+            match key {
+                StateKey::Account(address) => add(&[&[1], &address.as_bytes()[..], &value.to_bytes()].concat()),
+                StateKey::Object(_) | StateKey::Grant(_) => {
+                    let content = [key.to_bytes(), value.to_bytes()].concat();
+                    let digest = Hasher::new("stele/state-value/1").with(&content).finish();
+                    add(&[&[4], &digest.to_bytes()[..]].concat());
+                }
+            }
         }
         for (height, (max_valid_until, ids)) in &self.live {
             let mut content = max_valid_until.to_bytes();

@@ -25,7 +25,7 @@ impl Scene {
         let state = Arc::new(MemoryState::default());
         let (ledger, start) =
             Ledger::genesis(&genesis, NonZeroU16::new(2).unwrap(), state.clone(), LedgerOptions::default()).unwrap();
-        state.apply(&start.accounts);
+        state.apply(&start.changes);
         Self { chain: genesis.chain_id(), ledger, height: 0 }
     }
 
@@ -100,7 +100,7 @@ fn the_algorithms_that_genesis_names_are_executed_and_no_others() {
         let state = Arc::new(MemoryState::default());
         let (mut ledger, start) =
             Ledger::genesis(&genesis, NonZeroU16::MIN, state.clone(), LedgerOptions::default()).unwrap();
-        state.apply(&start.accounts);
+        state.apply(&start.changes);
         let signed = keys.iter().map(|key| {
             let body = TransactionBody::Transfer { to: Address::from_bytes([1; 32]), amount: 1, memo: Bytes::new() };
             Transaction::sign(&genesis.chain_id(), key, TIME, 0, body).unwrap()
@@ -207,7 +207,12 @@ fn an_unknown_destination_is_created_and_can_pay_in_the_same_commit() {
     let mut scene = Scene::new(&[100], Parameters::default());
     let entries = vec![ordered(scene.transfer(0, 1, 100, TIME, 0)), ordered(scene.transfer(1, 2, 40, TIME, 0))];
     let executed = scene.ledger.execute(commit(1, TIME, entries)).unwrap();
-    let mut balances: Vec<_> = executed.accounts.iter().map(|(_, account)| account.balance).collect();
+    let mut balances: Vec<_> = executed
+        .changes
+        .iter()
+        .filter_map(|(_, value)| value.as_ref()?.account())
+        .map(|account| account.balance)
+        .collect();
     balances.sort_unstable();
     assert_eq!(balances, [0, 40, 60]);
 }
@@ -225,7 +230,7 @@ fn a_certificate_needs_an_account_and_names_its_document() {
     let outcomes: Vec<_> = executed.receipts.iter().map(|receipt| receipt.outcome).collect();
     assert_eq!(outcomes, [Outcome::Rejected(Reject::UnknownSender), Outcome::Applied]);
     assert_eq!(executed.certified, [(document, known.id())]);
-    assert_eq!(executed.accounts, []);
+    assert_eq!(executed.changes, []);
 }
 
 #[test]

@@ -19,7 +19,7 @@ struct Stored {
 
 impl Stored {
     fn write(&mut self, executed: &Executed) {
-        self.state.apply(&executed.accounts);
+        self.state.apply(&executed.changes);
         if let Some(bucket) = &executed.live.added {
             self.live.insert(bucket.height, bucket.to_bytes());
         }
@@ -39,7 +39,7 @@ impl Stored {
 }
 
 fn mix() -> Mix {
-    Mix { seed: 77, commits: 24, size: 80, accounts: 50, hot: 5, cross: 50, odd: 40, live_ids_max: 200 }
+    Mix { seed: 77, commits: 24, size: 80, accounts: 50, hot: 5, cross: 50, odd: 40, calls: 0, live_ids_max: 200 }
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn resuming_before_every_commit_changes_no_header() {
         let (expected, again) = (ledger.execute(input.clone()).unwrap(), resumed.execute(input).unwrap());
         assert_eq!(again.header, expected.header);
         assert_eq!(again.receipts, expected.receipts);
-        assert_eq!(again.accounts, expected.accounts);
+        assert_eq!(again.changes, expected.changes);
         assert_eq!(again.live, expected.live);
         assert_eq!(again.checkpoint, expected.checkpoint);
         steady.write(&expected);
@@ -132,7 +132,7 @@ fn damaged_and_random_bytes_are_refused_or_are_another_value() {
     let state = Arc::new(MemoryState::default());
     let (mut ledger, start) =
         Ledger::genesis(&workload.genesis, SHARDS, state.clone(), LedgerOptions::default()).unwrap();
-    state.apply(&start.accounts);
+    state.apply(&start.changes);
     let executed: Vec<_> = workload.commits.into_iter().map(|input| ledger.execute(input).unwrap()).collect();
     let bucket = executed.iter().find_map(|executed| executed.live.added.clone()).unwrap().to_bytes();
     let checkpoint = ledger.checkpoint().to_bytes();

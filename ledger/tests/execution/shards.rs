@@ -3,13 +3,13 @@
 
 use crate::oracle::Oracle;
 use crate::workload::{Mix, Workload};
-use ledger::{Account, Executed, Ledger, LedgerOptions, LtHash, MemoryState, StateReader};
+use ledger::{Executed, Ledger, LedgerOptions, LtHash, MemoryState, StateReader, Value};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
 use std::sync::Arc;
-use types::{Address, Outcome, TransactionId};
+use types::{Encode, Outcome, StateKey, TransactionId};
 
 /// A ledger whose storage is some heights behind.
 struct Lagging {
@@ -25,21 +25,21 @@ impl Lagging {
         let reader: Arc<dyn StateReader> = state.clone();
         let shards = NonZeroU16::new(shards).unwrap();
         let (ledger, start) = Ledger::genesis(&workload.genesis, shards, reader, options).unwrap();
-        state.apply(&start.accounts);
+        state.apply(&start.changes);
         Self { ledger, state, unwritten: VecDeque::new(), lag }
     }
 
     fn write(&mut self, left: usize) {
         while self.unwritten.len() > left {
             let executed = self.unwritten.pop_front().unwrap();
-            self.state.apply(&executed.accounts);
+            self.state.apply(&executed.changes);
             self.ledger.persisted(executed.header.height);
         }
     }
 }
 
-fn options(cached_accounts: usize, parallel_min: usize, table_seed: u64) -> LedgerOptions {
-    LedgerOptions { cached_accounts, parallel_min, table_seed }
+fn options(cached_values: usize, parallel_min: usize, table_seed: u64) -> LedgerOptions {
+    LedgerOptions { cached_values, parallel_min, table_seed }
 }
 
 fn agree(mix: &Mix) {
@@ -57,7 +57,7 @@ fn agree(mix: &Mix) {
     ];
     for input in &workload.commits {
         let expected = oracle.execute(input);
-        let total: u64 = oracle.accounts.values().map(|account| account.balance).sum();
+        let total: u64 = oracle.values.values().filter_map(Value::account).map(|account| account.balance).sum();
         assert_eq!(total, supply);
         for (which, lagging) in ledgers.iter_mut().enumerate() {
             let executed = lagging.ledger.execute(input.clone()).unwrap();
@@ -65,10 +65,11 @@ fn agree(mix: &Mix) {
             assert_eq!(executed.header, oracle.header, "ledger {which}");
             assert_eq!(executed.header_digest, oracle.header.digest());
             assert_eq!(executed.certified, expected.certified);
+            assert_eq!(executed.events, expected.events);
             let faulty =
                 executed.faulty.iter().map(|entry| (entry.author(), entry.block.digest, entry.index, entry.reject));
             assert_eq!(faulty.collect::<Vec<_>>(), expected.faulty);
-            assert!(executed.accounts.is_sorted_by(|(one, _), (other, _)| one < other));
+            assert!(executed.changes.is_sorted_by(|(one, _), (other, _)| one < other));
             let claimed: Vec<TransactionId> = expected
                 .receipts
                 .iter()
@@ -82,7 +83,7 @@ fn agree(mix: &Mix) {
             lagging.write(lag);
         }
     }
-    let expected: Vec<(Address, Account)> = oracle.accounts.into_iter().collect();
+    let expected: Vec<(StateKey, Value)> = oracle.values.into_iter().collect();
     for mut lagging in ledgers {
         lagging.write(0);
         assert_eq!(lagging.state.all(), expected);
@@ -91,11 +92,8 @@ fn agree(mix: &Mix) {
             .iter()
             .map(|(height, (max, ids))| ledger::LiveBucket { height: *height, max_valid_until: *max, ids: ids.clone() })
             .collect();
-        let audit = LtHash::of_state(
-            expected.iter().map(|(address, account)| (address, account)),
-            &live,
-            lagging.ledger.approvals(),
-        );
+        let audit =
+            LtHash::of_state(expected.iter().cloned(), &live, lagging.ledger.approvals());
         assert_eq!(audit, lagging.ledger.checkpoint().state);
     }
 }
@@ -111,18 +109,25 @@ proptest! {
         hot in 1usize..8,
         cross in prop::sample::select(vec![0u32, 10, 50, 100]),
         odd in prop::sample::select(vec![0u32, 20, 60]),
+        calls in prop::sample::select(vec![0u32, 30, 100]),
         live_ids_max in prop::sample::select(vec![40u64, 300, 1_000_000]),
     ) {
-        agree(&Mix { seed, commits: 8, size, accounts, hot, cross, odd, live_ids_max });
+        agree(&Mix { seed, commits: 8, size, accounts, hot, cross, odd, calls, live_ids_max });
     }
 }
 
 #[test]
 fn workloads_reach_every_outcome() {
-    let mix = Mix { seed: 1, commits: 12, size: 300, accounts: 60, hot: 4, cross: 50, odd: 60, live_ids_max: 500 };
+    let mix =
+        Mix { seed: 1, commits: 40, size: 300, accounts: 60, hot: 4, cross: 50, odd: 60, calls: 40, live_ids_max: 500 };
     let workload = mix.build();
     let mut oracle = Oracle::new(&workload.genesis);
-    let receipts: Vec<_> = workload.commits.iter().flat_map(|input| oracle.execute(input).receipts).collect();
+    let (mut receipts, mut events) = (Vec::new(), Vec::new());
+    for input in &workload.commits {
+        let outcomes = oracle.execute(input);
+        receipts.extend(outcomes.receipts);
+        events.extend(outcomes.events.into_iter().flat_map(|(_, events)| events));
+    }
     use types::Reject::*;
     // WrongChain and AlgorithmNotAllowed come from parsing; BalanceOverflow needs a broken genesis. See `rejects`.
     let reached = [
@@ -145,14 +150,38 @@ fn workloads_reach_every_outcome() {
         RepeatedValidator,
         InvalidStake,
         InvalidParameters,
+        DeclaredKeys,
+        Undeclared,
+        NotAuthorised,
+        UnknownObject,
+        ObjectExists,
+        NotTransferable,
+        NotDivisible,
+        InvalidQuantity,
+        DifferentObjects,
+        UnknownGrant,
+        InvalidGrant,
+        NotGranted,
     ];
     for reject in reached {
         assert!(receipts.iter().any(|receipt| receipt.outcome == Outcome::Rejected(reject)), "{reject:?}");
     }
     assert!(receipts.iter().any(|receipt| receipt.outcome == Outcome::Applied));
+    let emitted: std::collections::BTreeSet<u8> = events.iter().map(|event| event.to_bytes()[0]).collect();
+    assert_eq!(emitted, (1..=9).collect(), "every kind of event");
 }
 
 #[test]
 fn one_hot_account_on_both_sides_of_every_transfer_runs_on_workers() {
-    agree(&Mix { seed: 9, commits: 4, size: 800, accounts: 64, hot: 1, cross: 100, odd: 0, live_ids_max: 1_000_000 });
+    agree(&Mix {
+        seed: 9,
+        commits: 4,
+        size: 800,
+        accounts: 64,
+        hot: 1,
+        cross: 100,
+        odd: 0,
+        calls: 0,
+        live_ids_max: 1_000_000,
+    });
 }

@@ -1,5 +1,7 @@
 //! Seeded workloads: commits of transfers and certificates with a stated share of everything that can go wrong.
 
+mod calls;
+
 use bytes::Bytes;
 use ledger::{CommitInput, OrderedTransaction, Undecodable, slot_of};
 use std::sync::Arc;
@@ -93,6 +95,8 @@ pub struct Mix {
     pub cross: u32,
     /// Percentage of everything that is not a plain transfer.
     pub odd: u32,
+    /// Percentage of calls of contracts, made as odd as the rest.
+    pub calls: u32,
     pub live_ids_max: u64,
 }
 
@@ -146,10 +150,14 @@ impl Mix {
         let cross = dice.percent(self.cross);
         let mut to = keys[pick(dice)].public_key().address();
         for _ in 0..200 {
-            if to != from && (slot_of(&to) / 256 != slot_of(&from) / 256) == cross {
+            if to != from && (slot_of(&to.into()) / 256 != slot_of(&from.into()) / 256) == cross {
                 break;
             }
             to = keys[dice.below(keys.len())].public_key().address();
+        }
+        // Without calls nothing is drawn for them: older workloads stay what they are.
+        if self.calls > 0 && dice.percent(self.calls) {
+            return calls::entry(dice, keys, chain, time, self.odd);
         }
         let mut amount = 1 + dice.below(60) as u64;
         let mut valid_until = time + dice.below(3_001) as u64;

@@ -86,7 +86,7 @@ impl Measure {
             return;
         }
         match end {
-            End::Receipt(Outcome::Applied) => self.counts.committed += 1,
+            End::Receipt(Outcome::Applied | Outcome::Emitted(_)) => self.counts.committed += 1,
             End::Receipt(Outcome::Rejected(_)) => self.counts.rejected += 1,
             End::Refused => self.counts.refused += 1,
             End::Unknown => self.counts.unknown += 1,

@@ -283,7 +283,7 @@ mod tests {
         assert!(parsed.iter().all(|transaction| transaction.key().alg() == alg));
         assert!(parsed.iter().all(|transaction| match transaction.body() {
             TransactionBody::Transfer { to, amount, .. } => *amount == 1 && *to != transaction.sender(),
-            TransactionBody::Certify { .. } | TransactionBody::Govern { .. } => false,
+            TransactionBody::Certify { .. } | TransactionBody::Govern { .. } | TransactionBody::Call(_) => false,
         }));
         assert_eq!(presigner.signed_late(), 0);
     }

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use storage::state::StateError;
 use thiserror::Error;
 use tokio::sync::broadcast;
-use types::{Certificate, Height, Outcome, TransactionId};
+use types::{Certificate, Height, TransactionId};
 
 /// Why a commit could not be applied. The state database is ours: this is a fault, never a verdict.
 #[derive(Debug, Error)]
@@ -116,7 +116,7 @@ impl Applier {
             last_of_epoch: job.last_of_epoch,
             transactions,
         })?;
-        let applied = executed.receipts.iter().filter(|receipt| receipt.outcome == Outcome::Applied).count() as u64;
+        let applied = executed.receipts.iter().filter(|receipt| receipt.outcome.is_applied()).count() as u64;
         self.committed += applied;
         self.rejected += executed.receipts.len() as u64 - applied;
         self.write(&job, &executed)?;
@@ -162,8 +162,11 @@ impl Applier {
         let mut batch = self.tables.batch();
         let height = executed.header.height;
         batch.height(&executed.header, Some(&job.record), &executed.receipts);
-        for (address, account) in &executed.accounts {
-            batch.account(address, account);
+        for (key, value) in &executed.changes {
+            batch.value(key, value.as_ref());
+        }
+        for (index, events) in &executed.events {
+            batch.events(Place { height, index: *index }, events);
         }
         let mut place = Place { height, index: 0 };
         for receipt in &executed.receipts {

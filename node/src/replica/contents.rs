@@ -1,6 +1,7 @@
 //! The parsed transactions of a block, and the verdicts on their signatures once they are known.
 
-use accel::{DeviceFault, Item, Job, Origin, Priority, Verifier};
+use crate::signatures;
+use accel::{DeviceFault, Job, Origin, Priority, Verifier};
 use ledger::Undecodable;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -75,17 +76,13 @@ impl Contents {
         }
     }
 
+    /// The entries that are transactions.
+    fn parsed(&self) -> impl Iterator<Item = &Transaction> {
+        self.transactions.iter().flatten().map(|transaction| &**transaction)
+    }
+
     fn run(self: Arc<Self>, verifier: Arc<Verifier>, author: AuthorityIndex, done: impl FnOnce() + Send + 'static) {
-        let items: Vec<Item> = self
-            .transactions
-            .iter()
-            .flatten()
-            .map(|transaction| Item {
-                key: transaction.key().clone(),
-                message: transaction.message().into(),
-                signature: transaction.signature().clone(),
-            })
-            .collect();
+        let items = signatures::items(self.parsed());
         if self.verdicts.get().is_some() || items.is_empty() {
             self.settle(vec![false; self.transactions.len()]);
             return done();
@@ -98,7 +95,7 @@ impl Contents {
             items,
             done: Box::new(move |result| match result {
                 Ok(verdicts) => {
-                    let mut verdicts = verdicts.iter();
+                    let mut verdicts = signatures::verdicts(self.parsed(), verdicts.iter()).into_iter();
                     let each = self.transactions.iter().map(|entry| entry.is_ok() && verdicts.next().unwrap_or(false));
                     self.settle(each.collect());
                     done();

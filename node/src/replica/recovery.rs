@@ -278,8 +278,8 @@ fn member(
 pub fn write_genesis(tables: &Tables, executed: &Executed) -> Result<Applied, RecoveryError> {
     let mut batch = tables.batch();
     batch.height(&executed.header, None, &executed.receipts);
-    for (address, account) in &executed.accounts {
-        batch.account(address, account);
+    for (key, value) in &executed.changes {
+        batch.value(key, value.as_ref());
     }
     let ledger = executed.checkpoint.clone();
     let applied = Applied { ledger, consensus: None, replay_from: 0, committed: 0, rejected: 0 };

@@ -7,7 +7,7 @@ use crate::node::Context;
 use crate::rpc::answers::Rows;
 use crate::rpc::error::AnswerError;
 use client::rpc::{ReceiptFilter, ReceiptsInfo, TransactionInfo};
-use types::{Height, Payload, Receipt, Transaction, TransactionBody};
+use types::{Address, Height, Payload, Receipt, Transaction, TransactionBody};
 
 /// Receipts of an executed height; `None` where no receipt passes.
 pub(super) fn at(
@@ -39,12 +39,17 @@ fn by_id(rows: &Rows, filter: &ReceiptFilter) -> Vec<TransactionInfo> {
 
 /// Whether a transaction has to do with the account and the document of a filter.
 fn concerns(transaction: &Transaction, filter: &ReceiptFilter) -> bool {
-    let (receiver, certified) = match transaction.body() {
-        TransactionBody::Transfer { to, .. } => (Some(*to), None),
-        TransactionBody::Certify { document, .. } => (None, Some(*document)),
-        TransactionBody::Govern { .. } => (None, None),
+    let certified = match transaction.body() {
+        TransactionBody::Certify { document, .. } => Some(*document),
+        TransactionBody::Transfer { .. } | TransactionBody::Govern { .. } | TransactionBody::Call(_) => None,
     };
-    filter.address.is_none_or(|address| address == transaction.sender() || Some(address) == receiver)
+    let named = |address: Address| match transaction.body() {
+        TransactionBody::Transfer { to, .. } => *to == address,
+        // What a call may touch, it declares.
+        TransactionBody::Call(call) => call.access.iter().any(|access| access.key == address.into()),
+        TransactionBody::Certify { .. } | TransactionBody::Govern { .. } => false,
+    };
+    filter.address.is_none_or(|address| transaction.is_signed_by(&address) || named(address))
         && filter.document.is_none_or(|document| Some(document) == certified)
 }
 

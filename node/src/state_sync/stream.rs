@@ -1,13 +1,13 @@
-//! The encoding of a state: all accounts in rising order of addresses, then all buckets of live ids in rising order of
+//! The encoding of a state: all values in rising order of their row keys, then all buckets of live ids in rising order of
 //! heights, then the approvals of the governance if there are any, each as a tag, its key and its value. The same state has the same bytes on every node.
 //!
 //! Keys rise strictly, so a row cannot be hidden behind another of the same key: what is summed is what is stored.
 
-use ledger::{Account, Approvals, Expansion, LiveBucket, LtHash};
+use ledger::{Approvals, Expansion, LiveBucket, LtHash, Value};
 use std::io::{self, Read, Write};
 use storage::state::{Family, StateError, StateSnapshot};
 use thiserror::Error;
-use types::{Address, Decode, DecodeError, Encode};
+use types::{Decode, DecodeError, Encode, StateKey};
 
 /// Families that make up a state, in their order, with their tags.
 const FAMILIES: [(u8, Family); 2] = [(1, Family::Accounts), (2, Family::LiveIds)];
@@ -106,8 +106,8 @@ pub fn read<E: From<StreamError>>(
         }
         let (_, family) = *FAMILIES.iter().find(|(known, _)| *known == tag).ok_or_else(|| wrong("unknown tag"))?;
         if family == Family::Accounts {
-            let address: [u8; 32] = key.as_slice().try_into().map_err(|_| wrong("its key is no address"))?;
-            expansion.account(&Address::from_bytes(address), &Account::from_bytes(&value).map_err(undecodable)?);
+            let key = StateKey::from_row_key(&key).ok_or_else(|| wrong("its key is none of a state"))?;
+            expansion.value(&key, &Value::from_bytes(&key, &value).map_err(undecodable)?);
         } else {
             let bucket = LiveBucket::from_bytes(&value).map_err(undecodable)?;
             if key != bucket.height.0.to_be_bytes() {

@@ -76,7 +76,7 @@ impl Chain {
         };
         let mut batch = self.tables.batch();
         batch.height(&header, None, &receipts);
-        batch.account(&an_account(), &Account { balance: 100 + height.0, transfers_out: 0 });
+        batch.value(&an_account().into(), Some(&Account { balance: 100 + height.0, transfers_out: 0 }.into()));
         for (index, receipt) in receipts.iter().enumerate() {
             let place = Place { height, index: index as u32 };
             batch.place(&receipt.transaction, place);

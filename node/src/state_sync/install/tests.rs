@@ -30,7 +30,7 @@ fn site(dir: &Path) -> (Site, Base) {
     std::fs::write(site.stream(), row).expect("a file");
     let commits = commits(30);
     let mut header = header_over(&commits);
-    header.state_digest = LtHash::of_state([(&address, &account)], [], &Default::default()).digest();
+    header.state_digest = LtHash::of_state([(address.into(), account.into())], [], &Default::default()).digest();
     let base = Base {
         certificate: certificate(&header),
         header,
@@ -49,7 +49,7 @@ fn state_of(dir: &Path) -> Tables {
 fn old_state(dir: &Path) {
     let tables = state_of(dir);
     let mut batch = tables.batch();
-    batch.account(&Address::from_bytes([1; 32]), &Account::default());
+    batch.value(&Address::from_bytes([1; 32]).into(), Some(&Account::default().into()));
     tables.commit(batch).expect("a batch");
     tables.flush().expect("a flush");
 }

@@ -39,7 +39,7 @@ impl Held {
         };
         let commits = commits(30);
         let mut header = header_over(&commits);
-        let state = accounts.iter().map(|(address, account)| (address, account));
+        let state = accounts.iter().map(|(address, account)| ((*address).into(), (*account).into()));
         header.state_digest = LtHash::of_state(state, [], &Default::default()).digest();
         Self::of(accounts.iter().flat_map(row).collect(), header, commits)
     }

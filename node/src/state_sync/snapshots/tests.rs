@@ -42,7 +42,7 @@ impl Node {
         }
         batch.header(&header_over(&commits));
         let account = Account { balance: height, transfers_out: 0 };
-        batch.account(&Address::from_bytes([1; 32]), &account);
+        batch.value(&Address::from_bytes([1; 32]).into(), Some(&account.into()));
         self.tables.commit(batch).expect("a batch");
         self.snapshots.executed(Height(height));
     }

@@ -1,12 +1,21 @@
 //! A state written down and read back, and what is no state.
 
 use super::*;
+use ledger::Account;
 use std::io::Cursor;
 use storage::state::{StateDb, StateOptions};
-use types::{Digest, Height, TimestampMs, TransactionId};
+use types::{Address, Digest, Height, Object, ObjectId, ObjectRights, TimestampMs, TransactionId};
 
 fn account(seed: u8) -> (Address, Account) {
     (Address::from_bytes([seed; 32]), Account { balance: u64::from(seed) * 10, transfers_out: 1 })
+}
+
+/// Between the accounts, by its key.
+fn object() -> (StateKey, Value) {
+    let (owner, content) = (Address::from_bytes([1; 32]), Digest::sha256(b"what it is"));
+    let rights = ObjectRights { transferable: true, divisible: false };
+    let object = Object { owner, issuer: owner, asset: content, content, quantity: 1, rights };
+    (ObjectId::from_bytes([4; 32]).into(), object.into())
 }
 
 fn bucket(height: u64) -> LiveBucket {
@@ -21,8 +30,10 @@ fn written() -> Vec<u8> {
     let mut batch = tables.batch();
     for seed in [9, 3, 200] {
         let (address, account) = account(seed);
-        batch.account(&address, &account);
+        batch.value(&address.into(), Some(&account.into()));
     }
+    let (key, value) = object();
+    batch.value(&key, Some(&value));
     [bucket(300), bucket(2)].iter().for_each(|bucket| batch.live_bucket(bucket));
     tables.commit(batch).expect("a batch");
     let database = tables.database();
@@ -53,11 +64,14 @@ fn account_row(seed: u8, balance: u64) -> Vec<u8> {
 fn a_state_reads_back_in_order_with_the_sum_that_the_ledger_has() {
     let (rows, total) = read_all(&written()).expect("a state");
     let firsts: Vec<_> = rows.iter().map(|row| (row.family, row.key[0], row.key.len())).collect();
-    assert_eq!(firsts[..3], [3, 9, 200].map(|seed| (Family::Accounts, seed, 32)));
-    assert!(firsts[3..].iter().all(|(family, _, length)| (*family, *length) == (Family::LiveIds, 8)));
+    assert_eq!(
+        firsts[..4],
+        [(3, 32), (4, 33), (9, 32), (200, 32)].map(|(seed, length)| (Family::Accounts, seed, length))
+    );
+    assert!(firsts[4..].iter().all(|(family, _, length)| (*family, *length) == (Family::LiveIds, 8)));
     let (accounts, buckets) = ([3, 9, 200].map(account), [bucket(2), bucket(300)]);
-    let expected =
-        LtHash::of_state(accounts.iter().map(|(address, account)| (address, account)), &buckets, &Default::default());
+    let values = accounts.into_iter().map(|(address, account)| (address.into(), account.into())).chain([object()]);
+    let expected = LtHash::of_state(values, &buckets, &Default::default());
     assert_eq!(total.sum, expected);
     assert_eq!((total.live_buckets, total.live_ids), (2, 302));
 }
