@@ -14,10 +14,12 @@ use types::{
 };
 
 mod client;
+mod contracts;
 mod governance;
 mod status;
 
 pub use client::{AtHeight, Follow, RpcClient, RpcError};
+pub use contracts::{EventsInfo, GrantInfo, HistoryCursor, ObjectInfo, Subject};
 pub use governance::{ApprovedChange, GovernanceInfo};
 pub use status::{
     CertifiedMs, CertifiedUntil, EngineStatus, LogStatus, NodeState, NodeStatus, SignerStatus, SyncStatus, VerifyStatus,
@@ -44,6 +46,13 @@ pub mod method {
     /// `[digest]` → list of [`TransactionInfo`](super::TransactionInfo), oldest first, at most
     /// [`DOCUMENT_TRANSACTIONS_MAX`](super::DOCUMENT_TRANSACTIONS_MAX).
     pub const DOCUMENT: &str = "stele_document";
+    /// `[object]` → [`ObjectInfo`](super::ObjectInfo) or null.
+    pub const OBJECT: &str = "stele_object";
+    /// `[grant]` → [`GrantInfo`](super::GrantInfo) or null.
+    pub const GRANT: &str = "stele_grant";
+    /// `[object or grant, after: HistoryCursor?]` → list of [`EventsInfo`](super::EventsInfo) about it, oldest first, at
+    /// most [`HISTORY_MAX`](super::HISTORY_MAX).
+    pub const HISTORY: &str = "stele_history";
     /// `[from_epoch?]` → list of [`EpochInfo`](super::EpochInfo) from that epoch on, or from the first, at most
     /// [`EPOCHS_MAX`](super::EPOCHS_MAX).
     pub const EPOCHS: &str = "stele_epochs";
@@ -65,6 +74,8 @@ pub mod method {
 
 /// Most transactions in an answer to [`method::DOCUMENT`].
 pub const DOCUMENT_TRANSACTIONS_MAX: usize = 1_000;
+/// Most transactions in an answer to [`method::HISTORY`].
+pub const HISTORY_MAX: usize = 256;
 /// Most epochs in an answer to [`method::EPOCHS`].
 pub const EPOCHS_MAX: usize = 16;
 /// JSON-RPC error code of a full queue; its data is [`BusyData`].

@@ -5,6 +5,7 @@
 //! may be submitted.
 
 mod answers;
+mod contracts;
 mod error;
 mod follow;
 mod governance;

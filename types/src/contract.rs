@@ -13,6 +13,7 @@ use crate::object::ObjectRights;
 use crate::state_key::{Access, GrantId, ObjectId, StateKey};
 use crate::units::TimestampMs;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Most steps of a transaction.
@@ -25,7 +26,8 @@ pub const KEYS_MAX: usize = 16;
 tagged! {
     /// One thing that a transaction does. The account that it names first must be among the signers, apart from steps on
     /// objects, which the object's owner signs.
-    #[derive(Clone, Debug, PartialEq, Eq)]
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(tag = "step", rename_all = "snake_case", deny_unknown_fields)]
     Step, "step", {
         /// Moves units of the ledger's currency between accounts.
         1 Pay {

@@ -6,9 +6,11 @@ use crate::digest::{Digest, Hasher};
 use crate::event::LedgerEvent;
 use crate::transaction::TransactionId;
 use crate::units::TimestampMs;
+use serde::{Deserialize, Serialize};
 
 /// What an object allows; fixed when it is created, and shared by all its parts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ObjectRights {
     /// Whether its owner may hand it on.
     pub transferable: bool,

@@ -5,8 +5,9 @@
 //! [`verify_proof`](crate::verify_proof).
 
 use super::{
-    AccountInfo, BUSY_CODE, BusyData, ChainInfo, EpochInfo, GovernanceInfo, HeaderInfo, HexBytes, NodeStatus,
-    ProofInfo, ReceiptFilter, ReceiptsInfo, Submitted, TransactionInfo, method, reject_from_code,
+    AccountInfo, BUSY_CODE, BusyData, ChainInfo, EpochInfo, EventsInfo, GovernanceInfo, GrantInfo, HeaderInfo,
+    HexBytes, HistoryCursor, NodeStatus, ObjectInfo, ProofInfo, ReceiptFilter, ReceiptsInfo, Subject, Submitted,
+    TransactionInfo, method, reject_from_code,
 };
 use jsonrpsee_core::client::{ClientT, Error, Subscription, SubscriptionClientT};
 use jsonrpsee_core::params::ArrayParams;
@@ -16,7 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 use thiserror::Error as ThisError;
-use types::{Address, Digest, Epoch, Height, Reject, Transaction, TransactionId};
+use types::{Address, Digest, Epoch, GrantId, Height, ObjectId, Reject, Transaction, TransactionId};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Attempts in a row that may fail before a subscription gives up, with a pause that doubles from 100 ms to 3.2 s.
@@ -171,6 +172,30 @@ impl RpcClient {
     /// [`RpcError`].
     pub async fn document(&self, digest: &Digest) -> Result<Vec<TransactionInfo>, RpcError> {
         self.call(method::DOCUMENT, &[digest]).await
+    }
+
+    /// An object; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`RpcError`].
+    pub async fn object(&self, object: &ObjectId) -> Result<Option<ObjectInfo>, RpcError> {
+        self.call(method::OBJECT, &[object]).await
+    }
+
+    /// A grant; `None` where nothing was ever granted.
+    ///
+    /// # Errors
+    /// [`RpcError`].
+    pub async fn grant(&self, grant: &GrantId) -> Result<Option<GrantInfo>, RpcError> {
+        self.call(method::GRANT, &[grant]).await
+    }
+
+    /// What has happened to an object or a grant, oldest first, behind a transaction that was read before: a page of it.
+    ///
+    /// # Errors
+    /// [`RpcError`].
+    pub async fn history(&self, subject: &Subject, after: Option<HistoryCursor>) -> Result<Vec<EventsInfo>, RpcError> {
+        self.call(method::HISTORY, &[subject, &after]).await
     }
 
     /// Epochs that have begun, from one on, a page of them.

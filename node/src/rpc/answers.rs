@@ -7,8 +7,10 @@ use client::rpc::{
     AccountInfo, ChainInfo, DOCUMENT_TRANSACTIONS_MAX, EPOCHS_MAX, EpochInfo, HeaderInfo, HexBytes, TransactionInfo,
     ValidatorAddresses, ValidatorInfo,
 };
+use ledger::Value;
 use types::{
-    Address, AuthorityIndex, Committee, Digest, Epoch, EpochStart, Height, LedgerHeader, Receipt, TransactionId,
+    Address, AuthorityIndex, Committee, Digest, Epoch, EpochStart, Height, LedgerHeader, Receipt, StateKey,
+    TransactionId,
 };
 
 /// A longer genesis is not given out: its accounts can make it megabytes long.
@@ -67,12 +69,19 @@ pub(super) fn epochs(plan: &Plan, tables: &Tables, from: Epoch) -> Result<Vec<Ep
 
 /// An account, and the height after which it is so. `tip` is a height whose rows are known to be written.
 pub(super) fn account(tables: &Tables, address: &Address, tip: Height) -> Result<Option<AccountInfo>, AnswerError> {
+    let (value, height) = value(tables, &(*address).into(), tip)?;
+    let account = value.as_ref().and_then(Value::account);
+    Ok(account.map(|account| AccountInfo { address: *address, balance: account.balance, height }))
+}
+
+/// What a key holds, and the height after which it does. `tip` is a height whose rows are known to be written.
+pub(super) fn value(tables: &Tables, key: &StateKey, tip: Height) -> Result<(Option<Value>, Height), AnswerError> {
     let mut height = tip;
     loop {
-        let account = tables.account(address)?;
-        // The rows of a height appear at once: while the next header is not there, the account is of this height.
+        let value = tables.value(key)?;
+        // The rows of a height appear at once: while the next header is not there, the value is of this height.
         if tables.header(height.next())?.is_none() {
-            return Ok(account.map(|account| AccountInfo { address: *address, balance: account.balance, height }));
+            return Ok((value, height));
         }
         height = height.next();
     }
@@ -133,7 +142,7 @@ impl Rows {
     }
 }
 
-fn executed(rows: &Rows, place: Place) -> Result<TransactionInfo, AnswerError> {
+pub(super) fn executed(rows: &Rows, place: Place) -> Result<TransactionInfo, AnswerError> {
     Ok(rows.info(place.index, rows.receipt(place.index)?))
 }
 

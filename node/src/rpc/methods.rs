@@ -2,13 +2,13 @@
 
 use crate::rpc::error::denied;
 use crate::rpc::state::State;
-use crate::rpc::{answers, follow, governance, proof, status};
-use client::rpc::{HexBytes, Submitted, method};
+use crate::rpc::{answers, contracts, follow, governance, proof, status};
+use client::rpc::{HexBytes, HistoryCursor, Subject, Submitted, method};
 use jsonrpsee::core::RegisterMethodError;
 use jsonrpsee::types::{ErrorObjectOwned, Params};
 use jsonrpsee::{Methods, RpcModule};
 use std::sync::Arc;
-use types::{Address, Digest, Epoch, Height, TransactionId};
+use types::{Address, Digest, Epoch, GrantId, Height, ObjectId, TransactionId};
 
 /// Every method and subscription.
 pub(super) fn all(state: &Arc<State>) -> Methods {
@@ -55,6 +55,23 @@ fn register(module: &mut RpcModule<Arc<State>>) -> Result<(), RegisterMethodErro
     module.register_async_method(method::DOCUMENT, |params, state, _| async move {
         let document: Digest = params.one()?;
         let answer = state.read(move |context| answers::document(&context.tables, &document)).await;
+        answer.map_err(ErrorObjectOwned::from)
+    })?;
+    module.register_async_method(method::OBJECT, |params, state, _| async move {
+        let (object, tip): (ObjectId, _) = (params.one()?, state.height());
+        let answer = state.read(move |context| contracts::object(&context.tables, object, tip)).await;
+        answer.map_err(ErrorObjectOwned::from)
+    })?;
+    module.register_async_method(method::GRANT, |params, state, _| async move {
+        let (grant, tip): (GrantId, _) = (params.one()?, state.height());
+        let answer = state.read(move |context| contracts::grant(&context.tables, grant, tip)).await;
+        answer.map_err(ErrorObjectOwned::from)
+    })?;
+    module.register_async_method(method::HISTORY, |params, state, _| async move {
+        let mut params = params.sequence();
+        let subject: Subject = params.next()?;
+        let after: Option<HistoryCursor> = params.optional_next()?;
+        let answer = state.read(move |context| contracts::history(&context.tables, &subject, after)).await;
         answer.map_err(ErrorObjectOwned::from)
     })?;
     module.register_async_method(method::EPOCHS, |params, state, _| async move {
