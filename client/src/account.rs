@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use thiserror::Error;
 use types::{
-    Address, ChainId, DecodeError, Digest, PublicKey, SecretKey, Signature, SigningMessage, Transaction,
-    TransactionBody,
+    Address, Call, ChainId, DecodeError, Digest, Draft, PublicKey, SecretKey, Signature, SigningMessage, Step,
+    Transaction, TransactionBody,
 };
 
 /// How long a transaction stays valid unless [`Account::valid_for`] says otherwise; within the default window of genesis.
@@ -20,7 +20,7 @@ pub const DEFAULT_VALIDITY: Duration = Duration::from_secs(30);
 /// Why a transaction could not be built.
 #[derive(Debug, Error)]
 pub enum BuildError {
-    /// The memo is longer than the encoding allows.
+    /// The memo is longer, or the parties, keys or steps of a call are more, than the encoding allows.
     #[error(transparent)]
     Memo(#[from] DecodeError),
     /// The operating system gave no randomness for the nonce.
@@ -105,14 +105,50 @@ impl Account {
         self.sign(TransactionBody::Certify { document, memo })
     }
 
+    /// Calls contracts, with no other party: all steps are applied, or none.
+    ///
+    /// # Errors
+    /// [`BuildError`].
+    pub fn call(&self, steps: Vec<Step>, memo: Bytes) -> Result<Transaction, BuildError> {
+        let call = Call::new(&self.address(), Vec::new(), steps, memo);
+        self.sign(TransactionBody::Call(Box::new(call)))
+    }
+
+    /// A call of contracts that others sign too, valid from now on, for [`Account::approve`] by each of its signers.
+    ///
+    /// # Errors
+    /// [`BuildError`].
+    pub fn draft(&self, cosigners: Vec<PublicKey>, steps: Vec<Step>, memo: Bytes) -> Result<Draft, BuildError> {
+        let call = Call::new(&self.address(), cosigners, steps, memo);
+        let (valid_until_ms, nonce) = (self.valid_until_ms(), getrandom::u64().map_err(BuildError::Randomness)?);
+        let body = TransactionBody::Call(Box::new(call));
+        Ok(Draft::new(&self.chain, &self.key.public_key(), valid_until_ms, nonce, body)?)
+    }
+
+    /// Signs a draft. Look at its steps first: they are all that protects the account.
+    ///
+    /// # Errors
+    /// [`BuildError::Key`].
+    pub fn approve(&self, draft: &Draft) -> Result<Signature, BuildError> {
+        Ok(self.key.sign(&draft.message())?)
+    }
+
+    /// The public half of its key.
+    pub fn public_key(&self) -> PublicKey {
+        self.key.public_key()
+    }
+
     /// Signs any body, valid from now on, with a random nonce.
     ///
     /// # Errors
     /// [`BuildError`].
     pub fn sign(&self, body: TransactionBody) -> Result<Transaction, BuildError> {
         let nonce = getrandom::u64().map_err(BuildError::Randomness)?;
-        let valid_until_ms = now_ms().saturating_add(u64::try_from(self.validity.as_millis()).unwrap_or(u64::MAX));
-        self.sign_as(valid_until_ms, nonce, body)
+        self.sign_as(self.valid_until_ms(), nonce, body)
+    }
+
+    fn valid_until_ms(&self) -> u64 {
+        now_ms().saturating_add(u64::try_from(self.validity.as_millis()).unwrap_or(u64::MAX))
     }
 
     fn sign_as(&self, valid_until_ms: u64, nonce: u64, body: TransactionBody) -> Result<Transaction, BuildError> {
@@ -130,7 +166,7 @@ pub fn now_ms() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use types::AlgId;
+    use types::{AlgId, ObjectId};
 
     /// A key behind a wall, as in a device.
     #[derive(Debug)]
@@ -166,6 +202,21 @@ mod tests {
                 assert!(built.verify().is_ok());
             }
         }
+    }
+
+    #[test]
+    fn a_sale_is_drafted_by_one_party_and_approved_by_both() {
+        let chain = ChainId(Digest::sha256(b"a genesis"));
+        let account = |seed| Account::new(chain, SecretKey::ed25519_from_seed([seed; 32]));
+        let (seller, buyer) = (account(1), account(2));
+        let steps = vec![
+            Step::Transfer { object: ObjectId::issued(&seller.address(), 1), to: buyer.address() },
+            Step::Pay { from: buyer.address(), to: seller.address(), amount: 5 },
+        ];
+        let draft = seller.draft(vec![buyer.public_key()], steps, Bytes::new()).expect("a draft");
+        let signatures = [seller.approve(&draft).expect("signs"), buyer.approve(&draft).expect("signs")];
+        let sale = draft.finish(&signatures).expect("two signatures");
+        assert!(sale.verify().is_ok() && sale.is_signed_by(&buyer.address()));
     }
 
     #[test]

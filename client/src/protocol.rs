@@ -143,8 +143,8 @@ pub enum Event {
 }
 
 impl Event {
-    /// Longest encoding: that of [`Event::Hello`].
-    pub const ENCODED_MAX: usize = 1 + types::Digest::ENCODED_LEN + 2;
+    /// Longest encoding: that of an [`Event::Receipt`] of a transaction with events.
+    pub const ENCODED_MAX: usize = 1 + 8 + 8 + 4 + 2 + types::Digest::ENCODED_LEN;
 
     const HELLO: u8 = 0;
     const RECEIPT: u8 = 1;

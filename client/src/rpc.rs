@@ -50,6 +50,8 @@ pub mod method {
     pub const OBJECT: &str = "stele_object";
     /// `[grant]` → [`GrantInfo`](super::GrantInfo) or null.
     pub const GRANT: &str = "stele_grant";
+    /// `[id]` → [`EventsInfo`](super::EventsInfo) or null: what a transaction emitted.
+    pub const EVENTS: &str = "stele_events";
     /// `[object or grant, after: HistoryCursor?]` → list of [`EventsInfo`](super::EventsInfo) about it, oldest first, at
     /// most [`HISTORY_MAX`](super::HISTORY_MAX).
     pub const HISTORY: &str = "stele_history";

@@ -190,6 +190,14 @@ impl RpcClient {
         self.call(method::GRANT, &[grant]).await
     }
 
+    /// What an executed transaction emitted; `None` where the node knows of none.
+    ///
+    /// # Errors
+    /// [`RpcError`].
+    pub async fn events(&self, id: &TransactionId) -> Result<Option<EventsInfo>, RpcError> {
+        self.call(method::EVENTS, &[id]).await
+    }
+
     /// What has happened to an object or a grant, oldest first, behind a transaction that was read before: a page of it.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod conformance;
+mod contracts;
 mod faults;
 mod governance;
 mod oracle;

@@ -92,8 +92,7 @@ fn agree(mix: &Mix) {
             .iter()
             .map(|(height, (max, ids))| ledger::LiveBucket { height: *height, max_valid_until: *max, ids: ids.clone() })
             .collect();
-        let audit =
-            LtHash::of_state(expected.iter().cloned(), &live, lagging.ledger.approvals());
+        let audit = LtHash::of_state(expected.iter().cloned(), &live, lagging.ledger.approvals());
         assert_eq!(audit, lagging.ledger.checkpoint().state);
     }
 }

@@ -5,12 +5,14 @@
 //! A run measures ([`verify`], [`hash`]), each row with the engine, the batch and the threads; the rows become one
 //! [`report::Report`], which is printed as a [`table`], written as JSON, and drawn as one page ([`page`], [`plot`]) that
 //! needs nothing from anywhere else. Every verdict is compared with the right one: a fast wrong answer ends the run.
-//! Deliberately absent: the ledger, which `stele devnet` measures; [`signer`] runs it.
+//! [`execute`] measures the ledger alone. Deliberately absent: the whole node, which
+//! `stele devnet` measures; [`signer`] runs it.
 
 mod burn;
 mod ceiling;
 mod columns;
 mod energy;
+mod execute;
 mod gpu_start;
 mod hash;
 mod log;
@@ -51,6 +53,8 @@ enum What {
     Hash(hash::HashArgs),
     /// Measure what a committee sends, checks and waits for by its size, in the simulator.
     Consensus(scale::ScaleArgs),
+    /// Measure execution alone: no signatures, no disk, no network.
+    Execute(execute::ExecuteArgs),
     /// Measure what a slow HSM does to a network, where it signs every round and where it certifies what does.
     Signer(signer::SignerArgs),
     /// Measure what it costs to make a record durable: the log beside RocksDB and a bare file.
@@ -146,6 +150,7 @@ pub fn run(args: BenchArgs) -> miette::Result<()> {
         What::Verify(args) => (verify::run(&args)?, args.output),
         What::Hash(args) => (hash::run(&args)?, args.output),
         What::Consensus(args) => return Ok(scale::run(&args)?),
+        What::Execute(args) => return Ok(execute::run(&args)?),
         What::Signer(args) => return Ok(signer::run(&args)?),
         What::Log(args) => return Ok(log::run(&args)?),
         What::Ceiling(args) => return Ok(ceiling::run(&args)?),

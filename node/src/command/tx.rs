@@ -4,6 +4,8 @@
 //! path, which is for programs (see the crate `client`).
 
 mod ask;
+mod contracts;
+mod draft;
 mod prove;
 mod say;
 pub(super) mod send;
@@ -23,6 +25,8 @@ use types::{Address, Digest, Genesis, Height, TransactionId};
   stele tx --rpc http://127.0.0.1:8545 transfer --to stele1… --amount 5 --key my.key --passphrase-file my.pass
   stele tx --rpc http://127.0.0.1:8545 certify contract.pdf --key my.key --passphrase-file my.pass
   stele tx --rpc http://127.0.0.1:8545 document contract.pdf
+  stele tx --rpc http://127.0.0.1:8545 object create --salt 1 --content bond.pdf --key my.key --passphrase-file my.pass
+  stele tx --rpc http://127.0.0.1:8545 history object:…
   stele tx --genesis genesis.toml proof sha256:… --save proof.json
   stele tx --genesis genesis.toml proof sha256:… --file proof.json
   stele tx --rpc http://127.0.0.1:8545 follow --from 1")]
@@ -59,6 +63,18 @@ enum Action {
 Example:
   stele tx --rpc http://127.0.0.1:8545 certify contract.pdf --key my.key --passphrase-file my.pass")]
     Certify(send::CertifyArgs),
+    /// Create objects, hand them on, split, merge and burn them.
+    Object(contracts::ObjectArgs),
+    /// Give leave, take it back, put its use on record, and read the trail.
+    Grant(contracts::GrantArgs),
+    /// List what has happened to an object or a grant.
+    History(contracts::HistoryArgs),
+    /// Draft steps that several parties sign, as delivery against payment, and sign them first.
+    Draft(draft::DraftArgs),
+    /// Sign a draft.
+    Sign(draft::SignArgs),
+    /// Submit a draft that all parties have signed.
+    Submit(draft::SubmitArgs),
     /// Show an account.
     Account {
         /// Its address.
@@ -110,6 +126,12 @@ pub async fn run(args: TxArgs) -> miette::Result<()> {
     match args.action {
         Action::Transfer(transfer) => send::transfer(&context, transfer).await,
         Action::Certify(certify) => send::certify(&context, certify).await,
+        Action::Object(object) => contracts::object(&context, object).await,
+        Action::Grant(grant) => contracts::grant(&context, grant).await,
+        Action::History(history) => contracts::history(&context, history).await,
+        Action::Draft(draft) => draft::draft(&context, draft).await,
+        Action::Sign(sign) => draft::sign(&context, sign).await,
+        Action::Submit(submit) => draft::submit(&context, submit).await,
         Action::Account { address } => ask::account(&context, address).await,
         Action::Transaction { id } => ask::transaction(&context, id).await,
         Action::Header { height } => ask::header(&context, height).await,

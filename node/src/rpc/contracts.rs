@@ -5,7 +5,7 @@ use crate::rpc::error::AnswerError;
 use crate::tables::{Place, Tables};
 use client::rpc::{EventsInfo, GrantInfo, HISTORY_MAX, HistoryCursor, ObjectInfo, Subject};
 use ledger::Value;
-use types::{GrantId, Height, ObjectId};
+use types::{GrantId, Height, ObjectId, TransactionId};
 
 /// An object, if there is one, and the height after which it is so.
 pub(super) fn object(tables: &Tables, object: ObjectId, tip: Height) -> Result<Option<ObjectInfo>, AnswerError> {
@@ -19,6 +19,11 @@ pub(super) fn grant(tables: &Tables, grant: GrantId, tip: Height) -> Result<Opti
     let (value, height) = value(tables, &grant.into(), tip)?;
     let Some(Value::Grant(value)) = value else { return Ok(None) };
     Ok(Some(GrantInfo::new(grant, &value, height)))
+}
+
+/// What a transaction emitted, if it was executed.
+pub(super) fn events(tables: &Tables, id: &TransactionId) -> Result<Option<EventsInfo>, AnswerError> {
+    tables.place(id)?.map(|place| at(tables, place)).transpose()
 }
 
 /// A page of the transactions whose events are about a subject.
@@ -35,13 +40,12 @@ pub(super) fn history(
         },
     };
     let places = tables.history(&subject.key(), from, HISTORY_MAX)?;
-    places
-        .into_iter()
-        .map(|place| {
-            let transaction = executed(&Rows::of(tables, place.height)?, place)?;
-            Ok(EventsInfo { transaction, events: tables.events(place)? })
-        })
-        .collect()
+    places.into_iter().map(|place| at(tables, place)).collect()
+}
+
+fn at(tables: &Tables, place: Place) -> Result<EventsInfo, AnswerError> {
+    let transaction = executed(&Rows::of(tables, place.height)?, place)?;
+    Ok(EventsInfo { transaction, events: tables.events(place)? })
 }
 
 #[cfg(test)]

@@ -67,6 +67,11 @@ fn register(module: &mut RpcModule<Arc<State>>) -> Result<(), RegisterMethodErro
         let answer = state.read(move |context| contracts::grant(&context.tables, grant, tip)).await;
         answer.map_err(ErrorObjectOwned::from)
     })?;
+    module.register_async_method(method::EVENTS, |params, state, _| async move {
+        let id: TransactionId = params.one()?;
+        let answer = state.read(move |context| contracts::events(&context.tables, &id)).await;
+        answer.map_err(ErrorObjectOwned::from)
+    })?;
     module.register_async_method(method::HISTORY, |params, state, _| async move {
         let mut params = params.sequence();
         let subject: Subject = params.next()?;

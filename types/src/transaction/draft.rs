@@ -7,6 +7,7 @@ use crate::address::Address;
 use crate::codec::{DecodeError, Encode, Reader};
 use crate::digest::{ChainId, SigningMessage};
 use crate::key::{PublicKey, Signature};
+use crate::units::TimestampMs;
 use bytes::Bytes;
 
 /// A transaction that waits for its signatures: what the parties of a call pass around.
@@ -25,6 +26,8 @@ pub struct Draft {
     chain: ChainId,
     unsigned: Vec<u8>,
     signers: Vec<PublicKey>,
+    valid_until: TimestampMs,
+    body: TransactionBody,
 }
 
 impl Draft {
@@ -51,7 +54,7 @@ impl Draft {
         let cosigners = body.cosigners();
         not_the_sender(sender.address(), cosigners.iter().map(PublicKey::address))?;
         let signers = [sender].into_iter().chain(cosigners).cloned().collect();
-        Ok(Self { chain: *chain, unsigned, signers })
+        Ok(Self { chain: *chain, unsigned, signers, valid_until: TimestampMs(valid_until_ms), body })
     }
 
     /// Reads [`Draft::unsigned`].
@@ -65,12 +68,23 @@ impl Draft {
         let cosigners = fields.body.cosigners();
         not_the_sender(fields.key.address(), cosigners.iter().map(PublicKey::address))?;
         let signers = [&fields.key].into_iter().chain(cosigners).cloned().collect();
-        Ok(Self { chain: *chain, unsigned: unsigned.to_vec(), signers })
+        let Fields { valid_until, body, .. } = fields;
+        Ok(Self { chain: *chain, unsigned: unsigned.to_vec(), signers, valid_until, body })
     }
 
     /// The encoding without signatures.
     pub fn unsigned(&self) -> &[u8] {
         &self.unsigned
+    }
+
+    /// What it will do.
+    pub fn body(&self) -> &TransactionBody {
+        &self.body
+    }
+
+    /// The last moment at which it may be executed.
+    pub fn valid_until(&self) -> TimestampMs {
+        self.valid_until
     }
 
     /// The id that the transaction will have.

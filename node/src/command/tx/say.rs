@@ -1,7 +1,7 @@
 //! Words for people: times, outcomes.
 
-use client::rpc::{OutcomeInfo, TransactionInfo};
-use types::Reject;
+use client::rpc::{EventsInfo, OutcomeInfo, TransactionInfo};
+use types::{LedgerEvent, Reject};
 
 /// A moment as `2026-11-21T03:16:29.123Z` (RFC 3339).
 pub fn time(ms: u64) -> String {
@@ -56,6 +56,12 @@ pub fn advice(reject: Reject) -> &'static str {
             "the ledger would stop; bring validators back first, or ask a node that reaches more of them; one whose node.toml \
              has `quorum_in_reach = false` under [governance] does not check"
         }
+        Reject::NotAuthorised => {
+            "who owns the object or the account must sign: draft the steps with `stele tx draft`, and have all parties sign"
+        }
+        Reject::UnknownObject => "see what has happened to it with `stele tx history`",
+        Reject::ObjectExists => "use another --salt",
+        Reject::NotGranted | Reject::UnknownGrant => "see the grant with `stele tx grant show`",
         Reject::TooManyLiveIds => "the ledger is full for the moment; try again",
         _ => "correct the transaction and send it again",
     }
@@ -71,6 +77,39 @@ pub fn transaction(info: &TransactionInfo) -> String {
         time(info.time_ms),
         outcome(info.outcome)
     )
+}
+
+/// An executed transaction and what it did.
+pub fn executed(info: &EventsInfo) -> String {
+    let events = info.events.iter().map(|said| format!("\n            {}", event(said)));
+    transaction(&info.transaction) + &events.collect::<String>()
+}
+
+/// What happened, in a line.
+pub fn event(event: &LedgerEvent) -> String {
+    match event {
+        LedgerEvent::Paid { from, to, amount } => format!("{from} paid {amount} to {to}"),
+        LedgerEvent::Created { object, owner, quantity, content, .. } => {
+            format!("created {object}, {quantity} units of {content}, owner {owner}")
+        }
+        LedgerEvent::Transferred { object, from, to, quantity } => {
+            format!("{object}, {quantity} units, went from {from} to {to}")
+        }
+        LedgerEvent::Split { object, part, quantity, left } => {
+            format!("split {quantity} units off {object}, which has {left} left, into {part}")
+        }
+        LedgerEvent::Merged { object, into, quantity } => {
+            format!("merged {object} into {into}, which has {quantity} units now")
+        }
+        LedgerEvent::Burned { object, owner, quantity } => format!("burned {object}, {quantity} units of {owner}"),
+        LedgerEvent::Granted { grant, grantee, resource, rights, expires, .. } => {
+            format!("{grant} lets {grantee} do {rights:#x} on {resource} until {}", time(expires.0))
+        }
+        LedgerEvent::Revoked { grant, rights } => format!("{grant} was revoked; it gave {rights:#x}"),
+        LedgerEvent::Exercised { grant, rights, purpose } => {
+            format!("{grant} was used for {rights:#x}, see {purpose}")
+        }
+    }
 }
 
 #[cfg(test)]

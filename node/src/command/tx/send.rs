@@ -1,10 +1,10 @@
-//! `stele tx transfer` and `stele tx certify`: build, sign, submit, and wait for the outcome.
+//! `stele tx transfer` and `stele tx certify`: build, sign, submit, and wait for the outcome; calls of contracts too.
 
 use super::{Context, explain, say};
 use crate::command::key::KeyChoice;
 use bytes::Bytes;
 use clap::Args;
-use client::rpc::{OutcomeInfo, TransactionInfo};
+use client::rpc::{EventsInfo, OutcomeInfo, TransactionInfo};
 use client::{Account, RpcClient, RpcError};
 use miette::{IntoDiagnostic, WrapErr, miette};
 use serde::Serialize;
@@ -46,12 +46,12 @@ pub struct CertifyArgs {
 
 /// What every transaction needs.
 #[derive(Clone, Debug, Args)]
-struct Sending {
+pub(super) struct Sending {
     #[command(flatten)]
-    key: KeyChoice,
+    pub(super) key: KeyChoice,
     /// Return once the node has queued it, without its outcome.
     #[arg(long)]
-    no_wait: bool,
+    pub(super) no_wait: bool,
 }
 
 /// What is printed of a transaction that was sent.
@@ -83,7 +83,7 @@ pub(super) fn read_document(path: &std::path::Path) -> miette::Result<Digest> {
     Ok(Digest::sha256(&content))
 }
 
-async fn open(context: &Context, sending: &Sending) -> miette::Result<(RpcClient, Account)> {
+pub(super) async fn open(context: &Context, sending: &Sending) -> miette::Result<(RpcClient, Account)> {
     let rpc = context.rpc()?;
     let chain = context.chain(&rpc).await?.chain;
     Ok((rpc, Account::new(chain, sending.key.open()?)))
@@ -115,12 +115,35 @@ async fn send(
     applied(&info, account)
 }
 
+/// Submits a call of contracts, waits for its outcome, and prints what it did.
+pub(super) async fn call(
+    context: &Context,
+    rpc: &RpcClient,
+    transaction: &Transaction,
+    no_wait: bool,
+) -> miette::Result<()> {
+    submit(rpc, transaction).await?;
+    let id = transaction.id();
+    if no_wait {
+        return context.print(&Sent::Queued { id }, || format!("transaction {id}\nqueued"));
+    }
+    let info = outcome(rpc, transaction).await?;
+    let executed =
+        rpc.events(&id).await.map_err(explain)?.unwrap_or(EventsInfo { transaction: info, events: Vec::new() });
+    context.print(&executed, || say::executed(&executed))?;
+    accepted(&info, transaction.sender())
+}
+
 /// An error where the ledger rejected it.
 pub(in crate::command) fn applied(info: &TransactionInfo, account: &Account) -> miette::Result<()> {
+    accepted(info, account.address())
+}
+
+fn accepted(info: &TransactionInfo, sender: Address) -> miette::Result<()> {
     match info.outcome {
         OutcomeInfo::Applied => Ok(()),
         OutcomeInfo::Rejected(reject) => {
-            Err(miette!(help = say::advice(reject), "the ledger rejected it: {reject} (sender {})", account.address()))
+            Err(miette!(help = say::advice(reject), "the ledger rejected it: {reject} (sender {sender})"))
         }
     }
 }
