@@ -4,6 +4,7 @@
 mod mesh;
 mod pool;
 mod queues;
+mod threads;
 
 use crate::admission::{Action, Operation};
 use crate::contracts::{self, View};

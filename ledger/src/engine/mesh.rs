@@ -4,17 +4,11 @@
 //! heads its queues. A worker never blocks on a full inbox without emptying its own, so inboxes cannot deadlock; a worker that
 //! must give up raises a flag that all others look at whenever they receive.
 
+use super::threads::{AtomicU64, INBOX_PARCELS_EACH, PARCEL_VALUES, Receiver, Sender, TrySendError, bounded, thread};
 use crate::value::Value;
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::num::NonZeroU16;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// Parcels that an inbox holds, for each worker there is.
-const INBOX_PARCELS_EACH: usize = 4;
-/// Values that are collected before they are sent without need: few enough that the peer does not run dry, and enough
-/// that waking it is worth it.
-const PARCEL_VALUES: usize = 256;
+use std::sync::atomic::Ordering;
 
 /// The value of one key at its place in the order.
 #[derive(Clone, Debug)]
@@ -143,7 +137,7 @@ impl Mesh {
                 self.unpack(arrived)?;
             }
             self.check()?;
-            std::thread::yield_now();
+            thread::yield_now();
         }
     }
 

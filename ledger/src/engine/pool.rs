@@ -3,13 +3,12 @@
 
 use super::mesh::Mesh;
 use super::queues::Queues;
+use super::threads::{Receiver, Sender, bounded, thread};
 use super::{Moment, Part};
 use crate::admission::Operation;
 use crate::shard::Shard;
 use crate::state::{StateFault, StateReader};
-use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 /// One shard's share of a commit.
 struct Job {
@@ -33,7 +32,7 @@ struct Panicked;
 pub(super) struct Pool {
     jobs: Vec<Sender<Job>>,
     done: Receiver<Result<Done, Panicked>>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<thread::JoinHandle<()>>,
     sequence: u64,
 }
 
@@ -45,7 +44,7 @@ impl Pool {
         for (index, mesh) in Mesh::connect(count).into_iter().enumerate() {
             let (jobs, inbox) = bounded(1);
             let mut worker = Worker { index, mesh, reader: Arc::clone(reader), answers: answers.clone() };
-            let thread = std::thread::Builder::new().name(format!("shard-{index}"));
+            let thread = thread::Builder::new().name(format!("shard-{index}"));
             pool.threads.push(thread.spawn(move || worker.serve(&inbox))?);
             pool.jobs.push(jobs);
         }
