@@ -19,6 +19,7 @@ mod agreement;
 mod algorithms;
 mod ceremonies;
 mod ceremony_prompts;
+mod contracts;
 mod crashes;
 mod disk_full;
 mod engines;

@@ -102,7 +102,7 @@ fn bytes_that_are_no_rows_are_refused_without_reserving_what_they_promise() {
     assert!(matches!(read_all(&row(9, &[1; 32], &[])), Err(StreamError::Row { what: "unknown tag", .. })));
     assert!(matches!(
         read_all(&row(1, &[1; 31], &[0; 16])),
-        Err(StreamError::Row { what: "its key is no address", .. })
+        Err(StreamError::Row { what: "its key is none of a state", .. })
     ));
     assert!(matches!(read_all(&row(1, &[1; 32], &[0; 15])), Err(StreamError::Row { what: "it does not decode", .. })));
     let misplaced = row(2, &7u64.to_be_bytes(), &types::Encode::to_bytes(&bucket(8)));

@@ -1,0 +1,78 @@
+//! Contracts through a whole network: an object is created, sold against payment by two who sign, and found again on every
+//! node with its history, after a restart too; and from the command line.
+
+use crate::check::{PATIENCE, headers_agree, until};
+use crate::network::{BALANCE, Network, Options, address, key};
+use crate::process::{run_to_end, stele};
+use bytes::Bytes;
+use client::rpc::{EventsInfo, Subject};
+use client::{RpcError, verify_proof};
+use types::{Digest, EpochChain, LedgerEvent, ObjectId, ObjectRights, Outcome, Reject, SecretKey, Step, Transaction};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_is_sold_against_payment_and_every_node_knows_its_history() {
+    let mut network = Network::start(Options::default()).await;
+    let (seller, buyer) = (network.account(0), network.account(1));
+    let object = ObjectId::issued(&seller.address(), 1);
+    let rights = ObjectRights { transferable: true, divisible: false };
+    let (issuer, content) = (seller.address(), Digest::sha256(b"a deed"));
+    let create = Step::Create { issuer, salt: 1, owner: issuer, quantity: 1, rights, content };
+    let created = seller.call(vec![create], Bytes::new()).unwrap();
+    executed(&network, 0, &created).await;
+
+    let steps = vec![
+        Step::Transfer { object, to: buyer.address() },
+        Step::Pay { from: buyer.address(), to: seller.address(), amount: 40 },
+    ];
+    let draft = seller.draft(vec![buyer.public_key()], steps, Bytes::from_static(b"a sale")).unwrap();
+    let (ours, theirs) = (seller.approve(&draft).unwrap(), buyer.approve(&draft).unwrap());
+    // One signature of two is wrong: the node sees it before the ledger does.
+    let stranger = SecretKey::ed25519_from_seed([200; 32]).sign(&draft.message());
+    for wrong in [[ours.clone(), stranger.clone()], [stranger, theirs.clone()]] {
+        let wrong = draft.clone().finish(&wrong).unwrap();
+        let answer = network.nodes[1].rpc.submit(&wrong).await;
+        assert!(matches!(answer, Err(RpcError::Refused(Reject::BadSignature))), "{answer:?}");
+    }
+    let sale = draft.finish(&[ours, theirs]).unwrap();
+    let sold = executed(&network, 1, &sale).await;
+    assert!(matches!(sold.events[..], [LedgerEvent::Transferred { .. }, LedgerEvent::Paid { amount: 40, .. }]));
+
+    // A commit that was executed is replayed, and its rows are written again.
+    network.nodes[2].kill();
+    network.start_nodes().await;
+    let trusted = EpochChain::from_genesis(&network.genesis).unwrap();
+    for node in &network.nodes {
+        let found = until("it is executed", PATIENCE, async || {
+            node.rpc.object(&object).await.unwrap().filter(|found| found.owner == buyer.address())
+        })
+        .await;
+        assert_eq!((found.issuer, found.quantity, found.content), (seller.address(), 1, content));
+        let balance = node.rpc.account(&seller.address()).await.unwrap().unwrap().balance;
+        assert_eq!(balance, BALANCE + 40, "{}", node.authority.name);
+        let history = node.rpc.history(&Subject::Object(object), None).await.unwrap();
+        let ids: Vec<_> = history.iter().map(|info| info.transaction.id).collect();
+        assert_eq!(ids, [created.id(), sale.id()]);
+        // The proof of the receipt is one of the events.
+        let proof = until("there is a proof", PATIENCE, async || node.rpc.proof(&sale.id()).await.unwrap()).await;
+        let proven = verify_proof(&proof, &sale.id(), &trusted).unwrap();
+        assert_eq!(proven.outcome, Outcome::Emitted(LedgerEvent::digest(&history[1].events)));
+    }
+    headers_agree(&network).await;
+
+    let rpc = network.nodes[3].authority.rpc_address.to_string();
+    for (words, expected) in [(["object", "show"], address(1).to_string()), (["history", ""], "paid 40 to".to_owned())]
+    {
+        let mut command = stele(network.path());
+        command.args(["tx", "--rpc", &rpc]).args(words.iter().filter(|word| !word.is_empty())).arg(object.to_string());
+        let shown = run_to_end(command, network.path());
+        assert!(shown.status.success() && shown.output.contains(&expected), "{}{}", shown.output, shown.message);
+    }
+}
+
+/// Submits to a node, and waits for what it did.
+async fn executed(network: &Network, node: usize, transaction: &Transaction) -> EventsInfo {
+    let rpc = &network.nodes[node].rpc;
+    assert_eq!(key(0).public_key(), *transaction.key(), "the seller sends");
+    rpc.submit(transaction).await.unwrap();
+    until("it is executed", PATIENCE, async || rpc.events(&transaction.id()).await.unwrap()).await
+}
