@@ -4,15 +4,15 @@
 //! with [`Applied`], which says where the log has to be read from after a crash.
 
 use consensus::Checkpoint;
-use ledger::{Account, LedgerCheckpoint, LiveBucket, StateFault, StateReader, Value};
+use ledger::{LedgerCheckpoint, LiveBucket, StateFault, StateReader, Value};
 use std::sync::Arc;
 use storage::log::LogPosition;
 use storage::state::{Direction, Family, StateBatch, StateDb, StateError, StateSnapshot};
 use thiserror::Error;
 use types::codec::put_list;
 use types::{
-    Address, AuthorityIndex, BlockRef, Certificate, CommitRecord, Decode, DecodeError, Digest, Encode, Height,
-    LedgerEvent, LedgerHeader, Reader, Receipt, StateKey, TransactionId,
+    AuthorityIndex, BlockRef, Certificate, CommitRecord, Decode, DecodeError, Digest, Encode, Height, LedgerEvent,
+    LedgerHeader, Reader, Receipt, StateKey, TransactionId,
 };
 
 mod epochs;
@@ -149,11 +149,6 @@ impl Tables {
     /// What the state has reached; `None` in an empty database.
     pub fn applied(&self) -> Result<Option<Applied>, TableError> {
         self.row(Family::Meta, APPLIED_KEY)
-    }
-
-    /// An account.
-    pub fn account(&self, address: &Address) -> Result<Option<Account>, TableError> {
-        self.row(Family::Accounts, address.as_bytes())
     }
 
     /// A value of the state. Objects and grants lie in one family with accounts, under longer keys.

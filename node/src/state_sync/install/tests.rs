@@ -60,9 +60,9 @@ fn assert_new(dir: &Path) {
     assert_eq!(applied.ledger.height(), Height(30));
     assert_eq!(applied.consensus.map(|checkpoint| checkpoint.height), Some(Height(30)));
     assert_eq!(tables.synced().expect("a row"), Some((Height(1), Height(30))));
-    let account = tables.account(&Address::from_bytes([4; 32])).expect("a row");
-    assert_eq!(account.map(|account| account.balance), Some(77));
-    assert_eq!(tables.account(&Address::from_bytes([1; 32])).expect("a row"), None);
+    let account = tables.value(&Address::from_bytes([4; 32]).into()).expect("a row");
+    assert_eq!(account.and_then(|value| value.account()).map(|account| account.balance), Some(77));
+    assert_eq!(tables.value(&Address::from_bytes([1; 32]).into()).expect("a row"), None);
     assert!(!dir.join("sync").exists());
 }
 
