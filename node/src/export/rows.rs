@@ -124,12 +124,20 @@ pub const TABLES: [Table; 4] = [
             or_nothing(text("document")),
             or_nothing(bytes("memo")),
             or_nothing(text("change")),
+            or_nothing(text("steps")),
             bytes("raw"),
         ],
     },
     Table {
         name: "receipts",
-        columns: &[number("height"), number("index"), text("transaction"), text("outcome"), or_nothing(text("reason"))],
+        columns: &[
+            number("height"),
+            number("index"),
+            text("transaction"),
+            text("outcome"),
+            or_nothing(text("reason")),
+            or_nothing(text("events")),
+        ],
     },
 ];
 
@@ -140,7 +148,7 @@ pub fn of(
     outcomes: &[Outcome],
     committee: &Committee,
 ) -> [Vec<Row>; 4] {
-    let applied = outcomes.iter().filter(|outcome| **outcome == Outcome::Applied).count();
+    let applied = outcomes.iter().filter(|outcome| outcome.is_applied()).count();
     let head = vec![
         Value::Number(header.height.0),
         Value::Number(header.epoch.0),
@@ -180,27 +188,28 @@ pub fn of(
             let named = || at.iter().cloned().chain([id.clone()]);
             let what = entry.as_ref().map_or_else(|_| undecodable(), |transaction| decoded(transaction));
             transactions.push(named().chain([shown(&block.digest())]).chain(what).chain([Value::Bytes(raw)]).collect());
-            let (outcome, reason) = match outcome {
-                Outcome::Applied => ("applied", Value::Absent),
-                Outcome::Rejected(reject) => ("rejected", Value::Text(reject.label().to_owned())),
+            let (outcome, reason, events) = match outcome {
+                Outcome::Applied => ("applied", Value::Absent, Value::Absent),
+                Outcome::Emitted(events) => ("applied", Value::Absent, shown(events)),
+                Outcome::Rejected(reject) => ("rejected", Value::Text(reject.label().to_owned()), Value::Absent),
             };
-            receipts.push(named().chain([Value::Text(outcome.to_owned()), reason]).collect());
+            receipts.push(named().chain([Value::Text(outcome.to_owned()), reason, events]).collect());
         }
     }
     [vec![head], blocks, transactions, receipts]
 }
 
-/// `kind` to `change` of bytes that are no transaction.
+/// `kind` to `steps` of bytes that are no transaction.
 fn undecodable() -> Vec<Value> {
-    let mut values = vec![Value::Absent; 10];
+    let mut values = vec![Value::Absent; 11];
     values[0] = Value::Text("undecodable".to_owned());
     values
 }
 
-/// `kind` to `change` of a transaction.
+/// `kind` to `steps` of a transaction.
 fn decoded(transaction: &Transaction) -> Vec<Value> {
     let body = transaction.body();
-    let (mut to, mut amount, mut document, mut memo, mut change) = Default::default();
+    let (mut to, mut amount, mut document, mut memo, mut change, mut steps) = Default::default();
     let kind = match body {
         TransactionBody::Transfer { to: receiver, amount: moved, memo: free } => {
             (to, amount, memo) = (Some(receiver.to_string()), Some(*moved), Some(free.clone()));
@@ -214,6 +223,10 @@ fn decoded(transaction: &Transaction) -> Vec<Value> {
             change = serde_json::to_string(approved).ok();
             "govern"
         }
+        TransactionBody::Call(call) => {
+            (steps, memo) = (serde_json::to_string(&call.steps).ok(), Some(call.memo.clone()));
+            "call"
+        }
     };
     vec![
         Value::Text(kind.to_owned()),
@@ -226,6 +239,7 @@ fn decoded(transaction: &Transaction) -> Vec<Value> {
         document.map_or(Value::Absent, Value::Text),
         memo.filter(|memo: &Bytes| !memo.is_empty()).map_or(Value::Absent, Value::Bytes),
         change.map_or(Value::Absent, Value::Text),
+        steps.map_or(Value::Absent, Value::Text),
     ]
 }
 
