@@ -139,7 +139,8 @@ fn an_account_that_was_changed_spoils_the_state_digest() {
     let dir = directory();
     let tables = open_tables(dir.path());
     let mut batch = tables.batch();
-    batch.account(&genesis().accounts[0].address, &Account { balance: 1_000_000, transfers_out: 0 });
+    let (key, account) = (genesis().accounts[0].address.into(), Account { balance: 1_000_000, transfers_out: 0 });
+    batch.value(&key, Some(&account.into()));
     tables.commit(batch).expect("a batch");
     tables.flush().expect("a disk that works");
     drop(tables);
