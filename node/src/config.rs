@@ -53,6 +53,9 @@ pub struct Config {
     /// When validators' keys are due for replacement.
     #[serde(default)]
     pub keys: KeysSection,
+    /// What the machine must be.
+    #[serde(default)]
+    pub hardware: HardwareSection,
 }
 
 fn here() -> PathBuf {
@@ -269,6 +272,14 @@ impl Default for GovernanceSection {
     }
 }
 
+/// What the machine must be.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HardwareSection {
+    /// Path of a policy, as `stele hw check` takes it: the node starts only on a machine that meets it. Default none.
+    pub policy: Option<PathBuf>,
+}
+
 /// When validators' keys are due for replacement: an alarm in status and metrics, and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -333,6 +344,15 @@ pub enum ConfigError {
         /// Why.
         #[source]
         source: GenesisError,
+    },
+    /// The policy over the machine is none.
+    #[error("{path}: no policy over a machine: {source}")]
+    #[diagnostic(help("`stele hw check --help` shows one, `stele hw --facts` the facts that it may name"))]
+    HardwarePolicy {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: firmware_hal::PolicyError,
     },
     /// The validator is not in the genesis.
     #[error("genesis has no validator named `{name}`")]

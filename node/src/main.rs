@@ -12,6 +12,7 @@ mod fixtures;
 mod identity;
 mod ingress;
 mod key_ages;
+mod machine;
 mod metrics;
 mod node;
 mod pool;

@@ -2,8 +2,10 @@
 
 use super::start_logging;
 use crate::config::Setup;
+use crate::machine;
 use crate::node::{self, Stopper};
 use clap::Args;
+use firmware_hal::Root;
 use miette::{IntoDiagnostic, WrapErr};
 use std::io::Read;
 use std::path::PathBuf;
@@ -64,6 +66,9 @@ pub fn run(args: NodeArgs) -> miette::Result<ExitCode> {
         ask: args.ask.clone(),
         ..Setup::load(&args.config, args.join)?
     };
+    if let Some(policy) = &setup.hardware {
+        machine::admit(policy, &Root::system())?;
+    }
     let first = setup.first.epoch();
     let network = Builder::new_multi_thread()
         .worker_threads(setup.config.transport.threads.into())

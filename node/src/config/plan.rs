@@ -3,6 +3,7 @@
 //! that its signer holds.
 
 use super::{Config, ConfigError, InvalidToml, read};
+use firmware_hal::Policy;
 use hsm::PublicKeys;
 use miette::Diagnostic;
 use std::path::{Path, PathBuf};
@@ -64,8 +65,15 @@ pub struct Setup {
     pub join: bool,
     /// Where to ask for epochs, besides the validators that are known: RPC addresses.
     pub ask: Vec<String>,
+    /// What the machine must be.
+    pub hardware: Option<Policy>,
     /// The rest of the file, in range.
     pub config: Config,
+}
+
+fn policy(path: &Path) -> Result<Policy, ConfigError> {
+    let text = read(path)?;
+    Policy::parse(&text).map_err(|source| ConfigError::HardwarePolicy { path: path.to_owned(), source })
 }
 
 impl Setup {
@@ -83,6 +91,7 @@ impl Setup {
         let first = EpochStart::first(&genesis)
             .map_err(|source| ConfigError::Genesis { path: genesis_path.clone(), source })?;
         config.check()?;
+        let hardware = config.hardware.policy.as_ref().map(|path| policy(&base.join(path))).transpose()?;
         let data_dir = base.join(&config.data_dir);
         let named = genesis.validators.iter().any(|validator| validator.name == config.validator);
         if !named && !join && !data_dir.join(STATE).exists() {
@@ -100,6 +109,7 @@ impl Setup {
             accept_lost_disk: false,
             join,
             ask: Vec::new(),
+            hardware,
             config,
         })
     }

@@ -1,5 +1,7 @@
 //! The facts of a machine at the command line: recorded, listed from the record, and held against policies.
 
+use crate::load::Load;
+use crate::network::{Network, Options};
 use crate::process::{Ended, run_to_end, stele};
 use serde_json::Value;
 use std::path::Path;
@@ -44,4 +46,31 @@ fn a_policy_over_a_fact_that_does_not_exist_and_a_directory_that_is_there_are_re
     assert!(!ended.status.success() && ended.message.contains("exists"), "{}", ended.message);
     let ended = hw(dir.path(), &["--root", "nowhere"]);
     assert!(!ended.status.success() && ended.message.contains("not a directory"), "{}", ended.message);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_starts_only_on_a_machine_that_meets_its_policy() {
+    let mut network = Network::prepare(Options::default()).await;
+    network.start_signers().await;
+    let node = &network.nodes[3];
+    let (config, policy) = (node.dir.join("node.toml"), node.dir.join("hardware.toml"));
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}\n[hardware]\npolicy = \"hardware.toml\"\n")).unwrap();
+
+    let ended = node.run_to_end();
+    assert!(!ended.status.success() && ended.message.contains("hardware.toml"), "{}", ended.message);
+    std::fs::write(&policy, "[require]\n\"memory.bytes\" = { at_most = 1 }\n").unwrap();
+    let ended = node.run_to_end();
+    assert_eq!(ended.status.code(), Some(1));
+    for part in ["memory.bytes", "/proc/meminfo", "stele hw check"] {
+        assert!(ended.message.contains(part), "{}", ended.message);
+    }
+
+    std::fs::write(&policy, "[require]\n\"memory.bytes\" = { at_least = 1 }\n[warn]\n\"memory.swap_bytes\" = 1\n")
+        .unwrap();
+    network.start_nodes().await;
+    assert!(network.nodes[3].log_text().contains("memory.swap_bytes"));
+    let load = Load::start(&network, &[3], 50);
+    load.acknowledges(20).await;
+    drop(load.finish().await);
 }

@@ -19,6 +19,7 @@ fn setup(name: &str) -> Setup {
         accept_lost_disk: false,
         join: false,
         ask: Vec::new(),
+        hardware: None,
         config: toml::from_str(&text).expect("a configuration"),
     }
 }
