@@ -5,9 +5,9 @@
 use ledger::{CommitInput, OrderedTransaction, SLOTS, slot_of};
 use std::sync::Arc;
 use types::{
-    Address, AlgId, Allocation, Authority, AuthorityIndex, BlockRef, Call, Digest, Draft, Genesis, Governance, Height,
-    ObjectId, ObjectRights, Parameters, PublicKey, Round, SecretKey, Signature, Stake, Step, TimestampMs, Transaction,
-    TransactionBody,
+    Address, AlgId, Allocation, Authority, AuthorityIndex, BlockRef, Call, ChainId, Digest, Draft, Genesis, Governance,
+    Height, ObjectId, ObjectRights, Parameters, PublicKey, Round, SecretKey, Signature, Stake, Step, TimestampMs,
+    Transaction, TransactionBody,
 };
 
 /// Time of genesis.
@@ -69,7 +69,8 @@ impl Load {
         let keys: Vec<PublicKey> = (0..shape.accounts).map(key).collect();
         let addresses: Vec<Address> = keys.iter().map(PublicKey::address).collect();
         let genesis = genesis(&addresses);
-        let mut draw = Drawing { shape, keys, addresses, genesis, dice: Dice(1), nonce: 0, owners: Vec::new() };
+        let chain = genesis.chain_id();
+        let mut draw = Drawing { shape, chain, keys, addresses, genesis, dice: Dice(1), nonce: 0, owners: Vec::new() };
         let before = match shape.kind {
             Kind::Transfer => Vec::new(),
             Kind::Object | Kind::Sale => draw.objects(),
@@ -82,6 +83,8 @@ impl Load {
 
 struct Drawing {
     shape: Shape,
+    /// Of the genesis, which is long: its digest is taken once.
+    chain: ChainId,
     keys: Vec<PublicKey>,
     addresses: Vec<Address>,
     genesis: Genesis,
@@ -170,7 +173,7 @@ impl Drawing {
     fn signed(&self, height: u64, from: usize, body: TransactionBody, signatures: usize) -> Transaction {
         let valid_until = time(height) + LIFE_COMMITS;
         let blank = Signature::from_parts(AlgId::Ed25519, &[0; 64]).expect("64 bytes");
-        let draft = Draft::new(&self.genesis.chain_id(), &self.keys[from], valid_until, self.nonce, body);
+        let draft = Draft::new(&self.chain, &self.keys[from], valid_until, self.nonce, body);
         draft.and_then(|draft| draft.finish(&vec![blank; signatures])).expect("canonical by construction")
     }
 }
