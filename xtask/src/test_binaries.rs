@@ -1,5 +1,6 @@
 //! Builds every test program of the workspace in one cargo call and keeps the list. Each stage then runs its programs directly: one
 //! resolution of features for all of them, so no stage compiles anything again, and the stages can divide programs between them.
+//! The one program that needs a feature which nothing else may have is built by a second call.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -38,27 +39,36 @@ pub struct TestBinaries {
 impl TestBinaries {
     /// Builds with cargo's own progress on our terminal.
     pub fn build(workspace: &Workspace) -> Result<Self, Failure> {
+        let mut found = Self::default();
+        found.build_some(workspace, &["--workspace", "--lib", "--bins", "--tests", "--examples"])?;
+        // With the feature the ledger's threads are those of a scheduler that tries their interleavings.
+        let interleavings = ["-p", "stele-ledger", "--features", "interleavings", "--test", "interleavings"];
+        found.build_some(workspace, &interleavings)?;
+        found.tests.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
+    }
+
+    fn build_some(&mut self, workspace: &Workspace, which: &[&str]) -> Result<(), Failure> {
         let refused = |error: std::io::Error| Failure::io("running cargo test --no-run", &error);
-        let arguments = ["test", "--workspace", "--no-run", "--lib", "--bins", "--tests", "--examples"];
         let mut child = workspace
             .cargo()
-            .args(arguments)
+            .args(["test", "--no-run"])
+            .args(which)
             .arg("--message-format=json-render-diagnostics")
             .stdout(Stdio::piped())
             .spawn()
             .map_err(refused)?;
         let pipe = child.stdout.take().expect("the pipe was asked for on the lines above");
-        let mut found = Self::default();
         for line in BufReader::new(pipe).lines() {
             if let Ok(message) = serde_json::from_str::<Value>(&line.map_err(refused)?) {
-                found.read_message(&message);
+                self.read_message(&message);
             }
         }
-        if !child.wait().map_err(refused)?.success() {
-            return Err(Failure::new("the workspace does not build; the compiler's words are above", ""));
+        if child.wait().map_err(refused)?.success() {
+            Ok(())
+        } else {
+            Err(Failure::new("the workspace does not build; the compiler's words are above", ""))
         }
-        found.tests.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(found)
     }
 
     /// The call of one program, in its package's folder and with the variables that `cargo test` would set.
