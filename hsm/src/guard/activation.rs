@@ -41,7 +41,7 @@ impl Guard {
     /// from now on.
     ///
     /// # Errors
-    /// As [`Guard::open`], but for [`ConfigError::GuardMoved`] and [`ConfigError::GuardStale`].
+    /// As [`Guard::open`], but for [`GuardMoved`](crate::ConfigError::GuardMoved) and [`GuardStale`](crate::ConfigError::GuardStale).
     pub fn activate(
         path: &Path,
         identity: &Identity,
@@ -58,7 +58,7 @@ impl Guard {
     /// What a guard file says of itself, without a lock: a signer may be using it.
     ///
     /// # Errors
-    /// [`ConfigError::GuardMissing`], [`ConfigError::GuardDamaged`]; faults of the disk.
+    /// [`GuardMissing`](crate::ConfigError::GuardMissing), [`GuardDamaged`](crate::ConfigError::GuardDamaged); faults of the disk.
     pub fn review(path: &Path) -> Result<Review, StartError> {
         let content = disk::read(path)?;
         let (identity, records) = journal::inspect(&content).map_err(|cause| cause.about(path.display()))?;
