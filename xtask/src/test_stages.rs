@@ -24,7 +24,7 @@ Usage: cargo xtask test [--from STAGE] [--only STAGE]
 
 Stages, with their budgets on two cores:
   setup       15 min from nothing (RocksDB), else milliseconds
-  build       30 min from nothing
+  build       28 min from nothing
   lint         5 min   format, licences and bans, clippy, documentation
   unit        12 min   unit, property and simulation tests, examples in the documentation
   end-to-end  10 min   node/tests, one at a time
@@ -48,7 +48,7 @@ pub enum Stage {
 /// Name and budget of each stage, in order.
 const STAGES: [(Stage, &str, Duration); 6] = [
     (Stage::Setup, "setup", Duration::from_mins(15)),
-    (Stage::Build, "build", Duration::from_mins(30)),
+    (Stage::Build, "build", Duration::from_mins(28)),
     (Stage::Lint, "lint", Duration::from_mins(5)),
     (Stage::Unit, "unit", Duration::from_mins(12)),
     (Stage::EndToEnd, "end-to-end", Duration::from_mins(10)),
