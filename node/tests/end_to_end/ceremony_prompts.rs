@@ -66,11 +66,21 @@ impl Typist {
         let words = std::iter::once(inner.get_program()).chain(arguments.iter().map(|word| word.as_ref()));
         let line = words.map(|word| format!("'{}'", word.to_string_lossy())).collect::<Vec<_>>().join(" ");
         let line = format!("exec {line} {redirection}");
-        let mut outer = Command::new("script");
-        outer.args(["--quiet", "--return", "--echo", "always", "--command", &line, "/dev/null"]);
+        // Whoever runs the tests in the background of a shell has taught them to ignore control-C.
+        let mut outer = Command::new("env");
+        outer.args([
+            "--default-signal=INT",
+            "script",
+            "--quiet",
+            "--return",
+            "--echo",
+            "always",
+            "--command",
+            &line,
+            "/dev/null",
+        ]);
         outer.current_dir(directory).env("SHELL", "/bin/sh").env_remove("SOFTHSM2_CONF");
-        let mut child =
-            outer.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script is part of util-linux");
+        let mut child = outer.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("env is part of coreutils");
         let (keys, mut output) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
         let screen = Arc::new((Mutex::new(Screen::default()), Condvar::new()));
         let shown = Arc::clone(&screen);
