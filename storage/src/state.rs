@@ -23,6 +23,9 @@ use rocksdb::{
 pub use snapshot::StateSnapshot;
 
 const IDENTITY_KEY: &[u8] = b"identity";
+/// Name of the lock file in the directory of a database, and of the folder with its files.
+const LOCK: &str = "LOCK";
+const FILES: &str = "rocksdb";
 
 /// How much memory and how many threads a database may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,13 +90,9 @@ impl StateDb {
             .write(true)
             .create(true)
             .truncate(false)
-            .open(path.join("LOCK"))
+            .open(path.join(LOCK))
             .map_err(io("open the lock file of the state"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StateError::InUse { dir: path.to_owned() }),
-            Err(TryLockError::Error(error)) => return Err(io("lock the state")(error)),
-        }
+        hold(&lock, path)?;
         // Opening a database changes its files, so whose it is stands in the lock file as well. One that is empty or torn
         // says nothing; the database does.
         let mut owner = Vec::new();
@@ -102,20 +101,9 @@ impl StateDb {
         if known && owner != identity {
             return Err(StateError::OtherIdentity { expected: identity, found: owner });
         }
-        // Charge 0 lets the cache size its table by itself, as entries are of several sizes.
-        let cache = Cache::new_hyper_clock_cache(options.block_cache_bytes, 0);
-        let families = Family::ALL.map(|family| {
-            ColumnFamilyDescriptor::new(family.name(), family.options(&cache, options.write_buffer_bytes))
-        });
-        let home = ColumnFamilyDescriptor::new("default", Options::default());
-        let db = DB::open_cf_descriptors(
-            &database_options(&options),
-            path.join("rocksdb"),
-            families.into_iter().chain([home]),
-        )?;
-        let mut write = WriteOptions::default();
-        write.disable_wal(true);
-        let database = Self { db, cache, write, lock };
+        let cache = cache(&options);
+        let db = DB::open_cf_descriptors(&database_options(&options), path.join(FILES), families(&cache, &options))?;
+        let database = Self { db, cache, write: write_options(), lock };
         database.check_identity(identity)?;
         if !known {
             let mut lock = &database.lock;
@@ -129,25 +117,20 @@ impl StateDb {
     /// writes may go on; what that has not flushed is not seen, and commits are refused by RocksDB.
     pub fn open_read_only(path: impl AsRef<Path>, identity: [u8; 32]) -> Result<Self, StateError> {
         let path = path.as_ref();
-        let io = |operation| move |source| StateError::Io { operation, source };
-        let lock = File::open(path.join("LOCK")).map_err(io("open the lock file of the state"))?;
+        Self::read_only(path, identity, lock_file(path)?)
+    }
+
+    fn read_only(path: &Path, identity: [u8; 32], lock: File) -> Result<Self, StateError> {
         let options = StateOptions::default();
-        let cache = Cache::new_hyper_clock_cache(options.block_cache_bytes, 0);
-        let families = Family::ALL.map(|family| {
-            ColumnFamilyDescriptor::new(family.name(), family.options(&cache, options.write_buffer_bytes))
-        });
-        let home = ColumnFamilyDescriptor::new("default", Options::default());
+        let cache = cache(&options);
         let mut read = database_options(&options);
         read.create_if_missing(false);
         read.create_missing_column_families(false);
         // Files that the writer's process removes stay readable for as long as they are open.
         read.set_max_open_files(-1);
-        let families = families.into_iter().chain([home]);
-        let db = DB::open_cf_descriptors_read_only(&read, path.join("rocksdb"), families, false)?;
-        let mut write = WriteOptions::default();
-        write.disable_wal(true);
+        let db = DB::open_cf_descriptors_read_only(&read, path.join(FILES), families(&cache, &options), false)?;
         match db.get(IDENTITY_KEY)? {
-            Some(found) if found == identity => Ok(Self { db, cache, write, lock }),
+            Some(found) if found == identity => Ok(Self { db, cache, write: write_options(), lock }),
             found => Err(StateError::OtherIdentity { expected: identity, found: found.unwrap_or_default() }),
         }
     }
@@ -158,18 +141,14 @@ impl StateDb {
     /// [`StateError::InUse`] while a node runs on it; [`StateError::OtherIdentity`] if it is not that of `identity`.
     pub fn inspect(path: impl AsRef<Path>, identity: [u8; 32]) -> Result<Self, StateError> {
         let path = path.as_ref();
-        let lock = File::open(path.join("LOCK"))
-            .map_err(|source| StateError::Io { operation: "open the lock file of the state", source })?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { lock, ..Self::open_read_only(path, identity)? }),
-            Err(TryLockError::WouldBlock) => Err(StateError::InUse { dir: path.to_owned() }),
-            Err(TryLockError::Error(source)) => Err(StateError::Io { operation: "lock the state", source }),
-        }
+        let lock = lock_file(path)?;
+        hold(&lock, path)?;
+        Self::read_only(path, identity, lock)
     }
 
     /// Whose database lies in `path`, as far as its lock file says; nothing is opened.
     pub fn owner(path: impl AsRef<Path>) -> Option<[u8; 32]> {
-        fs::read(path.as_ref().join("LOCK")).ok()?.try_into().ok()
+        fs::read(path.as_ref().join(LOCK)).ok()?.try_into().ok()
     }
 
     fn check_identity(&self, expected: [u8; 32]) -> Result<(), StateError> {
@@ -299,6 +278,40 @@ impl Iterator for StateIterator<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         Some(self.0.next()?.map_err(StateError::from))
     }
+}
+
+/// The lock file of a database that is there.
+fn lock_file(path: &Path) -> Result<File, StateError> {
+    File::open(path.join(LOCK))
+        .map_err(|source| StateError::Io { operation: "open the lock file of the state", source })
+}
+
+/// Locks it for as long as it is open.
+fn hold(lock: &File, path: &Path) -> Result<(), StateError> {
+    match lock.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(StateError::InUse { dir: path.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(StateError::Io { operation: "lock the state", source }),
+    }
+}
+
+fn cache(options: &StateOptions) -> Cache {
+    // Charge 0 lets the cache size its table by itself, as entries are of several sizes.
+    Cache::new_hyper_clock_cache(options.block_cache_bytes, 0)
+}
+
+fn families(cache: &Cache, options: &StateOptions) -> impl Iterator<Item = ColumnFamilyDescriptor> {
+    let of =
+        |family: Family| ColumnFamilyDescriptor::new(family.name(), family.options(cache, options.write_buffer_bytes));
+    let home = ColumnFamilyDescriptor::new("default", Options::default());
+    Family::ALL.map(of).into_iter().chain([home])
+}
+
+/// Commits write no log of their own.
+fn write_options() -> WriteOptions {
+    let mut write = WriteOptions::default();
+    write.disable_wal(true);
+    write
 }
 
 fn database_options(options: &StateOptions) -> Options {
