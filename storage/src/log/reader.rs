@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use super::files::{number, segment_path};
-use super::format::{self, HeaderFault, PAGE, RECORD_HEADER, SegmentHeader};
-use super::{Log, LogError, LogPosition, Record};
+use super::format::{self, PAGE, RECORD_HEADER, SegmentHeader};
+use super::{Log, LogError, LogPosition, Record, window};
 
 /// Bytes that a read asks for before it knows the length of the record.
 const READ_AHEAD: u64 = 16 << 10;
@@ -111,13 +111,7 @@ impl LogReader {
         };
         let mut page = [0; PAGE];
         file.read_exact_at(&mut page, 0).map_err(LogError::io("read a segment"))?;
-        let header = SegmentHeader::parse(&page).map_err(|fault| match fault {
-            HeaderFault::Version(version) => LogError::Version { segment, version },
-            HeaderFault::Foreign | HeaderFault::Corrupt => LogError::Corrupt { segment, offset: 0 },
-        })?;
-        if header.identity != self.identity {
-            return Err(LogError::OtherIdentity { segment, expected: self.identity, found: header.identity });
-        }
+        window::own(SegmentHeader::parse(&page), &self.identity, segment)?;
         let file = Arc::new(file);
         *open = Some((segment, Arc::clone(&file)));
         Ok(file)

@@ -27,15 +27,8 @@ impl<'a> Window<'a> {
     pub(super) fn open(disk: &'a dyn SegmentReader, identity: &[u8; 32], segment: u64) -> Result<Self, LogError> {
         let mut window = Self::unchecked(disk, segment)?;
         let length = window.length;
+        let header = own(window.header()?, identity, segment)?;
         let corrupt = LogError::Corrupt { segment, offset: 0 };
-        let header = match window.header()? {
-            Ok(header) => header,
-            Err(HeaderFault::Version(version)) => return Err(LogError::Version { segment, version }),
-            Err(HeaderFault::Foreign | HeaderFault::Corrupt) => return Err(corrupt),
-        };
-        if header.identity != *identity {
-            return Err(LogError::OtherIdentity { segment, expected: *identity, found: header.identity });
-        }
         let length_ok = header.bytes == length && length <= SEGMENT_BYTES_MAX && length.is_multiple_of(PAGE as u64);
         if header.segment == segment && length_ok { Ok(window) } else { Err(corrupt) }
     }
@@ -88,5 +81,19 @@ impl<'a> Window<'a> {
         // Not longer than the segment, so a wild length costs at most one segment of memory.
         let Some(bytes) = self.at(offset, GROUP_HEADER + claim.length as usize)? else { return Ok(None) };
         Ok(format::check_group(bytes, tag, segment, place).map(|(header, crc)| (header, crc, bytes)))
+    }
+}
+
+/// The header of a segment, where it can be read and is one of this log.
+pub(super) fn own(
+    header: Result<SegmentHeader, HeaderFault>,
+    identity: &[u8; 32],
+    segment: u64,
+) -> Result<SegmentHeader, LogError> {
+    match header {
+        Ok(header) if header.identity == *identity => Ok(header),
+        Ok(header) => Err(LogError::OtherIdentity { segment, expected: *identity, found: header.identity }),
+        Err(HeaderFault::Version(version)) => Err(LogError::Version { segment, version }),
+        Err(HeaderFault::Foreign | HeaderFault::Corrupt) => Err(LogError::Corrupt { segment, offset: 0 }),
     }
 }
