@@ -18,6 +18,11 @@ const ROW_BYTES_MAX: u32 = 1 << 30;
 /// What is reserved for a row before its bytes are there.
 const ROW_RESERVE: usize = 1 << 16;
 
+/// Whether the rows of a family are part of a state.
+pub fn is_part(family: Family) -> bool {
+    FAMILIES.iter().any(|(_, part)| *part == family)
+}
+
 /// Why a state cannot be written down or read.
 #[derive(Debug, Error)]
 pub enum StreamError {
