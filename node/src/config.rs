@@ -11,7 +11,7 @@ use thiserror::Error;
 use types::{AlgId, GenesisError};
 
 mod plan;
-pub use plan::{Outside, Plan, Setup};
+pub use plan::{LOG, Outside, Plan, STATE, Setup};
 
 /// The file as it is written.
 #[derive(Clone, Debug, Deserialize)]

@@ -12,6 +12,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use crate::config::{LOG, STATE};
 use clap::Args;
 use miette::Diagnostic;
 use progress::Progress;
@@ -29,9 +30,6 @@ use thiserror::Error;
 const EXIT_DAMAGED: u8 = 1;
 /// The work was not done.
 const EXIT_FAILED: u8 = 2;
-/// Names of the folders in a data directory.
-const LOG: &str = "log";
-const STATE: &str = "state";
 
 /// Check the data directory of a validator that is not running.
 #[derive(Clone, Debug, Args)]

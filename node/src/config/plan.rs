@@ -12,7 +12,9 @@ use thiserror::Error;
 use types::{Authority, AuthorityIndex, ChainId, Committee, Epoch, EpochStart, Genesis};
 
 /// Name of the state database in the data directory.
-const STATE: &str = "state";
+pub const STATE: &str = "state";
+/// Name of the log in it.
+pub const LOG: &str = "log";
 
 /// Why a node has no part in an epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Diagnostic)]
@@ -151,7 +153,7 @@ impl Setup {
 
     /// Directory of the log.
     pub fn log_dir(&self) -> PathBuf {
-        self.data_dir.join("log")
+        self.data_dir.join(LOG)
     }
 
     /// What log and state are marked with, so that those of another ledger or node are refused.

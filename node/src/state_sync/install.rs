@@ -4,6 +4,7 @@
 //! node stops using the old one and the directories change places. A crash at any point leaves either the old state or
 //! a mark, with which the next start finishes the exchange.
 
+use crate::config::STATE;
 use crate::state_sync::history::Commit;
 use crate::state_sync::stream::{self, Row, StreamError};
 use crate::tables::{Applied, TableError, Tables};
@@ -110,7 +111,7 @@ impl Site {
             }
             Some(checkpoint)
         };
-        let target = self.dir().join("state");
+        let target = self.dir().join(STATE);
         match std::fs::remove_dir_all(&target) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
@@ -168,7 +169,7 @@ impl Site {
         if !self.is_whole() {
             return Ok(false);
         }
-        let (fetched, used) = (self.dir().join("state"), self.data_dir.join("state"));
+        let (fetched, used) = (self.dir().join(STATE), self.data_dir.join(STATE));
         if fetched.exists() {
             if used.exists() {
                 // A crash may have left an older one there.
