@@ -97,12 +97,7 @@ async fn send(
     document: Option<Digest>,
     no_wait: bool,
 ) -> miette::Result<()> {
-    submit(rpc, transaction).await?;
-    let id = transaction.id();
-    if no_wait {
-        return context.print(&Sent::Queued { id }, || format!("transaction {id}\nqueued"));
-    }
-    let info = outcome(rpc, transaction).await?;
+    let Some(info) = submitted(context, rpc, transaction, no_wait).await? else { return Ok(()) };
     let sent = match document {
         Some(document) => Sent::Certified { document, transaction: info },
         None => Sent::Executed(info),
@@ -115,6 +110,22 @@ async fn send(
     applied(&info, account)
 }
 
+/// Submits, and waits for the outcome; where that is not wanted, says that it waits in the queue and gives nothing.
+async fn submitted(
+    context: &Context,
+    rpc: &RpcClient,
+    transaction: &Transaction,
+    no_wait: bool,
+) -> miette::Result<Option<TransactionInfo>> {
+    submit(rpc, transaction).await?;
+    let id = transaction.id();
+    if no_wait {
+        context.print(&Sent::Queued { id }, || format!("transaction {id}\nqueued"))?;
+        return Ok(None);
+    }
+    outcome(rpc, transaction).await.map(Some)
+}
+
 /// Submits a call of contracts, waits for its outcome, and prints what it did.
 pub(super) async fn call(
     context: &Context,
@@ -122,14 +133,9 @@ pub(super) async fn call(
     transaction: &Transaction,
     no_wait: bool,
 ) -> miette::Result<()> {
-    submit(rpc, transaction).await?;
-    let id = transaction.id();
-    if no_wait {
-        return context.print(&Sent::Queued { id }, || format!("transaction {id}\nqueued"));
-    }
-    let info = outcome(rpc, transaction).await?;
+    let Some(info) = submitted(context, rpc, transaction, no_wait).await? else { return Ok(()) };
     let executed =
-        rpc.events(&id).await.map_err(explain)?.unwrap_or(EventsInfo { transaction: info, events: Vec::new() });
+        rpc.events(&info.id).await.map_err(explain)?.unwrap_or(EventsInfo { transaction: info, events: Vec::new() });
     context.print(&executed, || say::executed(&executed))?;
     accepted(&info, transaction.sender())
 }
