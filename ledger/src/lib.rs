@@ -88,6 +88,6 @@ pub use live::{LiveBucket, LiveIds};
 pub use lthash::{Expansion, LtHash};
 pub use rules::{CALL_SLOTS_MAX, claims_id, is_author_fault};
 pub use screen::Screen;
-pub use shard::{SLOTS, slot_of};
+pub use shard::{SLOTS, shard_of, slot_of};
 pub use state::{MemoryState, StateFault, StateReader};
 pub use value::Value;

@@ -25,7 +25,7 @@ pub fn slot_of(key: &StateKey) -> u16 {
 }
 
 /// The shard of a key where there are `shards` of them.
-pub(crate) fn shard_of(key: &StateKey, shards: NonZeroU16) -> u16 {
+pub fn shard_of(key: &StateKey, shards: NonZeroU16) -> u16 {
     let shard = u32::from(slot_of(key)) * u32::from(shards.get()) / u32::from(SLOTS);
     u16::try_from(shard).expect("below the number of shards, because the slot is below SLOTS")
 }

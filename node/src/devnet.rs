@@ -28,6 +28,7 @@ use std::str::FromStr;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
+pub(crate) use traffic::SplitMix;
 use types::{AlgId, Transaction};
 
 /// Load before the window of measurement, so that caches are warm and batches have their size.

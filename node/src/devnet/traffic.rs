@@ -200,7 +200,7 @@ fn sign_chunk(shared: &Shared, chunk: u64) -> Vec<Bytes> {
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): incompressible and reproducible; nothing secret comes from it.
-struct SplitMix(u64);
+pub struct SplitMix(pub u64);
 
 impl SplitMix {
     fn next(&mut self) -> u64 {
@@ -215,7 +215,8 @@ impl SplitMix {
         (self.next() % bound as u64) as usize
     }
 
-    fn bytes(&mut self, count: usize) -> Bytes {
+    /// So many bytes.
+    pub fn bytes(&mut self, count: usize) -> Bytes {
         let mut bytes: Vec<u8> = (0..count.div_ceil(8)).flat_map(|_| self.next().to_le_bytes()).collect();
         bytes.truncate(count);
         bytes.into()

@@ -2,7 +2,8 @@
 //!
 //! Their signatures are blanks: execution is told the verdicts. Everything is drawn from one seed.
 
-use ledger::{CommitInput, OrderedTransaction, SLOTS, slot_of};
+use ledger::{CommitInput, OrderedTransaction, shard_of};
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use types::{
     Address, AlgId, Allocation, Authority, AuthorityIndex, BlockRef, Call, ChainId, Digest, Draft, Genesis, Governance,
@@ -150,9 +151,8 @@ impl Drawing {
 
     /// Another account, in another shard or in the same where that is asked for.
     fn receiver(&mut self, from: usize) -> usize {
-        let shard = |address: &Address| {
-            u32::from(slot_of(&(*address).into())) * u32::from(self.shape.shards) / u32::from(SLOTS)
-        };
+        let shards = NonZeroU16::new(self.shape.shards).expect("the flag has a range");
+        let shard = |address: &Address| shard_of(&(*address).into(), shards);
         let cross = self.shape.cross.map(|percent| self.dice.below(100) < percent as usize);
         loop {
             let to = self.dice.below(self.keys.len());

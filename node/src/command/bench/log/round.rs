@@ -4,6 +4,7 @@
 //! waits: the log calls back. Deliberately absent: what the engines are.
 
 use super::engines::{Engine, EngineFault};
+use crate::devnet::SplitMix;
 use crate::metrics::Usage;
 use hdrhistogram::Histogram;
 use std::fs;
@@ -160,15 +161,7 @@ fn number(payload: &mut [u8], number: u64) {
     }
 }
 
-/// Bytes that nothing compresses, others for each seed (SplitMix64).
+/// Bytes that nothing compresses, others for each seed.
 pub fn noise(seed: u64, bytes: usize) -> Vec<u8> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    };
-    (0..bytes.div_ceil(8)).flat_map(|_| next().to_le_bytes()).take(bytes).collect()
+    SplitMix(seed).bytes(bytes).into()
 }
