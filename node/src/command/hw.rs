@@ -123,7 +123,7 @@ pub fn run(args: &HwArgs) -> miette::Result<ExitCode> {
     let adapters =
         all.into_iter().enumerate().map(|(index, facts)| adapter(facts, best == Some(index), args.self_test));
     let found = Found {
-        machine: Machine::look(),
+        machine: Machine::of(&machine),
         inventory_digest: machine.digest(),
         inventory: machine,
         cpu_engine: cpu.name().to_owned(),

@@ -1,7 +1,7 @@
 //! What this machine is, as its kernel and its processor say.
 
+use firmware_hal::{Inventory, Root};
 use serde::Serialize;
-use std::fs;
 
 /// The machine.
 #[derive(Clone, Debug, Serialize)]
@@ -25,16 +25,20 @@ pub struct Machine {
 impl Machine {
     /// Asks.
     pub fn look() -> Self {
+        Self::of(&Inventory::take(&Root::system()))
+    }
+
+    /// Of an inventory of this machine.
+    pub fn of(inventory: &Inventory) -> Self {
         let (features, missing): (Vec<_>, Vec<_>) = instruction_sets().into_iter().partition(|(_, there)| *there);
         let names = |list: Vec<(&'static str, bool)>| list.into_iter().map(|(name, _)| name).collect();
-        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         Self {
-            cpu: cpu_model(&read("/proc/cpuinfo")).unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+            cpu: inventory.cpu.model.value().map_or(std::env::consts::ARCH, String::as_str).to_owned(),
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
             features: names(features),
             missing: names(missing),
-            memory_bytes: memory_bytes(&read("/proc/meminfo")).unwrap_or(0),
-            kernel: format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
+            memory_bytes: inventory.memory.bytes.value().copied().unwrap_or(0),
+            kernel: format!("Linux {}", inventory.kernel.release.value().map_or("", String::as_str)),
             version: env!("CARGO_PKG_VERSION"),
         }
     }
@@ -59,25 +63,23 @@ fn instruction_sets() -> Vec<(&'static str, bool)> {
     Vec::new()
 }
 
-fn cpu_model(cpuinfo: &str) -> Option<String> {
-    let line = cpuinfo.lines().find(|line| line.starts_with("model name"))?;
-    Some(line.split_once(':')?.1.trim().to_owned())
-}
-
-fn memory_bytes(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn files_of_the_kernel_are_read_and_their_absence_is_taken() {
-        assert_eq!(cpu_model("processor\t: 0\nmodel name\t: A B @ 3 GHz\n"), Some("A B @ 3 GHz".into()));
-        assert_eq!(memory_bytes("MemTotal:       24 kB\n"), Some(24 * 1024));
-        assert_eq!((cpu_model(""), memory_bytes("MemTotal: x")), (None, None));
+        let dir = tempfile::tempdir().expect("a directory");
+        let of = |cpuinfo: &str, meminfo: &str| {
+            std::fs::create_dir_all(dir.path().join("proc")).expect("own directory");
+            std::fs::write(dir.path().join("proc/cpuinfo"), cpuinfo).expect("own directory");
+            std::fs::write(dir.path().join("proc/meminfo"), meminfo).expect("own directory");
+            Machine::of(&Inventory::take(&Root::at(dir.path())))
+        };
+        let told = of("processor\t: 0\nmodel name\t: A B @ 3 GHz\n", "MemTotal:       24 kB\n");
+        assert_eq!((told.cpu.as_str(), told.memory_bytes), ("A B @ 3 GHz", 24 * 1024));
+        let silent = of("", "MemTotal: x");
+        assert_eq!((silent.cpu.as_str(), silent.memory_bytes), (std::env::consts::ARCH, 0));
         let machine = Machine::look();
         assert!(machine.cores > 0 && !machine.cpu.is_empty());
         assert!(machine.features.iter().all(|feature| !machine.missing.contains(feature)));
