@@ -18,7 +18,7 @@ const COMMITS_MIN: u64 = 2;
 
 /// The marks that count.
 #[derive(Clone, Debug)]
-pub(crate) struct EpochEnd {
+pub struct EpochEnd {
     committee: Arc<Committee>,
     /// For how many commits a mark counts.
     window: u64,

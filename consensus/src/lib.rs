@@ -67,6 +67,7 @@ pub use config::{Config, Pacing, Thresholds, genesis_refs};
 pub use counted::CountedAuthors;
 pub use effect::{AdoptError, Effect, Misbehaviour, Reclaiming, Status};
 pub use engine::Core;
+pub use epoch_end::EpochEnd;
 pub use input::{HighestBlocks, Input};
 pub use marks::Marks;
 pub use recovery::{RecoverError, Recovered};

@@ -10,6 +10,9 @@ mod hsm;
 mod hw;
 mod key;
 mod node;
+mod place;
+mod progress;
+mod rebuild;
 mod signer;
 mod simulate;
 mod tx;
@@ -44,6 +47,8 @@ pub enum Command {
     Simulate(simulate::SimulateArgs),
     /// Check the data directory of a validator that is not running.
     Fsck(fsck::FsckArgs),
+    /// Rebuild the state of a node that is not running out of its log.
+    Rebuild(rebuild::RebuildArgs),
     /// Check a file of signatures.
     Verify(verify::VerifyArgs),
     /// Measure the engines of this machine.
@@ -61,6 +66,7 @@ impl Command {
             Self::Ceremony(args) => return ceremony::run(args),
             Self::Verify(args) => return Ok(verify::run(&args)),
             Self::Fsck(args) => return Ok(fsck::run(&args)),
+            Self::Rebuild(args) => rebuild::run(&args)?,
             Self::Simulate(args) => return simulate::run(&args),
             Self::Hsm(args) => return hsm::run(&args),
             Self::Hw(args) => return hw::run(&args),

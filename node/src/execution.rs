@@ -6,10 +6,12 @@
 //! that a sync is rarely waited for.
 
 mod apply;
+mod executor;
 mod receipts;
 mod retention;
 
-pub use apply::Applier;
+pub use apply::{Applier, ApplyError};
+pub use executor::Executor;
 pub use receipts::Receipts;
 pub use retention::Retention;
 

@@ -118,3 +118,87 @@ pub fn certificate(header: &LedgerHeader) -> Certificate {
     let statement = |author| HeaderStatement::from(&*block(author, round, Vec::new(), &Payload::empty(), vec![vote]));
     Certificate { vote, statements: (0..3).map(statement).collect() }
 }
+
+/// A height that was executed, with everything that a log holds of it.
+pub struct Executed {
+    /// The ordering.
+    pub record: CommitRecord,
+    /// Its blocks with their payloads.
+    pub blocks: Vec<(Arc<BlockHeader>, Payload)>,
+    /// The header that execution gives.
+    pub header: LedgerHeader,
+}
+
+/// Heights from 1 on, each of a block of every validator. Block 0 holds a transfer, block 1 bytes that are no transaction,
+/// and all of them vote for the header of the height below.
+pub fn executed(count: u64) -> Vec<Executed> {
+    let chain = ledger().0;
+    let state = Arc::new(ledger::MemoryState::default());
+    let options = crate::node::ledger_options();
+    let started = ledger::Ledger::genesis(&genesis(), std::num::NonZeroU16::MIN, state.clone(), options);
+    let (mut ledger, genesis) = started.expect("a genesis");
+    state.apply(&genesis.changes);
+    let (mut previous, mut votes) = (Digest::ZERO, Vec::new());
+    let mut next = |height: u64| {
+        let payload = |author| match author {
+            0 => Payload::build([transfer(height, 5_000).raw().to_vec()]),
+            1 => Payload::build([vec![height as u8; 3_000]]),
+            _ => Payload::empty(),
+        };
+        let blocks: Vec<_> = (0..4)
+            .map(|author| {
+                let payload = payload(author);
+                (block(author, height, Vec::new(), &payload, votes.clone()), payload)
+            })
+            .collect();
+        let references: Vec<BlockRef> = blocks.iter().map(|(header, _)| header.block_ref()).collect();
+        let (leader, timestamp) = (references[(height % 4) as usize], TimestampMs(1_000 + height));
+        let record = CommitRecord { height: Height(height), previous, leader, blocks: references, timestamp };
+        previous = record.digest();
+        let ordered = |(header, payload): &(Arc<BlockHeader>, Payload)| {
+            let contents = crate::replica::contents::Contents::parse(&chain, payload);
+            let block = header.block_ref();
+            let each = contents.transactions().iter().cloned().enumerate();
+            each.map(move |(index, transaction)| ledger::OrderedTransaction {
+                transaction,
+                signature_valid: true,
+                block,
+                index: index as u32,
+            })
+            .collect::<Vec<_>>()
+        };
+        let executed = ledger.execute(ledger::CommitInput {
+            height: Height(height),
+            commit: previous,
+            timestamp,
+            last_of_epoch: false,
+            transactions: blocks.iter().flat_map(ordered).collect(),
+        });
+        let executed = executed.expect("memory does not fail");
+        state.apply(&executed.changes);
+        votes = vec![HeaderVote { height: Height(height), header: executed.header_digest }];
+        Executed { record, blocks, header: executed.header }
+    };
+    (1..=count).map(&mut next).collect()
+}
+
+/// Writes a height to a log as validator 0 does: own blocks as proposals, the others as they came, and the commit.
+pub fn log_executed(log: &storage::log::Log, height: &Executed) {
+    use crate::records::{self, Commit, Proposal};
+    use types::Encode;
+    let append = |kind, parts: &[&[u8]]| {
+        log.append_quiet(kind, parts).expect("room");
+    };
+    for (header, payload) in &height.blocks {
+        if header.author() == AuthorityIndex(0) {
+            let (statement, body, votes) = (*header.statement(), header.body().clone(), header.votes().to_vec());
+            append(records::PROPOSAL, &[&Proposal { statement, body, votes }.to_part(), payload.raw()]);
+            append(records::SIGNED, &[header.raw()]);
+        } else {
+            append(records::BLOCK, &[&records::block_part(header), payload.raw()]);
+        }
+    }
+    let count = height.blocks.iter().map(|(_, payload)| payload.transactions().count()).sum();
+    let verdicts = records::pack_verdicts((0..count).map(|_| true));
+    append(records::COMMIT, &[&Commit { record: height.record.clone(), verdicts }.to_bytes()]);
+}

@@ -17,6 +17,7 @@ mod metrics;
 mod node;
 mod pool;
 mod reach;
+mod rebuild;
 mod records;
 mod replica;
 mod rpc;

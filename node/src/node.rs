@@ -129,6 +129,9 @@ pub fn run(setup: Setup, network: &tokio::runtime::Runtime, ready: impl FnOnce(S
         if site.exchange()? {
             tracing::info!("the state of peers took the place of this node's");
         }
+        if Site::rebuilding(&setup.data_dir).exchange()? {
+            tracing::info!("the state that was rebuilt from the log took the place of the one before");
+        }
         let no_part = match run_once(&setup, network, &stopper, &mut kept) {
             Ok(Ended::Stopped) => return Ok(()),
             // The core stays above what the signer said at its start, so that it is not refused for the same reason twice.

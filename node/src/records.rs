@@ -6,6 +6,7 @@
 //! | 2 | own signed header | after signing; its payload is in the proposal |
 //! | 3 | another validator's header and payload | when the block enters the DAG |
 //! | 4 | [`Commit`]: commit record and signature verdicts | durable before a client hears of it |
+//! | 5 | nothing: all before it came from a backup, so that it may be older than what was signed | by `stele restore` |
 
 use bytes::Bytes;
 use types::codec::put_bytes;
@@ -22,6 +23,9 @@ pub const SIGNED: u8 = 2;
 pub const BLOCK: u8 = 3;
 /// Kind of a commit.
 pub const COMMIT: u8 = 4;
+
+/// Kind of the mark that a restored log ends with.
+pub const RESTORED: u8 = 5;
 
 /// An own block before it is signed.
 #[derive(Clone, Debug, PartialEq, Eq)]

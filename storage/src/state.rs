@@ -69,6 +69,10 @@ pub struct StateStats {
     pub stalled: bool,
 }
 
+/// See [`StateDb::hold`].
+#[derive(Debug)]
+pub struct StateLock(#[expect(dead_code, reason = "it is held, not used")] File);
+
 /// An open database. Reads may come from any thread; commits become visible in the order they are made.
 pub struct StateDb {
     db: DB,
@@ -144,6 +148,20 @@ impl StateDb {
         let lock = lock_file(path)?;
         hold(&lock, path)?;
         Self::read_only(path, identity, lock)
+    }
+
+    /// Keeps everybody else from opening the database in `path` for as long as what it returns exists; `None` where there
+    /// is none. Nothing of it is opened: it may be damaged.
+    ///
+    /// # Errors
+    /// [`StateError::InUse`] while a node runs on it.
+    pub fn hold(path: impl AsRef<Path>) -> Result<Option<StateLock>, StateError> {
+        let path = path.as_ref();
+        match lock_file(path) {
+            Ok(lock) => hold(&lock, path).map(|()| Some(StateLock(lock))),
+            Err(StateError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whose database lies in `path`, as far as its lock file says; nothing is opened.

@@ -5,17 +5,16 @@
 //! the state digest that validators signed ([`state`]). Everything that is wrong is named, not only the first. Nothing is
 //! changed; a node that runs on the directory is in the way. Deliberately absent: repairs.
 
-mod progress;
 mod records;
 mod report;
 mod state;
 #[cfg(test)]
 mod tests;
 
+use super::progress::Progress;
 use crate::config::{LOG, STATE};
 use clap::Args;
 use miette::Diagnostic;
-use progress::Progress;
 use records::Records;
 use report::Report;
 use std::io::Write;

@@ -1,13 +1,13 @@
-//! Executes a commit and writes its rows as one batch.
+//! What a running node does around the execution of a commit: snapshots, flushes, and everybody who has to hear of it.
 
-use crate::execution::{Job, Receipts, Retention};
+use crate::execution::{Executor, Job, Receipts, Retention};
 use crate::pool::Pool;
 use crate::replica::event::{Answer, Failure};
 use crate::state_sync::snapshots::Snapshots;
 use crate::status::{Status, Tip};
-use crate::tables::{Applied, Place, TableError, Tables};
+use crate::tables::{TableError, Tables};
 use crossbeam_channel::{Sender, TrySendError, bounded};
-use ledger::{CommitInput, Executed, Ledger, OrderedTransaction, StateFault, claims_id};
+use ledger::{Ledger, StateFault};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -36,16 +36,14 @@ impl From<ApplyError> for Failure {
     }
 }
 
-/// Owns the ledger and the write side of the tables.
+/// Owns execution.
 pub struct Applier {
-    ledger: Ledger,
+    executor: Executor,
     tables: Tables,
     pool: Arc<Pool>,
     receipts: Receipts,
     heights: broadcast::Sender<Height>,
     status: Arc<Status>,
-    committed: u64,
-    rejected: u64,
     /// Bytes of log written when the state was last flushed.
     flushed_at: u64,
     flush_bytes: u64,
@@ -71,17 +69,14 @@ impl Applier {
     ) -> std::io::Result<Self> {
         let snapshots = retention.snapshots.clone();
         let flusher = Flusher::start(tables.clone(), retention)?;
-        let (committed, rejected) = counts;
         let flushed_at = log_bytes();
         Ok(Self {
-            ledger,
+            executor: Executor::new(ledger, tables.clone(), counts),
             tables,
             pool,
             receipts,
             heights,
             status,
-            committed,
-            rejected,
             flushed_at,
             flush_bytes,
             log_bytes,
@@ -92,42 +87,21 @@ impl Applier {
 
     /// The last applied height.
     pub fn height(&self) -> Height {
-        self.ledger.tip().0
+        self.executor.height()
     }
 
     /// Executes, writes, tells clients.
     pub fn apply(&mut self, job: Job) -> Result<Answer, ApplyError> {
-        let transactions = job
-            .blocks
-            .iter()
-            .flat_map(|block| {
-                let verdicts = block.contents.verdicts().expect("a job is handed on when all verdicts are known");
-                block.contents.transactions().iter().zip(verdicts).enumerate().map(|(index, (entry, valid))| {
-                    let transaction = entry.clone();
-                    OrderedTransaction { transaction, signature_valid: *valid, block: block.block, index: index as u32 }
-                })
-            })
-            .collect();
         let height = job.record.height;
-        let executed = self.ledger.execute(CommitInput {
-            height,
-            commit: job.record.digest(),
-            timestamp: job.record.timestamp,
-            last_of_epoch: job.last_of_epoch,
-            transactions,
-        })?;
-        let applied = executed.receipts.iter().filter(|receipt| receipt.outcome.is_applied()).count() as u64;
-        self.committed += applied;
-        self.rejected += executed.receipts.len() as u64 - applied;
-        self.write(&job, &executed)?;
-        self.ledger.persisted(height);
+        let executed = self.executor.execute(&job)?;
         self.snapshots.executed(height);
         self.flush_if_due();
         self.pool.forget(own_ids(&job));
         self.receipts.deliver(&job, &executed);
+        let (committed, rejected) = self.executor.counts();
         self.status.applied(Tip {
-            committed: self.committed,
-            rejected: self.rejected,
+            committed,
+            rejected,
             closing: executed.closing,
             ..Tip::at(&executed.header, executed.header_digest)
         });
@@ -156,53 +130,6 @@ impl Applier {
         if let Err(error) = self.tables.flush() {
             tracing::error!(%error, "the state could not be flushed; the next start replays more of the log");
         }
-    }
-
-    fn write(&mut self, job: &Job, executed: &Executed) -> Result<(), TableError> {
-        let mut batch = self.tables.batch();
-        let height = executed.header.height;
-        batch.height(&executed.header, Some(&job.record), &executed.receipts);
-        for (key, value) in &executed.changes {
-            batch.value(key, value.as_ref());
-        }
-        for (index, events) in &executed.events {
-            batch.events(Place { height, index: *index }, events);
-        }
-        let mut place = Place { height, index: 0 };
-        for receipt in &executed.receipts {
-            // An id that was claimed before keeps the place where it was claimed.
-            if claims_id(receipt.outcome) {
-                batch.place(&receipt.transaction, place);
-            }
-            place.index += 1;
-        }
-        for (document, transaction) in &executed.certified {
-            let index = executed.receipts.iter().position(|receipt| receipt.transaction == *transaction);
-            let index = index.expect("a certified document's transaction has a receipt") as u32;
-            batch.document(document, Place { height, index });
-        }
-        for block in &job.blocks {
-            batch.block_place(&block.block.digest, &block.place);
-            // Blocks of an author stand in rising order of rounds, within a commit and from one to the next.
-            batch.last_block(&block.block);
-        }
-        if let Some(bucket) = &executed.live.added {
-            batch.live_bucket(bucket);
-        }
-        for dropped in &executed.live.dropped {
-            batch.drop_live_bucket(*dropped);
-        }
-        if let Some(next) = &executed.next_epoch {
-            batch.epoch(next);
-        }
-        batch.applied(&Applied {
-            ledger: executed.checkpoint.clone(),
-            consensus: job.checkpoint.clone(),
-            replay_from: job.replay_from,
-            committed: self.committed,
-            rejected: self.rejected,
-        });
-        self.tables.commit(batch)
     }
 
     fn flush_if_due(&mut self) {

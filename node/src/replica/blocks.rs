@@ -118,6 +118,11 @@ impl Blocks {
         self.entries.entry(block).or_insert(entry);
     }
 
+    /// Forgets a block.
+    pub fn remove(&mut self, block: &BlockRef) {
+        self.entries.remove(block);
+    }
+
     /// What is known of a block.
     pub fn entry(&self, block: &BlockRef) -> Option<&Entry> {
         self.entries.get(block)

@@ -48,6 +48,7 @@ pub enum InstallError {
 #[derive(Clone, Debug)]
 pub struct Site {
     data_dir: PathBuf,
+    name: &'static str,
 }
 
 /// What a node that starts from a state needs besides the state.
@@ -67,9 +68,19 @@ pub struct Base {
 }
 
 impl Site {
-    /// In a node's data directory.
+    /// In a node's data directory, for a state that comes from peers.
     pub fn new(data_dir: &Path) -> Self {
-        Self { data_dir: data_dir.to_owned() }
+        Self { data_dir: data_dir.to_owned(), name: "sync" }
+    }
+
+    /// In a node's data directory, for a state that is made out of the log.
+    pub fn rebuilding(data_dir: &Path) -> Self {
+        Self { data_dir: data_dir.to_owned(), name: "rebuild" }
+    }
+
+    /// The database while it is made.
+    pub fn database(&self) -> PathBuf {
+        self.dir().join(STATE)
     }
 
     /// The chunks.
@@ -111,7 +122,7 @@ impl Site {
             }
             Some(checkpoint)
         };
-        let target = self.dir().join(STATE);
+        let target = self.database();
         match std::fs::remove_dir_all(&target) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
@@ -153,10 +164,14 @@ impl Site {
         tables.commit(batch)?;
         tables.flush()?;
         drop(tables);
+        Ok(self.finish()?)
+    }
+
+    /// Marks the database as whole. It must be closed.
+    pub fn finish(&self) -> io::Result<()> {
         let mark = File::create(self.mark())?;
         mark.sync_all()?;
-        sync_dir(&self.dir())?;
-        Ok(())
+        sync_dir(&self.dir())
     }
 
     /// Whether a whole database waits.
@@ -169,7 +184,7 @@ impl Site {
         if !self.is_whole() {
             return Ok(false);
         }
-        let (fetched, used) = (self.dir().join(STATE), self.data_dir.join(STATE));
+        let (fetched, used) = (self.database(), self.data_dir.join(STATE));
         if fetched.exists() {
             if used.exists() {
                 // A crash may have left an older one there.
@@ -187,7 +202,7 @@ impl Site {
     }
 
     fn dir(&self) -> PathBuf {
-        self.data_dir.join("sync")
+        self.data_dir.join(self.name)
     }
 
     fn mark(&self) -> PathBuf {

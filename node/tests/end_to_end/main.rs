@@ -31,6 +31,7 @@ mod governance;
 mod hardware;
 mod lost_disk;
 mod protocols;
+mod rebuilds;
 mod rejects;
 mod signers;
 mod simulate;

@@ -24,14 +24,14 @@ const LOCK_FILE: &str = "LOCK";
 const OPEN_FILES_MAX: usize = 64;
 const ZERO_CHUNK: usize = 1 << 20;
 
-/// Segment files of a locked directory, opened as they are needed.
+/// Segment files of a directory, opened as they are needed.
 pub struct Files {
     dir: PathBuf,
     direct: bool,
     writable: bool,
     /// Few are open at a time: a log may have thousands of segments. Shared by the writer, the maker and readers.
     open: Mutex<BTreeMap<u64, Arc<File>>>,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl Files {
@@ -46,11 +46,17 @@ impl Files {
         })?;
         try_lock(&lock, dir, Duration::ZERO)?;
         let mut files =
-            Self { dir: dir.to_owned(), direct: true, writable: false, open: Mutex::default(), _lock: lock };
+            Self { dir: dir.to_owned(), direct: true, writable: false, open: Mutex::default(), _lock: Some(lock) };
         // What lies in the page cache is not what lies on the disk. Where it can only be read through it, so be it.
         let first = files.segments().map_err(LogError::io("list the log"))?.first().copied();
         files.direct = first.is_some_and(|segment| files.segment(segment).is_ok());
         Ok(files)
+    }
+
+    /// A directory of segments to read from beside the process that writes to them. Takes no lock and changes nothing;
+    /// what is read may be half written, and segments may go.
+    pub fn beside(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), direct: false, writable: false, open: Mutex::default(), _lock: None }
     }
 
     /// The file of a segment, opened on first use.
@@ -142,7 +148,7 @@ impl FileDisk {
                 return Err(LogError::ForeignFile { path });
             }
         }
-        let files = Files { dir: dir.to_owned(), direct, writable: true, open: Mutex::default(), _lock: lock };
+        let files = Files { dir: dir.to_owned(), direct, writable: true, open: Mutex::default(), _lock: Some(lock) };
         Ok(Self { files: Arc::new(files), backend, dsync_bytes_max })
     }
 }

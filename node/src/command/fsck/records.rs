@@ -57,6 +57,7 @@ impl Records {
                 self.last_commit = self.last_commit.max(Some(height));
                 Ok(true)
             }
+            records::RESTORED => Ok(true),
             other => Err(DecodeError::UnknownTag { field: "record kind", value: other.into() }),
         }
     }

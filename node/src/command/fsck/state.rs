@@ -1,8 +1,8 @@
 //! Whether the state database is what it says of itself: all rows are read, which checks the checksums of every block of
 //! its files, headers are followed back to the first, and accounts, live ids and approvals are summed up anew.
 
-use super::progress::Progress;
 use super::report::Report;
+use crate::command::progress::Progress;
 use crate::state_sync::stream::{self, StreamError};
 use crate::tables::{Applied, TableError, Tables};
 use std::io::{self, BufReader, BufWriter};

@@ -110,6 +110,14 @@ impl Found {
                 self.verdicts.insert(commit.record.height, commit.verdicts);
                 self.commits.push(commit.record);
             }
+            records::RESTORED => {
+                // Own blocks may have been made since the backup: those before it say nothing of how far the own chain
+                // went, as on a disk that is new.
+                self.last_own = None;
+                if let Some(proposal) = self.unsigned.take() {
+                    self.blocks.remove(&proposal.statement.block_ref());
+                }
+            }
             other => {
                 return Err(bad(DecodeError::UnknownTag { field: "record kind", value: other.into() }).into());
             }

@@ -1,4 +1,4 @@
-//! Says on standard error how far a long check is: at most a line in two seconds.
+//! Says on standard error how far long work is: at most a line in two seconds.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Starts quietly: a short check says nothing.
+    /// Starts quietly: short work says nothing.
     pub fn new() -> Self {
         Self { said: Instant::now() }
     }
@@ -27,7 +27,8 @@ impl Progress {
         self.say(|| format!("state: {rows} rows"));
     }
 
-    fn say(&mut self, what: impl FnOnce() -> String) {
+    /// Says it, if it is time.
+    pub fn say(&mut self, what: impl FnOnce() -> String) {
         if self.said.elapsed() >= EVERY {
             self.said = Instant::now();
             drop(writeln!(std::io::stderr(), "{}", what()));
