@@ -131,6 +131,10 @@ impl Core {
                 let changed = peer != self.config.me && self.wall_clock.compared(peer, offset_ms, now_ms);
                 self.say_clock(changed, effects);
             }
+            Input::ClockStepped { by_ms } => {
+                let changed = self.wall_clock.stepped(by_ms, now_ms);
+                self.say_clock(changed, effects);
+            }
             Input::Rtt { peer, one_way_us } => {
                 self.pacemaker.measured(peer, one_way_us);
             }

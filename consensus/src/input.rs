@@ -80,6 +80,11 @@ pub enum Input {
         /// it was made, plus half a round trip, less the time of arrival.
         offset_ms: i64,
     },
+    /// The own wall clock was set, as a clock that cannot be set shows. Told before anything that is measured by it since.
+    ClockStepped {
+        /// How far forward, in milliseconds; negative for back.
+        by_ms: i64,
+    },
     /// A peer answered [`Effect::RequestHighest`](crate::Effect); signatures are verified.
     Highest {
         /// The peer.

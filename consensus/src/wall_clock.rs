@@ -7,8 +7,11 @@
 //! second at most: a peer holds back what comes from the future.)
 //!
 //! What was measured of a peer counts for five seconds. So the alarm ends when a quorum brings no news, whatever the rest
-//! sends: where this node is needed for a quorum, its own next block brings them. Deliberately absent: the clock; the
-//! driver measures.
+//! sends: where this node is needed for a quorum, its own next block brings them.
+//!
+//! Where the own clock is set, everything that was measured by it moves along, so the alarm goes on, or off, with the step
+//! and need not wait for measurements, which come as slowly as rounds do. Deliberately absent: the clock; the driver
+//! measures, and sees by its monotonic clock when the other one is set.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -65,6 +68,17 @@ impl WallClock {
         }
         offsets_ms.push_back(offset_ms);
         *measured_ms = now_ms;
+        self.update()
+    }
+
+    /// The own clock was set, `by_ms` forward. Whether the alarm has gone on or off.
+    pub fn stepped(&mut self, by_ms: i64, now_ms: u64) -> bool {
+        self.forget_old(now_ms);
+        for peer in &mut self.peers {
+            peer.offsets_ms.iter_mut().for_each(|offset_ms| *offset_ms = offset_ms.saturating_sub(by_ms));
+            // An own block of this moment would bear that much later a time.
+            peer.after_own_ms = peer.after_own_ms.saturating_sub(by_ms);
+        }
         self.update()
     }
 
@@ -170,6 +184,28 @@ mod tests {
         assert_eq!(clock.alarm_ms(), Some(-2_000));
         assert!(clock.compared(AuthorityIndex(1), 0, 7), "one that came in time shows the difference");
         assert_eq!(clock.alarm_ms(), None);
+    }
+
+    #[test]
+    fn the_alarm_goes_with_a_step_of_the_own_clock() {
+        let mut clock = watch();
+        assert!(!measure(&mut clock, &[1, 2, 3], 20));
+        assert!(clock.stepped(-5_800, 8), "set back");
+        assert_eq!(clock.alarm_ms(), Some(5_820));
+        assert!(clock.stepped(5_780, 9), "set right");
+        assert_eq!(clock.alarm_ms(), None);
+        assert!(clock.stepped(9_000, 10), "set forward: no block of a peer is later than an own one would be now");
+        assert_eq!(clock.alarm_ms(), Some(-8_960));
+        assert!(!clock.stepped(i64::MIN, 11), "from one end to the other");
+        assert!(clock.alarm_ms().is_some_and(|ahead_ms| ahead_ms > 0), "it stays on, the other way");
+    }
+
+    #[test]
+    fn a_step_says_nothing_of_peers_that_were_not_heard_of_for_long() {
+        let mut clock = watch();
+        measure(&mut clock, &[1, 2, 3], 0);
+        assert!(!clock.stepped(9_000, 5_007));
+        assert!(measure(&mut clock, &[1, 2, 3], 600), "new measurements are by the clock as it is");
     }
 
     #[test]

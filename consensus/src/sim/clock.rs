@@ -7,6 +7,8 @@ pub(crate) struct Clock {
     drift_ppm: i64,
     /// How far the wall clock is off, in milliseconds.
     offset_ms: i64,
+    /// The same when the node last looked.
+    noticed_ms: i64,
     /// Simulated and local time where the drift was last changed, in microseconds.
     since_us: u64,
     local_us: u64,
@@ -18,7 +20,7 @@ const RIGHT_MS: u64 = 400;
 
 impl Clock {
     pub fn new(offset_ms: i64, drift_ppm: i64) -> Self {
-        Self { offset_ms, drift_ppm, since_us: 0, local_us: 0 }
+        Self { offset_ms, noticed_ms: offset_ms, drift_ppm, since_us: 0, local_us: 0 }
     }
 
     /// The wall clock is set.
@@ -29,6 +31,12 @@ impl Clock {
     /// The wall clock is set right.
     pub fn set_right(&mut self, now_us: u64) {
         self.offset_ms = (now_us / 1_000) as i64 - self.local_ms(now_us) as i64;
+    }
+
+    /// How far the wall clock was set forward since this was last asked, as the monotonic one shows.
+    pub fn stepped(&mut self) -> Option<i64> {
+        let by_ms = self.offset_ms.saturating_sub(std::mem::replace(&mut self.noticed_ms, self.offset_ms));
+        (by_ms != 0).then_some(by_ms)
     }
 
     /// Whether the wall clock was set right, or nearly.
@@ -97,5 +105,6 @@ mod tests {
         assert_eq!(clock.wall_ms(20_000), 0, "never below zero");
         clock.jump(1_050);
         assert_eq!((clock.wall_ms(20_000), clock.local_ms(20_000)), (1_020, 20));
+        assert_eq!((clock.stepped(), clock.stepped()), (Some(1_050), None), "a step is seen once");
     }
 }

@@ -28,7 +28,11 @@ impl Simulation {
         let node = &mut self.nodes[at.0];
         let now_ms = node.clock.local_ms(self.now_us);
         let mut effects = Vec::new();
+        let stepped = node.clock.stepped();
         if let Some(core) = &mut node.core {
+            if let Some(by_ms) = stepped {
+                core.step(now_ms, Input::ClockStepped { by_ms }, &mut effects);
+            }
             core.step(now_ms, input, &mut effects);
         }
         self.carry_out(at, effects)

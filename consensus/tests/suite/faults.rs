@@ -215,3 +215,29 @@ fn clocks_that_were_set_right_are_trusted_again_though_nothing_moves() {
         assert!(simulation.top().0 > stopped.0 + 20, "seed {seed}: {stopped} commits, then {}", simulation.top());
     }
 }
+
+/// One of four hangs, so the others wait for it in rounds, and measurements of clocks are few: a node whose clock was set
+/// wrong and right again knows it from its own clocks. (`stele simulate --scenario mix-4 --seed 100690`)
+#[test]
+fn a_clock_that_was_set_right_is_right_at_once() {
+    for seed in seeds(4) {
+        let mut simulation = Simulation::new(Scenario::new(seed, 4));
+        simulation.jump_clock(0, 0);
+        with_seed(seed, simulation.run_for(1_000));
+        simulation.hang(3);
+        with_seed(seed, simulation.run_for(300));
+        for by_ms in [-5_800, 5_800] {
+            simulation.jump_clock(0, by_ms);
+            with_seed(seed, simulation.run_for(700));
+            let alarm_ms =
+                simulation.status(0).unwrap().clock_alarm_ms.expect("the clock is wrong, and its node knows it");
+            assert!((alarm_ms + by_ms).abs() < 200, "seed {seed}: {alarm_ms} ms after a jump of {by_ms} ms");
+            let silent_since = simulation.status(0).unwrap().last_own_round;
+            simulation.reset_clock(0);
+            with_seed(seed, simulation.run_for(1_200));
+            let status = simulation.status(0).unwrap();
+            assert_eq!(status.clock_alarm_ms, None, "seed {seed}, set right after {by_ms} ms");
+            assert!(status.last_own_round > silent_since, "seed {seed}: silent after {by_ms} ms were taken back");
+        }
+    }
+}

@@ -6,6 +6,7 @@ use crate::pool::Pool;
 use crate::records;
 use crate::replica::blocks::{Blocks, Matched};
 use crate::replica::certificates::Certificates;
+use crate::replica::clocks::StepWatch;
 use crate::replica::commit_sync::Standing;
 use crate::replica::contents::Contents;
 use crate::replica::epoch_end::EpochEnd;
@@ -113,6 +114,7 @@ pub(super) struct Loop {
     /// be like this node's.
     pub(super) signing: Duration,
     pub(super) delays_at: Option<Instant>,
+    pub(super) step_watch: StepWatch,
     /// Half a round trip to each peer and the time that its block takes to become durable and signed.
     pub(super) one_way_ms: BTreeMap<AuthorityIndex, i64>,
     /// The newest round of which each peer has sent its own block.
@@ -183,6 +185,7 @@ impl Replica {
             self.ask_for_the_end(&mut state);
             self.release_held_back(&mut state);
             self.measure_delays(&mut state);
+            self.watch_clock(&mut state);
             self.step(Input::Tick);
             self.carry_out(&mut state)?;
             self.note_standing(&mut state);
