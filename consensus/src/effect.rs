@@ -93,7 +93,7 @@ pub enum Effect {
         /// By how many milliseconds the peers are ahead, or behind if negative; none when the alarm ends.
         offset_ms: Option<i64>,
     },
-    /// Peers are so far ahead that their history may be gone: start commit sync. Said again every half second.
+    /// Peers are so far ahead that their history may be gone: start commit sync. Said again every half second while they are.
     Lagging {
         /// A round that at least one honest validator has reached.
         seen: Round,

@@ -68,7 +68,8 @@ pub struct Core {
     pub(crate) lacking: Vec<Vec<u8>>,
     /// Highest round that each author signed for, accepted or not.
     pub(crate) seen: Vec<Round>,
-    pub(crate) lagging_said_ms: Option<u64>,
+    /// While others are out of reach, or were a moment ago: when to look again.
+    pub(crate) lag_due_ms: Option<u64>,
     /// When the own block may be made or a leader is given up, as far as time decides it.
     pub(crate) wake_ms: Option<u64>,
     pub(crate) halted: bool,
@@ -102,7 +103,7 @@ impl Core {
             reported: vec![None; size],
             lacking: vec![vec![0; size]; size],
             seen: vec![Round(0); size],
-            lagging_said_ms: None,
+            lag_due_ms: None,
             wake_ms: Some(now_ms),
             halted: false,
             marks: Marks::default(),
@@ -150,7 +151,8 @@ impl Core {
     pub fn next_timer(&self) -> Option<u64> {
         let resend = self.last_own.as_ref().map(|_| self.pacemaker.resend_at());
         let reclaim = self.reclaim.as_ref().map(Reclaim::due_ms);
-        let times = [self.wake_ms, self.synchronizer.next_due(), resend, reclaim, self.wall_clock.due_ms()];
+        let (clock, lag) = (self.wall_clock.due_ms(), self.lag_due_ms);
+        let times = [self.wake_ms, self.synchronizer.next_due(), resend, reclaim, clock, lag];
         times.into_iter().flatten().min()
     }
 
@@ -194,6 +196,9 @@ impl Core {
         self.commit_decided(effects);
         let clock_expired = self.wall_clock.expire(now_ms);
         self.say_clock(clock_expired, effects);
+        if self.lag_due_ms.is_some() {
+            self.note_lag(now_ms, effects);
+        }
         self.reclaim(now_ms, effects);
         if self.epoch_end.is_over() {
             self.collect_garbage(effects);

@@ -200,11 +200,13 @@ impl Core {
         effects.push(Effect::Misbehaviour { peer: culprit, what });
     }
 
-    /// Says that others are far ahead, if stake above f has signed for rounds that header sync may not reach.
-    fn note_lag(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
-        if self.lagging_said_ms.is_some_and(|said| now_ms < said + LAGGING_MS) {
+    /// Says that others are far ahead, if stake above f has signed for rounds that header sync may not reach. While they
+    /// are, it is said again and again, also when nothing comes any more: they may wait for this very node.
+    pub(crate) fn note_lag(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        if self.lag_due_ms.is_some_and(|due| now_ms < due) {
             return;
         }
+        self.lag_due_ms = None;
         let mut seen: Vec<(Round, u64)> =
             self.config.committee.indices().map(|a| (self.seen[a.index()], self.config.committee.stake(a).0)).collect();
         seen.sort_unstable();
@@ -216,7 +218,7 @@ impl Core {
         let seen = honest.map_or(Round(0), |(round, _)| round);
         let decided = self.committer.last_decided();
         if seen.0 > decided.0 + self.config.parameters.gc_depth_rounds / 2 {
-            self.lagging_said_ms = Some(now_ms);
+            self.lag_due_ms = Some(now_ms + LAGGING_MS);
             self.marks.lags += 1;
             effects.push(Effect::Lagging { seen, decided, height: self.tip.height });
         }

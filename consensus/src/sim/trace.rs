@@ -8,6 +8,8 @@ use types::{CommitRecord, Digest, Hasher};
 
 /// Bytes that are hashed at a time.
 const CHUNK: usize = 8_192;
+/// Most blocks of a request that are named.
+const REFS_SHOWN: usize = 3;
 
 /// The running digest, and the lines since they were last taken.
 #[derive(Debug)]
@@ -126,7 +128,13 @@ fn line(lines: &mut String, now_us: u64, at: Place, event: &Event) {
             }
             Message::Payload(block, bytes) => writeln!(lines, "from {from} payload of {block}, {bytes} bytes"),
             Message::RequestHeaders(request) => writeln!(lines, "from {from} asks for {} headers", request.0.len()),
-            Message::RequestPayload(refs) => writeln!(lines, "from {from} asks for {} payloads", refs.len()),
+            Message::RequestPayload(refs) => {
+                let _ = write!(lines, "from {from} asks for {} payloads", refs.len());
+                refs.iter().take(REFS_SHOWN).for_each(|block| {
+                    let _ = write!(lines, " {block}");
+                });
+                writeln!(lines)
+            }
             Message::RequestCommits(height) => writeln!(lines, "from {from} asks for commits from {height}"),
             Message::RequestHighest => writeln!(lines, "from {from} asks for its highest block"),
             Message::Highest(blocks) => match &blocks.asker {

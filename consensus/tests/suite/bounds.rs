@@ -147,6 +147,33 @@ fn a_flood_of_blocks_without_history_stays_bounded() {
 }
 
 #[test]
+fn that_others_are_out_of_reach_is_said_again_until_they_are_not() {
+    let mut keys = Keys::generate(4);
+    keys.parameters.gc_depth_rounds = 30;
+    let mut core = Core::new(keys.config(AuthorityIndex(0)), 0);
+    let mut effects = Vec::new();
+    let signed_for = |core: &mut Core, author: u16, round: u64, effects: &mut Vec<Effect>| {
+        let invented = |of: u16| BlockRef {
+            round: Round(round - 1),
+            author: AuthorityIndex(of),
+            digest: Digest::sha256(&[round as u8, of as u8]),
+        };
+        let ancestors = [author, 0, 1].map(invented).to_vec();
+        let header = keys.block(&keys.config(AuthorityIndex(author)), Round(round), ancestors, Vec::new(), 0, 0);
+        core.step(1_000, Input::Header { header, from: AuthorityIndex(author) }, effects);
+    };
+    signed_for(&mut core, 2, 40, &mut effects);
+    signed_for(&mut core, 3, 40, &mut effects);
+    let said =
+        |effects: &mut Vec<Effect>| effects.drain(..).filter(|effect| matches!(effect, Effect::Lagging { .. })).count();
+    assert_eq!(said(&mut effects), 1);
+    for now_ms in [1_499, 1_500, 1_501, 2_000] {
+        core.step(now_ms, Input::Tick, &mut effects);
+    }
+    assert_eq!(said(&mut effects), 2, "at 1,500 and 2,000 ms, though nothing came");
+}
+
+#[test]
 fn a_block_waits_for_its_payload_in_either_order() {
     let keys = Keys::generate(4);
     let config = keys.config(AuthorityIndex(2));

@@ -68,6 +68,13 @@ fn copies_of_answers_ask_for_nothing() {
     assert!((10..1_000).contains(&asked), "{asked}");
 }
 
+/// Two of four had let go of a payload that the third needed; the fourth had lost its disk and waited for all of them. The
+/// third asked for commits once, of the fourth, and never again, because nothing came any more.
+#[test]
+fn who_is_behind_goes_on_asking_though_nothing_comes() {
+    assert_eq!(run("mix-4-far-behind", 1_795_299_003, 120_000).violations, []);
+}
+
 /// Changes of the committee under every fault that there is.
 #[test]
 fn a_mix_with_changes_of_the_committee_goes_through_epochs() {
