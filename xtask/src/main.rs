@@ -8,6 +8,7 @@ mod cache;
 mod console;
 mod devnet;
 mod failure;
+mod image;
 mod machine;
 mod mutants;
 mod os_release;
@@ -43,6 +44,7 @@ Commands:
   bench devnet     sweep the offered rate and write a table under benches/results/
   bench crates     run the criterion benches of every crate
   cargo <args>     plain cargo with the settings that all of these share, such as `cargo xtask cargo test -p stele-storage`
+  image <command>  build, verify, boot and install the bare-metal image; `cargo xtask image --help` lists its commands
   setup            install what the distribution lacks and compile RocksDB once for this user
   licences         check licences, sources, bans and duplicates against deny.toml
   clean-cache      delete this user's shared build directory
@@ -80,6 +82,9 @@ fn dispatch(mut words: Vec<OsString>) -> Result<ExitCode, Failure> {
         setup::run(&workspace)?;
         let error = workspace.cargo().args(words).exec();
         return Err(Failure::io("starting cargo", &error));
+    }
+    if command == "image" {
+        return image::run(&Workspace::locate()?, &words).map(|()| ExitCode::SUCCESS);
     }
     let mut arguments = Arguments::parse(words)?;
     let command = command.to_string_lossy().into_owned();

@@ -1,0 +1,162 @@
+//! What the kernel's command line tells init. It lies inside the signed and measured unified kernel image, so whoever
+//! trusts that trusts this. A line without a root hash is refused: there is no way to boot without verity.
+
+use crate::gpt::Guid;
+use crate::verity::RootHash;
+use std::fmt;
+use std::str::FromStr;
+use thiserror::Error;
+
+/// What the machine is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flavour {
+    /// A validator with its state on disk.
+    Validator,
+    /// A ceremony's machine: nothing is written, there is no network.
+    Ceremony,
+    /// A validator for tests, with a software token.
+    Dev,
+}
+
+impl Flavour {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Validator, Self::Ceremony, Self::Dev];
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Validator => "validator",
+            Self::Ceremony => "ceremony",
+            Self::Dev => "dev",
+        }
+    }
+}
+
+impl fmt::Display for Flavour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Flavour {
+    type Err = BootLineError;
+    fn from_str(text: &str) -> Result<Self, BootLineError> {
+        Self::ALL.into_iter().find(|flavour| flavour.name() == text).ok_or(BootLineError::Flavour)
+    }
+}
+
+/// Why a command line is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum BootLineError {
+    /// A key that must be there once is missing or there twice.
+    #[error("the command line must have {0} once")]
+    Count(&'static str),
+    /// A root hash that is not 64 hexadecimal digits.
+    #[error("the root hash is not 64 hexadecimal digits")]
+    RootHash,
+    /// A number that is none, or 0.
+    #[error("{0} is not a positive number")]
+    Number(&'static str),
+    /// An unknown flavour.
+    #[error("the flavour is none of validator, ceremony, dev")]
+    Flavour,
+}
+
+/// Our part of the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootLine {
+    /// What the machine is for.
+    pub flavour: Flavour,
+    /// The root hash of the root file system.
+    pub root: RootHash,
+    /// Blocks of the root file system; the tree begins behind them.
+    pub data_blocks: u64,
+    /// Counts up with each release; configuration and updates tell by it what is older.
+    pub release: u64,
+}
+
+const ROOT: &str = "stele.root";
+const BLOCKS: &str = "stele.blocks";
+const FLAVOUR: &str = "stele.flavour";
+const RELEASE: &str = "stele.release";
+
+impl BootLine {
+    /// The GUID of the partition that holds this root: the first half of the hash, so that a kernel finds its own root and
+    /// no other one.
+    pub fn partition(&self) -> Guid {
+        partition_of(&self.root)
+    }
+
+    /// Reads it out of a whole command line.
+    pub fn parse(line: &str) -> Result<Self, BootLineError> {
+        let one = |key: &'static str| {
+            let mut values = line.split_ascii_whitespace().filter_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+            match (values.next(), values.next()) {
+                (Some(value), None) => Ok(value),
+                _ => Err(BootLineError::Count(key)),
+            }
+        };
+        let number = |key| match one(key)?.parse() {
+            Ok(value) if value > 0 => Ok(value),
+            _ => Err(BootLineError::Number(key)),
+        };
+        let hash = one(ROOT)?;
+        let mut root = [0; 32];
+        if hash.len() != 64 || !hash.is_ascii() {
+            return Err(BootLineError::RootHash);
+        }
+        for (index, byte) in root.iter_mut().enumerate() {
+            let digits = &hash[2 * index..2 * index + 2];
+            let valid = digits.bytes().all(|digit| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit));
+            *byte = u8::from_str_radix(digits, 16).ok().filter(|_| valid).ok_or(BootLineError::RootHash)?;
+        }
+        Ok(Self { flavour: one(FLAVOUR)?.parse()?, root, data_blocks: number(BLOCKS)?, release: number(RELEASE)? })
+    }
+}
+
+impl fmt::Display for BootLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{FLAVOUR}={} {RELEASE}={} {BLOCKS}={} {ROOT}=", self.flavour, self.release, self.data_blocks)?;
+        self.root.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// The GUID of the partition with a root of this hash.
+pub fn partition_of(root: &RootHash) -> Guid {
+    let mut id = [0; 16];
+    id.copy_from_slice(&root[..16]);
+    Guid(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn line() -> BootLine {
+        BootLine { flavour: Flavour::Dev, root: [0xAB; 32], data_blocks: 77, release: 3 }
+    }
+
+    #[test]
+    fn what_is_written_is_read_among_other_words() {
+        assert_eq!(BootLine::parse(&format!("quiet {} panic=-1", line())), Ok(line()));
+    }
+
+    #[test]
+    fn a_missing_or_doubled_root_hash_is_refused() {
+        let text = line().to_string();
+        assert_eq!(BootLine::parse("quiet"), Err(BootLineError::Count(ROOT)));
+        let doubled = format!("{text} {ROOT}={}", "0".repeat(64));
+        assert_eq!(BootLine::parse(&doubled), Err(BootLineError::Count(ROOT)));
+        assert_eq!(BootLine::parse(&text.replace("ab", "AB")), Err(BootLineError::RootHash));
+        assert_eq!(BootLine::parse(&text.replace("=77", "=0")), Err(BootLineError::Number(BLOCKS)));
+        assert_eq!(BootLine::parse(&text.replace("=dev", "=shell")), Err(BootLineError::Flavour));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_an_error_or_a_line(text: String) {
+            let _ = BootLine::parse(&format!("{ROOT}={text} {text}"));
+        }
+    }
+}

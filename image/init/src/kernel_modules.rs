@@ -1,0 +1,143 @@
+//! Loading modules by the index that the builder wrote: those named to be loaded always, and those for devices that are
+//! there. The kernel decompresses them itself, and under lockdown takes only what the distribution signed.
+
+use crate::{Fault, say};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+/// `MODULE_INIT_COMPRESSED_FILE`.
+const COMPRESSED: libc::c_int = 4;
+
+/// What an index says.
+#[derive(Debug, Default, PartialEq)]
+struct Index<'a> {
+    /// Names, files and needs, in an order in which they can be loaded.
+    modules: Vec<(&'a str, &'a str, Vec<&'a str>)>,
+    /// Patterns of devices, with names.
+    aliases: Vec<(&'a str, &'a str)>,
+    /// Names to be loaded in any case.
+    always: BTreeSet<&'a str>,
+}
+
+impl<'a> Index<'a> {
+    fn parse(text: &'a str) -> Self {
+        let mut index = Self::default();
+        for line in text.lines() {
+            match line.splitn(4, ' ').collect::<Vec<_>>()[..] {
+                ["m", name, file, needs] => {
+                    index.modules.push((name, file, needs.split(',').filter(|need| !need.is_empty()).collect()));
+                }
+                ["a", name, pattern] => index.aliases.push((pattern, name)),
+                ["l", name] => drop(index.always.insert(name)),
+                _ => {}
+            }
+        }
+        index
+    }
+
+    /// What to load for some devices, each after what it needs.
+    fn wanted(&self, devices: &BTreeSet<String>) -> Vec<(&'a str, &'a str)> {
+        let mut names = self.always.clone();
+        for (pattern, name) in &self.aliases {
+            if !names.contains(name) && devices.iter().any(|device| matches(pattern.as_bytes(), device.as_bytes())) {
+                names.insert(name);
+            }
+        }
+        // Needs come before those that need them, so one pass from the end finds all.
+        for (name, _, needs) in self.modules.iter().rev() {
+            if names.contains(name) {
+                names.extend(needs);
+            }
+        }
+        self.modules.iter().filter(|module| names.contains(module.0)).map(|module| (module.0, module.1)).collect()
+    }
+}
+
+/// Shell patterns as far as aliases use them: `*`, `?`, and sets in brackets.
+fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern.first(), text.first()) {
+        (None, None) => true,
+        (Some(b'*'), _) => matches(&pattern[1..], text) || (!text.is_empty() && matches(pattern, &text[1..])),
+        (Some(b'?'), Some(_)) => matches(&pattern[1..], &text[1..]),
+        (Some(b'['), Some(letter)) => {
+            let Some(end) = pattern.iter().position(|byte| *byte == b']') else { return false };
+            let set = &pattern[1..end];
+            let range = |at: usize| set.get(at + 1) == Some(&b'-') && set.get(at + 2).is_some_and(|to| (set[at]..=*to).contains(letter));
+            (set.contains(letter) || (0..set.len()).any(range)) && matches(&pattern[end + 1..], &text[1..])
+        }
+        (Some(a), Some(b)) => a == b && matches(&pattern[1..], &text[1..]),
+        _ => false,
+    }
+}
+
+/// The aliases of all devices, as far as four levels below each bus.
+fn devices() -> BTreeSet<String> {
+    let entries = |path: &str| std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let buses = entries("/sys/bus").map(|bus| bus.join("devices"));
+    let all = buses.flat_map(|devices| std::fs::read_dir(devices).into_iter().flatten().flatten());
+    let alias = |path: std::path::PathBuf| std::fs::read_to_string(path.join("modalias")).ok();
+    let mut found: BTreeSet<String> = all.filter_map(|device| alias(device.path())).map(|text| text.trim().to_owned()).collect();
+    found.extend(entries("/sys/devices/virtual/dmi").filter_map(alias).map(|text| text.trim().to_owned()));
+    found
+}
+
+/// Loads what is to be loaded from a folder, twice over: a bus that a module brings has devices of its own.
+pub fn load(folder: &Path) -> Result<(), Fault> {
+    let path = folder.join("index");
+    let text = std::fs::read_to_string(&path).map_err(Fault::system(format!("reading {}", path.display())))?;
+    let index = Index::parse(&text);
+    let mut done: BTreeMap<&str, ()> = BTreeMap::new();
+    for _ in 0..2 {
+        for (name, file) in index.wanted(&devices()) {
+            if done.insert(name, ()).is_none()
+                && let Err(error) = insert(&folder.join(file))
+            {
+                // A driver whose device is absent after all; what the root needs fails where it is needed.
+                say(format_args!("module {name}: {error}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn insert(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    let none = CString::default();
+    // SAFETY: the descriptor is open and the pointer is to a string that lives through the call.
+    let done = unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), none.as_ptr(), COMPRESSED) };
+    let error = io::Error::last_os_error();
+    if done == 0 || error.raw_os_error() == Some(libc::EEXIST) { Ok(()) } else { Err(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_brings_its_module_after_what_that_needs() {
+        let index = Index::parse("m fat fat.ko.xz \nm vfat vfat.ko.xz fat\nl vfat\nm core c.ko.xz \nm nic n.ko.xz core\na nic pci:v00008086d*sv*\n");
+        let none = BTreeSet::new();
+        assert_eq!(index.wanted(&none), [("fat", "fat.ko.xz"), ("vfat", "vfat.ko.xz")]);
+        let nic = BTreeSet::from(["pci:v00008086d00001572sv0".to_owned()]);
+        assert_eq!(index.wanted(&nic).len(), 4);
+        assert_eq!(index.wanted(&nic)[2].0, "core");
+    }
+
+    #[test]
+    fn patterns_match_as_those_of_a_shell() {
+        for (pattern, text, expected) in [
+            ("virtio:d00000001v*", "virtio:d00000001v00001AF4", true),
+            ("pci:v*bc01sc08i02*", "pci:v1b36d0010bc01sc08i02", true),
+            ("usb:*ic08isc06ip[0-5]*", "usb:v1ic08isc06ip3in", true),
+            ("usb:*ip[0-5]", "usb:ip7", false),
+            ("a[", "ab", false),
+            ("a?c", "ac", false),
+        ] {
+            assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The first process of the image, and the only one that supervises: it mounts, checks, configures, starts the signer and the
+//! node as users of their own, watches them, feeds the hardware's watchdog with the node's progress, and blesses a release
+//! that works.
+//!
+//! It fails closed: whatever goes wrong before the services run ends in a restart of the machine, so that the boot loader
+//! can count the attempt and fall back to the release before. There is no shell to fall into.
+//!
+//! Absent: a general service manager, and every command that a person could type.
+
+#![allow(unsafe_code, reason = "system calls that no crate here wraps; each block is one call")]
+
+mod blessing;
+mod configuration;
+mod console;
+mod device_mapper;
+mod disks;
+mod health;
+mod journal;
+mod kernel_modules;
+mod machine;
+mod mounts;
+mod network;
+mod services;
+mod state;
+mod watchdog;
+
+use image_formats::boot_line::{BootLine, BootLineError, Flavour};
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+use thiserror::Error;
+
+/// Before a machine that cannot go on starts again: time to read why.
+const RESTART_DELAY: Duration = Duration::from_secs(5);
+
+/// Why the machine cannot go on.
+#[derive(Debug, Error)]
+pub enum Fault {
+    /// The system refused something.
+    #[error("{about}: {source}")]
+    System {
+        /// What was attempted.
+        about: String,
+        /// Its words.
+        source: std::io::Error,
+    },
+    /// The command line.
+    #[error("the command line: {0}")]
+    Line(#[from] BootLineError),
+    /// Something that must be there once is missing, or there more than once.
+    #[error("{0}")]
+    Machine(String),
+    /// The configuration.
+    #[error("the configuration: {0}")]
+    Configuration(String),
+}
+
+impl Fault {
+    /// Of a system call.
+    pub fn system(about: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let about = about.into();
+        move |source| Self::System { about, source }
+    }
+}
+
+/// Prints a line with the seconds since the kernel's start.
+pub fn say(text: impl fmt::Display) {
+    println!("stele-init[{:.2}]: {text}", uptime_s());
+}
+
+/// Seconds since the kernel's start.
+pub fn uptime_s() -> f64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a live timespec.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut now) };
+    now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
+}
+
+fn main() {
+    if std::process::id() != 1 {
+        eprintln!("this is the image's first process; it does nothing elsewhere");
+        std::process::exit(2);
+    }
+    std::panic::set_hook(Box::new(|panic| say(panic)));
+    let outcome = std::panic::catch_unwind(run);
+    if let Ok(Err(fault)) = outcome {
+        say(format_args!("STELE FAILED: {fault}"));
+    }
+    std::thread::sleep(RESTART_DELAY);
+    restart();
+}
+
+/// Syncs and restarts the machine.
+pub fn restart() -> ! {
+    // SAFETY: neither call touches memory of ours.
+    unsafe {
+        libc::sync();
+        libc::reboot(libc::RB_AUTOBOOT);
+    }
+    // Without its first process the kernel panics, and `panic=-1` restarts at once.
+    std::process::exit(1);
+}
+
+fn run() -> Result<(), Fault> {
+    mounts::first()?;
+    console::take()?;
+    let text = std::fs::read_to_string("/proc/cmdline").map_err(Fault::system("reading /proc/cmdline"))?;
+    let line = BootLine::parse(&text)?;
+    say(format_args!("release {} of {}", line.release, line.flavour));
+    let trusted = std::fs::read("/trusted.key").map_err(Fault::system("reading the trusted key"))?;
+    let trusted: [u8; 32] = trusted.try_into().map_err(|_| Fault::Configuration("the trusted key has no 32 bytes".into()))?;
+    kernel_modules::load(Path::new("/modules"))?;
+    let disk = disks::find_root(&line)?;
+    say(format_args!("root on {}", disk.root.display()));
+    let root = device_mapper::verity(&disk.root, &line)?;
+    mounts::switch_root(&root)?;
+    kernel_modules::load(Path::new("/usr/lib/stele/modules"))?;
+    let dog = watchdog::Watchdog::arm();
+    if line.flavour == Flavour::Ceremony {
+        mounts::memory_state()?;
+    } else {
+        state::mount(&disk)?;
+    }
+    let configuration = configuration::take(&disk, &trusted)?;
+    let machine = machine::Machine::parse(&configuration)?;
+    network::configure(&machine)?;
+    services::supervise(&line, &machine, &disk, dog)
+}

@@ -1,0 +1,192 @@
+//! The signer and the node, each as a user of its own, and what their health means: READY is told, a release on trial is
+//! blessed or given up, and the watchdog is fed as long as the node makes progress.
+
+use crate::blessing;
+use crate::configuration::{NODE_USER, SIGNER_USER};
+use crate::disks::Disk;
+use crate::health::{self, Health};
+use crate::machine::Machine;
+use crate::state::FOLDER;
+use crate::watchdog::Watchdog;
+use crate::{Fault, journal, mounts, say, uptime_s};
+use image_formats::boot_line::{BootLine, Flavour};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Time for a node to answer for the first time: it may have a long log to read.
+const START: Duration = Duration::from_secs(600);
+/// Time without an answer after which the watchdog is no longer fed.
+const SILENCE: Duration = Duration::from_secs(15);
+/// Time in which a release on trial must be found good.
+const TRIAL: Duration = Duration::from_secs(240);
+/// Longest wait between two starts of a service that ends.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+const TICK: Duration = Duration::from_millis(100);
+
+/// A service.
+struct Service {
+    name: &'static str,
+    user: u32,
+    arguments: Vec<String>,
+    process: Option<i32>,
+    pause: Duration,
+    due: Instant,
+}
+
+impl Service {
+    fn new(name: &'static str, user: u32, arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        Self { name, user, arguments, process: None, pause: Duration::from_secs(1), due: Instant::now() }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new("/usr/bin/stele");
+        command.args(&self.arguments).env_clear().current_dir(Path::new(FOLDER).join(self.name));
+        let token = Path::new(FOLDER).join("signer/softhsm2.conf");
+        if self.user == SIGNER_USER && token.exists() {
+            command.env("SOFTHSM2_CONF", token);
+        }
+        command.uid(self.user).gid(self.user).stdin(Stdio::null());
+        command
+    }
+
+    fn start(&mut self, aloud: bool) {
+        let spawned = self.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        match spawned {
+            Ok(mut child) => {
+                self.process = i32::try_from(child.id()).ok();
+                if let Some(output) = child.stdout.take() {
+                    journal::follow(self.name, output, aloud);
+                }
+                if let Some(output) = child.stderr.take() {
+                    journal::follow(self.name, output, aloud);
+                }
+            }
+            Err(error) => self.ended(&format!("cannot start: {error}")),
+        }
+    }
+
+    fn ended(&mut self, how: &str) {
+        say(format_args!("{} {how}; again in {} s", self.name, self.pause.as_secs()));
+        self.process = None;
+        self.due = Instant::now() + self.pause;
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Starts them, and never returns but with a fault that only a restart can mend.
+pub fn supervise(line: &BootLine, machine: &Machine, disk: &Disk, mut dog: Watchdog) -> Result<(), Fault> {
+    let aloud = line.flavour == Flavour::Dev;
+    mounts::folder("/run/stele")?;
+    std::os::unix::fs::chown("/run/stele", Some(SIGNER_USER), Some(SIGNER_USER)).map_err(Fault::system("giving /run/stele away"))?;
+    if line.flavour == Flavour::Ceremony {
+        say("STELE READY ceremony");
+        loop {
+            dog.feed();
+            std::thread::sleep(TICK);
+        }
+    }
+    let folder = |part: &str| format!("{FOLDER}/{part}/{part}.toml");
+    let mut services = [
+        Service::new("signer", SIGNER_USER, &["signer", "--config", &folder("signer"), "run"]),
+        Service::new("node", NODE_USER, &["node", "--config", &folder("node")]),
+    ];
+    make_guard(&services[0], &folder("signer"))?;
+    let trial = blessing::on_trial(disk, line.release)?;
+    let answers = health::watch(machine.rpc);
+    let started = Instant::now();
+    let mut last: Option<(Instant, Health)> = None;
+    let (mut ready, mut open, mut hung) = (None, trial, false);
+    loop {
+        reap(&mut services);
+        // The node asks for the signer's socket at once.
+        let signer = Path::new("/run/stele/signer.sock").exists();
+        for service in &mut services {
+            if service.process.is_none() && service.due <= Instant::now() && (service.user == SIGNER_USER || signer) {
+                service.start(aloud);
+            }
+        }
+        while let Ok(health) = answers.try_recv() {
+            if health.ready && ready.is_none() {
+                ready = Some(Instant::now());
+                say(format_args!("STELE READY height={} guest_s={:.2}", health.height, uptime_s()));
+            }
+            if open && health.ready && health.certified_height > 0 {
+                open = false;
+                blessing::bless(disk, line.release)?;
+                say(format_args!("STELE BLESSED release={} certified_height={}", line.release, health.certified_height));
+            }
+            last = Some((Instant::now(), health));
+        }
+        if open && started.elapsed() > TRIAL {
+            return Err(Fault::Machine(format!("release {} has not proven itself in {} s", line.release, TRIAL.as_secs())));
+        }
+        if let (Some(at), Some(after)) = (ready, machine.hang_after_s)
+            && line.flavour == Flavour::Dev
+            && !hung
+            && at.elapsed() > Duration::from_secs(after)
+        {
+            hung = true;
+            say("STELE HANG the node is stopped, as the configuration says");
+            if let Some(process) = services[1].process {
+                // SAFETY: the call takes two numbers.
+                unsafe { libc::kill(process, libc::SIGSTOP) };
+            }
+        }
+        let alive = last.as_ref().map_or(started.elapsed() < START, |(at, _)| at.elapsed() < SILENCE);
+        if alive {
+            dog.feed();
+        }
+        std::thread::sleep(TICK);
+    }
+}
+
+/// On the very first start of a machine, and never again, the signer has no guard file: that is when it is made.
+fn make_guard(signer: &Service, config: &str) -> Result<(), Fault> {
+    let mark = Path::new(FOLDER).join("guarded");
+    if mark.exists() {
+        return Ok(());
+    }
+    let mut command = signer.command();
+    let name = command.get_program().to_owned();
+    command = {
+        let mut other = Command::new(name);
+        other.args(["signer", "--config", config, "init"]).env_clear().current_dir(Path::new(FOLDER).join("signer"));
+        for (key, value) in command.get_envs() {
+            if let Some(value) = value {
+                other.env(key, value);
+            }
+        }
+        other.uid(SIGNER_USER).gid(SIGNER_USER).stdin(Stdio::null());
+        other
+    };
+    if !Path::new(FOLDER).join("signer/guard").exists() {
+        let status = command.status().map_err(Fault::system("making the signer's guard file"))?;
+        if !status.success() {
+            return Err(Fault::Machine(format!("the signer's guard file was not made: {status}")));
+        }
+    }
+    std::fs::write(&mark, "").map_err(Fault::system("remembering the guard file"))
+}
+
+/// Collects whatever has ended: services, and orphans of theirs.
+fn reap(services: &mut [Service]) {
+    loop {
+        let mut status = 0;
+        // SAFETY: the pointer is to an integer that lives through the call.
+        let process = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) };
+        if process <= 0 {
+            return;
+        }
+        if let Some(service) = services.iter_mut().find(|service| service.process == Some(process)) {
+            let how = if libc::WIFSIGNALED(status) {
+                format!("ended by signal {}", libc::WTERMSIG(status))
+            } else {
+                format!("ended with {}", libc::WEXITSTATUS(status))
+            };
+            service.ended(&how);
+        }
+    }
+}

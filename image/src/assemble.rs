@@ -1,0 +1,342 @@
+//! The pipeline: packages and our programs in, an image and its bill of materials out. Reads files and the cache; what it
+//! writes depends on their bytes alone, not on where or when.
+
+use crate::content;
+use crate::cpio;
+use crate::deb::{self, Item};
+use crate::disk;
+use crate::elf::Elf;
+use crate::erofs;
+use crate::failure::Failure;
+use crate::fat;
+use crate::fetch::Cache;
+use crate::lock::{Lock, Package, Part};
+use crate::modules::{self, Selection};
+use crate::sbom;
+use crate::tree::Tree;
+use crate::uki::{self, Uki};
+use image_formats::boot_line::{BootLine, Flavour};
+use image_formats::verity;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+/// Which kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernel {
+    /// For virtual machines: small.
+    Cloud,
+    /// For physical machines.
+    Metal,
+}
+
+/// Which driver for graphics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gpu {
+    /// No driver.
+    None,
+    /// Vulkan in software.
+    Mesa,
+}
+
+/// What to build.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// What the machine is for.
+    pub flavour: Flavour,
+    /// Counts up with each release.
+    pub release: u64,
+    /// Which kernel.
+    pub kernel: Kernel,
+    /// Which graphics.
+    pub gpu: Gpu,
+    /// The node's program.
+    pub stele: Vec<u8>,
+    /// The static init.
+    pub init: Vec<u8>,
+    /// The key that signs machines' configurations.
+    pub trusted: [u8; 32],
+    /// A vendor's PKCS#11 module and its libraries: names and contents.
+    pub pkcs11: Vec<(String, Vec<u8>)>,
+}
+
+/// What was built.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// The disk.
+    pub image: Vec<u8>,
+    /// The kernel image: for netboot, and what is signed.
+    pub uki: Vec<u8>,
+    /// The bill of materials.
+    pub sbom: String,
+    /// Root hash.
+    pub root_hash: [u8; 32],
+    /// What PCR 11 will be.
+    pub pcr11: [u8; 32],
+    /// SHA-256 of the kernel image.
+    pub uki_sha256: [u8; 32],
+}
+
+/// Library folders of packages, in the order of preference.
+const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+/// Where the C library's loader is looked for.
+const LOADER: &str = "ld-linux-x86-64.so.2";
+/// Where late modules lie.
+const LATE: &str = "usr/lib/stele/modules";
+
+/// Files that packages brought, by name, with where they came from.
+#[derive(Default)]
+struct Found {
+    /// Contents and packages by path.
+    files: BTreeMap<String, (Vec<u8>, String)>,
+    /// Targets by path.
+    links: BTreeMap<String, String>,
+}
+
+/// Builds an image.
+pub fn build(order: &Order, lock: &Lock, cache: &Cache) -> Result<Built, Failure> {
+    let kernel = if order.kernel == Kernel::Cloud { Part::KernelCloud } else { Part::KernelMetal };
+    let mut parts = vec![Part::Boot, kernel, Part::Runtime, Part::State];
+    if order.flavour == Flavour::Dev {
+        parts.push(Part::Softhsm);
+    }
+    if order.gpu == Gpu::Mesa {
+        parts.push(Part::Mesa);
+    }
+    let packages: Vec<&Package> = lock.of_parts(&parts).collect();
+    let found = unpack(&packages, cache)?;
+    let kernel_modules: BTreeMap<String, (String, Vec<u8>)> = found
+        .files
+        .iter()
+        .filter_map(|(path, (bytes, _))| {
+            let file = path.rsplit('/').next()?.to_owned();
+            Some((modules::name_of(path)?, (file, bytes.clone())))
+        })
+        .collect();
+    let built_in = found.ending("/modules.builtin").map(|bytes| modules::built_in(&String::from_utf8_lossy(bytes)));
+    let [early, late] = modules::select(&kernel_modules, &built_in.unwrap_or_default(), order.flavour)?;
+
+    let (tree, origins) = root(order, &found, &late)?;
+    content::check(&tree).map_err(|error| Failure::content("the root file system", error))?;
+    let root = erofs::write(&tree, b"stele root image");
+    let hashes = verity::Tree::over(&root).map_err(|error| Failure::content("the root file system", error))?;
+    let line = BootLine {
+        flavour: order.flavour,
+        root: hashes.root,
+        data_blocks: hashes.data_blocks,
+        release: order.release,
+    };
+    let initrd = cpio::encode(&initial(order, &early));
+    let parts = uki::Parts {
+        stub: found.named("usr/lib/systemd/boot/efi/linuxx64.efi.stub")?,
+        linux: found.starting("boot/vmlinuz-")?,
+        initrd: &initrd,
+        line: &format!("console=tty0 console=ttyS0,115200 panic=-1 quiet loglevel=4 lockdown=integrity mitigations=auto {line}"),
+        os_release: &os_release(order),
+    };
+    let uki = uki::assemble(&parts).map_err(|error| Failure::content("the kernel image", error))?;
+    let told = Uki::parse(&uki).map_err(|error| Failure::content("the kernel image", error))?;
+    let (pcr11, uki_sha256) = (told.pcr11, told.unsigned_sha256);
+    let loader = found.named("usr/lib/systemd/boot/efi/systemd-bootx64.efi")?;
+    let system = system_partition(&uki, loader, order.release)?;
+    let slot = [root, hashes.bytes].concat();
+    Ok(Built {
+        image: disk::image(&system, &[], &slot, &hashes.root),
+        sbom: sbom::cyclonedx(order.release, &packages, &tree, &origins),
+        uki,
+        root_hash: hashes.root,
+        pcr11,
+        uki_sha256,
+    })
+}
+
+/// The name of a release's kernel image in the system partition. A release on trial has so many attempts in its name.
+pub fn uki_path(release: u64, attempts: Option<u8>) -> String {
+    let trial = attempts.map(|attempts| format!("+{attempts}")).unwrap_or_default();
+    format!("EFI/Linux/stele-{release}{trial}.efi")
+}
+
+/// A system partition with one release.
+pub fn system_partition(uki: &[u8], loader: &[u8], release: u64) -> Result<Vec<u8>, Failure> {
+    let files = [
+        ("EFI/BOOT/BOOTX64.EFI".to_owned(), loader.to_vec()),
+        (uki_path(release, None), uki.to_vec()),
+        ("loader/loader.conf".to_owned(), b"timeout 0\nconsole-mode keep\neditor no\nauto-firmware no\n".to_vec()),
+    ];
+    fat::write(&files, disk::SYSTEM_BYTES).map_err(|error| Failure::content("the system partition", error))
+}
+
+/// Takes what can be of use out of the packages, on two threads: the kernel's is as long as all others.
+fn unpack(packages: &[&Package], cache: &Cache) -> Result<Found, Failure> {
+    let one = |package: &Package| -> Result<Found, Failure> {
+        let bytes = cache.take(package)?;
+        let mut found = Found::default();
+        let taken = deb::unpack(&bytes, wanted, |path, item| match item {
+            Item::File(bytes, _) => drop(found.files.insert(path, (bytes, package.name.clone()))),
+            Item::Link(target) => drop(found.links.insert(path, target)),
+        });
+        taken.map_err(|error| Failure::content(&package.name, error))?;
+        Ok(found)
+    };
+    let (kernels, others): (Vec<&Package>, Vec<&Package>) = packages.iter().partition(|package| package.name.starts_with("linux-image"));
+    std::thread::scope(|scope| {
+        let kernels = scope.spawn(|| kernels.into_iter().map(one).collect::<Vec<_>>());
+        let mut all: Vec<Result<Found, Failure>> = others.into_iter().map(one).collect();
+        all.extend(kernels.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        let mut sum = Found::default();
+        for found in all {
+            let found = found?;
+            sum.files.extend(found.files);
+            sum.links.extend(found.links);
+        }
+        Ok(sum)
+    })
+}
+
+fn wanted(path: &str) -> bool {
+    let library = path.contains("x86_64-linux-gnu/") || path.starts_with("usr/lib/softhsm/") || path.contains("lib64/");
+    let kernel = path.starts_with("boot/vmlinuz-") || path.ends_with("/modules.builtin") || modules::name_of(path).is_some();
+    let boot = path.starts_with("usr/lib/systemd/boot/efi/");
+    library && path.contains(".so") || kernel || boot || path == "sbin/mke2fs" || path.starts_with("usr/share/vulkan/icd.d/lvp")
+}
+
+impl Found {
+    fn named(&self, path: &str) -> Result<&[u8], Failure> {
+        self.files.get(path).map(|file| &file.0[..]).ok_or_else(|| Failure::content(path, "no package of the lock file has it"))
+    }
+
+    fn starting(&self, start: &str) -> Result<&[u8], Failure> {
+        let found = self.files.iter().find(|file| file.0.starts_with(start)).map(|file| &file.1.0[..]);
+        found.ok_or_else(|| Failure::content(start, "no package of the lock file has it"))
+    }
+
+    fn ending(&self, end: &str) -> Option<&[u8]> {
+        self.files.iter().find(|file| file.0.ends_with(end)).map(|file| &file.1.0[..])
+    }
+
+    /// A library by its name, through links; the bytes and the package.
+    fn library(&self, name: &str) -> Option<&(Vec<u8>, String)> {
+        let mut name = name.to_owned();
+        for _ in 0..4 {
+            let end = format!("/{name}");
+            let mut files = self.files.iter().filter(|file| file.0.ends_with(&end));
+            if let Some(file) = files.next() {
+                return Some(file.1);
+            }
+            let target = self.links.iter().find(|link| link.0.ends_with(&end))?.1;
+            name = target.rsplit('/').next()?.to_owned();
+        }
+        None
+    }
+}
+
+/// The root file system, and which package each file came from.
+fn root(order: &Order, found: &Found, late: &Selection) -> Result<(Tree, BTreeMap<String, String>), Failure> {
+    let mut tree = Tree::default();
+    let mut origins = BTreeMap::new();
+    for folder in ["proc", "sys", "dev", "run", "tmp", "var", "boot", LIBRARIES, "usr/lib64"] {
+        tree.folder(folder);
+    }
+    tree.link("lib", "usr/lib");
+    tree.link("lib64", "usr/lib64");
+    tree.file("etc/os-release", os_release(order));
+    tree.file("etc/passwd", "root:x:0:0::/:/nonexistent\nstele:x:900:900::/:/nonexistent\nstele-signer:x:901:901::/:/nonexistent\n");
+    tree.file("etc/group", "root:x:0:\nstele:x:900:\nstele-signer:x:901:\n");
+    let stele = strip("stele", &order.stele)?;
+    tree.program("usr/bin/stele", stele);
+    tree.program("usr/sbin/mke2fs", found.named("sbin/mke2fs")?);
+    origins.insert("usr/sbin/mke2fs".to_owned(), "e2fsprogs".to_owned());
+    if order.flavour == Flavour::Dev {
+        let (bytes, from) = found.library("libsofthsm2.so").ok_or_else(|| Failure::content("libsofthsm2.so", "no package has it"))?;
+        tree.program("usr/lib/softhsm/libsofthsm2.so", bytes.clone());
+        origins.insert("usr/lib/softhsm/libsofthsm2.so".to_owned(), from.clone());
+    }
+    for (name, bytes) in &order.pkcs11 {
+        tree.program(&format!("usr/lib/pkcs11/{name}"), bytes.clone());
+    }
+    if order.gpu == Gpu::Mesa {
+        for (path, (bytes, from)) in &found.files {
+            if path.starts_with("usr/share/vulkan/") {
+                tree.file(path, bytes.clone());
+                origins.insert(path.clone(), from.clone());
+            }
+        }
+        for name in ["libvulkan.so.1", "libvulkan_lvp.so"] {
+            let (bytes, from) = found.library(name).ok_or_else(|| Failure::content(name, "no package has it"))?;
+            tree.program(&format!("{LIBRARIES}/{name}"), bytes.clone());
+            origins.insert(format!("{LIBRARIES}/{name}"), from.clone());
+        }
+    }
+    for (file, bytes) in &late.files {
+        tree.file(&format!("{LATE}/{file}"), bytes.clone());
+    }
+    tree.file(&format!("{LATE}/index"), late.index.clone());
+    add_libraries(&mut tree, found, &mut origins)?;
+    let (loader, from) = found.library(LOADER).ok_or_else(|| Failure::content(LOADER, "no package has it"))?;
+    tree.nodes.remove(&format!("{LIBRARIES}/{LOADER}"));
+    tree.program(&format!("usr/lib/{LOADER}"), loader.clone());
+    tree.link(&format!("usr/lib64/{LOADER}"), &format!("/usr/lib/{LOADER}"));
+    origins.insert(format!("usr/lib/{LOADER}"), from.clone());
+    Ok((tree, origins))
+}
+
+/// All libraries that a program or library in the tree needs, and those that they need.
+fn add_libraries(tree: &mut Tree, found: &Found, origins: &mut BTreeMap<String, String>) -> Result<(), Failure> {
+    loop {
+        let mut more = Vec::new();
+        for (path, node) in &tree.nodes {
+            let crate::tree::Node::File { bytes, .. } = node else { continue };
+            if !Elf::is_one(bytes) {
+                continue;
+            }
+            let needed = Elf::parse(bytes).and_then(|elf| elf.needed()).map_err(|error| Failure::content(path, error))?;
+            for name in needed {
+                let there = |path: &String| path.rsplit('/').next() == Some(name.as_str());
+                if !tree.nodes.keys().any(there) && !more.iter().any(|(known, _)| *known == name) {
+                    let library = found.library(&name);
+                    let library = library.ok_or_else(|| Failure::content(path, format!("it needs {name}, which no package has")))?;
+                    more.push((name, library));
+                }
+            }
+        }
+        if more.is_empty() {
+            return Ok(());
+        }
+        for (name, (bytes, from)) in more {
+            let path = format!("{LIBRARIES}/{name}");
+            tree.program(&path, bytes.clone());
+            origins.insert(path, from.clone());
+        }
+    }
+}
+
+fn initial(order: &Order, early: &Selection) -> Tree {
+    let mut tree = Tree::default();
+    for folder in ["proc", "sys", "dev", "run", "newroot"] {
+        tree.folder(folder);
+    }
+    tree.program("init", order.init.clone());
+    tree.file("trusted.key", order.trusted);
+    for (file, bytes) in &early.files {
+        tree.file(&format!("modules/{file}"), bytes.clone());
+    }
+    tree.file("modules/index", early.index.clone());
+    tree
+}
+
+fn os_release(order: &Order) -> String {
+    let (flavour, release) = (order.flavour, order.release);
+    format!(
+        "ID=stele\nNAME=Stele\nPRETTY_NAME=\"Stele {release} ({flavour})\"\nVERSION_ID={release}\nVERSION={release}\n\
+         IMAGE_ID=stele\nIMAGE_VERSION={release}\nVARIANT_ID={flavour}\n"
+    )
+}
+
+/// A program without what is never loaded.
+pub fn strip(what: &str, bytes: &[u8]) -> Result<Vec<u8>, Failure> {
+    Elf::parse(bytes).and_then(|elf| elf.stripped()).map_err(|error| Failure::content(what, error))
+}
+
+/// The SHA-256 of some bytes, in hexadecimal digits.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}

@@ -1,0 +1,6 @@
+//! The commands, each with its flags in a file of its own.
+
+pub mod build;
+pub mod configure;
+pub mod lock;
+pub mod verify;

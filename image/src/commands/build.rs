@@ -1,0 +1,174 @@
+//! `image build`.
+
+use clap::{Args, ValueEnum};
+use image_formats::boot_line::Flavour;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use stele_image::assemble::{self, Gpu, Kernel, Order};
+use stele_image::configuration;
+use stele_image::failure::Failure;
+use stele_image::fetch::{self, Cache};
+use stele_image::lock::Lock;
+
+/// Build a disk image out of pinned packages and our programs. The same inputs give the same bytes, wherever it runs.
+#[derive(Debug, Args)]
+#[command(after_help = "Writes into the folder:
+  disk.img     the disk; `image flash` puts it on a machine's
+  stele.efi    the kernel image, for signing and for HTTP boot
+  sbom.json    the bill of materials (CycloneDX)")]
+pub struct BuildArgs {
+    /// What the machine is for.
+    #[arg(long, value_enum)]
+    flavour: FlavourName,
+    /// The driver for graphics.
+    #[arg(long, value_enum, default_value = "none")]
+    gpu: GpuName,
+    /// The kernel. Default: `cloud` for `dev`, else `metal`.
+    #[arg(long, value_enum)]
+    kernel: Option<KernelName>,
+    /// Number of this release; each is higher than the one before.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    release: u64,
+    /// Public half of the key that signs machines' configurations (`image key`); `dev` has one that everybody knows.
+    #[arg(long, value_name = "FILE")]
+    configuration_key: Option<PathBuf>,
+    /// A vendor's PKCS#11 module and the libraries that it needs; all files of the folder come under verity.
+    #[arg(long, value_name = "DIR")]
+    pkcs11_bundle: Option<PathBuf>,
+    /// The folder with the built `stele`; `cargo xtask image build` gives it.
+    #[arg(long, value_name = "DIR")]
+    binaries: PathBuf,
+    /// The static init; `cargo xtask image build` gives it.
+    #[arg(long, value_name = "FILE")]
+    init: PathBuf,
+    /// Where to write.
+    #[arg(long, value_name = "DIR", default_value = "target/image")]
+    out: PathBuf,
+    /// The lock file.
+    #[arg(long, value_name = "FILE", default_value = "image/packages.lock")]
+    lock: PathBuf,
+    /// Where packages are kept. Default: `stele/image-packages` in the user's cache.
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Download nothing.
+    #[arg(long)]
+    offline: bool,
+    /// Print one JSON object: image, bytes, uki_sha256, root_hash, pcr11, seconds.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FlavourName {
+    /// State on disk.
+    Validator,
+    /// From memory, without network drivers.
+    Ceremony,
+    /// A validator for tests, with SoftHSM2.
+    Dev,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum GpuName {
+    /// None.
+    None,
+    /// Vulkan in software.
+    Mesa,
+    /// The operator's own driver packages.
+    Nvidia,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum KernelName {
+    /// Of virtual machines.
+    Cloud,
+    /// Of physical machines.
+    Metal,
+}
+
+/// Builds and reports.
+pub fn run(args: &BuildArgs) -> Result<(), Failure> {
+    let started = Instant::now();
+    let order = order(args)?;
+    let lock = Lock::load(&args.lock)?;
+    let cache = Cache::new(args.cache.clone().map_or_else(fetch::default_folder, Ok)?, args.offline);
+    let built = assemble::build(&order, &lock, &cache)?;
+    std::fs::create_dir_all(&args.out).map_err(Failure::io(format!("making {}", args.out.display())))?;
+    let image = args.out.join("disk.img");
+    for (path, bytes) in
+        [(&image, &built.image[..]), (&args.out.join("stele.efi"), &built.uki), (&args.out.join("sbom.json"), built.sbom.as_bytes())]
+    {
+        std::fs::write(path, bytes).map_err(Failure::io(format!("writing {}", path.display())))?;
+    }
+    let report = json!({
+        "image": image,
+        "bytes": built.image.len(),
+        "uki_sha256": hex::encode(built.uki_sha256),
+        "root_hash": hex::encode(built.root_hash),
+        "pcr11": hex::encode(built.pcr11),
+        "seconds": (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
+    });
+    if args.json {
+        println!("{report}");
+    } else {
+        println!("{}", image.display());
+        for name in ["bytes", "uki_sha256", "root_hash", "pcr11", "seconds"] {
+            println!("  {name:<11} {}", report[name].to_string().trim_matches('"'));
+        }
+    }
+    Ok(())
+}
+
+fn order(args: &BuildArgs) -> Result<Order, Failure> {
+    let flavour = match args.flavour {
+        FlavourName::Validator => Flavour::Validator,
+        FlavourName::Ceremony => Flavour::Ceremony,
+        FlavourName::Dev => Flavour::Dev,
+    };
+    let gpu = match args.gpu {
+        GpuName::None => Gpu::None,
+        GpuName::Mesa => Gpu::Mesa,
+        GpuName::Nvidia => {
+            let help = "its packages may not be redistributed and this release cannot build in the operator's own yet";
+            return Err(Failure::unfit("--gpu nvidia is not supported", help));
+        }
+    };
+    let trusted = match (&args.configuration_key, flavour) {
+        (Some(path), _) => configuration::read_key(path)?,
+        (None, Flavour::Dev) => configuration::dev_public(),
+        (None, _) => {
+            let help = "`cargo xtask image key --out FILE` makes a pair; give FILE.pub";
+            return Err(Failure::unfit("--configuration-key is needed for every flavour but dev", help));
+        }
+    };
+    if flavour != Flavour::Dev && trusted == configuration::dev_public() {
+        return Err(Failure::unfit("the key of dev is known to everybody", "`cargo xtask image key --out FILE`"));
+    }
+    let kernel = match (args.kernel, flavour) {
+        (Some(KernelName::Cloud), _) | (None, Flavour::Dev) => Kernel::Cloud,
+        (Some(KernelName::Metal), _) | (None, _) => Kernel::Metal,
+    };
+    Ok(Order {
+        flavour,
+        release: args.release,
+        kernel,
+        gpu,
+        stele: read(&args.binaries.join("stele"))?,
+        init: assemble::strip("init", &read(&args.init)?)?,
+        trusted,
+        pkcs11: args.pkcs11_bundle.as_deref().map(libraries).transpose()?.unwrap_or_default(),
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(Failure::io(format!("reading {}", path.display())))
+}
+
+fn libraries(folder: &Path) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+    let entries = std::fs::read_dir(folder).map_err(Failure::io(format!("reading {}", folder.display())))?;
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    paths.sort();
+    let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    paths.iter().map(|path| Ok((name(path), read(path)?))).collect()
+}

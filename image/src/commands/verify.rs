@@ -1,0 +1,47 @@
+//! `image verify`.
+
+use clap::Args;
+use image_formats::boot_line::Flavour;
+use serde_json::json;
+use std::path::PathBuf;
+use std::time::Instant;
+use stele_image::failure::Failure;
+use stele_image::verify::{Wanted, verify};
+
+/// Compute every hash of an image or a disk anew, check what is inside, and tell what a machine will measure.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The image.
+    image: PathBuf,
+    /// Refuse another flavour: validator, ceremony or dev.
+    #[arg(long, value_name = "NAME")]
+    flavour: Option<String>,
+    /// Refuse an older release.
+    #[arg(long, value_name = "N")]
+    release_min: Option<u64>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Checks and reports.
+pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
+    let started = Instant::now();
+    let flavour: Option<Flavour> = args.flavour.as_deref().map(str::parse).transpose().map_err(|error| Failure::content("--flavour", error))?;
+    let name = args.image.display().to_string();
+    let disk = std::fs::read(&args.image).map_err(Failure::io(format!("reading {name}")))?;
+    let wanted = Wanted { flavour, release_min: args.release_min };
+    let entries = verify(&disk, wanted).map_err(|error| Failure::content(&name, error))?;
+    let seconds = started.elapsed().as_secs_f64();
+    if args.json {
+        println!("{}", json!({ "image": name, "bytes": disk.len(), "entries": entries, "seconds": seconds }));
+        return Ok(());
+    }
+    println!("{name}: sound ({} bytes, {seconds:.2} s)", disk.len());
+    for entry in entries {
+        println!("  {}: release {} of {}{}", entry.file, entry.release, entry.flavour, if entry.signed { ", signed" } else { "" });
+        println!("    kernel image {}\n    root hash    {}\n    PCR 11       {}", entry.uki_sha256, entry.root_hash, entry.pcr11);
+        println!("    {} files, {} modules, no shell, script, setuid file or writable code", entry.files, entry.modules.len());
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! A machine's configuration: the key that signs it, a folder that becomes a bundle, and the bundle's place on a disk.
+
+use crate::disk;
+use crate::failure::Failure;
+use ed25519_dalek::SigningKey;
+use image_formats::bundle::Bundle;
+use image_formats::gpt::{PRIMARY_SECTORS, SECTOR, Table};
+use std::fs::OpenOptions;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// The key of the flavour `dev`: known to everybody, so that tests and demonstrations need none. No other flavour takes it.
+pub const DEV_SEED: [u8; 32] = *b"stele dev configuration: no key!";
+
+/// The public half of the key of `dev`.
+pub fn dev_public() -> [u8; 32] {
+    SigningKey::from_bytes(&DEV_SEED).verifying_key().to_bytes()
+}
+
+/// Makes a key: the secret in a new file of mode 0600, the public half beside it with `.pub`.
+pub fn make_key(path: &Path) -> Result<String, Failure> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| Failure::unfit(error.to_string(), "the system gives no randomness"))?;
+    let public = hex::encode(SigningKey::from_bytes(&seed).verifying_key().to_bytes());
+    let mut options = OpenOptions::new();
+    let about = |path: &Path| Failure::io(format!("writing {}", path.display()));
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(about(path))?;
+    file.write_all(hex::encode(seed).as_bytes()).map_err(about(path))?;
+    let beside = path.with_added_extension("pub");
+    std::fs::write(&beside, format!("{public}\n")).map_err(about(&beside))?;
+    Ok(public)
+}
+
+/// Reads 64 hexadecimal digits.
+pub fn read_key(path: &Path) -> Result<[u8; 32], Failure> {
+    let text = std::fs::read_to_string(path).map_err(Failure::io(format!("reading {}", path.display())))?;
+    let bytes = hex::decode(text.trim()).ok().and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| Failure::content(path.display().to_string(), "a key is 64 hexadecimal digits"))
+}
+
+/// All files of a folder, by their paths in it.
+pub fn collect(folder: &Path, serial: u64) -> Result<Bundle, Failure> {
+    let mut bundle = Bundle { serial, files: Vec::new() };
+    let mut folders = vec![(folder.to_owned(), String::new())];
+    while let Some((folder, prefix)) = folders.pop() {
+        let about = || Failure::io(format!("reading {}", folder.display()));
+        for entry in std::fs::read_dir(&folder).map_err(about())? {
+            let entry = entry.map_err(about())?;
+            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            if entry.file_type().map_err(about())?.is_dir() {
+                folders.push((entry.path(), format!("{name}/")));
+            } else {
+                bundle.files.push((name, std::fs::read(entry.path()).map_err(about())?));
+            }
+        }
+    }
+    bundle.files.sort();
+    Ok(bundle)
+}
+
+/// Writes a signed bundle to its partition on a disk or image.
+pub fn write(disk: &Path, bundle: &Bundle, seed: &[u8; 32]) -> Result<(), Failure> {
+    let mut bytes = bundle.encode(&SigningKey::from_bytes(seed)).map_err(|error| Failure::content("the configuration", error))?;
+    bytes.resize(disk::CONFIGURATION_BYTES, 0);
+    let about = || Failure::io(format!("writing {}", disk.display()));
+    let mut file = OpenOptions::new().read(true).write(true).open(disk).map_err(about())?;
+    let mut start = vec![0; PRIMARY_SECTORS as usize * SECTOR];
+    file.read_exact(&mut start).map_err(about())?;
+    let table = Table::decode(&start).map_err(|error| Failure::content(disk.display().to_string(), error))?;
+    let partition = table.first_of(disk::CONFIGURATION);
+    let partition = partition.ok_or_else(|| Failure::content(disk.display().to_string(), "no configuration partition"))?;
+    file.seek(SeekFrom::Start(partition.offset())).map_err(about())?;
+    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(about())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_folder_goes_through_a_disk_and_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("node")).unwrap();
+        std::fs::write(folder.path().join("node/node.toml"), "x = 1").unwrap();
+        let bundle = collect(folder.path(), 3).unwrap();
+        let disk = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(disk.path(), disk::image(&[0; 4096], &[], &[0; 4096], &[1; 32])).unwrap();
+        write(disk.path(), &bundle, &DEV_SEED).unwrap();
+        let bytes = std::fs::read(disk.path()).unwrap();
+        let place = Table::decode(&bytes).unwrap().first_of(disk::CONFIGURATION).unwrap().offset() as usize;
+        let read = Bundle::decode(&bytes[place..], &dev_public()).unwrap();
+        assert_eq!((read.serial, read.file("node/node.toml")), (3, Some(&b"x = 1"[..])));
+    }
+
+    #[test]
+    fn a_key_is_made_once_for_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let public = make_key(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(hex::encode(read_key(&path.with_added_extension("pub")).unwrap()), public);
+        assert!(make_key(&path).is_err());
+    }
+}

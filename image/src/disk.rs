@@ -1,0 +1,143 @@
+//! How a disk is divided. An image as it is built holds the system partition, the configuration and one slot; the other slot
+//! and the state are added where the disk's size is known, when it is flashed or first booted under emulation.
+//!
+//! A slot's partition has the GUID that its root hash gives it: a kernel finds its own root, and a slot that is being
+//! written belongs to no kernel.
+
+use image_formats::boot_line::partition_of;
+use image_formats::gpt::{BACKUP_SECTORS, Guid, Partition, SECTOR, Table};
+use image_formats::verity::RootHash;
+use thiserror::Error;
+
+/// The EFI system partition.
+pub const SYSTEM: Guid = Guid::new(0xC12A_7328, 0xF81F, 0x11D2, 0xBA4B_00A0_C93E_C93B);
+/// A root under verity (x86-64), of the discoverable partitions.
+pub const ROOT: Guid = Guid::new(0x4F68_BCE3, 0xE8CD, 0x4DB1, 0x96E7_FBCA_F984_B709);
+/// The signed configuration.
+pub const CONFIGURATION: Guid = Guid::new(0x5E1E_C0F6, 0x6B1D, 0x4E6A, 0x9C0F_5354_454C_4543);
+/// The state: log, database, guard file.
+pub const STATE: Guid = Guid::new(0x5E1E_57A7, 0x6B1D, 0x4E6A, 0x9C0F_5354_454C_4553);
+
+/// Bytes of the system partition: two kernel images and the boot loader.
+pub const SYSTEM_BYTES: usize = 34 << 20;
+/// Bytes of the configuration's partition.
+pub const CONFIGURATION_BYTES: usize = image_formats::bundle::BYTES_MAX;
+/// Bytes of each slot on a flashed disk: room for later releases.
+pub const SLOT_BYTES: u64 = 256 << 20;
+/// Bytes that the state needs at least.
+pub const STATE_BYTES_MIN: u64 = 64 << 20;
+/// Partitions begin at multiples of this.
+const ALIGNMENT: u64 = 1 << 20;
+
+/// Why a disk cannot be divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum DiskError {
+    /// Too small.
+    #[error("the disk has {bytes} bytes, {needed} are needed")]
+    Small {
+        /// What it has.
+        bytes: u64,
+        /// What is needed.
+        needed: u64,
+    },
+    /// A slot's content is longer than a slot.
+    #[error("the root file system has {bytes} bytes, a slot has {SLOT_BYTES}")]
+    Root {
+        /// How long it is.
+        bytes: u64,
+    },
+    /// A disk that is none of ours.
+    #[error("the disk has no {0} partition")]
+    Missing(&'static str),
+}
+
+fn partition(kind: Guid, id: Guid, start: u64, bytes: u64, name: &str) -> Partition {
+    let (first, sectors) = (start / SECTOR as u64, bytes / SECTOR as u64);
+    Partition { kind, id, first, last: first + sectors - 1, attributes: 0, name: name.to_owned() }
+}
+
+/// A GUID that follows from a root hash and a purpose, so that two builds agree on it.
+fn derived(root: &RootHash, purpose: &str) -> Guid {
+    use sha2::{Digest, Sha256};
+    let digest = Sha256::new().chain_update(root).chain_update(purpose).finalize();
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest[..16]);
+    // Version 4, the variant of RFC 9562.
+    (id[7], id[8]) = (id[7] & 0x0F | 0x40, id[8] & 0x3F | 0x80);
+    Guid(id)
+}
+
+/// An image: the table, and its partitions' contents in place.
+pub fn image(system: &[u8], configuration: &[u8], slot: &[u8], root: &RootHash) -> Vec<u8> {
+    let start = ALIGNMENT;
+    let system_bytes = (system.len() as u64).next_multiple_of(ALIGNMENT);
+    let configuration_at = start + system_bytes;
+    let slot_at = configuration_at + CONFIGURATION_BYTES as u64;
+    let slot_bytes = slot.len() as u64;
+    let end = slot_at + slot_bytes + BACKUP_SECTORS * SECTOR as u64;
+    let table = Table {
+        disk: derived(root, "disk"),
+        sectors: end / SECTOR as u64,
+        partitions: vec![
+            partition(SYSTEM, derived(root, "system"), start, system_bytes, "stele-system"),
+            partition(CONFIGURATION, derived(root, "configuration"), configuration_at, CONFIGURATION_BYTES as u64, "stele-configuration"),
+            partition(ROOT, partition_of(root), slot_at, slot_bytes, "stele-root"),
+        ],
+    };
+    let mut out = vec![0; end as usize];
+    let mut put = |at: u64, bytes: &[u8]| out[at as usize..at as usize + bytes.len()].copy_from_slice(bytes);
+    put(0, &table.encode_primary());
+    put(start, system);
+    put(configuration_at, configuration);
+    put(slot_at, slot);
+    put(end - BACKUP_SECTORS * SECTOR as u64, &table.encode_backup());
+    out
+}
+
+/// The table of a whole disk of `bytes` bytes for an image: its partitions, the slot at its full size, a second slot and the
+/// state. `disk` makes this disk's GUIDs its own.
+pub fn spread(image: &Table, bytes: u64, disk: Guid) -> Result<Table, DiskError> {
+    let slot = image.first_of(ROOT).ok_or(DiskError::Missing("root"))?;
+    if slot.bytes() > SLOT_BYTES {
+        return Err(DiskError::Root { bytes: slot.bytes() });
+    }
+    let second = slot.offset() + SLOT_BYTES;
+    let state = second + SLOT_BYTES;
+    let end = (bytes / SECTOR as u64).saturating_sub(BACKUP_SECTORS) * SECTOR as u64 / ALIGNMENT * ALIGNMENT;
+    let needed = state + STATE_BYTES_MIN + ALIGNMENT;
+    if end < state + STATE_BYTES_MIN {
+        return Err(DiskError::Small { bytes, needed });
+    }
+    let id = |purpose| derived(&[disk.0, disk.0].concat().try_into().unwrap_or_default(), purpose);
+    let mut partitions = image.partitions.clone();
+    for partition in &mut partitions {
+        if partition.kind == ROOT {
+            partition.last = partition.first + SLOT_BYTES / SECTOR as u64 - 1;
+        }
+    }
+    partitions.push(partition(ROOT, id("second slot"), second, SLOT_BYTES, "stele-root"));
+    partitions.push(partition(STATE, id("state"), state, end - state, "stele-state"));
+    Ok(Table { disk, sectors: bytes / SECTOR as u64, partitions })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_read_back_and_spread_over_a_disk() {
+        let bytes = image(&[1; 1 << 20], &[2; 10], &[3; 8192], &[9; 32]);
+        let table = Table::decode(&bytes).unwrap();
+        let end = bytes.len() - BACKUP_SECTORS as usize * SECTOR;
+        assert_eq!(Table::decode_backup(&bytes[end..], table.sectors), Ok(table.clone()));
+        let slot = table.first_of(ROOT).unwrap();
+        assert_eq!((slot.id, slot.bytes()), (Guid([9; 16]), 8192));
+        assert_eq!(bytes[slot.offset() as usize], 3);
+
+        let whole = spread(&table, 1 << 30, Guid([4; 16])).unwrap();
+        assert_eq!(Table::decode(&whole.encode_primary()), Ok(whole.clone()));
+        assert_eq!(whole.partitions.len(), 5);
+        assert!(whole.first_of(STATE).unwrap().bytes() > 400 << 20);
+        assert!(matches!(spread(&table, 512 << 20, Guid([4; 16])), Err(DiskError::Small { .. })));
+    }
+}

@@ -1,0 +1,27 @@
+//! The bare-metal image: packages pinned in a lock file and our own binaries go in, a disk comes out, bit by bit the same
+//! wherever it is built.
+//!
+//! All formats are written and read here, without external tools: what `image build` writes, `image verify` takes apart
+//! again and recomputes. Pure modules (`fat`, `erofs`, `pe`, `uki`, `cpio`, `elf`, `deb`, `disk`) know bytes alone; `fetch`,
+//! `assemble`, `boot` touch the world.
+//!
+//! Absent: compiling anything, and the node's dependencies.
+
+pub mod assemble;
+pub mod configuration;
+pub mod content;
+pub mod cpio;
+pub mod deb;
+pub mod disk;
+pub mod elf;
+pub mod erofs;
+pub mod failure;
+pub mod fat;
+pub mod fetch;
+pub mod lock;
+pub mod modules;
+pub mod pe;
+pub mod sbom;
+pub mod tree;
+pub mod uki;
+pub mod verify;

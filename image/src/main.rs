@@ -1,0 +1,46 @@
+//! The command line of the image. Owns flags, help and what is printed; each command's work is in the library.
+
+mod commands;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Build, verify, boot and install the bare-metal image.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask image", after_help = "Examples:
+  cargo xtask image build --flavour dev --out /tmp/image
+  cargo xtask image verify /tmp/image/disk.img
+  cargo xtask image key --out configuration.key
+  cargo xtask image build --flavour validator --configuration-key configuration.key.pub --out /tmp/image
+  cargo xtask image configure --disk /tmp/image/disk.img --from machine/ --serial 1 --key configuration.key")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Build(commands::build::BuildArgs),
+    Verify(commands::verify::VerifyArgs),
+    Lock(commands::lock::LockArgs),
+    Key(commands::configure::KeyArgs),
+    Configure(commands::configure::ConfigureArgs),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Build(args) => commands::build::run(&args),
+        Command::Verify(args) => commands::verify::run(&args),
+        Command::Lock(args) => commands::lock::run(&args),
+        Command::Key(args) => commands::configure::make_key(&args),
+        Command::Configure(args) => commands::configure::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("\n{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The kernel's modules that an image brings: an allow-list by name, closed over what each needs, in an order in which they
+//! can be loaded, with the devices that each is for. Init reads the index; nothing else inside can load a module.
+//!
+//! ```text
+//! m NAME FILE NEEDED,NEEDED     a module, after those it needs
+//! a NAME PATTERN                devices it is for
+//! l NAME                        load it without a device
+//! ```
+
+use crate::elf::Elf;
+use crate::failure::Failure;
+use image_formats::boot_line::Flavour;
+use lzma_rust2::XzReader;
+use std::collections::BTreeMap;
+use std::io::Read;
+
+/// Bytes of a decompressed module at most.
+const MODULE_MAX: u64 = 64 << 20;
+
+/// When modules are loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Out of the initial file system: what the root needs.
+    Early,
+    /// Out of the root.
+    Late,
+}
+
+/// Loaded without a device: file systems, device mapper, what the system partition's names need.
+const ALWAYS: &[&str] = &["dm_verity", "erofs", "efivarfs", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1"];
+/// Disks, and USB for keyboards and sticks.
+const EARLY: &[&str] =
+    &["virtio_blk", "virtio_scsi", "nvme", "ahci", "sd_mod", "usb_storage", "uas", "xhci_pci", "ehci_pci", "usbhid", "hid_generic"];
+/// Networks.
+const NETWORK: &[&str] =
+    &["virtio_net", "e1000e", "igb", "igc", "ixgbe", "i40e", "ice", "bnxt_en", "mlx5_core", "tg3", "r8169", "ena", "gve"];
+/// Watchdogs, sensors, randomness.
+const LATE: &[&str] = &[
+    "i6300esb", "iTCO_wdt", "sp5100_tco", "wdat_wdt", "virtio_rng", "coretemp", "k10temp", "ipmi_si", "ipmi_devintf",
+    "ipmi_watchdog", "i10nm_edac", "amd64_edac",
+];
+
+/// The names that a flavour may have, each with its stage.
+fn allowed(flavour: Flavour) -> impl Iterator<Item = (&'static str, Stage)> {
+    let network: &[&str] = if flavour == Flavour::Ceremony { &[] } else { NETWORK };
+    let early = ALWAYS.iter().chain(EARLY).map(|name| (*name, Stage::Early));
+    early.chain(network.iter().chain(LATE).map(|name| (*name, Stage::Late)))
+}
+
+/// A module with what its own file says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Module {
+    file: String,
+    needs: Vec<String>,
+    aliases: Vec<String>,
+    packed: Vec<u8>,
+}
+
+/// The files of one stage and the index over them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// File names and contents, compressed as the distribution has them.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// The index.
+    pub index: String,
+}
+
+/// Names are the same with dashes and underscores.
+fn normal(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+/// The name of the module in a package's file, if it is one.
+pub fn name_of(path: &str) -> Option<String> {
+    let file = path.rsplit('/').next()?;
+    Some(normal(file.strip_suffix(".ko.xz")?))
+}
+
+/// Chooses from the modules of a kernel (by [`name_of`]): early ones and late ones. `built_in` are the kernel's own. What the
+/// kernel's package does not have is left out, except for what the root needs.
+pub fn select(
+    modules: &BTreeMap<String, (String, Vec<u8>)>,
+    built_in: &[String],
+    flavour: Flavour,
+) -> Result<[Selection; 2], Failure> {
+    let mut chosen: Vec<(String, Stage, Module)> = Vec::new();
+    let known = |name: &str| modules.contains_key(name);
+    for (name, stage) in allowed(flavour) {
+        let name = normal(name);
+        if known(&name) {
+            close(&name, stage, modules, built_in, &mut chosen, 0)?;
+        } else if matches!(name.as_str(), "dm_verity" | "erofs") && !built_in.contains(&name) {
+            return Err(Failure::content("the kernel's package", format!("it has no module {name}")));
+        }
+    }
+    Ok([Stage::Early, Stage::Late].map(|wanted| {
+        let mut selection = Selection::default();
+        for (name, _, module) in chosen.iter().filter(|entry| entry.1 == wanted) {
+            selection.index += &format!("m {name} {} {}\n", module.file, module.needs.join(","));
+            let direct = allowed(flavour).any(|(allowed, _)| normal(allowed) == *name);
+            if ALWAYS.iter().any(|always| normal(always) == *name) {
+                selection.index += &format!("l {name}\n");
+            } else if direct {
+                module.aliases.iter().for_each(|alias| selection.index += &format!("a {name} {alias}\n"));
+                // Drivers of disks and keyboards that are no devices of a bus, and watchdogs of the chip set.
+                if module.aliases.is_empty() || matches!(name.as_str(), "sd_mod" | "iTCO_wdt" | "sp5100_tco") {
+                    selection.index += &format!("l {name}\n");
+                }
+            }
+            selection.files.push((module.file.clone(), module.packed.clone()));
+        }
+        selection
+    }))
+}
+
+/// What is needed first, so that the order is one to load in. An early module's needs are early.
+fn close(
+    name: &str,
+    stage: Stage,
+    modules: &BTreeMap<String, (String, Vec<u8>)>,
+    built_in: &[String],
+    chosen: &mut Vec<(String, Stage, Module)>,
+    depth: usize,
+) -> Result<(), Failure> {
+    if chosen.iter().any(|entry| entry.0 == name) || built_in.iter().any(|own| own == name) {
+        return Ok(());
+    }
+    let missing = || Failure::content("the kernel's package", format!("module {name} is needed and missing"));
+    let (file, packed) = modules.get(name).filter(|_| depth < 32).ok_or_else(missing)?;
+    let module = read(file, packed)?;
+    for need in &module.needs {
+        close(need, stage, modules, built_in, chosen, depth + 1)?;
+    }
+    let needs = module.needs.iter().filter(|need| !built_in.contains(need)).cloned().collect();
+    chosen.push((name.to_owned(), stage, Module { needs, ..module }));
+    Ok(())
+}
+
+fn read(file: &str, packed: &[u8]) -> Result<Module, Failure> {
+    let mut bytes = Vec::new();
+    let reader = XzReader::new(packed, false);
+    reader.take(MODULE_MAX).read_to_end(&mut bytes).map_err(|error| Failure::content(file, error))?;
+    let elf = Elf::parse(&bytes).map_err(|error| Failure::content(file, error))?;
+    let information = elf.section(".modinfo").ok_or_else(|| Failure::content(file, "it has no .modinfo"))?;
+    let fields = || information.split(|byte| *byte == 0).filter_map(|field| std::str::from_utf8(field).ok()?.split_once('='));
+    let needs = fields().find(|field| field.0 == "depends").map_or("", |field| field.1);
+    Ok(Module {
+        file: file.to_owned(),
+        needs: needs.split(',').filter(|need| !need.is_empty()).map(normal).collect(),
+        aliases: fields().filter(|field| field.0 == "alias" && field.1.contains(':')).map(|field| field.1.to_owned()).collect(),
+        packed: packed.to_vec(),
+    })
+}
+
+/// The names in a `modules.builtin`.
+pub fn built_in(text: &str) -> Vec<String> {
+    let name = |line: &str| Some(normal(line.rsplit('/').next()?.strip_suffix(".ko")?));
+    text.lines().filter_map(name).collect()
+}
+
+/// Whether an index names modules that a flavour may have, or that one of those needs, and no others. Returns the names.
+pub fn audit(index: &str, flavour: Flavour) -> Result<Vec<String>, String> {
+    let mut needed: Vec<String> = allowed(flavour).map(|(name, _)| normal(name)).collect();
+    let mut names = Vec::new();
+    let mut lines: Vec<&str> = index.lines().collect();
+    lines.reverse();
+    for line in lines {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[..] {
+            ["m", name, file, needs] => {
+                if !needed.iter().any(|allowed| allowed == name) || name_of(file).as_deref() != Some(name) {
+                    return Err(format!("module {name} is not on the allow-list of {flavour}"));
+                }
+                needed.extend(needs.split(',').map(str::to_owned));
+                names.push(name.to_owned());
+            }
+            ["a", _, _] | ["l", _] => {}
+            _ => return Err(format!("the index of modules has a line {line:?}")),
+        }
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modules_that_nobody_allowed_are_told() {
+        let index = "m dm_mod dm-mod.ko.xz \nm dm_verity dm-verity.ko.xz dm_mod\nl dm_verity\n";
+        assert_eq!(audit(index, Flavour::Validator), Ok(vec!["dm_verity".into(), "dm_mod".into()]));
+        assert!(audit("m usbnet usbnet.ko.xz \n", Flavour::Validator).unwrap_err().contains("usbnet"));
+        assert!(audit("m evil erofs.ko.xz \n", Flavour::Validator).is_err());
+        assert!(audit("m erofs evil.ko.xz \n", Flavour::Validator).is_err());
+    }
+
+    #[test]
+    fn a_ceremony_has_no_network_drivers() {
+        let index = "m virtio_net virtio_net.ko.xz \n";
+        assert!(audit(index, Flavour::Dev).is_ok());
+        assert!(audit(index, Flavour::Ceremony).is_err());
+    }
+
+    #[test]
+    fn a_kernel_without_verity_is_refused() {
+        assert!(select(&BTreeMap::new(), &[], Flavour::Validator).unwrap_err().to_string().contains("dm_verity"));
+        let own = built_in("kernel/fs/erofs/erofs.ko\nkernel/drivers/md/dm-verity.ko\n");
+        assert_eq!(select(&BTreeMap::new(), &own, Flavour::Validator).unwrap()[0], Selection::default());
+    }
+}

@@ -1,0 +1,215 @@
+//! Taking an image apart: every hash is computed anew from the bytes, the command line that is measured names the root that
+//! is there, the root holds nothing that does not belong, and PCR 11 is told.
+
+use crate::content::{self, ContentError};
+use crate::disk;
+use crate::elf::Elf;
+use crate::erofs::{self, ErofsError};
+use crate::fat::{self, FatError};
+use crate::modules;
+use crate::uki::{Uki, UkiError};
+use image_formats::boot_line::{Flavour, partition_of};
+use image_formats::field::bytes_at;
+use image_formats::gpt::{BACKUP_SECTORS, GptError, PRIMARY_SECTORS, SECTOR, Table};
+use image_formats::verity::{self, VerityError};
+use serde::Serialize;
+use thiserror::Error;
+
+/// Why an image is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum VerifyError {
+    /// The table at the start.
+    #[error("{0}")]
+    Table(#[from] GptError),
+    /// The copy at the end differs, or is damaged.
+    #[error("the copy of the partition table at the end is not the one at the start: the image is cut off or damaged")]
+    Backup,
+    /// The file is not as long as its table says.
+    #[error("the image has {bytes} bytes, its partition table speaks of {told}")]
+    Length {
+        /// What it has.
+        bytes: u64,
+        /// What the table says.
+        told: u64,
+    },
+    /// A partition is missing.
+    #[error("there is no {0} partition")]
+    Missing(&'static str),
+    /// The system partition.
+    #[error("the system partition: {0}")]
+    System(#[from] FatError),
+    /// A file that does not belong into the system partition.
+    #[error("the system partition holds {0}, which does not belong there")]
+    Foreign(String),
+    /// A kernel image.
+    #[error("{file}: {source}")]
+    Uki {
+        /// Which one.
+        file: String,
+        /// Why.
+        source: UkiError,
+    },
+    /// No slot has the root of a kernel image.
+    #[error("{0}: no slot holds the root that it names")]
+    NoRoot(String),
+    /// The root of a kernel image.
+    #[error("{file}: its root file system: {source}")]
+    Verity {
+        /// Whose root.
+        file: String,
+        /// Why.
+        source: VerityError,
+    },
+    /// The files in a root.
+    #[error("the root file system: {0}")]
+    Root(#[from] ErofsError),
+    /// What does not belong there.
+    #[error("the root file system: {0}")]
+    Content(#[from] ContentError),
+    /// A module that does not belong there.
+    #[error("{0}")]
+    Modules(String),
+    /// A flavour, or a release, that was not asked for.
+    #[error("this is release {release} of {flavour}, {wanted} was asked for")]
+    Unwanted {
+        /// What it is.
+        release: u64,
+        /// What it is.
+        flavour: Flavour,
+        /// What was asked for.
+        wanted: String,
+    },
+}
+
+/// What is asked for beyond soundness.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Only this flavour.
+    pub flavour: Option<Flavour>,
+    /// No release before this one.
+    pub release_min: Option<u64>,
+}
+
+/// One kernel image with its root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// Its path in the system partition.
+    pub file: String,
+    /// Its release.
+    pub release: u64,
+    /// Its flavour.
+    pub flavour: String,
+    /// SHA-256 of the kernel image without signature.
+    pub uki_sha256: String,
+    /// Whether it is signed; by whom is the firmware's business.
+    pub signed: bool,
+    /// Root hash.
+    pub root_hash: String,
+    /// What PCR 11 will be.
+    pub pcr11: String,
+    /// Files in the root.
+    pub files: usize,
+    /// Kernel modules, early and late.
+    pub modules: Vec<String>,
+}
+
+/// Checks an image or a disk. `disk` is all of it.
+pub fn verify(disk: &[u8], wanted: Wanted) -> Result<Vec<Entry>, VerifyError> {
+    let table = Table::decode(disk.get(..PRIMARY_SECTORS as usize * SECTOR).unwrap_or(disk))?;
+    let told = table.sectors.saturating_mul(SECTOR as u64);
+    if told != disk.len() as u64 {
+        return Err(VerifyError::Length { bytes: disk.len() as u64, told });
+    }
+    let end = disk.len().saturating_sub(BACKUP_SECTORS as usize * SECTOR);
+    if Table::decode_backup(&disk[end..], table.sectors).as_ref() != Ok(&table) {
+        return Err(VerifyError::Backup);
+    }
+    let part = |partition: &image_formats::gpt::Partition| {
+        let place = usize::try_from(partition.offset()).ok().zip(usize::try_from(partition.bytes()).ok());
+        place.and_then(|(at, length)| bytes_at(disk, at, length)).unwrap_or_default()
+    };
+    table.first_of(disk::CONFIGURATION).ok_or(VerifyError::Missing("configuration"))?;
+    let system = part(table.first_of(disk::SYSTEM).ok_or(VerifyError::Missing("system"))?);
+    let mut entries = Vec::new();
+    for (file, bytes) in &fat::read(system)? {
+        if !is_ours(file) {
+            return Err(VerifyError::Foreign(file.clone()));
+        }
+        if !file.starts_with("EFI/Linux/") {
+            continue;
+        }
+        let uki = Uki::parse(bytes).map_err(|source| VerifyError::Uki { file: file.clone(), source })?;
+        let line = &uki.line;
+        let fits = wanted.flavour.is_none_or(|flavour| flavour == line.flavour)
+            && wanted.release_min.is_none_or(|release| release <= line.release);
+        if !fits {
+            let flavour = wanted.flavour.map(|flavour| flavour.to_string() + " ").unwrap_or_default();
+            let wanted = format!("{flavour}from release {} on", wanted.release_min.unwrap_or_default());
+            return Err(VerifyError::Unwanted { release: line.release, flavour: line.flavour, wanted });
+        }
+        let id = partition_of(&line.root);
+        let slot = table.partitions.iter().find(|partition| partition.kind == disk::ROOT && partition.id == id);
+        let slot = slot.ok_or_else(|| VerifyError::NoRoot(file.clone()))?;
+        let root = verity::check(part(slot), line.data_blocks, &line.root);
+        let root = root.map_err(|source| VerifyError::Verity { file: file.clone(), source })?;
+        let tree = erofs::read(root)?;
+        content::check(&tree)?;
+        entries.push(Entry {
+            file: file.clone(),
+            release: line.release,
+            flavour: line.flavour.to_string(),
+            uki_sha256: hex::encode(uki.unsigned_sha256),
+            signed: uki.signed,
+            root_hash: hex::encode(line.root),
+            pcr11: hex::encode(uki.pcr11),
+            files: tree.nodes.len(),
+            modules: module_names(&uki, &tree)?,
+        });
+    }
+    if entries.is_empty() { Err(VerifyError::Missing("kernel image in the system")) } else { Ok(entries) }
+}
+
+/// Whether a file belongs into the system partition.
+fn is_ours(file: &str) -> bool {
+    matches!(file, "EFI/BOOT/BOOTX64.EFI" | "loader/loader.conf" | "loader/random-seed")
+        || file.strip_prefix("EFI/Linux/stele-").is_some_and(|rest| rest.ends_with(".efi"))
+}
+
+fn module_names(uki: &Uki<'_>, tree: &crate::tree::Tree) -> Result<Vec<String>, VerifyError> {
+    let late = match tree.nodes.get("usr/lib/stele/modules/index") {
+        Some(crate::tree::Node::File { bytes, .. }) => String::from_utf8_lossy(bytes).into_owned(),
+        _ => String::new(),
+    };
+    let early = early_index(uki.initrd).unwrap_or_default();
+    // Late modules may need early ones, never the other way round.
+    let names = modules::audit(&format!("{early}{late}"), uki.line.flavour).map_err(VerifyError::Modules)?;
+    for (path, node) in &tree.nodes {
+        let foreign = modules::name_of(path).is_some_and(|name| !names.contains(&name));
+        let crate::tree::Node::File { bytes, .. } = node else { continue };
+        let relocatable = Elf::is_one(bytes) && bytes.get(16) == Some(&1);
+        if foreign || relocatable {
+            return Err(VerifyError::Modules(format!("{path} is a kernel module that no index names")));
+        }
+    }
+    Ok(names)
+}
+
+/// The index of modules inside an initial file system.
+fn early_index(initrd: &[u8]) -> Option<String> {
+    let mut at = 0;
+    loop {
+        let header = bytes_at(initrd, at, 110).filter(|header| header.starts_with(b"070701"))?;
+        let field = |n: usize| usize::from_str_radix(std::str::from_utf8(&header[6 + 8 * n..14 + 8 * n]).ok()?, 16).ok();
+        let (length, name_length) = (field(6)?, field(11)?);
+        let name = bytes_at(initrd, at + 110, name_length)?;
+        let start = (at + 110 + name_length).next_multiple_of(4);
+        match name {
+            b"modules/index\0" => return String::from_utf8(bytes_at(initrd, start, length)?.to_vec()).ok(),
+            b"TRAILER!!!\0" => return None,
+            _ => at = start.checked_add(length)?.next_multiple_of(4),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! A small image, whole, and every way to break it.
+
+use super::*;
+use crate::assemble::{system_partition, uki_path};
+use crate::pe::tests::stub;
+use crate::tree::Tree;
+use crate::{cpio, erofs, uki};
+use image_formats::boot_line::BootLine;
+use proptest::prelude::*;
+use std::sync::LazyLock;
+
+const INDEX: &str = "m dm_mod dm-mod.ko.xz \nm dm_verity dm-verity.ko.xz dm_mod\nl dm_verity\n";
+
+fn small(index: &str, files: impl FnOnce(&mut Tree)) -> Vec<u8> {
+    let mut tree = Tree::default();
+    tree.file("etc/os-release", *b"ID=stele\n");
+    tree.file("usr/lib/stele/modules/index", *b"m virtio_net virtio_net.ko.xz \n");
+    files(&mut tree);
+    let root = erofs::write(&tree, &[1; 16]);
+    let hashes = verity::Tree::over(&root).unwrap();
+    let line = BootLine { flavour: Flavour::Dev, root: hashes.root, data_blocks: hashes.data_blocks, release: 7 };
+    let mut initial = Tree::default();
+    initial.file("modules/index", index);
+    let initrd = cpio::encode(&initial);
+    let parts = uki::Parts { stub: &stub(), linux: b"kernel", initrd: &initrd, line: &line.to_string(), os_release: "ID=stele" };
+    let uki = uki::assemble(&parts).unwrap();
+    let system = system_partition(&uki, b"loader", 7).unwrap();
+    disk::image(&system, &[], &[root, hashes.bytes].concat(), &hashes.root)
+}
+
+static SOUND: LazyLock<Vec<u8>> = LazyLock::new(|| small(INDEX, |_| ()));
+
+#[test]
+fn a_sound_image_tells_what_it_is() {
+    let entries = verify(&SOUND, Wanted::default()).unwrap();
+    assert_eq!((entries.len(), entries[0].release, entries[0].flavour.as_str()), (1, 7, "dev"));
+    assert_eq!(entries[0].file, uki_path(7, None));
+    assert_eq!(entries[0].modules, ["virtio_net", "dm_verity", "dm_mod"]);
+}
+
+#[test]
+fn another_flavour_and_an_older_release_are_refused() {
+    let wanted = Wanted { flavour: Some(Flavour::Validator), release_min: None };
+    assert!(matches!(verify(&SOUND, wanted), Err(VerifyError::Unwanted { release: 7, .. })));
+    let newer = Wanted { flavour: None, release_min: Some(8) };
+    assert!(matches!(verify(&SOUND, newer), Err(VerifyError::Unwanted { release: 7, .. })));
+    assert!(verify(&SOUND, Wanted { flavour: Some(Flavour::Dev), release_min: Some(7) }).is_ok());
+}
+
+#[test]
+fn a_shell_and_a_foreign_module_are_refused() {
+    let shell = small(INDEX, |tree| tree.file("usr/bin/sh", *b"x"));
+    assert!(matches!(verify(&shell, Wanted::default()), Err(VerifyError::Content(ContentError::Interpreter(_)))));
+    let listed = small("m usbnet usbnet.ko.xz \n", |_| ());
+    assert!(matches!(verify(&listed, Wanted::default()), Err(VerifyError::Modules(_))));
+    let unlisted = small(INDEX, |tree| tree.file("usr/lib/stele/modules/usbnet.ko.xz", *b"x"));
+    assert!(matches!(verify(&unlisted, Wanted::default()), Err(VerifyError::Modules(_))));
+}
+
+#[test]
+fn a_flipped_byte_of_the_root_is_named_by_its_block() {
+    let mut bytes = SOUND.clone();
+    let table = Table::decode(&bytes).unwrap();
+    let slot = table.first_of(disk::ROOT).unwrap().offset() as usize;
+    bytes[slot + 4096 + 17] ^= 1;
+    let error = verify(&bytes, Wanted::default()).unwrap_err();
+    assert!(matches!(error, VerifyError::Verity { source: VerityError::Mismatch { level: 0, block: 1 }, .. }), "{error}");
+}
+
+#[test]
+fn truncated_images_are_refused() {
+    for length in [0, 100, 512, 1024, 17_408, 1 << 20, SOUND.len() / 2, SOUND.len() - 1] {
+        assert!(verify(&SOUND[..length], Wanted::default()).is_err(), "{length}");
+    }
+}
+
+/// Where a flipped bit must be noticed: everywhere but in the free space, the unused copies and fields of the file system of
+/// the system partition, the boot loader (the firmware's matter) and the configuration (which has its own signature).
+fn covered() -> Vec<std::ops::Range<usize>> {
+    let table = Table::decode(&SOUND).unwrap();
+    let slot = table.first_of(disk::ROOT).unwrap();
+    let (start, end) = (slot.offset() as usize, (slot.offset() + slot.bytes()) as usize);
+    let end_of_disk = SOUND.len();
+    vec![512..604, 1024..17_408, start..end, end_of_disk - 33 * 512..end_of_disk - 512 + 92]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn any_flip_where_it_matters_is_noticed(at: prop::sample::Index, bit in 0_u8..8) {
+        let places: Vec<usize> = covered().into_iter().flatten().collect();
+        let mut bytes = SOUND.clone();
+        bytes[places[at.index(places.len())]] ^= 1 << bit;
+        prop_assert!(verify(&bytes, Wanted::default()).is_err());
+    }
+
+    #[test]
+    fn a_flip_in_a_kernel_image_changes_what_is_told(at: prop::sample::Index, bit in 0_u8..8) {
+        let mut bytes = SOUND.clone();
+        let table = Table::decode(&bytes).unwrap();
+        let system = table.first_of(disk::SYSTEM).unwrap();
+        let start = system.offset() as usize;
+        let files = fat::read(&bytes[start..start + system.bytes() as usize]).unwrap();
+        let uki = &files.iter().find(|file| file.0 == uki_path(7, None)).unwrap().1;
+        let place = bytes.windows(64).position(|window| window == &uki[..64]).unwrap() + at.index(uki.len());
+        bytes[place] ^= 1 << bit;
+        prop_assert_ne!(verify(&bytes, Wanted::default()), verify(&SOUND, Wanted::default()));
+    }
+}
