@@ -119,18 +119,16 @@ pub fn build(order: &Order, lock: &Lock, cache: &Cache) -> Result<Built, Failure
     content::check(&tree).map_err(|error| Failure::content("the root file system", error))?;
     let root = erofs::write(&tree, b"stele root image");
     let hashes = verity::Tree::over(&root).map_err(|error| Failure::content("the root file system", error))?;
-    let line = BootLine {
-        flavour: order.flavour,
-        root: hashes.root,
-        data_blocks: hashes.data_blocks,
-        release: order.release,
-    };
+    let line =
+        BootLine { flavour: order.flavour, root: hashes.root, data_blocks: hashes.data_blocks, release: order.release };
     let initrd = cpio::encode(&initial(order, &early));
     let parts = uki::Parts {
         stub: found.named("usr/lib/systemd/boot/efi/linuxx64.efi.stub")?,
         linux: found.starting("boot/vmlinuz-")?,
         initrd: &initrd,
-        line: &format!("console=tty0 console=ttyS0,115200 panic=-1 quiet loglevel=4 lockdown=integrity mitigations=auto {line}"),
+        line: &format!(
+            "console=tty0 console=ttyS0,115200 panic=-1 quiet loglevel=4 lockdown=integrity mitigations=auto {line}"
+        ),
         os_release: &os_release(order),
     };
     let uki = uki::assemble(&parts).map_err(|error| Failure::content("the kernel image", error))?;
@@ -177,7 +175,8 @@ fn unpack(packages: &[&Package], cache: &Cache) -> Result<Found, Failure> {
         taken.map_err(|error| Failure::content(&package.name, error))?;
         Ok(found)
     };
-    let (kernels, others): (Vec<&Package>, Vec<&Package>) = packages.iter().partition(|package| package.name.starts_with("linux-image"));
+    let (kernels, others): (Vec<&Package>, Vec<&Package>) =
+        packages.iter().partition(|package| package.name.starts_with("linux-image"));
     std::thread::scope(|scope| {
         let kernels = scope.spawn(|| kernels.into_iter().map(one).collect::<Vec<_>>());
         let mut all: Vec<Result<Found, Failure>> = others.into_iter().map(one).collect();
@@ -194,14 +193,22 @@ fn unpack(packages: &[&Package], cache: &Cache) -> Result<Found, Failure> {
 
 fn wanted(path: &str) -> bool {
     let library = path.contains("x86_64-linux-gnu/") || path.starts_with("usr/lib/softhsm/") || path.contains("lib64/");
-    let kernel = path.starts_with("boot/vmlinuz-") || path.ends_with("/modules.builtin") || modules::name_of(path).is_some();
+    let kernel =
+        path.starts_with("boot/vmlinuz-") || path.ends_with("/modules.builtin") || modules::name_of(path).is_some();
     let boot = path.starts_with("usr/lib/systemd/boot/efi/");
-    library && path.contains(".so") || kernel || boot || path == "sbin/mke2fs" || path.starts_with("usr/share/vulkan/icd.d/lvp")
+    library && path.contains(".so")
+        || kernel
+        || boot
+        || path == "sbin/mke2fs"
+        || path.starts_with("usr/share/vulkan/icd.d/lvp")
 }
 
 impl Found {
     fn named(&self, path: &str) -> Result<&[u8], Failure> {
-        self.files.get(path).map(|file| &file.0[..]).ok_or_else(|| Failure::content(path, "no package of the lock file has it"))
+        self.files
+            .get(path)
+            .map(|file| &file.0[..])
+            .ok_or_else(|| Failure::content(path, "no package of the lock file has it"))
     }
 
     fn starting(&self, start: &str) -> Result<&[u8], Failure> {
@@ -239,14 +246,18 @@ fn root(order: &Order, found: &Found, late: &Selection) -> Result<(Tree, BTreeMa
     tree.link("lib", "usr/lib");
     tree.link("lib64", "usr/lib64");
     tree.file("etc/os-release", os_release(order));
-    tree.file("etc/passwd", "root:x:0:0::/:/nonexistent\nstele:x:900:900::/:/nonexistent\nstele-signer:x:901:901::/:/nonexistent\n");
+    tree.file(
+        "etc/passwd",
+        "root:x:0:0::/:/nonexistent\nstele:x:900:900::/:/nonexistent\nstele-signer:x:901:901::/:/nonexistent\n",
+    );
     tree.file("etc/group", "root:x:0:\nstele:x:900:\nstele-signer:x:901:\n");
     let stele = strip("stele", &order.stele)?;
     tree.program("usr/bin/stele", stele);
     tree.program("usr/sbin/mke2fs", found.named("sbin/mke2fs")?);
     origins.insert("usr/sbin/mke2fs".to_owned(), "e2fsprogs".to_owned());
     if order.flavour == Flavour::Dev {
-        let (bytes, from) = found.library("libsofthsm2.so").ok_or_else(|| Failure::content("libsofthsm2.so", "no package has it"))?;
+        let (bytes, from) =
+            found.library("libsofthsm2.so").ok_or_else(|| Failure::content("libsofthsm2.so", "no package has it"))?;
         tree.program("usr/lib/softhsm/libsofthsm2.so", bytes.clone());
         origins.insert("usr/lib/softhsm/libsofthsm2.so".to_owned(), from.clone());
     }
@@ -288,12 +299,14 @@ fn add_libraries(tree: &mut Tree, found: &Found, origins: &mut BTreeMap<String, 
             if !Elf::is_one(bytes) {
                 continue;
             }
-            let needed = Elf::parse(bytes).and_then(|elf| elf.needed()).map_err(|error| Failure::content(path, error))?;
+            let needed =
+                Elf::parse(bytes).and_then(|elf| elf.needed()).map_err(|error| Failure::content(path, error))?;
             for name in needed {
                 let there = |path: &String| path.rsplit('/').next() == Some(name.as_str());
                 if !tree.nodes.keys().any(there) && !more.iter().any(|(known, _)| *known == name) {
                     let library = found.library(&name);
-                    let library = library.ok_or_else(|| Failure::content(path, format!("it needs {name}, which no package has")))?;
+                    let library = library
+                        .ok_or_else(|| Failure::content(path, format!("it needs {name}, which no package has")))?;
                     more.push((name, library));
                 }
             }

@@ -1,5 +1,6 @@
 //! The commands, each with its flags in a file of its own.
 
+pub mod boot;
 pub mod build;
 pub mod configure;
 pub mod lock;

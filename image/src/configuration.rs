@@ -61,7 +61,8 @@ pub fn collect(folder: &Path, serial: u64) -> Result<Bundle, Failure> {
 
 /// Writes a signed bundle to its partition on a disk or image.
 pub fn write(disk: &Path, bundle: &Bundle, seed: &[u8; 32]) -> Result<(), Failure> {
-    let mut bytes = bundle.encode(&SigningKey::from_bytes(seed)).map_err(|error| Failure::content("the configuration", error))?;
+    let mut bytes =
+        bundle.encode(&SigningKey::from_bytes(seed)).map_err(|error| Failure::content("the configuration", error))?;
     bytes.resize(disk::CONFIGURATION_BYTES, 0);
     let about = || Failure::io(format!("writing {}", disk.display()));
     let mut file = OpenOptions::new().read(true).write(true).open(disk).map_err(about())?;
@@ -69,7 +70,8 @@ pub fn write(disk: &Path, bundle: &Bundle, seed: &[u8; 32]) -> Result<(), Failur
     file.read_exact(&mut start).map_err(about())?;
     let table = Table::decode(&start).map_err(|error| Failure::content(disk.display().to_string(), error))?;
     let partition = table.first_of(disk::CONFIGURATION);
-    let partition = partition.ok_or_else(|| Failure::content(disk.display().to_string(), "no configuration partition"))?;
+    let partition =
+        partition.ok_or_else(|| Failure::content(disk.display().to_string(), "no configuration partition"))?;
     file.seek(SeekFrom::Start(partition.offset())).map_err(about())?;
     file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(about())
 }

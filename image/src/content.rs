@@ -10,8 +10,8 @@ use thiserror::Error;
 pub const PROGRAMS: &[&str] = &["usr/bin/stele", "usr/sbin/mke2fs"];
 /// Names of shells and interpreters, which no file or link may have, with or without a version behind it.
 const INTERPRETERS: &[&str] = &[
-    "sh", "bash", "dash", "zsh", "ksh", "fish", "ash", "busybox", "toybox", "perl", "python", "lua", "ruby", "node", "awk",
-    "mawk", "gawk", "tclsh", "php", "sed", "env", "gdb", "strace", "su", "sudo", "login", "modprobe", "insmod",
+    "sh", "bash", "dash", "zsh", "ksh", "fish", "ash", "busybox", "toybox", "perl", "python", "lua", "ruby", "node",
+    "awk", "mawk", "gawk", "tclsh", "php", "sed", "env", "gdb", "strace", "su", "sudo", "login", "modprobe", "insmod",
 ];
 /// Folders in which libraries may lie.
 const LIBRARIES: &[&str] = &["usr/lib/"];
@@ -124,11 +124,17 @@ mod tests {
         assert_eq!(checked(|_| ()), Ok(()));
         let own = || std::fs::read("/proc/self/exe").unwrap();
         assert_eq!(checked(|t| t.program("usr/bin/tool", own())), Err(ContentError::Program("usr/bin/tool".into())));
-        assert_eq!(checked(|t| t.file("usr/lib/python3.11", *b"x")), Err(ContentError::Interpreter("usr/lib/python3.11".into())));
+        assert_eq!(
+            checked(|t| t.file("usr/lib/python3.11", *b"x")),
+            Err(ContentError::Interpreter("usr/lib/python3.11".into()))
+        );
         assert_eq!(checked(|t| t.link("bin", "usr/bin")), Ok(()));
         assert_eq!(checked(|t| t.link("usr/bin/sh", "stele")), Err(ContentError::Interpreter("usr/bin/sh".into())));
         assert_eq!(checked(|t| t.file("etc/rc", *b"#!/x")), Err(ContentError::Script("etc/rc".into())));
-        assert_eq!(checked(|t| t.program("usr/sbin/mke2fs", *b"MZ")), Err(ContentError::NoElf("usr/sbin/mke2fs".into())));
+        assert_eq!(
+            checked(|t| t.program("usr/sbin/mke2fs", *b"MZ")),
+            Err(ContentError::NoElf("usr/sbin/mke2fs".into()))
+        );
         assert_eq!(checked(|t| t.link("up", "../x")), Err(ContentError::Link("up".into())));
         assert!(matches!(checked(|t| drop(t.nodes.remove("usr/lib/libc.so.6"))), Err(ContentError::Library { .. })));
     }

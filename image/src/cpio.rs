@@ -40,7 +40,9 @@ mod tests {
         let mut tree = Tree::default();
         tree.program("init", *b"abc");
         let bytes = encode(&tree);
-        assert!(bytes.starts_with(b"070701000000010000 81ED".iter().filter(|b| **b != b' ').copied().collect::<Vec<_>>().as_slice()));
+        assert!(bytes.starts_with(
+            b"070701000000010000 81ED".iter().filter(|b| **b != b' ').copied().collect::<Vec<_>>().as_slice()
+        ));
         let trailer = bytes.windows(11).position(|window| window == b"TRAILER!!!\0");
         assert!(trailer.is_some_and(|at| at > 110) && bytes.len().is_multiple_of(512));
     }

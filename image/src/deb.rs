@@ -58,7 +58,8 @@ pub fn unpack(
         let padded = size.next_multiple_of(BLOCK as u64);
         let mut bytes = Vec::new();
         let mut part = tar.by_ref().take(padded);
-        let read = if needed { part.read_to_end(&mut bytes)? as u64 } else { std::io::copy(&mut part, &mut std::io::sink())? };
+        let read =
+            if needed { part.read_to_end(&mut bytes)? as u64 } else { std::io::copy(&mut part, &mut std::io::sink())? };
         if read != padded {
             return Err(DebError::Archive);
         }

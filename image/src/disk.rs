@@ -80,7 +80,13 @@ pub fn image(system: &[u8], configuration: &[u8], slot: &[u8], root: &RootHash) 
         sectors: end / SECTOR as u64,
         partitions: vec![
             partition(SYSTEM, derived(root, "system"), start, system_bytes, "stele-system"),
-            partition(CONFIGURATION, derived(root, "configuration"), configuration_at, CONFIGURATION_BYTES as u64, "stele-configuration"),
+            partition(
+                CONFIGURATION,
+                derived(root, "configuration"),
+                configuration_at,
+                CONFIGURATION_BYTES as u64,
+                "stele-configuration",
+            ),
             partition(ROOT, partition_of(root), slot_at, slot_bytes, "stele-root"),
         ],
     };

@@ -75,7 +75,8 @@ impl<'a> Elf<'a> {
         let Some(dynamic) = self.segments.iter().find(|segment| segment.kind == DYNAMIC) else {
             return Some(Vec::new());
         };
-        let content = bytes_at(self.bytes, usize::try_from(dynamic.offset).ok()?, usize::try_from(dynamic.length).ok()?)?;
+        let content =
+            bytes_at(self.bytes, usize::try_from(dynamic.offset).ok()?, usize::try_from(dynamic.length).ok()?)?;
         let tags: Vec<(u64, u64)> = content
             .chunks_exact(16)
             .map_while(|entry| Some((u64_at(entry, 0)?, u64_at(entry, 8)?)))

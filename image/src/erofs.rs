@@ -76,7 +76,8 @@ mod tests {
     fn tree() -> Tree {
         let mut tree = Tree::default();
         let text: Vec<u8> = (0..60_000_u32).flat_map(|n| format!("line {} of many\n", n / 3).into_bytes()).collect();
-        let noise: Vec<u8> = (0..300_000_u64).map(|n| (n.wrapping_mul(n).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 51) as u8).collect();
+        let noise: Vec<u8> =
+            (0..300_000_u64).map(|n| (n.wrapping_mul(n).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 51) as u8).collect();
         tree.program("usr/bin/text", text);
         tree.file("usr/lib/noise", noise.clone());
         tree.file("usr/lib/mixed", [&noise[..5000], &vec![0; 100_000][..], &noise[..9000]].concat());
@@ -92,7 +93,8 @@ mod tests {
     fn what_is_written_is_read_and_shorter() {
         let bytes = write(&tree(), &[7; 16]);
         assert_eq!(read(&bytes), Ok(tree()));
-        let length = |node: &crate::tree::Node| if let crate::tree::Node::File { bytes, .. } = node { bytes.len() } else { 0 };
+        let length =
+            |node: &crate::tree::Node| if let crate::tree::Node::File { bytes, .. } = node { bytes.len() } else { 0 };
         let all: usize = tree().nodes.values().map(length).sum();
         assert!(bytes.len() < all - all / 8, "{} of {all}", bytes.len());
         assert_eq!(bytes, write(&tree(), &[7; 16]));

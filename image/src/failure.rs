@@ -15,7 +15,9 @@ pub enum Failure {
         source: std::io::Error,
     },
     /// A package that no mirror has any more.
-    #[error("{name} {version} is gone from every configured mirror\n  help: `cargo xtask image lock` pins the versions of today")]
+    #[error(
+        "{name} {version} is gone from every configured mirror\n  help: `cargo xtask image lock` pins the versions of today"
+    )]
     Gone {
         /// The package.
         name: String,

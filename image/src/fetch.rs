@@ -28,10 +28,36 @@ const WANTED: &[(&str, &str, Part)] = &[
 ];
 /// Libraries of the software Vulkan driver.
 const MESA: &[&str] = &[
-    "libvulkan1", "mesa-vulkan-drivers", "libdrm2", "libdrm-amdgpu1", "libllvm15", "libelf1", "libexpat1", "libffi8",
-    "libedit2", "libtinfo6", "libz3-4", "libxml2", "libicu72", "liblzma5", "libbsd0", "libmd0", "libx11-xcb1", "libxcb1",
-    "libxcb-dri3-0", "libxcb-present0", "libxcb-randr0", "libxcb-shm0", "libxcb-sync1", "libxcb-xfixes0", "libxau6",
-    "libxdmcp6", "libxshmfence1", "libwayland-client0", "zlib1g", "libzstd1",
+    "libvulkan1",
+    "mesa-vulkan-drivers",
+    "libdrm2",
+    "libdrm-amdgpu1",
+    "libllvm15",
+    "libelf1",
+    "libexpat1",
+    "libffi8",
+    "libedit2",
+    "libtinfo6",
+    "libz3-4",
+    "libxml2",
+    "libicu72",
+    "liblzma5",
+    "libbsd0",
+    "libmd0",
+    "libx11-xcb1",
+    "libxcb1",
+    "libxcb-dri3-0",
+    "libxcb-present0",
+    "libxcb-randr0",
+    "libxcb-shm0",
+    "libxcb-sync1",
+    "libxcb-xfixes0",
+    "libxau6",
+    "libxdmcp6",
+    "libxshmfence1",
+    "libwayland-client0",
+    "zlib1g",
+    "libzstd1",
 ];
 
 /// A cache of packages.
@@ -154,7 +180,8 @@ fn newest(names: &str, prefix: &str, suffix: &str) -> Option<String> {
 }
 
 fn parse(text: &str, part: Part) -> Option<Package> {
-    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned));
+    let field =
+        |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned));
     Some(Package {
         name: field("Package")?,
         version: field("Version")?,
@@ -169,7 +196,8 @@ fn parse(text: &str, part: Part) -> Option<Package> {
 pub fn default_folder() -> Result<PathBuf, Failure> {
     let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let base = base.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
-    let base = base.ok_or_else(|| Failure::unfit("neither HOME nor XDG_CACHE_HOME is set", "set one, or give --cache"))?;
+    let base =
+        base.ok_or_else(|| Failure::unfit("neither HOME nor XDG_CACHE_HOME is set", "set one, or give --cache"))?;
     Ok(base.join("stele/image-packages"))
 }
 
@@ -199,12 +227,16 @@ mod tests {
     fn mirrors_are_found_in_both_formats() {
         let text = "Types: deb\nURIs: http://one.example/debian http://two.example/debian\n# deb http://no.example x main\n\
                     deb [arch=amd64 signed-by=/k] http://three.example/d x main\n";
-        assert_eq!(mirrors_of(text), ["http://one.example/debian", "http://two.example/debian", "http://three.example/d"]);
+        assert_eq!(
+            mirrors_of(text),
+            ["http://one.example/debian", "http://two.example/debian", "http://three.example/d"]
+        );
     }
 
     #[test]
     fn the_newest_kernel_is_the_one_with_the_highest_numbers() {
-        let names = "k-6.9+deb12-amd64\nk-6.100+deb12-amd64\nk-6.99+deb12-amd64\nk-6.101+deb12-amd64-dbg\nk-6.102-rt-amd64";
+        let names =
+            "k-6.9+deb12-amd64\nk-6.100+deb12-amd64\nk-6.99+deb12-amd64\nk-6.101+deb12-amd64-dbg\nk-6.102-rt-amd64";
         assert_eq!(newest(names, "k-", "-amd64").as_deref(), Some("k-6.100+deb12-amd64"));
     }
 }

@@ -7,17 +7,22 @@
 //!
 //! Absent: compiling anything, and the node's dependencies.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod assemble;
+pub mod boot;
 pub mod configuration;
 pub mod content;
 pub mod cpio;
 pub mod deb;
+pub mod dev_ledger;
 pub mod disk;
 pub mod elf;
 pub mod erofs;
 pub mod failure;
 pub mod fat;
 pub mod fetch;
+pub mod install;
 pub mod lock;
 pub mod modules;
 pub mod pe;

@@ -78,7 +78,8 @@ impl Lock {
         }
         for (index, package) in lock.packages.iter().enumerate() {
             let about = |what: &str| format!("package {}: {what}", package.name);
-            let pool = package.file.starts_with("pool/") && !package.file.contains("..") && package.file.ends_with(".deb");
+            let pool =
+                package.file.starts_with("pool/") && !package.file.contains("..") && package.file.ends_with(".deb");
             if !pool || package.file.contains(|c: char| c.is_whitespace() || c.is_control()) {
                 return Err(about("its file is not one of a mirror's pool"));
             }
@@ -110,7 +111,14 @@ mod tests {
 
     fn package(name: &str) -> Package {
         let file = format!("pool/main/{name}.deb");
-        Package { name: name.into(), version: "1".into(), parts: vec![Part::Boot], file, bytes: 1, sha256: "0".repeat(64) }
+        Package {
+            name: name.into(),
+            version: "1".into(),
+            parts: vec![Part::Boot],
+            file,
+            bytes: 1,
+            sha256: "0".repeat(64),
+        }
     }
 
     #[test]

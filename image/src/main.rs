@@ -7,12 +7,15 @@ use std::process::ExitCode;
 
 /// Build, verify, boot and install the bare-metal image.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask image", after_help = "Examples:
+#[command(
+    name = "cargo xtask image",
+    after_help = "Examples:
   cargo xtask image build --flavour dev --out /tmp/image
   cargo xtask image verify /tmp/image/disk.img
   cargo xtask image key --out configuration.key
   cargo xtask image build --flavour validator --configuration-key configuration.key.pub --out /tmp/image
-  cargo xtask image configure --disk /tmp/image/disk.img --from machine/ --serial 1 --key configuration.key")]
+  cargo xtask image configure --disk /tmp/image/disk.img --from machine/ --serial 1 --key configuration.key"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -23,6 +26,7 @@ struct Cli {
 enum Command {
     Build(commands::build::BuildArgs),
     Verify(commands::verify::VerifyArgs),
+    Boot(commands::boot::BootArgs),
     Lock(commands::lock::LockArgs),
     Key(commands::configure::KeyArgs),
     Configure(commands::configure::ConfigureArgs),
@@ -32,6 +36,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Build(args) => commands::build::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
+        Command::Boot(args) => commands::boot::run(&args),
         Command::Lock(args) => commands::lock::run(&args),
         Command::Key(args) => commands::configure::make_key(&args),
         Command::Configure(args) => commands::configure::run(&args),

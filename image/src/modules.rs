@@ -29,15 +29,49 @@ pub enum Stage {
 /// Loaded without a device: file systems, device mapper, what the system partition's names need.
 const ALWAYS: &[&str] = &["dm_verity", "erofs", "efivarfs", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1"];
 /// Disks, and USB for keyboards and sticks.
-const EARLY: &[&str] =
-    &["virtio_blk", "virtio_scsi", "nvme", "ahci", "sd_mod", "usb_storage", "uas", "xhci_pci", "ehci_pci", "usbhid", "hid_generic"];
+const EARLY: &[&str] = &[
+    "virtio_blk",
+    "virtio_scsi",
+    "nvme",
+    "ahci",
+    "sd_mod",
+    "usb_storage",
+    "uas",
+    "xhci_pci",
+    "ehci_pci",
+    "usbhid",
+    "hid_generic",
+];
 /// Networks.
-const NETWORK: &[&str] =
-    &["virtio_net", "e1000e", "igb", "igc", "ixgbe", "i40e", "ice", "bnxt_en", "mlx5_core", "tg3", "r8169", "ena", "gve"];
+const NETWORK: &[&str] = &[
+    "virtio_net",
+    "e1000e",
+    "igb",
+    "igc",
+    "ixgbe",
+    "i40e",
+    "ice",
+    "bnxt_en",
+    "mlx5_core",
+    "tg3",
+    "r8169",
+    "ena",
+    "gve",
+];
 /// Watchdogs, sensors, randomness.
 const LATE: &[&str] = &[
-    "i6300esb", "iTCO_wdt", "sp5100_tco", "wdat_wdt", "virtio_rng", "coretemp", "k10temp", "ipmi_si", "ipmi_devintf",
-    "ipmi_watchdog", "i10nm_edac", "amd64_edac",
+    "i6300esb",
+    "iTCO_wdt",
+    "sp5100_tco",
+    "wdat_wdt",
+    "virtio_rng",
+    "coretemp",
+    "k10temp",
+    "ipmi_si",
+    "ipmi_devintf",
+    "ipmi_watchdog",
+    "i10nm_edac",
+    "amd64_edac",
 ];
 
 /// The names that a flavour may have, each with its stage.
@@ -142,12 +176,16 @@ fn read(file: &str, packed: &[u8]) -> Result<Module, Failure> {
     reader.take(MODULE_MAX).read_to_end(&mut bytes).map_err(|error| Failure::content(file, error))?;
     let elf = Elf::parse(&bytes).map_err(|error| Failure::content(file, error))?;
     let information = elf.section(".modinfo").ok_or_else(|| Failure::content(file, "it has no .modinfo"))?;
-    let fields = || information.split(|byte| *byte == 0).filter_map(|field| std::str::from_utf8(field).ok()?.split_once('='));
+    let fields =
+        || information.split(|byte| *byte == 0).filter_map(|field| std::str::from_utf8(field).ok()?.split_once('='));
     let needs = fields().find(|field| field.0 == "depends").map_or("", |field| field.1);
     Ok(Module {
         file: file.to_owned(),
         needs: needs.split(',').filter(|need| !need.is_empty()).map(normal).collect(),
-        aliases: fields().filter(|field| field.0 == "alias" && field.1.contains(':')).map(|field| field.1.to_owned()).collect(),
+        aliases: fields()
+            .filter(|field| field.0 == "alias" && field.1.contains(':'))
+            .map(|field| field.1.to_owned())
+            .collect(),
         packed: packed.to_vec(),
     })
 }

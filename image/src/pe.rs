@@ -102,7 +102,8 @@ impl<'a> Pe<'a> {
         let mut out = self.bytes.to_vec();
         // Certificates are the end of the file; what claims to have them elsewhere is left as it is.
         let end = self.headers + self.sections.len() * SECTION_HEADER;
-        let behind = |place: &(usize, usize)| place.1 > 0 && place.0 >= end && place.0.checked_add(place.1) == Some(out.len());
+        let behind =
+            |place: &(usize, usize)| place.1 > 0 && place.0 >= end && place.0.checked_add(place.1) == Some(out.len());
         if let Some((offset, _)) = self.certificates().filter(behind) {
             out.truncate(offset);
             let directory = self.coff + 20 + 112 + 4 * 8;

@@ -100,7 +100,9 @@ impl<'a> Uki<'a> {
 }
 
 fn pcr11(pe: &Pe<'_>) -> [u8; 32] {
-    let extend = |pcr: [u8; 32], event: &[u8]| Sha256::new().chain_update(pcr).chain_update(Sha256::digest(event)).finalize().into();
+    let extend = |pcr: [u8; 32], event: &[u8]| {
+        Sha256::new().chain_update(pcr).chain_update(Sha256::digest(event)).finalize().into()
+    };
     MEASURED.iter().fold([0; 32], |pcr, name| match pe.section(name) {
         Some(content) if !content.is_empty() => extend(extend(pcr, format!("{name}\0").as_bytes()), content),
         _ => pcr,
@@ -136,7 +138,16 @@ mod tests {
     fn pcr_11_is_the_chain_of_names_and_contents() {
         let text = line().to_string();
         let mut pcr = [0; 32];
-        for event in [&b".linux\0"[..], b"kernel", b".osrel\0", b"ID=stele", b".cmdline\0", text.as_bytes(), b".initrd\0", b"files"] {
+        for event in [
+            &b".linux\0"[..],
+            b"kernel",
+            b".osrel\0",
+            b"ID=stele",
+            b".cmdline\0",
+            text.as_bytes(),
+            b".initrd\0",
+            b"files",
+        ] {
             let digest = Sha256::digest(event);
             pcr = Sha256::digest([&pcr[..], &digest[..]].concat()).into();
         }

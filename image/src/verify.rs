@@ -199,7 +199,8 @@ fn early_index(initrd: &[u8]) -> Option<String> {
     let mut at = 0;
     loop {
         let header = bytes_at(initrd, at, 110).filter(|header| header.starts_with(b"070701"))?;
-        let field = |n: usize| usize::from_str_radix(std::str::from_utf8(&header[6 + 8 * n..14 + 8 * n]).ok()?, 16).ok();
+        let field =
+            |n: usize| usize::from_str_radix(std::str::from_utf8(&header[6 + 8 * n..14 + 8 * n]).ok()?, 16).ok();
         let (length, name_length) = (field(6)?, field(11)?);
         let name = bytes_at(initrd, at + 110, name_length)?;
         let start = (at + 110 + name_length).next_multiple_of(4);

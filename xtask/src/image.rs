@@ -44,7 +44,17 @@ fn build_init(workspace: &Workspace) -> Result<PathBuf, Failure> {
     let folder = workspace.target_dir().join("image-init");
     cargo.env("CARGO_TARGET_DIR", &folder).env_remove("CARGO_BUILD_BUILD_DIR");
     cargo.env("CARGO_PROFILE_DEV_DEBUG", "0");
-    cargo.args(["rustc", "--quiet", "--package", "stele-init", "--bin", "stele-init", "--", "-C", "target-feature=+crt-static"]);
+    cargo.args([
+        "rustc",
+        "--quiet",
+        "--package",
+        "stele-init",
+        "--bin",
+        "stele-init",
+        "--",
+        "-C",
+        "target-feature=+crt-static",
+    ]);
     cargo.arg(format!("--remap-path-prefix={}=.", workspace.root.display()));
     if !run_to_end(&mut cargo)? {
         return Err(Failure::new("building init failed; the compiler's words are above", "libc6-dev brings libc.a"));

@@ -170,7 +170,8 @@ impl Table {
         if long(24) != Some(own) || own.min(other) != 1 || sectors <= PRIMARY_SECTORS + BACKUP_SECTORS {
             return Err(GptError::Shape);
         }
-        let mut table = Self { disk: Guid(array_at(header, 56).ok_or(GptError::Truncated)?), sectors, partitions: Vec::new() };
+        let mut table =
+            Self { disk: Guid(array_at(header, 56).ok_or(GptError::Truncated)?), sectors, partitions: Vec::new() };
         for (index, entry) in entries.chunks_exact(ENTRY).enumerate() {
             let index = index + 1;
             let guid = |at| array_at(entry, at).map(Guid).ok_or(GptError::Truncated);
@@ -178,7 +179,8 @@ impl Table {
                 continue;
             }
             let number = |at| u64_at(entry, at).ok_or(GptError::Truncated);
-            let units: Vec<u16> = (0..36).filter_map(|n| u16_at(entry, 56 + 2 * n)).take_while(|unit| *unit != 0).collect();
+            let units: Vec<u16> =
+                (0..36).filter_map(|n| u16_at(entry, 56 + 2 * n)).take_while(|unit| *unit != 0).collect();
             let name = String::from_utf16(&units).map_err(|_| GptError::Name { index })?;
             let (first, last) = (number(32)?, number(40)?);
             let new = Partition { kind: guid(0)?, id: guid(16)?, first, last, attributes: number(48)?, name };

@@ -12,6 +12,8 @@
 //! assert!(tree.covers(&data));
 //! ```
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod boot_line;
 pub mod bundle;
 pub mod crc32;

@@ -32,7 +32,8 @@ pub fn bless(disk: &Disk, release: u64) -> Result<bool, Fault> {
 
 fn entry(folder: &Path, release: u64) -> Option<(PathBuf, String)> {
     let entries = std::fs::read_dir(folder).ok()?.flatten();
-    let mut found = entries.filter_map(|entry| Some((entry.path(), blessed(&entry.file_name().to_string_lossy(), release)?)));
+    let mut found =
+        entries.filter_map(|entry| Some((entry.path(), blessed(&entry.file_name().to_string_lossy(), release)?)));
     found.next()
 }
 

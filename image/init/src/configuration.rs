@@ -66,7 +66,11 @@ fn import(folder: &Path, bundle: &Bundle) -> Result<(), Fault> {
             Some("node") => NODE_USER,
             Some("signer") => SIGNER_USER,
             _ if name == "machine.conf" => 0,
-            _ => return Err(Fault::Configuration(format!("{name} belongs to nobody: only machine.conf, node/ and signer/ do"))),
+            _ => {
+                return Err(Fault::Configuration(format!(
+                    "{name} belongs to nobody: only machine.conf, node/ and signer/ do"
+                )));
+            }
         };
         let path = folder.join(name);
         if let Some(parent) = path.parent() {

@@ -66,7 +66,9 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
         (Some(b'['), Some(letter)) => {
             let Some(end) = pattern.iter().position(|byte| *byte == b']') else { return false };
             let set = &pattern[1..end];
-            let range = |at: usize| set.get(at + 1) == Some(&b'-') && set.get(at + 2).is_some_and(|to| (set[at]..=*to).contains(letter));
+            let range = |at: usize| {
+                set.get(at + 1) == Some(&b'-') && set.get(at + 2).is_some_and(|to| (set[at]..=*to).contains(letter))
+            };
             (set.contains(letter) || (0..set.len()).any(range)) && matches(&pattern[end + 1..], &text[1..])
         }
         (Some(a), Some(b)) => a == b && matches(&pattern[1..], &text[1..]),
@@ -80,7 +82,8 @@ fn devices() -> BTreeSet<String> {
     let buses = entries("/sys/bus").map(|bus| bus.join("devices"));
     let all = buses.flat_map(|devices| std::fs::read_dir(devices).into_iter().flatten().flatten());
     let alias = |path: std::path::PathBuf| std::fs::read_to_string(path.join("modalias")).ok();
-    let mut found: BTreeSet<String> = all.filter_map(|device| alias(device.path())).map(|text| text.trim().to_owned()).collect();
+    let mut found: BTreeSet<String> =
+        all.filter_map(|device| alias(device.path())).map(|text| text.trim().to_owned()).collect();
     found.extend(entries("/sys/devices/virtual/dmi").filter_map(alias).map(|text| text.trim().to_owned()));
     found
 }
@@ -119,7 +122,9 @@ mod tests {
 
     #[test]
     fn a_device_brings_its_module_after_what_that_needs() {
-        let index = Index::parse("m fat fat.ko.xz \nm vfat vfat.ko.xz fat\nl vfat\nm core c.ko.xz \nm nic n.ko.xz core\na nic pci:v00008086d*sv*\n");
+        let index = Index::parse(
+            "m fat fat.ko.xz \nm vfat vfat.ko.xz fat\nl vfat\nm core c.ko.xz \nm nic n.ko.xz core\na nic pci:v00008086d*sv*\n",
+        );
         let none = BTreeSet::new();
         assert_eq!(index.wanted(&none), [("fat", "fat.ko.xz"), ("vfat", "vfat.ko.xz")]);
         let nic = BTreeSet::from(["pci:v00008086d00001572sv0".to_owned()]);

@@ -30,7 +30,8 @@ pub struct Machine {
 impl Machine {
     /// Reads it.
     pub fn parse(text: &str) -> Result<Self, Fault> {
-        let (mut address, mut gateway, mut interface, mut name, mut rpc, mut hang) = (None, None, None, None, None, None);
+        let (mut address, mut gateway, mut interface, mut name, mut rpc, mut hang) =
+            (None, None, None, None, None, None);
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
             let wrong = || Fault::Configuration(format!("machine.conf: {line:?} cannot be understood"));
             let (key, value) = line.split_once('=').ok_or_else(wrong)?;
@@ -78,9 +79,14 @@ mod tests {
     #[test]
     fn each_mistake_is_refused() {
         for text in [
-            "", "address = dhcp", "address = 10.0.2.15\nrpc = 1.2.3.4:5", "address = 1.2.3.4/33\nrpc = 1.2.3.4:5",
-            "address = dhcp\nrpc = 1.2.3.4", "address = dhcp\nrpc = 1.2.3.4:5\nshell = yes",
-            "address = dhcp\nrpc = 1.2.3.4:5\ninterface = ../eth0", "nonsense",
+            "",
+            "address = dhcp",
+            "address = 10.0.2.15\nrpc = 1.2.3.4:5",
+            "address = 1.2.3.4/33\nrpc = 1.2.3.4:5",
+            "address = dhcp\nrpc = 1.2.3.4",
+            "address = dhcp\nrpc = 1.2.3.4:5\nshell = yes",
+            "address = dhcp\nrpc = 1.2.3.4:5\ninterface = ../eth0",
+            "nonsense",
         ] {
             assert!(Machine::parse(text).is_err(), "{text}");
         }

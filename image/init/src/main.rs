@@ -9,6 +9,8 @@
 
 #![allow(unsafe_code, reason = "system calls that no crate here wraps; each block is one call")]
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod blessing;
 mod configuration;
 mod console;
@@ -108,7 +110,8 @@ fn run() -> Result<(), Fault> {
     let line = BootLine::parse(&text)?;
     say(format_args!("release {} of {}", line.release, line.flavour));
     let trusted = std::fs::read("/trusted.key").map_err(Fault::system("reading the trusted key"))?;
-    let trusted: [u8; 32] = trusted.try_into().map_err(|_| Fault::Configuration("the trusted key has no 32 bytes".into()))?;
+    let trusted: [u8; 32] =
+        trusted.try_into().map_err(|_| Fault::Configuration("the trusted key has no 32 bytes".into()))?;
     kernel_modules::load(Path::new("/modules"))?;
     let disk = disks::find_root(&line)?;
     say(format_args!("root on {}", disk.root.display()));

@@ -80,7 +80,8 @@ impl Service {
 pub fn supervise(line: &BootLine, machine: &Machine, disk: &Disk, mut dog: Watchdog) -> Result<(), Fault> {
     let aloud = line.flavour == Flavour::Dev;
     mounts::folder("/run/stele")?;
-    std::os::unix::fs::chown("/run/stele", Some(SIGNER_USER), Some(SIGNER_USER)).map_err(Fault::system("giving /run/stele away"))?;
+    std::os::unix::fs::chown("/run/stele", Some(SIGNER_USER), Some(SIGNER_USER))
+        .map_err(Fault::system("giving /run/stele away"))?;
     if line.flavour == Flavour::Ceremony {
         say("STELE READY ceremony");
         loop {
@@ -116,12 +117,19 @@ pub fn supervise(line: &BootLine, machine: &Machine, disk: &Disk, mut dog: Watch
             if open && health.ready && health.certified_height > 0 {
                 open = false;
                 blessing::bless(disk, line.release)?;
-                say(format_args!("STELE BLESSED release={} certified_height={}", line.release, health.certified_height));
+                say(format_args!(
+                    "STELE BLESSED release={} certified_height={}",
+                    line.release, health.certified_height
+                ));
             }
             last = Some((Instant::now(), health));
         }
         if open && started.elapsed() > TRIAL {
-            return Err(Fault::Machine(format!("release {} has not proven itself in {} s", line.release, TRIAL.as_secs())));
+            return Err(Fault::Machine(format!(
+                "release {} has not proven itself in {} s",
+                line.release,
+                TRIAL.as_secs()
+            )));
         }
         if let (Some(at), Some(after)) = (ready, machine.hang_after_s)
             && line.flavour == Flavour::Dev

@@ -45,7 +45,10 @@ pub fn mount(disk: &Disk) -> Result<(), Fault> {
         Content::Ext4 => {}
         Content::Blank => make(&device)?,
         Content::Foreign => {
-            return Err(Fault::Machine(format!("{} holds something else than the state: left as it is", device.display())));
+            return Err(Fault::Machine(format!(
+                "{} holds something else than the state: left as it is",
+                device.display()
+            )));
         }
     }
     let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | libc::MS_NOATIME;

@@ -96,9 +96,11 @@ pub fn run(args: &BuildArgs) -> Result<(), Failure> {
     let built = assemble::build(&order, &lock, &cache)?;
     std::fs::create_dir_all(&args.out).map_err(Failure::io(format!("making {}", args.out.display())))?;
     let image = args.out.join("disk.img");
-    for (path, bytes) in
-        [(&image, &built.image[..]), (&args.out.join("stele.efi"), &built.uki), (&args.out.join("sbom.json"), built.sbom.as_bytes())]
-    {
+    for (path, bytes) in [
+        (&image, &built.image[..]),
+        (&args.out.join("stele.efi"), &built.uki),
+        (&args.out.join("sbom.json"), built.sbom.as_bytes()),
+    ] {
         std::fs::write(path, bytes).map_err(Failure::io(format!("writing {}", path.display())))?;
     }
     let report = json!({

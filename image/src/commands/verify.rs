@@ -27,7 +27,8 @@ pub struct VerifyArgs {
 /// Checks and reports.
 pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
     let started = Instant::now();
-    let flavour: Option<Flavour> = args.flavour.as_deref().map(str::parse).transpose().map_err(|error| Failure::content("--flavour", error))?;
+    let flavour: Option<Flavour> =
+        args.flavour.as_deref().map(str::parse).transpose().map_err(|error| Failure::content("--flavour", error))?;
     let name = args.image.display().to_string();
     let disk = std::fs::read(&args.image).map_err(Failure::io(format!("reading {name}")))?;
     let wanted = Wanted { flavour, release_min: args.release_min };
@@ -39,9 +40,22 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
     }
     println!("{name}: sound ({} bytes, {seconds:.2} s)", disk.len());
     for entry in entries {
-        println!("  {}: release {} of {}{}", entry.file, entry.release, entry.flavour, if entry.signed { ", signed" } else { "" });
-        println!("    kernel image {}\n    root hash    {}\n    PCR 11       {}", entry.uki_sha256, entry.root_hash, entry.pcr11);
-        println!("    {} files, {} modules, no shell, script, setuid file or writable code", entry.files, entry.modules.len());
+        println!(
+            "  {}: release {} of {}{}",
+            entry.file,
+            entry.release,
+            entry.flavour,
+            if entry.signed { ", signed" } else { "" }
+        );
+        println!(
+            "    kernel image {}\n    root hash    {}\n    PCR 11       {}",
+            entry.uki_sha256, entry.root_hash, entry.pcr11
+        );
+        println!(
+            "    {} files, {} modules, no shell, script, setuid file or writable code",
+            entry.files,
+            entry.modules.len()
+        );
     }
     Ok(())
 }

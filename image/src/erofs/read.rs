@@ -15,7 +15,8 @@ const BYTES_MAX: usize = 1 << 30;
 /// Reads everything.
 pub fn read(bytes: &[u8]) -> Result<Tree, ErofsError> {
     let superblock = bytes_at(bytes, SUPER, 144).ok_or(ErofsError::NoVolume)?;
-    let sound = u32_at(superblock, 0) == Some(MAGIC) && superblock[12] == 12 && u32_at(superblock, 80) == Some(FEATURES);
+    let sound =
+        u32_at(superblock, 0) == Some(MAGIC) && superblock[12] == 12 && u32_at(superblock, 80) == Some(FEATURES);
     let (Some(root), Some(0), true) = (u16_at(superblock, 14), u32_at(superblock, 40), sound) else {
         return Err(ErofsError::NoVolume);
     };
@@ -33,7 +34,8 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn inode(&self, number: u64, path: &str) -> Result<(usize, &'a [u8]), ErofsError> {
         let at = usize::try_from(number).ok().and_then(|number| number.checked_mul(INODE));
-        at.and_then(|at| Some((at, bytes_at(self.bytes, at, INODE)?))).ok_or_else(|| ErofsError::Outside(path.to_owned()))
+        at.and_then(|at| Some((at, bytes_at(self.bytes, at, INODE)?)))
+            .ok_or_else(|| ErofsError::Outside(path.to_owned()))
     }
 
     fn folder(&mut self, number: u64, path: &str, depth: usize) -> Result<(), ErofsError> {
@@ -111,7 +113,8 @@ impl<'a> Reader<'a> {
                 bytes_at(self.bytes, first * BLOCK, size).ok_or_else(outside)?.to_vec()
             }
             f if f == COMPRESSED_LAYOUT << 1 => {
-                let index = bytes_at(self.bytes, at + INODE + INDEX_HEADER, size.div_ceil(BLOCK) * 8).ok_or_else(outside)?;
+                let index =
+                    bytes_at(self.bytes, at + INODE + INDEX_HEADER, size.div_ceil(BLOCK) * 8).ok_or_else(outside)?;
                 self.decompress(index, size).ok_or_else(|| ErofsError::Data(path.to_owned()))?
             }
             _ => return Err(ErofsError::NoVolume),
@@ -130,11 +133,14 @@ impl<'a> Reader<'a> {
             let length = to.checked_sub(from).filter(|_| from == out.len())?;
             let first = u32_at(head.1, 4)? as usize * BLOCK;
             match u16_at(head.1, 0)? {
+                // As the kernel has it: where nothing follows, the last block counts as whole.
+                TYPE_PLAIN if place + 1 == heads.len() && size.next_multiple_of(BLOCK) - from > BLOCK => return None,
                 TYPE_PLAIN if length <= BLOCK => out.extend(bytes_at(self.bytes, first, length)?),
                 TYPE_HEAD => {
                     let follower = bytes_at(index, (head.0 + 1) * 8, 8).filter(|f| u16_at(f, 0) == Some(TYPE_FOLLOWS));
                     let told = follower.and_then(|follower| u16_at(follower, 4));
-                    let count = told.map_or(Some(1), |told| (told & BLOCK_COUNT != 0).then_some(told & !BLOCK_COUNT))?;
+                    let count =
+                        told.map_or(Some(1), |told| (told & BLOCK_COUNT != 0).then_some(told & !BLOCK_COUNT))?;
                     let packed = bytes_at(self.bytes, first, usize::from(count) * BLOCK)?;
                     let zeros = packed.iter().position(|byte| *byte != 0)?;
                     out.extend(lz4::decompress(&packed[zeros..], length)?);

@@ -130,7 +130,10 @@ fn compress(bytes: &[u8]) -> Data {
             blocks.extend(packed);
             (TYPE_HEAD, held, count)
         } else {
-            let held = rest.len().min(BLOCK);
+            // The kernel counts what lies in the last block as whole, and refuses more of it than a block: what ends the file
+            // does not cross from one block to the next.
+            let ends = rest.len() <= BLOCK && at % BLOCK + rest.len() > BLOCK;
+            let held = if ends { BLOCK - at % BLOCK } else { rest.len().min(BLOCK) };
             blocks.extend(&rest[..held]);
             blocks.resize((first + 1) * BLOCK, 0);
             (TYPE_PLAIN, held, 1)
@@ -138,6 +141,7 @@ fn compress(bytes: &[u8]) -> Data {
         let (head, next) = (at / BLOCK, (at + held).div_ceil(BLOCK).min(lclusters));
         let next = if at + held < bytes.len() { (at + held) / BLOCK } else { next };
         index[head] = [kind, (at % BLOCK) as u16, first as u16, (first >> 16) as u16];
+        #[allow(clippy::needless_range_loop, reason = "the number is what is written")]
         for follower in head + 1..next {
             let back = (follower - head) as u16;
             let told = if back == 1 { BLOCK_COUNT | count as u16 } else { back };

@@ -31,7 +31,8 @@ impl<'a> Volume<'a> {
         let small = |at| u16_at(boot, at).map(usize::from).unwrap_or_default();
         let wide = |at| u32_at(boot, at).unwrap_or_default() as usize;
         let per_cluster = usize::from(boot[13]);
-        let sound = boot[510..] == [0x55, 0xAA] && small(11) == SECTOR && per_cluster.is_power_of_two() && boot[16] == 2;
+        let sound =
+            boot[510..] == [0x55, 0xAA] && small(11) == SECTOR && per_cluster.is_power_of_two() && boot[16] == 2;
         if !sound || small(22) != 0 || &boot[82..87] != b"FAT32" {
             return Err(FatError::NoVolume);
         }

@@ -137,7 +137,7 @@ fn named(name: &str, number: u32, attributes: u8, first: u32, size: u32) -> Vec<
     let last = pieces.len();
     let mut out = Vec::new();
     for (index, piece) in pieces.rev() {
-        let order = index as u8 + 1 | if index + 1 == last { 0x40 } else { 0 };
+        let order = (index as u8 + 1) | if index + 1 == last { 0x40 } else { 0 };
         let bytes: Vec<u8> = piece.iter().flat_map(|unit| unit.to_le_bytes()).collect();
         out.push(order);
         out.extend(&bytes[..10]);

@@ -22,7 +22,13 @@ fn small(index: &str, files: impl FnOnce(&mut Tree)) -> Vec<u8> {
     let mut initial = Tree::default();
     initial.file("modules/index", index);
     let initrd = cpio::encode(&initial);
-    let parts = uki::Parts { stub: &stub(), linux: b"kernel", initrd: &initrd, line: &line.to_string(), os_release: "ID=stele" };
+    let parts = uki::Parts {
+        stub: &stub(),
+        linux: b"kernel",
+        initrd: &initrd,
+        line: &line.to_string(),
+        os_release: "ID=stele",
+    };
     let uki = uki::assemble(&parts).unwrap();
     let system = system_partition(&uki, b"loader", 7).unwrap();
     disk::image(&system, &[], &[root, hashes.bytes].concat(), &hashes.root)
@@ -64,7 +70,10 @@ fn a_flipped_byte_of_the_root_is_named_by_its_block() {
     let slot = table.first_of(disk::ROOT).unwrap().offset() as usize;
     bytes[slot + 4096 + 17] ^= 1;
     let error = verify(&bytes, Wanted::default()).unwrap_err();
-    assert!(matches!(error, VerifyError::Verity { source: VerityError::Mismatch { level: 0, block: 1 }, .. }), "{error}");
+    assert!(
+        matches!(error, VerifyError::Verity { source: VerityError::Mismatch { level: 0, block: 1 }, .. }),
+        "{error}"
+    );
 }
 
 #[test]

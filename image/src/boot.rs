@@ -1,0 +1,229 @@
+//! Booting a disk in QEMU: firmware, disk, network, watchdog, and where asked for a TPM and Secure Boot. Acceleration is used
+//! where it works, which is found out by booting: a device node alone says nothing.
+
+use crate::failure::Failure;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+/// How long firmware and kernel may take before the first line of init under acceleration.
+const PROBE: Duration = Duration::from_secs(20);
+
+/// How instructions are executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accel {
+    /// By the processor.
+    Kvm,
+    /// By translation.
+    Tcg,
+}
+
+impl Accel {
+    /// As QEMU calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg",
+        }
+    }
+}
+
+/// A machine to be.
+#[derive(Clone, Debug)]
+pub struct Emulation {
+    /// The disk.
+    pub disk: PathBuf,
+    /// A folder for what the machine keeps: firmware variables, the TPM's state.
+    pub folder: PathBuf,
+    /// Whether there is a TPM.
+    pub tpm: bool,
+    /// Firmware variables with keys; Secure Boot is then enforced.
+    pub secure_boot: Option<PathBuf>,
+    /// Ports of the host that lead to ports of the machine, for TCP.
+    pub forwards: Vec<(u16, u16)>,
+    /// A TAP interface of the host instead of QEMU's own network.
+    pub tap: Option<String>,
+    /// Whether a restart ends the emulation.
+    pub once: bool,
+}
+
+/// A machine that runs. Ends with this value.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    tpm: Option<Child>,
+    lines: Receiver<String>,
+    /// All that has been printed.
+    pub log: Vec<String>,
+    /// When it was started.
+    pub started: Instant,
+    /// How it runs.
+    pub accel: Accel,
+}
+
+impl Emulation {
+    /// A machine with a disk, and nothing special.
+    pub fn new(disk: &Path, folder: &Path) -> Self {
+        let (disk, folder) = (disk.to_owned(), folder.to_owned());
+        Self { disk, folder, tpm: false, secure_boot: None, forwards: Vec::new(), tap: None, once: true }
+    }
+
+    /// Boots with acceleration where that works.
+    pub fn boot(&self) -> Result<Running, Failure> {
+        if Path::new("/dev/kvm").exists() {
+            let mut trial = self.boot_with(Accel::Kvm)?;
+            if trial.wait("stele-init[", PROBE)?.is_some() {
+                return Ok(trial);
+            }
+        }
+        self.boot_with(Accel::Tcg)
+    }
+
+    /// Boots in a certain way.
+    pub fn boot_with(&self, accel: Accel) -> Result<Running, Failure> {
+        let missing = |what: &str| {
+            Failure::unfit(format!("{what} is not installed"), "apt-get install qemu-system-x86 ovmf swtpm")
+        };
+        let firmware = Path::new("/usr/share/OVMF");
+        let code = if self.secure_boot.is_some() { "OVMF_CODE_4M.secboot.fd" } else { "OVMF_CODE_4M.fd" };
+        let code = firmware.join(code);
+        if !code.exists() {
+            return Err(missing("OVMF"));
+        }
+        let variables = self.folder.join("variables.fd");
+        if !variables.exists() {
+            let from = self.secure_boot.clone().unwrap_or_else(|| firmware.join("OVMF_VARS_4M.fd"));
+            std::fs::copy(&from, &variables).map_err(Failure::io(format!("copying {}", from.display())))?;
+        }
+        let tpm = self.tpm.then(|| self.start_tpm()).transpose()?;
+        let mut qemu = Command::new("qemu-system-x86_64");
+        let secure = self.secure_boot.is_some();
+        qemu.arg("-machine").arg(if secure { "q35,smm=on" } else { "q35,smm=off" });
+        if secure {
+            qemu.args(["-global", "driver=cfi.pflash01,property=secure,value=on"]);
+        }
+        match accel {
+            Accel::Kvm => qemu.args(["-accel", "kvm", "-cpu", "host,-arch-capabilities"]),
+            Accel::Tcg => qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max"]),
+        };
+        qemu.args(["-smp", "2", "-m", "1024", "-display", "none", "-serial", "stdio", "-monitor", "none"]);
+        let flash = |unit: u8, access: &str, file: &Path| {
+            format!("if=pflash,format=raw,unit={unit}{access},file={}", file.display())
+        };
+        qemu.arg("-drive").arg(flash(0, ",readonly=on", &code)).arg("-drive").arg(flash(1, "", &variables));
+        qemu.arg("-drive").arg(format!("if=none,id=d0,format=raw,file={},cache=writeback", self.disk.display()));
+        qemu.args(["-device", "virtio-blk-pci,drive=d0,bootindex=0", "-device", "virtio-rng-pci"]);
+        qemu.args(["-device", "i6300esb", "-device", "virtio-net-pci,netdev=n0,romfile="]);
+        qemu.arg("-netdev").arg(self.network());
+        if self.once {
+            qemu.arg("-no-reboot");
+        }
+        if tpm.is_some() {
+            qemu.arg("-chardev").arg(format!("socket,id=c0,path={}", self.folder.join("tpm.sock").display()));
+            qemu.args(["-tpmdev", "emulator,id=tpm0,chardev=c0", "-device", "tpm-tis,tpmdev=tpm0"]);
+        }
+        qemu.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = qemu.spawn().map_err(|_| missing("qemu-system-x86_64"))?;
+        let (sender, lines) = channel();
+        let outputs: [Option<Box<dyn Read + Send>>; 2] =
+            [child.stdout.take().map(|out| Box::new(out) as _), child.stderr.take().map(|out| Box::new(out) as _)];
+        for output in outputs.into_iter().flatten() {
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                let mut output = BufReader::new(output);
+                let mut line = Vec::new();
+                while matches!(output.read_until(b'\n', &mut line), Ok(1..)) {
+                    let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                    line.clear();
+                    if sender.send(text).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        Ok(Running { child, tpm, lines, log: Vec::new(), started: Instant::now(), accel })
+    }
+
+    fn network(&self) -> String {
+        if let Some(tap) = &self.tap {
+            return format!("tap,id=n0,ifname={tap},script=no,downscript=no");
+        }
+        let forwards = self.forwards.iter().map(|(host, guest)| format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}"));
+        format!("user,id=n0{}", forwards.collect::<String>())
+    }
+
+    fn start_tpm(&self) -> Result<Child, Failure> {
+        let state = self.folder.join("tpm");
+        std::fs::create_dir_all(&state).map_err(Failure::io(format!("making {}", state.display())))?;
+        let socket = self.folder.join("tpm.sock");
+        let _ = std::fs::remove_file(&socket);
+        let mut tpm = Command::new("swtpm");
+        tpm.args(["socket", "--tpm2", "--flags", "startup-clear", "--tpmstate"])
+            .arg(format!("dir={}", state.display()));
+        tpm.arg("--ctrl")
+            .arg(format!("type=unixio,path={}", socket.display()))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let child = tpm.spawn().map_err(Failure::io("starting swtpm"))?;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !socket.exists() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(child)
+    }
+}
+
+/// A port of the host that nobody has.
+pub fn free_port() -> Result<u16, Failure> {
+    let listener = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    listener.map(|address| address.port()).map_err(Failure::io("looking for a free port"))
+}
+
+impl Running {
+    /// Waits for a line that contains `text`; `None` when the time is over or the machine has ended.
+    pub fn wait(&mut self, text: &str, patience: Duration) -> Result<Option<String>, Failure> {
+        self.wait_any(&[text], patience)
+    }
+
+    /// Waits for a line that contains one of some texts.
+    pub fn wait_any(&mut self, texts: &[&str], patience: Duration) -> Result<Option<String>, Failure> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    let lost = self.accel == Accel::Kvm && line.contains("KVM internal error");
+                    let found = texts.iter().any(|text| line.contains(text));
+                    self.log.push(line.clone());
+                    if found || lost {
+                        return Ok(found.then_some(line));
+                    }
+                }
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return Ok(None),
+            }
+        }
+    }
+
+    /// Ends it at once, as a power cut does.
+    pub fn cut_power(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(tpm) = &mut self.tpm {
+            let _ = tpm.kill();
+            let _ = tpm.wait();
+        }
+    }
+
+    /// The last lines, for a report of what went wrong.
+    pub fn tail(&self, lines: usize) -> String {
+        self.log[self.log.len().saturating_sub(lines)..].join("\n")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.cut_power();
+    }
+}

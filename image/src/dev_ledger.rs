@@ -1,0 +1,100 @@
+//! A ledger of one validator for the flavour `dev`, made with the host's `stele`: keys in an encrypted file, genesis, and the
+//! configuration of a machine behind QEMU's own network. For booting and for tests; nothing in it is secret.
+
+use crate::failure::Failure;
+use std::path::Path;
+use std::process::Command;
+
+/// Where the validators of a ledger are.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The validator's name.
+    pub name: String,
+    /// Its address.
+    pub address: String,
+}
+
+/// The address of a machine behind QEMU's own network.
+pub const ADDRESS: &str = "10.0.2.15";
+/// The port of its RPC.
+pub const RPC_PORT: u16 = 7300;
+
+/// Makes the folder of one machine's configuration: a ledger of its own.
+pub fn alone(stele: &Path, folder: &Path, more: &str) -> Result<(), Failure> {
+    let place = Place { name: "image-0".into(), address: ADDRESS.into() };
+    let scratch = folder.with_added_extension("genesis");
+    ledger(stele, &scratch, &[(place, folder)])?;
+    let machine =
+        format!("address = {ADDRESS}/24\ngateway = 10.0.2.2\nrpc = {ADDRESS}:{RPC_PORT}\nname = image-0\n{more}");
+    write(&folder.join("machine.conf"), &machine)
+}
+
+/// Makes keys and configurations of several validators of one ledger, each in a folder with `signer` and `node` below it.
+pub fn ledger(stele: &Path, scratch: &Path, places: &[(Place, &Path)]) -> Result<(), Failure> {
+    let validators = scratch.join("validators");
+    make(&validators)?;
+    for (place, folder) in places {
+        make(&folder.join("signer"))?;
+        make(&folder.join("node"))?;
+        let signer = folder.join("signer");
+        write(
+            &signer.join("signer.toml"),
+            &signer_toml(&format!("sha256:{}", "0".repeat(64)), 0, "/run/stele/signer.sock"),
+        )?;
+        let printed = run(stele, &["signer", "--config", "signer.toml", "provision", "--create-secrets"], &signer)?;
+        let mut keys: serde_json::Value =
+            serde_json::from_str(&printed).map_err(|error| Failure::content("stele signer provision", error))?;
+        let address = &place.address;
+        keys["name"] = place.name.clone().into();
+        keys["peer_address"] = format!("{address}:7100").into();
+        keys["client_address"] = format!("{address}:7200").into();
+        keys["rpc_address"] = format!("{address}:{RPC_PORT}").into();
+        write(&validators.join(format!("{}.json", place.name)), &keys.to_string())?;
+    }
+    let folder = validators.display().to_string();
+    let genesis = scratch.join("genesis.toml").display().to_string();
+    run(stele, &["genesis", "--name", "image", "--validators", &folder, "--out", &genesis], scratch)?;
+    let told = run(stele, &["genesis", "--check", &genesis], scratch)?;
+    let chain = told.split('"').find(|word| word.starts_with("sha256:"));
+    let chain = chain.ok_or_else(|| Failure::content("stele genesis --check", "it told no chain"))?;
+    let text = std::fs::read_to_string(&genesis).map_err(Failure::io("reading the genesis"))?;
+    let mut sorted: Vec<&(Place, &Path)> = places.iter().collect();
+    sorted.sort_by(|a, b| a.0.name.cmp(&b.0.name));
+    for (author, (place, folder)) in sorted.into_iter().enumerate() {
+        write(&folder.join("signer/signer.toml"), &signer_toml(chain, author, "/run/stele/signer.sock"))?;
+        write(&folder.join("node/genesis.toml"), &text)?;
+        let node = format!(
+            "genesis = \"genesis.toml\"\nvalidator = \"{}\"\nshards = 1\n[signer]\nsocket = \"/run/stele/signer.sock\"\n\
+             [verify]\nthreads = 1\ngpu = \"forbid\"\n[log]\nsegment_bytes = 16777216\n",
+            place.name
+        );
+        write(&folder.join("node/node.toml"), &node)?;
+    }
+    Ok(())
+}
+
+fn signer_toml(chain: &str, author: usize, socket: &str) -> String {
+    format!(
+        "chain = \"{chain}\"\nauthor = {author}\nepoch = 1\nguard = \"guard\"\nsocket = \"{socket}\"\n\
+         [process]\nallow_uids = [900]\n[store.keystore]\npath = \"keys.stele\"\npassphrase_file = \"passphrase\"\n"
+    )
+}
+
+fn make(folder: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(folder).map_err(Failure::io(format!("making {}", folder.display())))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text).map_err(Failure::io(format!("writing {}", path.display())))
+}
+
+fn run(stele: &Path, arguments: &[&str], folder: &Path) -> Result<String, Failure> {
+    let stele = std::path::absolute(stele).map_err(Failure::io("finding stele"))?;
+    let output = Command::new(&stele).args(arguments).current_dir(folder).output();
+    let output = output.map_err(Failure::io(format!("starting {}", stele.display())))?;
+    if !output.status.success() {
+        let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(Failure::content(format!("stele {}", arguments.join(" ")), words));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
