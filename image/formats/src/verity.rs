@@ -2,7 +2,6 @@
 //! block's hash is that of salt and block, 128 hashes make a block of the level above, levels lie from the top down behind a
 //! superblock. Data and tree share a partition: the tree begins where the data ends.
 
-use crate::field::{array_at, u32_at, u64_at};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -113,13 +112,6 @@ fn locate(expected: &Tree, found: &[u8], at: usize) -> VerityError {
     }
 }
 
-/// The number of data blocks that a superblock tells, where one of our format stands at the start of `bytes`.
-pub fn data_blocks(bytes: &[u8]) -> Option<u64> {
-    let blocks = u64_at(bytes, 40)?;
-    let sizes = (u32_at(bytes, 32 + 32), array_at::<8>(bytes, 0)?);
-    (sizes.1 == *MAGIC).then_some(blocks)
-}
-
 fn superblock(data_blocks: u64) -> Vec<u8> {
     let mut out = MAGIC.to_vec();
     out.extend(1_u32.to_le_bytes());
@@ -169,7 +161,7 @@ mod tests {
         ([data, tree.bytes.clone()].concat(), tree)
     }
 
-    /// `veritysetup format --no-superblock --salt=<SALT>` over three blocks of zeros, computed independently: one level.
+    /// Three blocks of zeros, by hand.
     #[test]
     fn one_level_is_the_hash_of_the_hashes() {
         let tree = Tree::over(&[0; 3 * BLOCK]).unwrap();
@@ -186,7 +178,6 @@ mod tests {
         assert_eq!(tree.bytes.len(), (1 + 1 + 2) * BLOCK);
         assert_eq!(check(&bytes, 200, &tree.root).map(<[u8]>::len), Ok(200 * BLOCK));
         assert_eq!(check(&bytes, 200, &[0; 32]), Err(VerityError::Root));
-        assert_eq!(data_blocks(&tree.bytes), Some(200));
     }
 
     #[test]
