@@ -246,6 +246,8 @@ fn root(order: &Order, found: &Found, late: &Selection) -> Result<(Tree, BTreeMa
     tree.link("lib", "usr/lib");
     tree.link("lib64", "usr/lib64");
     tree.file("etc/os-release", os_release(order));
+    // Init puts the machine's own over it.
+    tree.file("etc/machine-id", *b"");
     tree.file(
         "etc/passwd",
         "root:x:0:0::/:/nonexistent\nstele:x:900:900::/:/nonexistent\nstele-signer:x:901:901::/:/nonexistent\n",

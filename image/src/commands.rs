@@ -4,4 +4,6 @@ pub mod boot;
 pub mod build;
 pub mod configure;
 pub mod lock;
+pub mod test;
+pub mod update;
 pub mod verify;

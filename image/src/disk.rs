@@ -29,6 +29,11 @@ pub const STATE_BYTES_MIN: u64 = 64 << 20;
 /// Partitions begin at multiples of this.
 const ALIGNMENT: u64 = 1 << 20;
 
+/// The GUID of a slot that is being written: that of no root.
+pub const fn vacant() -> Guid {
+    Guid::new(0x5E1E_0000, 0x6B1D, 0x4E6A, 0x9C0F_5641_4341_4E54)
+}
+
 /// Why a disk cannot be divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DiskError {

@@ -27,6 +27,8 @@ pub mod lock;
 pub mod modules;
 pub mod pe;
 pub mod sbom;
+pub mod scenarios;
 pub mod tree;
 pub mod uki;
+pub mod update;
 pub mod verify;

@@ -213,4 +213,4 @@ fn early_index(initrd: &[u8]) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

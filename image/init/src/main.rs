@@ -8,7 +8,6 @@
 //! Absent: a general service manager, and every command that a person could type.
 
 #![allow(unsafe_code, reason = "system calls that no crate here wraps; each block is one call")]
-
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod blessing;
@@ -103,12 +102,32 @@ pub fn restart() -> ! {
     std::process::exit(1);
 }
 
+/// What the loader has measured into PCR 11, for whoever reads the console.
+fn tell_measurement() {
+    if let Ok(value) = std::fs::read_to_string("/sys/class/tpm/tpm0/pcr-sha256/11") {
+        say(format_args!("PCR 11 {}", value.trim().to_ascii_lowercase()));
+    }
+}
+
+/// Services lock memory and hold many files; there is nobody else on the machine to take from.
+fn raise_limits() {
+    for (resource, value) in [(libc::RLIMIT_MEMLOCK, libc::RLIM_INFINITY), (libc::RLIMIT_NOFILE, 65_536)] {
+        let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
+        // SAFETY: the pointer is to a live structure.
+        if unsafe { libc::setrlimit(resource, &limit) } != 0 {
+            say(format_args!("a limit was not raised: {}", std::io::Error::last_os_error()));
+        }
+    }
+}
+
 fn run() -> Result<(), Fault> {
     mounts::first()?;
     console::take()?;
     let text = std::fs::read_to_string("/proc/cmdline").map_err(Fault::system("reading /proc/cmdline"))?;
     let line = BootLine::parse(&text)?;
     say(format_args!("release {} of {}", line.release, line.flavour));
+    tell_measurement();
+    raise_limits();
     let trusted = std::fs::read("/trusted.key").map_err(Fault::system("reading the trusted key"))?;
     let trusted: [u8; 32] =
         trusted.try_into().map_err(|_| Fault::Configuration("the trusted key has no 32 bytes".into()))?;
@@ -124,6 +143,7 @@ fn run() -> Result<(), Fault> {
     } else {
         state::mount(&disk)?;
     }
+    machine::identify()?;
     let configuration = configuration::take(&disk, &trusted)?;
     let machine = machine::Machine::parse(&configuration)?;
     network::configure(&machine)?;

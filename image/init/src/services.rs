@@ -99,7 +99,7 @@ pub fn supervise(line: &BootLine, machine: &Machine, disk: &Disk, mut dog: Watch
     let answers = health::watch(machine.rpc);
     let started = Instant::now();
     let mut last: Option<(Instant, Health)> = None;
-    let (mut ready, mut open, mut hung) = (None, trial, false);
+    let (mut ready, mut open, mut hung, mut certified) = (None, trial, false, false);
     loop {
         reap(&mut services);
         // The node asks for the signer's socket at once.
@@ -113,6 +113,10 @@ pub fn supervise(line: &BootLine, machine: &Machine, disk: &Disk, mut dog: Watch
             if health.ready && ready.is_none() {
                 ready = Some(Instant::now());
                 say(format_args!("STELE READY height={} guest_s={:.2}", health.height, uptime_s()));
+            }
+            if !certified && health.certified_height > 0 {
+                certified = true;
+                say(format_args!("STELE CERTIFIED certified_height={}", health.certified_height));
             }
             if open && health.ready && health.certified_height > 0 {
                 open = false;

@@ -5,7 +5,7 @@ use image_formats::boot_line::Flavour;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use stele_image::assemble::{self, Gpu, Kernel, Order};
+use stele_image::assemble::{self, Built, Gpu, Kernel, Order};
 use stele_image::configuration;
 use stele_image::failure::Failure;
 use stele_image::fetch::{self, Cache};
@@ -87,13 +87,38 @@ enum KernelName {
     Metal,
 }
 
+impl BuildArgs {
+    /// What `image test` builds.
+    pub fn for_tests(binaries: &Path, init: &Path, release: u64) -> Self {
+        Self {
+            flavour: FlavourName::Dev,
+            gpu: GpuName::None,
+            kernel: None,
+            release,
+            configuration_key: None,
+            pkcs11_bundle: None,
+            binaries: binaries.to_owned(),
+            init: init.to_owned(),
+            out: PathBuf::new(),
+            lock: "image/packages.lock".into(),
+            cache: None,
+            offline: false,
+            json: false,
+        }
+    }
+
+    /// Builds in memory.
+    pub fn build(&self) -> Result<Built, Failure> {
+        let lock = Lock::load(&self.lock)?;
+        let cache = Cache::new(self.cache.clone().map_or_else(fetch::default_folder, Ok)?, self.offline);
+        assemble::build(&order(self)?, &lock, &cache)
+    }
+}
+
 /// Builds and reports.
 pub fn run(args: &BuildArgs) -> Result<(), Failure> {
     let started = Instant::now();
-    let order = order(args)?;
-    let lock = Lock::load(&args.lock)?;
-    let cache = Cache::new(args.cache.clone().map_or_else(fetch::default_folder, Ok)?, args.offline);
-    let built = assemble::build(&order, &lock, &cache)?;
+    let built = args.build()?;
     std::fs::create_dir_all(&args.out).map_err(Failure::io(format!("making {}", args.out.display())))?;
     let image = args.out.join("disk.img");
     for (path, bytes) in [

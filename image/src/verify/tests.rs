@@ -11,14 +11,23 @@ use std::sync::LazyLock;
 
 const INDEX: &str = "m dm_mod dm-mod.ko.xz \nm dm_verity dm-verity.ko.xz dm_mod\nl dm_verity\n";
 
+/// A small image of some release.
+pub(crate) fn release(number: u64) -> Vec<u8> {
+    numbered(number, INDEX, |tree| tree.file("etc/release", number.to_string()))
+}
+
 fn small(index: &str, files: impl FnOnce(&mut Tree)) -> Vec<u8> {
+    numbered(7, index, files)
+}
+
+fn numbered(release: u64, index: &str, files: impl FnOnce(&mut Tree)) -> Vec<u8> {
     let mut tree = Tree::default();
     tree.file("etc/os-release", *b"ID=stele\n");
     tree.file("usr/lib/stele/modules/index", *b"m virtio_net virtio_net.ko.xz \n");
     files(&mut tree);
     let root = erofs::write(&tree, &[1; 16]);
     let hashes = verity::Tree::over(&root).unwrap();
-    let line = BootLine { flavour: Flavour::Dev, root: hashes.root, data_blocks: hashes.data_blocks, release: 7 };
+    let line = BootLine { flavour: Flavour::Dev, root: hashes.root, data_blocks: hashes.data_blocks, release };
     let mut initial = Tree::default();
     initial.file("modules/index", index);
     let initrd = cpio::encode(&initial);
@@ -30,7 +39,7 @@ fn small(index: &str, files: impl FnOnce(&mut Tree)) -> Vec<u8> {
         os_release: "ID=stele",
     };
     let uki = uki::assemble(&parts).unwrap();
-    let system = system_partition(&uki, b"loader", 7).unwrap();
+    let system = system_partition(&uki, b"loader", release).unwrap();
     disk::image(&system, &[], &[root, hashes.bytes].concat(), &hashes.root)
 }
 
