@@ -13,12 +13,14 @@ use crate::fetch::Cache;
 use crate::lock::{Lock, Package, Part};
 use crate::modules::{self, Selection};
 use crate::sbom;
+use crate::sign;
 use crate::tree::Tree;
 use crate::uki::{self, Uki};
 use image_formats::boot_line::{BootLine, Flavour};
 use image_formats::verity;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// Which kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,8 @@ pub struct Order {
     pub init: Vec<u8>,
     /// The key that signs machines' configurations.
     pub trusted: [u8; 32],
+    /// Key and certificate for Secure Boot.
+    pub sign: Option<(PathBuf, PathBuf)>,
     /// A vendor's PKCS#11 module and its libraries: names and contents.
     pub pkcs11: Vec<(String, Vec<u8>)>,
 }
@@ -134,8 +138,13 @@ pub fn build(order: &Order, lock: &Lock, cache: &Cache) -> Result<Built, Failure
     let uki = uki::assemble(&parts).map_err(|error| Failure::content("the kernel image", error))?;
     let told = Uki::parse(&uki).map_err(|error| Failure::content("the kernel image", error))?;
     let (pcr11, uki_sha256) = (told.pcr11, told.unsigned_sha256);
-    let loader = found.named("usr/lib/systemd/boot/efi/systemd-bootx64.efi")?;
-    let system = system_partition(&uki, loader, order.release)?;
+    let mut loader = found.named("usr/lib/systemd/boot/efi/systemd-bootx64.efi")?.to_vec();
+    let mut uki = uki;
+    if let Some((key, certificate)) = &order.sign {
+        loader = sign::sign_with_openssl(&loader, key, certificate)?;
+        uki = sign::sign_with_openssl(&uki, key, certificate)?;
+    }
+    let system = system_partition(&uki, &loader, order.release)?;
     let slot = [root, hashes.bytes].concat();
     Ok(Built {
         image: disk::image(&system, &[], &slot, &hashes.root),

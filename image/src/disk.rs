@@ -19,7 +19,7 @@ pub const CONFIGURATION: Guid = Guid::new(0x5E1E_C0F6, 0x6B1D, 0x4E6A, 0x9C0F_53
 pub const STATE: Guid = Guid::new(0x5E1E_57A7, 0x6B1D, 0x4E6A, 0x9C0F_5354_454C_4553);
 
 /// Bytes of the system partition: two kernel images and the boot loader.
-pub const SYSTEM_BYTES: usize = 34 << 20;
+pub const SYSTEM_BYTES: usize = 33 << 20;
 /// Bytes of the configuration's partition.
 pub const CONFIGURATION_BYTES: usize = image_formats::bundle::BYTES_MAX;
 /// Bytes of each slot on a flashed disk: room for later releases.

@@ -28,6 +28,7 @@ pub mod modules;
 pub mod pe;
 pub mod sbom;
 pub mod scenarios;
+pub mod sign;
 pub mod tree;
 pub mod uki;
 pub mod update;

@@ -113,6 +113,28 @@ impl<'a> Pe<'a> {
         out
     }
 
+    /// Where the checksum and the entry for certificates are: what a signature does not cover.
+    pub fn unhashed(&self) -> (usize, usize) {
+        (self.coff + 20 + 64, self.coff + 20 + 112 + 4 * 8)
+    }
+
+    /// A copy with a table of one certificate (PKCS #7) in place of any that it had.
+    pub fn with_certificate(&self, certificate: &[u8]) -> Result<Vec<u8>, PeError> {
+        let mut out = self.unsigned();
+        out.resize(out.len().next_multiple_of(8), 0);
+        let start = u32::try_from(out.len()).map_err(|_| PeError::Full)?;
+        let length = u32::try_from(8 + certificate.len()).map_err(|_| PeError::Full)?.next_multiple_of(8);
+        // Length, revision 2.0, PKCS #7.
+        out.extend(length.to_le_bytes());
+        out.extend([0, 2, 2, 0]);
+        out.extend(certificate);
+        out.resize((start + length) as usize, 0);
+        let (_, directory) = self.unhashed();
+        out[directory..directory + 4].copy_from_slice(&start.to_le_bytes());
+        out[directory + 4..directory + 8].copy_from_slice(&length.to_le_bytes());
+        Ok(out)
+    }
+
     /// A copy with more sections behind the others, in the order given.
     pub fn with_sections(&self, more: &[(&str, &[u8])]) -> Result<Vec<u8>, PeError> {
         let optional = self.coff + 20;
@@ -120,11 +142,22 @@ impl<'a> Pe<'a> {
         let alignment = number(optional + 36)?;
         let header_bytes = number(optional + 60)? as usize;
         let count = self.sections.len() + more.len();
-        if self.headers + count * SECTION_HEADER > header_bytes || !alignment.is_power_of_two() {
+        if self.headers + count * SECTION_HEADER > header_bytes
+            || header_bytes > self.bytes.len()
+            || !alignment.is_power_of_two()
+            || alignment > PAGE
+        {
             return Err(PeError::Full);
         }
         let mut out = self.unsigned();
-        out.resize(out.len().next_multiple_of(alignment as usize), 0);
+        // Symbols behind the last section would be a gap between sections, over which signatures are computed in two ways.
+        let raw_end = |index: usize| {
+            let header = self.headers + index * SECTION_HEADER;
+            Some(u32_at(self.bytes, header + 16)? as usize + u32_at(self.bytes, header + 20)? as usize)
+        };
+        out.truncate((0..self.sections.len()).filter_map(raw_end).max().unwrap_or_default().max(header_bytes));
+        out.resize(out.len().next_multiple_of(alignment as usize).max(header_bytes), 0);
+        out[self.coff + 8..self.coff + 16].fill(0);
         let mut address = number(optional + 56)?.next_multiple_of(PAGE);
         for (index, (name, content)) in more.iter().enumerate() {
             let length = u32::try_from(content.len()).map_err(|_| PeError::Full)?;

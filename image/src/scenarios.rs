@@ -4,7 +4,7 @@
 use crate::boot::{Accel, Emulation, Running};
 use crate::failure::Failure;
 use crate::verify::{Wanted, verify};
-use crate::{configuration, dev_ledger, disk, install, update};
+use crate::{configuration, dev_ledger, disk, fat, install, sign, update};
 use image_formats::gpt::{PRIMARY_SECTORS, SECTOR, Table};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -37,6 +37,7 @@ pub const ALL: &[Scenario] = &[
     ("boots_to_ready_and_measures_what_verify_tells", boots_and_measures),
     ("a_corrupted_root_is_refused", corrupted_root_is_refused),
     ("an_unsigned_image_is_refused_under_secure_boot", unsigned_is_refused),
+    ("a_signed_image_boots_under_secure_boot", signed_boots),
     ("a_good_release_is_blessed", good_release_is_blessed),
     ("a_release_that_cannot_boot_falls_back", bad_release_falls_back),
     ("a_hung_node_resets_the_machine", hung_node_resets),
@@ -120,6 +121,34 @@ fn unsigned_is_refused(bench: &Bench) -> Result<(), Failure> {
     let mut machine = bench.disk("unsigned", "")?;
     machine.secure_boot = Some("/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd".into());
     expect_never_ready(&mut machine.boot_with(Accel::Tcg)?, &["Access Denied", "Security Violation"])
+}
+
+/// With the key that Debian's firmware package brings for tests, whose passphrase is in its documentation.
+fn signed_boots(bench: &Bench) -> Result<(), Failure> {
+    let mut machine = bench.disk("signed", "")?;
+    machine.secure_boot = Some("/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd".into());
+    let (locked, certificate) =
+        (Path::new("/usr/share/ovmf/PkKek-1-snakeoil.key"), Path::new("/usr/share/ovmf/PkKek-1-snakeoil.pem"));
+    let key = machine.folder.join("snakeoil.key");
+    let mut openssl = std::process::Command::new("openssl");
+    openssl.args(["rsa", "-passin", "pass:snakeoil", "-in"]).arg(locked).arg("-out").arg(&key);
+    openssl.stderr(std::process::Stdio::null()).status().map_err(Failure::io("starting openssl"))?;
+    let file = OpenOptions::new().read(true).write(true).open(&machine.disk).map_err(Failure::io("opening a disk"))?;
+    let mut start = vec![0; PRIMARY_SECTORS as usize * SECTOR];
+    file.read_exact_at(&mut start, 0).map_err(Failure::io("reading a disk"))?;
+    let table = Table::decode(&start).map_err(|error| Failure::content("the disk", error))?;
+    let system = table.first_of(disk::SYSTEM).ok_or_else(|| Failure::content("the disk", "no system partition"))?;
+    let mut volume = vec![0; system.bytes() as usize];
+    file.read_exact_at(&mut volume, system.offset()).map_err(Failure::io("reading a disk"))?;
+    let mut files = fat::read(&volume).map_err(|error| Failure::content("the disk", error))?;
+    for (_, bytes) in files.iter_mut().filter(|file| file.0.to_ascii_lowercase().ends_with(".efi")) {
+        *bytes = sign::sign_with_openssl(bytes, &key, certificate)?;
+    }
+    let volume = fat::write(&files, volume.len()).map_err(|error| Failure::content("the disk", error))?;
+    file.write_all_at(&volume, system.offset()).map_err(Failure::io("writing a disk"))?;
+    let mut running = machine.boot_with(Accel::Tcg)?;
+    expect(&mut running, "STELE READY", START)?;
+    Ok(())
 }
 
 fn good_release_is_blessed(bench: &Bench) -> Result<(), Failure> {

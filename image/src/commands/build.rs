@@ -36,6 +36,12 @@ pub struct BuildArgs {
     /// A vendor's PKCS#11 module and the libraries that it needs; all files of the folder come under verity.
     #[arg(long, value_name = "DIR")]
     pkcs11_bundle: Option<PathBuf>,
+    /// Sign boot loader and kernel image for Secure Boot with this RSA key (PEM, as `openssl` takes it).
+    #[arg(long, value_name = "KEY", requires = "certificate")]
+    sign: Option<PathBuf>,
+    /// The certificate of the key (PEM), which the firmware's db has.
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
     /// The folder with the built `stele`; `cargo xtask image build` gives it.
     #[arg(long, value_name = "DIR")]
     binaries: PathBuf,
@@ -97,6 +103,8 @@ impl BuildArgs {
             release,
             configuration_key: None,
             pkcs11_bundle: None,
+            sign: None,
+            certificate: None,
             binaries: binaries.to_owned(),
             init: init.to_owned(),
             out: PathBuf::new(),
@@ -184,6 +192,7 @@ fn order(args: &BuildArgs) -> Result<Order, Failure> {
         stele: read(&args.binaries.join("stele"))?,
         init: assemble::strip("init", &read(&args.init)?)?,
         trusted,
+        sign: args.sign.clone().zip(args.certificate.clone()),
         pkcs11: args.pkcs11_bundle.as_deref().map(libraries).transpose()?.unwrap_or_default(),
     })
 }
