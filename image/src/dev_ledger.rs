@@ -1,7 +1,8 @@
-//! A ledger of one validator for the flavour `dev`, made with the host's `stele`: keys in an encrypted file, genesis, and the
+//! A ledger of one validator for the flavour `dev`, made with the host's `stele`: keys in a SoftHSM2 token, genesis, and the
 //! configuration of a machine behind QEMU's own network. For booting and for tests; nothing in it is secret.
 
 use crate::failure::Failure;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -37,11 +38,22 @@ pub fn ledger(stele: &Path, scratch: &Path, places: &[(Place, &Path)]) -> Result
         make(&folder.join("signer"))?;
         make(&folder.join("node"))?;
         let signer = folder.join("signer");
+        let so_pin = std::path::absolute(scratch.join(format!("{}.so-pin", place.name)));
+        let so_pin = so_pin.map_err(Failure::io("finding the genesis"))?.display().to_string();
+        write(Path::new(&so_pin), "00000000")?;
+        let own = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&so_pin, own).map_err(Failure::io(format!("guarding {so_pin}")))?;
+        make(&signer.join("tokens"))?;
+        let tokens = std::path::absolute(signer.join("tokens")).map_err(Failure::io("finding the tokens"))?;
+        write(&signer.join(CONF), &softhsm_conf(&tokens))?;
         write(
             &signer.join("signer.toml"),
             &signer_toml(&format!("sha256:{}", "0".repeat(64)), 0, "/run/stele/signer.sock"),
         )?;
-        let printed = run(stele, &["signer", "--config", "signer.toml", "provision", "--create-secrets"], &signer)?;
+        let words = ["signer", "--config", "signer.toml", "provision", "--create-secrets", "--so-pin-file", &so_pin];
+        let printed = run(stele, &words, &signer)?;
+        // From here on it is the machine's: its tokens are where its state is.
+        write(&signer.join(CONF), &softhsm_conf(Path::new("/var/lib/stele/signer/tokens")))?;
         let mut keys: serde_json::Value =
             serde_json::from_str(&printed).map_err(|error| Failure::content("stele signer provision", error))?;
         let address = &place.address;
@@ -73,10 +85,22 @@ pub fn ledger(stele: &Path, scratch: &Path, places: &[(Place, &Path)]) -> Result
     Ok(())
 }
 
+/// SoftHSM2's configuration: by this name it is looked for beside `signer.toml`.
+const CONF: &str = "softhsm2.conf";
+/// The module, on a Debian host and in the image alike.
+const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
+
+fn softhsm_conf(tokens: &Path) -> String {
+    let tokens = tokens.display();
+    format!(
+        "directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\nlibrary.reset_on_fork = true\n"
+    )
+}
+
 fn signer_toml(chain: &str, author: usize, socket: &str) -> String {
     format!(
         "chain = \"{chain}\"\nauthor = {author}\nepoch = 1\nguard = \"guard\"\nsocket = \"{socket}\"\n\
-         [process]\nallow_uids = [900]\n[store.keystore]\npath = \"keys.stele\"\npassphrase_file = \"passphrase\"\n"
+         [process]\nallow_uids = [900]\n[store.pkcs11]\nmodule = \"{MODULE}\"\ntoken_label = \"stele\"\npin_file = \"pin\"\n"
     )
 }
 
@@ -90,7 +114,9 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 
 fn run(stele: &Path, arguments: &[&str], folder: &Path) -> Result<String, Failure> {
     let stele = std::path::absolute(stele).map_err(Failure::io("finding stele"))?;
-    let output = Command::new(&stele).args(arguments).current_dir(folder).output();
+    let mut command = Command::new(&stele);
+    command.args(arguments).current_dir(folder).env("SOFTHSM2_CONF", folder.join(CONF));
+    let output = command.output();
     let output = output.map_err(Failure::io(format!("starting {}", stele.display())))?;
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
