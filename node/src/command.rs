@@ -1,5 +1,7 @@
 //! The command line: one variant and one file for each subcommand.
 
+mod archive;
+mod backup;
 mod bench;
 mod ceremony;
 mod export;
@@ -13,6 +15,7 @@ mod node;
 mod place;
 mod progress;
 mod rebuild;
+mod restore;
 mod signer;
 mod simulate;
 mod tx;
@@ -49,6 +52,12 @@ pub enum Command {
     Fsck(fsck::FsckArgs),
     /// Rebuild the state of a node that is not running out of its log.
     Rebuild(rebuild::RebuildArgs),
+    /// Back a node up, beside it while it runs.
+    Backup(backup::BackupArgs),
+    /// Make the data directory of a validator out of a backup.
+    Restore(restore::RestoreArgs),
+    /// Archive the cold parts of a ledger, check archives and backups, and make nodes of them.
+    Archive(archive::ArchiveArgs),
     /// Check a file of signatures.
     Verify(verify::VerifyArgs),
     /// Measure the engines of this machine.
@@ -67,6 +76,9 @@ impl Command {
             Self::Verify(args) => return Ok(verify::run(&args)),
             Self::Fsck(args) => return Ok(fsck::run(&args)),
             Self::Rebuild(args) => rebuild::run(&args)?,
+            Self::Backup(args) => backup::run(&args)?,
+            Self::Restore(args) => restore::run(&args)?,
+            Self::Archive(args) => archive::run(&args)?,
             Self::Simulate(args) => return simulate::run(&args),
             Self::Hsm(args) => return hsm::run(&args),
             Self::Hw(args) => return hw::run(&args),

@@ -9,12 +9,13 @@ mod output;
 mod rows;
 mod sink;
 
+use crate::committees::{Checkers, CommitteeError};
 use crate::config::Setup;
 use crate::replica::commit_sync::answer;
 use crate::replica::event::CertifiedCommit;
-use crate::replica::intake::{Checker, Refused};
+use crate::replica::intake::Refused;
 use crate::replica::serve::{Archive, ServeError};
-use crate::tables::{TableError, Tables};
+use crate::tables::{Place, TableError, Tables};
 use miette::Diagnostic;
 use output::Output;
 use serde::Serialize;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use storage::log::{LogError, LogReader};
 use storage::state::{StateDb, StateError};
 use thiserror::Error;
-use types::{Epoch, EpochChain, EpochChangeError, Height, LedgerHeader, Outcome};
+use types::{Height, LedgerEvent, LedgerHeader, Outcome};
 
 pub use sink::Format;
 
@@ -83,19 +84,8 @@ pub enum ExportError {
     #[error("the node's data cannot be read: {0}")]
     Archive(#[from] ServeError),
     /// An epoch whose committee nobody has proven.
-    #[error("epoch {epoch} does not follow from genesis: {source}")]
-    Epoch {
-        /// Which.
-        epoch: Epoch,
-        /// What is wrong.
-        source: EpochChangeError,
-    },
-    /// The committee of an epoch is not known.
-    #[error("the node does not have the proof of epoch {0}")]
-    EpochUnknown(Epoch),
-    /// Genesis gives no committee.
     #[error(transparent)]
-    Genesis(#[from] types::GenesisError),
+    Committee(#[from] CommitteeError),
     /// What the disk holds is not what the committee has certified.
     #[error("from height {from} on the data is not what the committee certified: {reason}")]
     #[diagnostic(help(
@@ -206,7 +196,7 @@ pub fn run(setup: &Setup, wanted: &Wanted, progress: &mut dyn FnMut(&Done, Heigh
     let tables = Tables::new(Arc::new(StateDb::open_read_only(setup.state_dir(), setup.identity())?));
     let log = LogReader::open(&setup.log_dir(), setup.identity())?;
     let archive = Archive::new(setup.chain, Arc::new(log), tables.clone());
-    let mut checkers = Checkers::of(setup, &tables)?;
+    let mut checkers = Checkers::of_node(&setup.genesis, &tables)?;
     let mut output = Output::open(&wanted.dir, setup.chain, wanted.format)?;
     let certified = archive.certified()?;
     let to = wanted.to.unwrap_or(certified);
@@ -229,8 +219,9 @@ pub fn run(setup: &Setup, wanted: &Wanted, progress: &mut dyn FnMut(&Done, Heigh
             if before.is_some_and(|(below, above)| below.next() != height || above != header.previous) {
                 return Err(ExportError::Refused { from: height, reason: "broken_header_chain" });
             }
+            let events = events_of(&tables, height, &outcomes)?;
             let committee = &checkers.of_epoch(header.epoch)?.committee;
-            output.put(height, digest, rows::of(&commit, &header, &outcomes, committee))?;
+            output.put(height, digest, rows::of(&commit, &header, &outcomes, &events, committee))?;
             (before, next) = (Some((height, digest)), height.next());
             done.count(&commit, &outcomes, height);
             progress(&done, to);
@@ -267,6 +258,24 @@ fn first(archive: &Archive, output: &Output, from: Option<Height>) -> Result<Hei
     if oldest > next { Err(ExportError::Released { wanted: next, oldest }) } else { Ok(next) }
 }
 
+/// The events of a height's transactions, which are those whose digests stand in the certified receipts.
+fn events_of(
+    tables: &Tables,
+    height: Height,
+    outcomes: &[Outcome],
+) -> Result<Vec<(u32, Vec<LedgerEvent>)>, ExportError> {
+    let mut all = Vec::new();
+    for (outcome, index) in outcomes.iter().zip(0..) {
+        let Outcome::Emitted(digest) = outcome else { continue };
+        let events = tables.events(Place { height, index })?;
+        if LedgerEvent::digest(&events) != *digest {
+            return Err(ExportError::Refused { from: height, reason: "events_of_another_receipt" });
+        }
+        all.push((index, events));
+    }
+    Ok(all)
+}
+
 type Verified = (CertifiedCommit, LedgerHeader, Vec<Outcome>);
 
 /// Some commits from a height on, checked. At least one.
@@ -284,34 +293,4 @@ fn certified_run(
     let plain: Vec<_> = plain.collect();
     let answer = answer::check_response(checker, from, response).map_err(refused)?;
     Ok(answer.commits.into_iter().zip(plain).map(|(commit, (header, outcomes))| (commit, header, outcomes)).collect())
-}
-
-/// The committees of all epochs, each proven by the one before.
-struct Checkers {
-    epochs: EpochChain,
-    last: Option<(Epoch, Checker)>,
-}
-
-impl Checkers {
-    fn of(setup: &Setup, tables: &Tables) -> Result<Self, ExportError> {
-        let mut epochs = EpochChain::from_genesis(&setup.genesis)?;
-        let newest = tables.last_epoch()?.map_or(epochs.last().epoch(), |start| start.epoch());
-        while epochs.last().epoch() < newest {
-            let epoch = Epoch(epochs.last().epoch().0 + 1);
-            // Of the newest one the proof may not be there yet; then nothing of it is certified either.
-            let Some(change) = tables.epoch_change(epoch)? else { break };
-            epochs.push(change).map_err(|source| ExportError::Epoch { epoch, source })?;
-        }
-        Ok(Self { epochs, last: None })
-    }
-
-    fn of_epoch(&mut self, epoch: Epoch) -> Result<&Checker, ExportError> {
-        if self.last.as_ref().is_none_or(|(known, _)| *known != epoch) {
-            let start = self.epochs.epoch(epoch).ok_or(ExportError::EpochUnknown(epoch))?;
-            let committee = Arc::new(start.committee.clone());
-            let checker = Checker::new(self.epochs.ledger(), committee, start.parameters.clone());
-            self.last = Some((epoch, checker));
-        }
-        Ok(&self.last.as_ref().expect("it was just made").1)
-    }
 }

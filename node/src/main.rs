@@ -1,7 +1,9 @@
 //! The binary `stele`: a ledger node, its signer, and the tools around them. Each subcommand is a file of [`command`].
 
 mod algorithm;
+mod backup;
 mod command;
+mod committees;
 mod config;
 mod devnet;
 mod epochs;
@@ -19,6 +21,7 @@ mod pool;
 mod reach;
 mod rebuild;
 mod records;
+mod repair;
 mod replica;
 mod rpc;
 mod signatures;

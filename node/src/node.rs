@@ -36,7 +36,7 @@ use types::{EpochStart, Height};
 
 mod body;
 mod error;
-mod links;
+pub mod links;
 mod verification;
 use body::Body;
 pub use error::NodeError;

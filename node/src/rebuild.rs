@@ -10,7 +10,7 @@ mod error;
 mod finish;
 mod replay;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 pub use error::RebuildError;
 
@@ -99,6 +99,13 @@ pub struct Done {
 pub struct Held {
     files: Files,
     _state: Option<StateLock>,
+}
+
+impl Held {
+    /// The log's segments.
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
 }
 
 /// Locks log and state of a data directory.

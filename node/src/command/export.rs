@@ -14,10 +14,10 @@ use types::Height;
 const ON_TERMINAL: Duration = Duration::from_millis(200);
 const ELSEWHERE: Duration = Duration::from_secs(10);
 
-/// Export headers, blocks, transactions and receipts as JSON lines or Parquet.
+/// Export headers, blocks, transactions, receipts and events as JSON lines or Parquet.
 #[derive(Clone, Debug, Args)]
 #[command(
-    long_about = "Export headers, blocks, transactions and receipts as JSON lines or Parquet, from a node's data directory.",
+    long_about = "Export headers, blocks, transactions, receipts and events as JSON lines or Parquet, from a node's data directory.",
     after_help = "Examples:
   stele export --config node.toml --out /srv/ledger
   stele export --config node.toml --out /srv/ledger-parquet --format parquet --json

@@ -3,22 +3,26 @@
 //! The log is read from its first byte to its last: every record, every checksum, the chain through all groups. With
 //! `--deep` its records are decoded, payloads are hashed, and all rows of the state database are read and summed up to
 //! the state digest that validators signed ([`state`]). Everything that is wrong is named, not only the first. Nothing is
-//! changed; a node that runs on the directory is in the way. Deliberately absent: repairs.
+//! changed, unless a repair is asked for ([`crate::repair`]); a node that runs on the directory is in the way.
 
 mod records;
+mod repairs;
 mod report;
 mod state;
 #[cfg(test)]
 mod tests;
 
+use super::backup::S3Args;
+use super::place::{PlaceArgs, PlaceError};
 use super::progress::Progress;
 use crate::config::{LOG, STATE};
+use crate::repair::RepairError;
 use clap::Args;
 use miette::Diagnostic;
 use records::Records;
 use report::Report;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use storage::log::check::{self, Seen};
 use storage::log::{Files, LogError};
@@ -35,27 +39,37 @@ const EXIT_FAILED: u8 = 2;
 #[command(after_help = "Examples:
   stele fsck --data /var/lib/stele
   stele fsck --deep --data /var/lib/stele --json
+  stele fsck --config node.toml --repair-from north --repair-from south
+  stele fsck --data /var/lib/stele --genesis genesis.toml --repair-from /srv/backup
 
 Reads the whole log: every checksum, and that no group is missing, moved or exchanged. --deep also decodes each record,
 hashes each payload, reads every row of the state database and compares their sum with the state digest of the last
-header. Nothing is changed.
+header. Nothing is changed, except with --repair-from.
 
 Damage is named by segment, byte offset and kind: missing_segment, segment_header, version, other_identity,
 swapped_segment, segment_length, unreadable, group_header, moved_group, chain, record; and with --deep undecodable, payload,
 behind_state. What a power cut left unfinished at the end was never acknowledged and is no damage; bytes that hold
 nothing, between groups and behind the last one, are not looked at.
 
-What to do: put the directory aside and start the validator with an empty one; it takes everything from its peers. Keep
-the guard of its signer.
+What to do: --repair-from fetches the commits and blocks that the damage took, each proven by certificates, and writes
+them with all that is left to a new log, from the first damaged segment on; it takes the place of the damaged one when it
+is whole, and is checked again then. Own blocks that no commit has ordered cannot be proven and are not invented: the
+validator asks its peers how far its own chain went before it makes another. Or put the directory aside and start the
+validator with an empty one; it takes everything from its peers. Keep the guard of its signer in either case.
 
 Exit status: 0 nothing is damaged; 1 something is; 2 it could not be checked: no log, a node that runs, no right to read.")]
 pub struct FsckArgs {
-    /// The data directory: `data_dir` in node.toml.
-    #[arg(long, value_name = "DIR")]
-    data: PathBuf,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// Look into records and the state database as well.
     #[arg(long)]
     deep: bool,
+    /// Make a damaged log whole, with what this one has: the name of a validator, which needs --config and the signer, or
+    /// a backup. May be repeated; they are asked in this order.
+    #[arg(long, value_name = "PEER|PLACE")]
+    repair_from: Vec<String>,
+    #[command(flatten)]
+    s3: S3Args,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -72,6 +86,12 @@ enum FsckError {
     NoLog { dir: String },
     #[error("the log cannot be read")]
     Log(#[source] LogError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Place(#[from] PlaceError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Repair(#[from] RepairError),
     #[error("a thread cannot be started")]
     Thread(#[source] std::io::Error),
     #[error("cannot write the report")]
@@ -80,7 +100,7 @@ enum FsckError {
 
 /// Runs to the end and leaves the process with the documented status.
 pub fn run(args: &FsckArgs) -> ExitCode {
-    match examine(&args.data, args.deep).and_then(|report| publish(&report, args.json).map(|()| report)) {
+    match work(args).and_then(|report| publish(&report, args.json).map(|()| report)) {
         Ok(report) if report.whole() => ExitCode::SUCCESS,
         Ok(_) => EXIT_DAMAGED.into(),
         Err(error) => {
@@ -89,6 +109,13 @@ pub fn run(args: &FsckArgs) -> ExitCode {
             EXIT_FAILED.into()
         }
     }
+}
+
+fn work(args: &FsckArgs) -> Result<Report, FsckError> {
+    let repaired = if args.repair_from.is_empty() { None } else { Some(repairs::repair(args)?) };
+    let mut report = examine(&args.place.data_dir()?, args.deep)?;
+    report.repaired = repaired;
+    Ok(report)
 }
 
 fn publish(report: &Report, json: bool) -> Result<(), FsckError> {

@@ -66,6 +66,14 @@ pub enum PlaceError {
 }
 
 impl PlaceArgs {
+    /// The data directory.
+    pub fn data_dir(&self) -> Result<PathBuf, PlaceError> {
+        match &self.config {
+            Some(config) => Ok(Setup::load(config, true)?.data_dir),
+            None => Ok(self.data.clone().unwrap_or_default()),
+        }
+    }
+
     /// The data directory, the ledger, and what the directory is marked with.
     pub fn source(&self) -> Result<Source, PlaceError> {
         if let Some(config) = &self.config {
@@ -78,6 +86,11 @@ impl PlaceArgs {
         let genesis = Arc::new(read_genesis(&path)?);
         let identity = identity(&data)?.ok_or_else(|| PlaceError::NoLog(data.clone()))?;
         Ok(Source::new(data, genesis, identity, NonZeroU16::MIN))
+    }
+
+    /// The node's configuration, if it was named.
+    pub fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
     }
 }
 

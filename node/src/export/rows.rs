@@ -4,7 +4,7 @@
 
 use crate::replica::event::CertifiedCommit;
 use bytes::Bytes;
-use types::{Committee, LedgerHeader, Outcome, Transaction, TransactionBody};
+use types::{Committee, LedgerEvent, LedgerHeader, Outcome, Transaction, TransactionBody};
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ const fn or_nothing(column: Column) -> Column {
 }
 
 /// All tables.
-pub const TABLES: [Table; 4] = [
+pub const TABLES: [Table; 5] = [
     Table {
         name: "headers",
         columns: &[
@@ -139,15 +139,32 @@ pub const TABLES: [Table; 4] = [
             or_nothing(text("events")),
         ],
     },
+    Table {
+        name: "events",
+        columns: &[
+            number("height"),
+            number("index"),
+            number("position"),
+            text("transaction"),
+            text("event"),
+            or_nothing(text("object")),
+            or_nothing(text("grant")),
+            or_nothing(text("from")),
+            or_nothing(text("to")),
+            or_nothing(number("quantity")),
+            text("data"),
+        ],
+    },
 ];
 
-/// The rows of a height, by table.
+/// The rows of a height, by table. `events` are those of the transactions that have some, by their index.
 pub fn of(
     commit: &CertifiedCommit,
     header: &LedgerHeader,
     outcomes: &[Outcome],
+    events: &[(u32, Vec<LedgerEvent>)],
     committee: &Committee,
-) -> [Vec<Row>; 4] {
+) -> [Vec<Row>; TABLES.len()] {
     let applied = outcomes.iter().filter(|outcome| outcome.is_applied()).count();
     let head = vec![
         Value::Number(header.height.0),
@@ -163,7 +180,7 @@ pub fn of(
         Value::Number(outcomes.len() as u64),
         Value::Number(applied as u64),
     ];
-    let (mut blocks, mut transactions, mut receipts) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut blocks, mut transactions, mut receipts) = (Vec::new(), Vec::new(), Vec::<Row>::new());
     let mut outcomes = outcomes.iter();
     for (position, (block, received)) in commit.blocks.iter().enumerate() {
         let author = committee.authority(block.author());
@@ -196,7 +213,72 @@ pub fn of(
             receipts.push(named().chain([Value::Text(outcome.to_owned()), reason, events]).collect());
         }
     }
-    [vec![head], blocks, transactions, receipts]
+    let emitted = events.iter().flat_map(|(index, events)| {
+        let transaction = &receipts[*index as usize][TRANSACTION];
+        let at = [Value::Number(header.height.0), Value::Number((*index).into())];
+        events.iter().enumerate().map(move |(position, event)| {
+            let named = at.iter().cloned().chain([Value::Number(position as u64), transaction.clone()]);
+            named.chain(emitted(event)).collect()
+        })
+    });
+    let emitted = emitted.collect();
+    [vec![head], blocks, transactions, receipts, emitted]
+}
+
+/// Column of the transaction in a row of receipts.
+const TRANSACTION: usize = 2;
+
+/// `event` to `data`.
+fn emitted(event: &LedgerEvent) -> [Value; 7] {
+    let (mut object, mut grant, mut from, mut to, mut quantity) = Default::default();
+    let name = match event {
+        LedgerEvent::Paid { from: payer, to: payee, amount } => {
+            (from, to, quantity) = (Some(payer), Some(payee), Some(amount));
+            "paid"
+        }
+        LedgerEvent::Created { object: made, issuer, owner, quantity: units, .. } => {
+            (object, from, to, quantity) = (Some(made), Some(issuer), Some(owner), Some(units));
+            "created"
+        }
+        LedgerEvent::Transferred { object: moved, from: before, to: after, quantity: units } => {
+            (object, from, to, quantity) = (Some(moved), Some(before), Some(after), Some(units));
+            "transferred"
+        }
+        LedgerEvent::Split { object: whole, quantity: units, .. } => {
+            (object, quantity) = (Some(whole), Some(units));
+            "split"
+        }
+        LedgerEvent::Merged { object: gone, quantity: units, .. } => {
+            (object, quantity) = (Some(gone), Some(units));
+            "merged"
+        }
+        LedgerEvent::Burned { object: gone, owner, quantity: units } => {
+            (object, from, quantity) = (Some(gone), Some(owner), Some(units));
+            "burned"
+        }
+        LedgerEvent::Granted { grant: given, grantor, grantee, .. } => {
+            (grant, from, to) = (Some(given), Some(grantor), Some(grantee));
+            "granted"
+        }
+        LedgerEvent::Revoked { grant: gone, .. } => {
+            grant = Some(gone);
+            "revoked"
+        }
+        LedgerEvent::Exercised { grant: used, .. } => {
+            grant = Some(used);
+            "exercised"
+        }
+    };
+    let data = serde_json::to_string(event).expect("numbers and text have a JSON form");
+    [
+        Value::Text(name.to_owned()),
+        object.map_or(Value::Absent, shown),
+        grant.map_or(Value::Absent, shown),
+        from.map_or(Value::Absent, shown),
+        to.map_or(Value::Absent, shown),
+        quantity.map_or(Value::Absent, |units: &u64| Value::Number(*units)),
+        Value::Text(data),
+    ]
 }
 
 /// `kind` to `steps` of bytes that are no transaction.

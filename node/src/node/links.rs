@@ -11,7 +11,7 @@ const RESET_SECRET: &str = "reset-secret";
 
 /// Random bytes that stay with the data directory: with them peers and clients learn of a restart within a round trip
 /// (RFC 9000 §10.3) instead of after the idle timeout.
-pub(super) fn reset_secret(plan: &Plan) -> std::io::Result<[u8; 32]> {
+pub fn reset_secret(plan: &Plan) -> std::io::Result<[u8; 32]> {
     let path = plan.data_dir.join(RESET_SECRET);
     if let Ok(kept) = std::fs::read(&path)
         && let Ok(secret) = kept.try_into()
@@ -25,7 +25,8 @@ pub(super) fn reset_secret(plan: &Plan) -> std::io::Result<[u8; 32]> {
     Ok(secret)
 }
 
-pub(super) fn mesh_config(plan: &Plan, reset_secret: [u8; 32]) -> MeshConfig {
+/// Links to all others of the committee.
+pub fn mesh_config(plan: &Plan, reset_secret: [u8; 32]) -> MeshConfig {
     let peers = plan.committee.indices().zip(plan.committee.authorities()).map(|(index, authority)| PeerAddress {
         index: index.0,
         addr: authority.peer_address,

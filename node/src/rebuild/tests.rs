@@ -8,10 +8,10 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use storage::log::{Backend, Log, LogOptions};
 
-const IDENTITY: [u8; 32] = [6; 32];
+pub const IDENTITY: [u8; 32] = [6; 32];
 const HEIGHTS: u64 = 40;
 
-fn open_log(dir: &Path) -> Log {
+pub fn open_log(dir: &Path) -> Log {
     let mut options = LogOptions::new(dir.join(LOG), IDENTITY);
     options.backend = Backend::Threaded;
     options.segment_bytes = 64 << 10;
@@ -20,7 +20,8 @@ fn open_log(dir: &Path) -> Log {
     Log::open(options, None, &mut |_| Ok(())).expect("a log")
 }
 
-fn directory(heights: &[Executed]) -> (tempfile::TempDir, Source) {
+/// A log of some heights, and what makes a state of it.
+pub fn directory(heights: &[Executed]) -> (tempfile::TempDir, Source) {
     let dir = tempfile::tempdir().expect("a directory");
     let log = open_log(dir.path());
     heights.iter().for_each(|height| log_executed(&log, height));
@@ -30,11 +31,11 @@ fn directory(heights: &[Executed]) -> (tempfile::TempDir, Source) {
     (dir, source)
 }
 
-fn rebuild(source: &Source) -> Result<Done, RebuildError> {
+pub fn rebuild(source: &Source) -> Result<Done, RebuildError> {
     run(source, &mut |_| ControlFlow::Continue(()))
 }
 
-fn tables(source: &Source) -> Tables {
+pub fn tables(source: &Source) -> Tables {
     let database = StateDb::open(source.data_dir.join(STATE), IDENTITY, StateOptions::default());
     Tables::new(Arc::new(database.expect("a database")))
 }

@@ -5,9 +5,11 @@
 //! the headers read: payloads stay on disk until a commit asks for them. Nothing is verified again that was verified
 //! before it was logged (CONSENSUS.md §0.7); checksums, digests and chains are.
 
+use crate::backup;
 use crate::config::{LogBackend, Plan, Setup};
 use crate::node::ledger_options;
 use crate::records::Proposal;
+use crate::repair;
 use crate::replica::blocks::Blocks;
 use crate::replica::epoch_end::EpochEnd;
 use crate::replica::segments::Segments;
@@ -128,6 +130,12 @@ impl Guarded {
 
 /// Opens log and state, or makes them.
 pub fn recover(setup: &Setup, signer: Signer<'_>, started: Instant) -> Result<Recovery, RecoveryError> {
+    if backup::restore::is_unfinished(&setup.data_dir) {
+        return Err(RecoveryError::RestoreUnfinished);
+    }
+    if repair::is_unfinished(&setup.data_dir) {
+        return Err(RecoveryError::RepairUnfinished);
+    }
     if !setup.join && !setup.state_dir().exists() {
         // A mistake in the configuration leaves nothing behind.
         let no_part = |why| NoPart { why, start: EpochStart::clone(&setup.first) };
@@ -229,6 +237,8 @@ fn member(
     // Until an own block is durable nobody here knows how far they went. A guard whose last round is of an epoch before
     // this one has signed none in this one, so none is lost.
     let untouched = guarded.signed_up_to.is_some_and(|slot| slot.epoch < plan.epoch.epoch());
+    // Unless the log came from a backup: then the guard may have as well.
+    let untouched = untouched && !found.restored;
     let own_blocks_lost = found.last_own.is_none() && unsigned.is_none() && !untouched;
     let own_floor = guarded.own_floor(plan.epoch.epoch());
     let recovered = Recovered {

@@ -59,6 +59,24 @@ async fn an_object_is_sold_against_payment_and_every_node_knows_its_history() {
     }
     headers_agree(&network).await;
 
+    // The same events stand in an export, under what they are about.
+    assert!(network.nodes[2].process.take().unwrap().terminate().success());
+    let mut command = stele(&network.nodes[2].dir);
+    command.args(["export", "--config", "node.toml", "--out", "ledger", "--json"]);
+    let ended = run_to_end(command, &network.nodes[2].dir);
+    assert!(ended.status.success(), "{}", ended.message);
+    let files = std::fs::read_dir(network.nodes[2].dir.join("ledger")).unwrap().map(|entry| entry.unwrap().path());
+    let is_events = |path: &std::path::PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("events-");
+    let rows = std::fs::read_to_string(files.into_iter().find(is_events).unwrap()).unwrap();
+    let rows: Vec<serde_json::Value> = rows.lines().map(|row| serde_json::from_str(row).unwrap()).collect();
+    let of =
+        |column: &str| rows.iter().map(|row| row[column].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>();
+    let id = object.to_string();
+    assert_eq!(of("event"), ["created", "transferred", "paid"]);
+    assert_eq!(of("object"), [id.clone(), id, String::new()]);
+    assert_eq!(of("transaction")[1..], [sale.id().to_string(), sale.id().to_string()]);
+    assert_eq!((&rows[2]["quantity"], &rows[1]["position"], &rows[2]["position"]), (&40.into(), &0.into(), &1.into()));
+
     let rpc = network.nodes[3].authority.rpc_address.to_string();
     for (words, expected) in [(["object", "show"], address(1).to_string()), (["history", ""], "paid 40 to".to_owned())]
     {

@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use types::Outcome;
 
-const TABLES: [&str; 4] = ["headers", "blocks", "transactions", "receipts"];
+const TABLES: [&str; 5] = ["headers", "blocks", "transactions", "receipts", "events"];
 
 /// A network that has run under load and is stopped, with what it acknowledged.
 async fn stopped() -> (Network, Acknowledged) {

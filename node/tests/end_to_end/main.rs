@@ -33,6 +33,7 @@ mod lost_disk;
 mod protocols;
 mod rebuilds;
 mod rejects;
+mod restores;
 mod signers;
 mod simulate;
 mod start_up;

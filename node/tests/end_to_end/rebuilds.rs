@@ -42,3 +42,37 @@ async fn a_state_that_is_lost_comes_back_from_the_log_and_the_validator_takes_pa
     nothing_is_missing_at(&network.nodes, &outcomes.acknowledged).await;
     nobody_equivocated(&network).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_in_the_middle_of_a_log_comes_back_from_validators_over_the_node_s_own_links() {
+    let mut network = Network::start(Options::default()).await;
+    let load = Load::start(&network, &[0, 1, 2, 3], 200);
+    load.acknowledges(300).await;
+    assert!(network.nodes[0].process.take().unwrap().terminate().success());
+    let log = network.nodes[0].dir.join("data/log");
+    let segment = fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path());
+    let segment = segment.filter(|path| path.extension().is_some_and(|it| it == "seg")).min().unwrap();
+    let mut bytes = fs::read(&segment).unwrap();
+    let last = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    for place in (last / 4..last / 2).step_by(5_000) {
+        bytes[place] ^= 1;
+    }
+    fs::write(&segment, bytes).unwrap();
+    let damaged = run(&network.nodes[0], &["fsck", "--data", "data", "--json"]);
+    assert_eq!(damaged.status.code(), Some(1), "{}", damaged.message);
+    let stranger = run(&network.nodes[0], &["fsck", "--config", "node.toml", "--repair-from", "nobody"]);
+    assert!(stranger.message.contains("is no validator"), "{}", stranger.message);
+    let names: Vec<String> = network.nodes[1..3].iter().map(|node| node.authority.name.clone()).collect();
+    let mut arguments = vec!["fsck", "--deep", "--config", "node.toml", "--json"];
+    names.iter().for_each(|name| arguments.extend(["--repair-from", name]));
+    let repaired = json(&run(&network.nodes[0], &arguments));
+    assert!(repaired["repaired"]["damaged"].as_u64().unwrap() > 0, "{repaired}");
+    assert_eq!((&repaired["damaged_total"], &repaired["state_digest_ok"]), (&Value::from(0), &Value::Bool(true)));
+    network.nodes[0].restart().await;
+    load.acknowledges_at(0, 30).await;
+    let outcomes = load.finish().await;
+    headers_agree(&network).await;
+    tips_agree(&network).await;
+    nothing_is_missing_at(&network.nodes, &outcomes.acknowledged).await;
+    nobody_equivocated(&network).await;
+}

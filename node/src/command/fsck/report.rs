@@ -1,5 +1,6 @@
 //! What was found, as JSON and as text. Deliberately absent: how it was found.
 
+use crate::repair;
 use serde::Serialize;
 use std::fmt::Write;
 use storage::log::check::Checked;
@@ -44,6 +45,9 @@ pub struct Report {
     pub state_height: Option<u64>,
     /// Why the state cannot be summed up.
     pub state_error: Option<String>,
+    /// What a repair did before this was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repaired: Option<repair::Done>,
 }
 
 impl Report {
@@ -101,7 +105,8 @@ impl Report {
     /// For a reader.
     pub fn to_text(&self) -> String {
         let Self { segments, groups, records, bytes, damaged_total, .. } = self;
-        let mut out = format!("log: {segments} segments, {groups} groups, {records} records, {bytes} bytes\n");
+        let mut out = self.repaired.as_ref().map(repair_text).unwrap_or_default();
+        let _ = writeln!(out, "log: {segments} segments, {groups} groups, {records} records, {bytes} bytes");
         for Place { segment, offset, kind } in self.damaged.iter().take(SHOWN_MAX) {
             let _ = writeln!(out, "damaged: segment {segment}, offset {offset}: {kind}");
         }
@@ -117,4 +122,13 @@ impl Report {
         out.push_str(if self.whole() { "nothing is damaged\n" } else { "damaged\n" });
         out
     }
+}
+
+fn repair_text(done: &repair::Done) -> String {
+    let repair::Done { from_segment, damaged, commits, blocks, kept, state_kept, .. } = done;
+    let Some(first) = from_segment else { return "repair: nothing is damaged\n".to_owned() };
+    let (commits, state) = (commits.len(), if *state_kept { "kept" } else { "to be rebuilt: `stele rebuild`" });
+    format!(
+        "repair: {damaged} places; segments from {first} on are new: {kept} records kept, {commits} commits and {blocks} blocks fetched; own blocks that no commit had ordered may be gone; state {state}\n"
+    )
 }

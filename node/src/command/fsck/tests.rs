@@ -9,6 +9,7 @@ use crate::tables::Tables;
 use ledger::{Account, Ledger};
 use std::fs;
 use std::num::NonZeroU16;
+use std::path::PathBuf;
 use std::sync::Arc;
 use storage::log::{Backend, Log, LogOptions};
 use storage::state::StateOptions;

@@ -65,6 +65,16 @@ pub enum RecoveryError {
         "remove the data directory and let the node catch up from its peers; keep the signer's guard file"
     ))]
     SyncedCommit(Height),
+    /// A restore was interrupted.
+    #[error("a restore into the data directory is unfinished")]
+    #[diagnostic(help(
+        "run the same `stele restore` again, it goes on where it was; or remove the `restoring` directory"
+    ))]
+    RestoreUnfinished,
+    /// A repair was interrupted.
+    #[error("a repair of the log is unfinished")]
+    #[diagnostic(help("run `stele fsck --repair-from` again, it finishes"))]
+    RepairUnfinished,
     /// This node has no part in the last epoch that it knows of.
     #[error(transparent)]
     #[diagnostic(transparent)]

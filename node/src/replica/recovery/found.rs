@@ -25,6 +25,8 @@ pub(super) struct Found {
     pub(super) verdicts: BTreeMap<Height, Vec<u8>>,
     pub(super) last_own: Option<Arc<BlockHeader>>,
     pub(super) unsigned: Option<Proposal>,
+    /// Whether the log came from a backup.
+    pub(super) restored: bool,
     pub(super) voted: Height,
 }
 
@@ -50,6 +52,7 @@ impl Found {
             verdicts: BTreeMap::new(),
             last_own: None,
             unsigned: None,
+            restored: false,
             voted: Height(0),
         }
     }
@@ -114,6 +117,7 @@ impl Found {
                 // Own blocks may have been made since the backup: those before it say nothing of how far the own chain
                 // went, as on a disk that is new.
                 self.last_own = None;
+                self.restored = true;
                 if let Some(proposal) = self.unsigned.take() {
                     self.blocks.remove(&proposal.statement.block_ref());
                 }

@@ -1,0 +1,125 @@
+//! What the damage took: the first damaged segment, and from there on which commits and blocks are left.
+
+use super::RepairError;
+use crate::config::STATE;
+use crate::rebuild::Source;
+use crate::records::{self, Proposal};
+use crate::tables::Tables;
+use bytes::Bytes;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use storage::log::Files;
+use storage::log::check::{self, Seen};
+use storage::state::StateDb;
+use types::{BlockHeader, ChainId, Decode, DecodeError, Digest, Height};
+
+/// What was found.
+pub(super) struct Found {
+    /// None where nothing is damaged.
+    pub first_damaged: Option<u64>,
+    /// Places.
+    pub damaged: u64,
+    /// The last commit before the first damaged segment.
+    pub before: Height,
+    /// The last height that the log had, as far as anything says.
+    pub last: Height,
+    /// The last height that came with a state from peers: the log never had those up to it.
+    pub synced: Height,
+    /// Blocks that are left, of those that may be asked for.
+    blocks: BTreeSet<Digest>,
+    /// The database, where it can be read.
+    pub tables: Option<Tables>,
+}
+
+impl Found {
+    /// Whether the log still has a block.
+    pub fn has(&self, block: &Digest) -> Result<bool, RepairError> {
+        if self.blocks.contains(block) {
+            return Ok(true);
+        }
+        let (Some(tables), Some(damaged)) = (&self.tables, self.first_damaged) else { return Ok(false) };
+        Ok(tables.block_place(block)?.is_some_and(|place| place.block.segment < damaged))
+    }
+}
+
+/// Reads the log, once to find the damage and once behind it.
+pub(super) fn find(source: &Source, files: &Files) -> Result<Found, RepairError> {
+    let chain = source.chain();
+    let state = source.data_dir.join(STATE);
+    let opened = StateDb::open_read_only(state, source.identity).ok().map(|database| Tables::new(Arc::new(database)));
+    // One that cannot even say what it holds is of no use.
+    let tables = opened.filter(|tables| matches!(tables.applied(), Ok(Some(_))));
+    let applied = tables.as_ref().map(Tables::applied).transpose()?.flatten();
+    let (mut first_damaged, mut damaged, mut before, mut seen) = (None::<u64>, 0, None, BTreeSet::new());
+    check::check(files, &source.identity, &mut |record| {
+        match record {
+            Seen::Damage(damage) => {
+                damaged += 1;
+                first_damaged = Some(first_damaged.map_or(damage.segment, |first| first.min(damage.segment)));
+            }
+            Seen::Record { position, kind: records::COMMIT, payload } => {
+                let height = records::Commit::from_bytes(payload)?.record.height;
+                seen.insert((position.segment, height));
+                // Damage is met in the order of the log: what lies far before it is not looked at again.
+                while first_damaged.is_none()
+                    && let Some(oldest) = seen.first().copied().filter(|(at, _)| at + 2 < position.segment)
+                {
+                    before = before.max(Some(oldest.1));
+                    seen.remove(&oldest);
+                }
+            }
+            Seen::Record { .. } | Seen::Segment { .. } => {}
+        }
+        Ok(())
+    })?;
+    let bound = first_damaged.unwrap_or(u64::MAX);
+    let commits: BTreeSet<Height> = seen.iter().filter(|(at, _)| *at >= bound).map(|(_, height)| *height).collect();
+    for (segment, height) in &seen {
+        if *segment < bound {
+            before = before.max(Some(*height));
+        }
+    }
+    let oldest = storage::log::io::SegmentReader::segments(files).map_err(RepairError::file(&source.data_dir))?;
+    let known = applied.as_ref().map_or(Height(0), |applied| applied.ledger.height());
+    let last = commits.last().copied().max(before).unwrap_or_default().max(known);
+    // A log that does not begin with the ledger goes on from whatever is left of it.
+    let from_start = oldest.first().is_none_or(|oldest| *oldest == 0);
+    let before = before.unwrap_or_else(|| match commits.first() {
+        Some(first) if !from_start => Height(first.0.saturating_sub(1)),
+        _ => Height(0),
+    });
+    let synced = tables.as_ref().map(Tables::synced).transpose()?.flatten().map_or(Height(0), |(_, highest)| highest);
+    let mut found = Found { first_damaged, damaged, before, last, synced, blocks: BTreeSet::new(), tables };
+    if first_damaged.is_some() {
+        // Blocks before the damage that no commit has ordered are in no row: those of the segments that a start reads.
+        let from = match applied.filter(|_| found.tables.is_some()) {
+            Some(applied) => bound.min(applied.replay_from),
+            None => 0,
+        };
+        check::check(files, &source.identity, &mut |record| {
+            if let Seen::Record { position, kind, payload } = record
+                && position.segment >= from
+            {
+                found.blocks.extend(block_of(&chain, kind, payload)?);
+            }
+            Ok(())
+        })?;
+    }
+    Ok(found)
+}
+
+/// The block whose payload a record holds.
+pub(super) fn block_of(chain: &ChainId, kind: u8, payload: &[u8]) -> Result<Option<Digest>, DecodeError> {
+    let record = || Bytes::copy_from_slice(payload);
+    Ok(match kind {
+        records::PROPOSAL => Some(Proposal::parse(&record())?.0.statement.digest()),
+        records::BLOCK => Some(records::parse_block(chain, &record())?.0.digest()),
+        _ => None,
+    })
+}
+
+/// The block whose signed header a record holds.
+pub(super) fn signed_of(chain: &ChainId, kind: u8, payload: &[u8]) -> Result<Option<Digest>, DecodeError> {
+    let record = Bytes::copy_from_slice(payload);
+    if kind == records::SIGNED { Ok(Some(BlockHeader::parse(chain, record)?.digest())) } else { Ok(None) }
+}

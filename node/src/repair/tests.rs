@@ -1,0 +1,172 @@
+//! Damage of every kind in the middle of a log, and what comes back; and kills between all steps.
+
+use super::fetch::{FromBackup, Several};
+use super::*;
+use crate::backup::depot::Depot;
+use crate::backup::take::{Wanted, take};
+use crate::config::{LOG, STATE};
+use crate::fixtures::{executed, genesis};
+use crate::rebuild::tests::{IDENTITY, directory, rebuild};
+use std::fs;
+use storage::log::Files;
+use storage::log::check;
+use tempfile::TempDir;
+use types::Digest;
+
+const HEIGHTS: u64 = 60;
+
+/// A node's directory, with what it has certified in a backup.
+struct Node {
+    dir: TempDir,
+    source: Source,
+    backup: TempDir,
+    header: Digest,
+}
+
+fn node() -> Node {
+    let (dir, source) = directory(&executed(HEIGHTS));
+    let header = rebuild(&source).expect("a whole log").header;
+    let node = Node { dir, source, backup: tempfile::tempdir().expect("a directory"), header };
+    assert_eq!(certified(&node, &node.depot()), HEIGHTS - 1);
+    node
+}
+
+/// Backs everything up that the node can serve; how many heights.
+fn certified(node: &Node, depot: &Depot) -> u64 {
+    take(&node.source, depot, &Wanted::default(), &mut |_, _| {}).expect("a backup").added
+}
+
+impl Node {
+    fn depot(&self) -> Depot {
+        Depot::open(self.backup.path().to_str().expect("it is text"), None).expect("a directory")
+    }
+
+    fn segment(&self, number: u64) -> PathBuf {
+        self.dir.path().join(LOG).join(format!("{number:020}.seg"))
+    }
+
+    fn peers(&self) -> Several {
+        Several(vec![Box::new(FromBackup::new(self.depot(), genesis()))])
+    }
+
+    fn repair(&self) -> Result<Done, RepairError> {
+        repair(&self.source, &mut self.peers(), &mut |_| {})
+    }
+
+    fn site(&self) -> Site {
+        Site { data_dir: self.source.data_dir.clone() }
+    }
+
+    /// Changes bytes of a segment.
+    fn spoil(&self, segment: u64, places: impl Iterator<Item = usize>) {
+        let mut bytes = fs::read(self.segment(segment)).expect("a segment");
+        places.for_each(|place| bytes[place] ^= 0x55);
+        fs::write(self.segment(segment), bytes).expect("a segment");
+    }
+
+    fn damaged(&self) -> u64 {
+        let files = Files::inspect(&self.dir.path().join(LOG)).expect("a log");
+        check::check(&files, &IDENTITY, &mut |_| Ok(())).expect("it can be read").damaged
+    }
+
+    /// The log is whole, its rows lead to blocks, and it gives the same state.
+    fn is_whole(&self) {
+        assert_eq!(self.damaged(), 0);
+        assert!(!self.dir.path().join(REPAIR).exists());
+        let fresh = tempfile::tempdir().expect("a directory");
+        let depot = Depot::open(fresh.path().to_str().expect("it is text"), None).expect("a directory");
+        assert_eq!(certified(self, &depot), HEIGHTS - 1, "every block is found");
+        let rebuilt = rebuild(&self.source).expect("a whole log");
+        assert_eq!((rebuilt.height, rebuilt.header), (Height(HEIGHTS), self.header));
+    }
+}
+
+#[test]
+fn flipped_bytes_torn_out_pages_and_lost_segments_come_back_proven() {
+    let node = node();
+    let segments = fs::read_dir(node.dir.path().join(LOG)).expect("a log").count() as u64;
+    assert!(segments > 6, "{segments}");
+    assert_eq!(node.repair().expect("nothing to do"), Done { height: Height(HEIGHTS), ..Done::default() });
+    // A byte of a record.
+    node.spoil(1, std::iter::once(9_000));
+    let done = node.repair().expect("the backup has it");
+    assert_eq!((done.from_segment, done.state_kept), (Some(1), true));
+    assert!(done.damaged == 1 && done.kept > 0 && done.blocks > 0, "{done:?}");
+    node.is_whole();
+    // Whole pages in two segments.
+    node.spoil(2, 8_192..30_000);
+    node.spoil(3, 16_384..20_000);
+    assert!(node.repair().expect("the backup has it").commits.len() > 1);
+    node.is_whole();
+    // A segment, and the first one.
+    fs::remove_file(node.segment(2)).expect("a segment");
+    node.repair().expect("the backup has it");
+    node.is_whole();
+    node.spoil(0, 0..60_000);
+    let done = node.repair().expect("the backup has it");
+    assert_eq!(done.from_segment, Some(0));
+    node.is_whole();
+    // Without a state the log is repaired all the same.
+    node.spoil(1, 5_000..6_000);
+    fs::remove_dir_all(node.dir.path().join(STATE)).expect("a state");
+    assert!(!node.repair().expect("the backup has it").state_kept);
+    rebuild(&node.source).expect("a whole log");
+    node.is_whole();
+}
+
+#[test]
+fn a_kill_leaves_the_damaged_log_or_the_repaired_one() {
+    let node = node();
+    let site = node.site();
+    let prepare = || {
+        node.spoil(1, 8_192..30_000);
+        assert!(node.damaged() > 0);
+        let held = hold(&node.source).expect("nobody is at work");
+        let found = find::find(&node.source, held.files()).expect("it can be read");
+        let first = found.first_damaged.expect("damage");
+        let mut peers = node.peers();
+        write::write(&node.source, &site, held.files(), &found, first, &mut peers, &mut |_| {}).expect("it is whole");
+    };
+    // Before the mark: half a log is forgotten.
+    node.spoil(1, 8_192..30_000);
+    fs::create_dir_all(site.new_log()).expect("a directory");
+    fs::write(site.new_log().join("00000000000000000000.seg"), [0; 5_000]).expect("a file");
+    assert!(!is_unfinished(node.dir.path()));
+    node.repair().expect("the backup has it");
+    node.is_whole();
+    // Behind the mark.
+    prepare();
+    assert!(is_unfinished(node.dir.path()) && node.damaged() > 0);
+    node.repair().expect("it is finished");
+    node.is_whole();
+    // Between the two renames.
+    prepare();
+    fs::rename(site.log(), site.old_log()).expect("a directory");
+    assert!(is_unfinished(node.dir.path()));
+    node.repair().expect("it is finished");
+    node.is_whole();
+    // Before the rows.
+    prepare();
+    fs::rename(site.log(), site.old_log()).expect("a directory");
+    fs::rename(site.new_log(), site.log()).expect("a directory");
+    node.repair().expect("it is finished");
+    node.is_whole();
+}
+
+#[test]
+fn what_nobody_has_is_named_and_the_log_stays() {
+    let node = node();
+    node.spoil(1, 9_000..9_010);
+    let before = fs::read(node.segment(1)).expect("a segment");
+    let ended = repair(&node.source, &mut Several(Vec::new()), &mut |_| {});
+    assert!(matches!(ended, Err(RepairError::Nobody { .. })), "{ended:?}");
+    assert_eq!(fs::read(node.segment(1)).expect("a segment"), before);
+    assert!(!is_unfinished(node.dir.path()));
+    // The next in line is asked.
+    let empty = tempfile::tempdir().expect("a directory");
+    let nothing = Depot::open(empty.path().to_str().expect("it is text"), None).expect("a directory");
+    let mut several = node.peers();
+    several.0.insert(0, Box::new(FromBackup::new(nothing, genesis())));
+    repair(&node.source, &mut several, &mut |_| {}).expect("the second one has it");
+    node.is_whole();
+}
