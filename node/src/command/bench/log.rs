@@ -2,12 +2,13 @@
 //! bare `pwrite` and `fdatasync`, side by side.
 //!
 //! For each size of record and number of writers the engines take turns, a short round each, again and again, so that
-//! what else the machine and its disk do hits all of them; how much that was stands beside each row. Deliberately
-//! absent: reading back and recovery, which `cargo bench -p stele-storage` measures.
+//! what else the machine and its disk do hits all of them; how much that was stands beside each row. At the end each log is
+//! read back as a start does it, and its files as they are beside that.
 
 mod drawing;
 mod engines;
 mod round;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -19,6 +20,7 @@ pub(super) use engines::EngineFault;
 use engines::{BareFile, Engine, Kind};
 use hdrhistogram::Histogram;
 use round::{Tally, histogram, noise, record};
+use scan::Scan;
 use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -111,6 +113,8 @@ struct Durability {
     group_commits: Vec<GroupCommit>,
     /// The log alone, its writers sharing one thread that it calls back, as in a node.
     callbacks: Vec<Row>,
+    /// The logs read back.
+    scans: Vec<Scan>,
 }
 
 /// Measures and tells.
@@ -132,12 +136,18 @@ fn measure(args: &LogArgs) -> Result<Durability, BenchError> {
         results: Vec::new(),
         group_commits: Vec::new(),
         callbacks: Vec::new(),
+        scans: Vec::new(),
     };
     for record_bytes in &args.record_bytes {
         for writers in &args.writers {
             note(&format!("records of {record_bytes} bytes, {writers} at a time"));
             let directory = Scratch::make(&args.dir)?;
-            Cell::open(&directory.0, *record_bytes, *writers)?.measure(args, &mut result)?;
+            let mut cell = Cell::open(&directory.0, *record_bytes, *writers)?;
+            cell.measure(args, &mut result)?;
+            // A log is scanned when it is opened.
+            drop(cell);
+            let dir = directory.0.join(Kind::Stele.name());
+            result.scans.push(scan::scan(&dir, *record_bytes, *writers).map_err(failed(Kind::Stele))?);
         }
     }
     Ok(result)

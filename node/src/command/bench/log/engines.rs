@@ -21,6 +21,9 @@ const FILE_BYTES: u64 = 64 << 20;
 /// What RocksDB keeps in memory before it starts another write-ahead log.
 const ROCKSDB_BUFFER_BYTES: usize = 128 << 20;
 
+/// What the log is marked with.
+pub const IDENTITY: [u8; 32] = [0x5e; 32];
+
 /// Which one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -95,7 +98,7 @@ impl Engine {
     /// Makes one in a directory of its own.
     pub fn open(kind: Kind, dir: &Path) -> Result<Self, EngineFault> {
         Ok(match kind {
-            Kind::Stele => Self::Stele(Log::open(LogOptions::new(dir, [0x5e; 32]), None, &mut |_| Ok(()))?),
+            Kind::Stele => Self::Stele(Log::open(LogOptions::new(dir, IDENTITY), None, &mut |_| Ok(()))?),
             Kind::RocksDb => {
                 let mut options = Options::default();
                 options.create_if_missing(true);

@@ -31,9 +31,11 @@ fn every_engine_makes_records_durable_and_every_form_has_every_row() {
     let commit = &result.group_commits[0];
     assert!(commit.groups > 0 && commit.group_bytes >= 4096 && commit.bare_p50_us > 0, "{commit:?}");
 
-    assert_eq!(text::table(&result).lines().filter(|line| line.contains(" 300 ")).count(), 5);
+    assert_eq!(text::table(&result).lines().filter(|line| line.contains(" 300 ")).count(), 6);
     let rows = text::markdown(&result).lines().filter(|line| line.contains("| 300 |")).count();
-    assert_eq!(rows, 5);
+    assert_eq!(rows, 6);
+    let scan = &result.scans[0];
+    assert!(scan.records > 0 && scan.bytes >= 300 * scan.records && scan.scan_gb_per_s > 0.0, "{scan:?}");
     let svg = drawing::svg(&result);
     assert_eq!(svg.matches("<svg").count(), svg.matches("</svg>").count());
     let json = serde_json::to_value(&result).expect("numbers, strings and lists");

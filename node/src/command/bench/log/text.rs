@@ -1,6 +1,6 @@
 //! The result for a reader: a table for the terminal, and a page of Markdown.
 
-use super::{Durability, GroupCommit, Row, STEM};
+use super::{Durability, GroupCommit, Row, STEM, Scan};
 use crate::command::bench::columns::{Column, fixed, grid, padded};
 
 const ROWS: [Column<Row>; 10] = [
@@ -28,6 +28,17 @@ const GROUPS: [Column<GroupCommit>; 9] = [
     ("p99 of bare", |row| format!("{} ×", fixed(row.p99_us as f64 / row.bare_p99_us.max(1) as f64, 2))),
 ];
 
+const SCANS: [Column<Scan>; 7] = [
+    ("record, bytes", |row| row.record_bytes.to_string()),
+    ("writers", |row| row.writers.to_string()),
+    ("records", |row| row.records.to_string()),
+    ("MB", |row| fixed(row.bytes as f64 / 1e6, 0)),
+    ("scan, GB/s", |row| fixed(row.scan_gb_per_s, 2)),
+    ("bare read, GB/s", |row| fixed(row.bare_gb_per_s, 2)),
+    ("start, s", |row| fixed(row.seconds, 2)),
+];
+
+const READ_BACK: &str = "The log read back as a start does it, every checksum, and its files as they are, past the page cache where the log is:";
 const CALLBACKS: &str = "The log alone, its writers sharing one thread that it calls back, as in a node:";
 const COMMITS: &str = "A group of the log, and pwrite + fdatasync of as many bytes by one thread:";
 
@@ -39,6 +50,8 @@ pub fn table(result: &Durability) -> String {
     padded(&mut out, &result.callbacks, &ROWS);
     out.push_str(&format!("{COMMITS}\n\n"));
     padded(&mut out, &result.group_commits, &GROUPS);
+    out.push_str(&format!("{READ_BACK}\n\n"));
+    padded(&mut out, &result.scans, &SCANS);
     out
 }
 
@@ -62,6 +75,8 @@ pub fn markdown(result: &Durability) -> String {
     grid(&mut out, &result.callbacks, &ROWS);
     out.push_str(&format!("{COMMITS}\n\n"));
     grid(&mut out, &result.group_commits, &GROUPS);
+    out.push_str(&format!("{READ_BACK}\n\n"));
+    grid(&mut out, &result.scans, &SCANS);
     out
 }
 
