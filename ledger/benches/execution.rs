@@ -87,6 +87,7 @@ impl Pool {
                     height: Height(index as u64 + 1),
                     commit: Digest::ZERO,
                     timestamp: TimestampMs(START_MS + (index * size) as u64),
+                    state_root: Digest::ZERO,
                     last_of_epoch: false,
                     transactions: transactions.to_vec(),
                 };

@@ -11,7 +11,7 @@ use crate::contracts::{self, View};
 use crate::executed::Work;
 use crate::lthash::LtHash;
 use crate::rules;
-use crate::shard::{NetChange, Shard};
+use crate::shard::{Changed, NetChange, Shard};
 use crate::state::{StateFault, StateReader};
 use crate::value::Value;
 use pool::Pool;
@@ -51,6 +51,8 @@ pub(crate) struct Effects {
     pub(crate) events: Vec<(u32, Vec<LedgerEvent>)>,
     /// Changed values, in rising order of keys; `None` where one was removed.
     pub(crate) values: Vec<(StateKey, Option<Value>)>,
+    /// What those keys held before, in their order.
+    pub(crate) before: Vec<Option<Value>>,
     /// Change to the sum behind the state digest.
     pub(crate) state: LtHash,
     pub(crate) work: Work,
@@ -59,16 +61,18 @@ pub(crate) struct Effects {
 impl Effects {
     /// From the parts of the shards.
     fn of(parts: impl IntoIterator<Item = Part>) -> Self {
-        let mut effects = Self::default();
+        let (mut effects, mut changed) = (Self::default(), Vec::new());
         for Part { verdicts, change } in parts {
             effects.rejects.extend(verdicts.rejects);
             effects.events.extend(verdicts.events);
-            effects.values.extend(change.values);
+            changed.extend(change.values);
             effects.state.combine(&change.state);
             effects.work += change.work;
         }
         effects.events.sort_unstable_by_key(|(position, _)| *position);
-        effects.values.sort_unstable_by_key(|(key, _)| *key);
+        changed.sort_unstable_by_key(|change: &Changed| change.key);
+        (effects.values, effects.before) =
+            changed.into_iter().map(|Changed { key, before, now }| ((key, now), before)).unzip();
         effects
     }
 }

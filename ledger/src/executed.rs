@@ -72,6 +72,8 @@ pub struct Executed {
     pub receipts: Vec<Receipt>,
     /// Keys whose value changed, with the new value or `None` where it is gone, in rising order.
     pub changes: Vec<(StateKey, Option<Value>)>,
+    /// What those keys held before, in their order: what a snapshot that is still being read can be had back from.
+    pub before: Vec<Option<Value>>,
     /// Positions of transactions that emitted events, rising, with the events: what the digests in receipts are of.
     pub events: Vec<(u32, Vec<LedgerEvent>)>,
     /// Documents that were certified, with the transaction whose receipt and header are the certificate.

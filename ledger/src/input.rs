@@ -42,6 +42,9 @@ pub struct CommitInput {
     pub commit: Digest,
     /// BFT time; never below that of the height before (CONSENSUS.md §0.10).
     pub timestamp: TimestampMs,
+    /// What the header is to carry in `state_root`: the root of the snapshot that is due at this height
+    /// ([`types::SnapshotPlan`]), or [`Digest::ZERO`].
+    pub state_root: Digest,
     /// Whether consensus commits nothing more in this epoch.
     pub last_of_epoch: bool,
     /// The transactions of all blocks of the commit, in their order.

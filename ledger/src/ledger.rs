@@ -103,6 +103,7 @@ impl Ledger {
             header: ledger.header.clone(),
             header_digest: ledger.header_digest,
             receipts: Vec::new(),
+            before: vec![None; accounts.len()],
             changes: accounts.into_iter().map(|(key, value)| (key, Some(value))).collect(),
             events: Vec::new(),
             certified: Vec::new(),
@@ -182,7 +183,7 @@ impl Ledger {
             self.engine.run(operations, Moment { height: input.height, time: input.timestamp }, || {
                 proof::transaction_root(receipts.iter().map(|receipt| receipt.transaction))
             });
-        let Effects { rejects, events, values, state, mut work } = effects?;
+        let Effects { rejects, events, values, before, state, mut work } = effects?;
         for (position, reject) in rejects {
             receipts[position as usize].outcome = Outcome::Rejected(reject);
         }
@@ -211,7 +212,7 @@ impl Ledger {
             transaction_root,
             receipt_root: proof::receipt_root(&receipts),
             state_digest: self.state.digest(),
-            state_root: Digest::ZERO,
+            state_root: input.state_root,
             timestamp: input.timestamp,
             next_committee: next.as_ref().map(|(committee, parameters)| EpochStart::digest_of(committee, parameters)),
         };
@@ -227,6 +228,7 @@ impl Ledger {
             header_digest: self.header_digest,
             receipts,
             changes: values,
+            before,
             events,
             certified,
             live: LiveChange { added: claimed, dropped: run_out.into_iter().map(|(height, _)| height).collect() },

@@ -45,6 +45,7 @@
 //!         height: Height(1),
 //!         commit: Digest::sha256(b"the commit record"),
 //!         timestamp: TimestampMs(1_500),
+//!         state_root: Digest::ZERO,
 //!         last_of_epoch: false,
 //!         transactions: vec![OrderedTransaction {
 //!             transaction: Ok(Arc::new(transaction)),

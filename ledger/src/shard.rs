@@ -52,11 +52,19 @@ struct Working {
     now: Option<Value>,
 }
 
+/// A key whose value changed.
+#[derive(Debug)]
+pub(crate) struct Changed {
+    pub(crate) key: StateKey,
+    pub(crate) before: Option<Value>,
+    pub(crate) now: Option<Value>,
+}
+
 /// What a commit did in one shard.
 #[derive(Debug, Default)]
 pub(crate) struct NetChange {
-    /// Changed values, in no particular order; `None` where one was removed.
-    pub(crate) values: Vec<(StateKey, Option<Value>)>,
+    /// Changed values, in no particular order, with those before; `None` where there was none or one was removed.
+    pub(crate) values: Vec<Changed>,
     pub(crate) state: LtHash,
     pub(crate) work: Work,
 }
@@ -193,7 +201,7 @@ impl Shard {
                 }
                 (None, None) => {}
             }
-            change.values.push((key, working.now.clone()));
+            change.values.push(Changed { key, before: working.before.clone(), now: working.now.clone() });
         }
         change.work.values_named = self.working.len() as u64;
         change.work.values_read = self.missing.len() as u64;

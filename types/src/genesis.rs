@@ -31,6 +31,9 @@ pub struct Parameters {
     pub validity_window_ms: u64,
     /// Most unexpired transaction ids that the ledger remembers. Range 1,000 to 1,000,000,000.
     pub live_ids_max: u64,
+    /// Heights between two snapshots of the state, whose roots stand in headers half as many heights later
+    /// ([`SnapshotPlan`](crate::SnapshotPlan)). Range 16 to 1,000,000; 0 for no snapshots.
+    pub snapshot_interval_heights: u64,
 }
 
 impl Default for Parameters {
@@ -44,6 +47,7 @@ impl Default for Parameters {
             transaction_bytes_max: 16 << 10,
             validity_window_ms: 60_000,
             live_ids_max: 8_000_000,
+            snapshot_interval_heights: 4_096,
         }
     }
 }
@@ -73,6 +77,9 @@ impl Parameters {
         range("transaction_bytes_max", self.transaction_bytes_max.into(), 256, 64 << 10)?;
         range("validity_window_ms", self.validity_window_ms, 1_000, 24 * 3_600_000)?;
         range("live_ids_max", self.live_ids_max, 1_000, 1_000_000_000)?;
+        if self.snapshot_interval_heights != 0 {
+            range("snapshot_interval_heights", self.snapshot_interval_heights, 16, 1_000_000)?;
+        }
         if self.transaction_bytes_max + 4 > self.block_payload_bytes_max {
             return Err(GenesisError::TransactionOverBlock);
         }
@@ -90,6 +97,7 @@ impl Encode for Parameters {
         self.transaction_bytes_max.encode(out);
         self.validity_window_ms.encode(out);
         self.live_ids_max.encode(out);
+        self.snapshot_interval_heights.encode(out);
     }
 }
 
@@ -104,6 +112,7 @@ impl Decode for Parameters {
             transaction_bytes_max: u32::decode(reader)?,
             validity_window_ms: u64::decode(reader)?,
             live_ids_max: u64::decode(reader)?,
+            snapshot_interval_heights: u64::decode(reader)?,
         })
     }
 }

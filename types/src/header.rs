@@ -31,7 +31,8 @@ pub struct LedgerHeader {
     pub receipt_root: Digest,
     /// LtHash of the whole state after this height.
     pub state_digest: Digest,
-    /// Reserved for a lagged Merkle root of the state; [`Digest::ZERO`].
+    /// [`StateSummary::root`](crate::StateSummary::root) of an earlier state, where one is due at this height
+    /// ([`SnapshotPlan`](crate::SnapshotPlan)); [`Digest::ZERO`] at all others.
     pub state_root: Digest,
     /// BFT time.
     pub timestamp: TimestampMs,

@@ -21,7 +21,7 @@ fn the_header_of_a_fixed_genesis_is_pinned() {
     );
     assert_eq!(
         start.header_digest.to_string(),
-        "sha256:9b4cd33cf4b7bc74cc6c9840a931c39049bea5b8dc5bbe86022b82b763600dc3"
+        "sha256:042e00726f172a9ce9d5128a8e1941cb032bb0628e0525ce7eeff2b2950915cf"
     );
 }
 
@@ -39,6 +39,6 @@ fn the_headers_of_a_fixed_workload_are_pinned() {
     }
     assert_eq!(
         ledger.header_digest().to_string(),
-        "sha256:bf2fca47c3a7e248628bf8e7b7d2ba2cf2955c1ad4a22a3d33870ff76dbcaf7f"
+        "sha256:78642e2b6fad8cc6c0c03b10c0639ac36cdbf0e8b3cec4733fbfcd0d7efd5ef4"
     );
 }

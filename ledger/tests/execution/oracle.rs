@@ -135,6 +135,7 @@ impl Oracle {
             next_committee,
             height: input.height,
             previous: self.header.digest(),
+            state_root: input.state_root,
             commit: input.commit,
             transaction_root: merkle_root(receipts.iter().map(|receipt| receipt.transaction.to_bytes())),
             receipt_root: merkle_root(receipts.iter().map(Encode::to_bytes)),

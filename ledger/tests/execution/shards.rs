@@ -56,6 +56,7 @@ fn agree(mix: &Mix) {
         Lagging::new(&workload, 16, 5, options(64, 20, 6)),
     ];
     for input in &workload.commits {
+        let before = oracle.values.clone();
         let expected = oracle.execute(input);
         let total: u64 = oracle.values.values().filter_map(Value::account).map(|account| account.balance).sum();
         assert_eq!(total, supply);
@@ -70,6 +71,8 @@ fn agree(mix: &Mix) {
                 executed.faulty.iter().map(|entry| (entry.author(), entry.block.digest, entry.index, entry.reject));
             assert_eq!(faulty.collect::<Vec<_>>(), expected.faulty);
             assert!(executed.changes.is_sorted_by(|(one, _), (other, _)| one < other));
+            let held = executed.changes.iter().map(|(key, _)| before.get(key).cloned());
+            assert_eq!(executed.before, held.collect::<Vec<_>>(), "ledger {which}, height {}", input.height);
             let claimed: Vec<TransactionId> = expected
                 .receipts
                 .iter()

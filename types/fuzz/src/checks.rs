@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use types::{
-    AlgId, BlockHeader, Certificate, ChainId, CommitRecord, Decode, Digest, Draft, Encode, EpochChange, Genesis, Grant,
-    LedgerEvent, Object, Payload, PublicKey, Reader, Signature, Transaction,
+    Address, AlgId, BlockHeader, Certificate, ChainId, CommitRecord, Decode, Digest, Draft, Encode, EpochChange, Genesis,
+    Grant, LedgerEvent, Object, Payload, PublicKey, Reader, Signature, StateKey, StateManifest, StateProof, Transaction,
 };
 
 /// The ledger that every input is read for; its encoding starts the transactions of the corpus.
@@ -82,6 +82,15 @@ pub fn epoch_change(data: &[u8]) {
     canonical::<EpochChange>(data);
     if let Ok(change) = EpochChange::from_bytes(data) {
         let _ = change.verify(chain(), &change.start);
+    }
+}
+
+/// [`StateManifest`] and [`StateProof`]; the proof is looked at, whatever it proves.
+pub fn snapshot(data: &[u8]) {
+    canonical::<StateManifest>(data);
+    canonical::<StateProof>(data);
+    if let Ok(proof) = StateProof::from_bytes(data) {
+        let _ = proof.verify(&StateKey::Account(Address::from_bytes([7; 32])), &proof.summary.root());
     }
 }
 

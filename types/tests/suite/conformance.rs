@@ -36,12 +36,12 @@ macro_rules! pinned {
 }
 
 pinned! {
-    signed_transactions: 1, 1000, "c28e0ffee7ef04df5e3dc8ca0889b09a05183fe739073ecc8e61a84cad346f5b", |random| {
+    signed_transactions: 1, 1000, "5cf6f9027853e34fae5d6ae856f5852f4a0aeb68639c4228000cf85c36d6be6e", |random| {
         let chain = random.chain();
         let transaction = random.transaction(&chain);
         vec![transaction.raw().to_vec(), transaction.id().to_bytes(), transaction.sender().to_bytes()]
     };
-    transactions_of_every_algorithm: 2, SAMPLES, "24ebc43aa6be16309d31984407594b01ddc5c2d388e6b5c5282f7c2030fd282d", |random| {
+    transactions_of_every_algorithm: 2, SAMPLES, "877ee3892442415d0bf4d895f7f5ec3afd7fc6028a64cb09f7c2e97b9e64de3b", |random| {
         let chain = random.chain();
         let raw = random.transaction_of_any_algorithm(&chain);
         let transaction = Transaction::parse(&chain, raw.clone().into()).unwrap();
@@ -72,18 +72,18 @@ pinned! {
         vec![random.merkle_proof().to_bytes(), types::merkle_root(leaves).to_bytes()]
     };
     evidence: 10, SAMPLES, "46cd2a8d0a9e5d6b63b8ba20e9ff2397d1f76b3b08cf60f96e7c76b23cdeb53d", |random| vec![random.evidence().to_bytes()];
-    chain_ids: 11, 500, "36624940c6d1fec8f0a0481002c24c49255cd43ce946c31bb61116f72dfc5c57", |random| vec![random.genesis().chain_id().to_bytes()];
+    chain_ids: 11, 500, "5be511acc36b6002bac71fdad165414eeee92f4ec8184c8674cdd7adc0d60e37", |random| vec![random.genesis().chain_id().to_bytes()];
     committees: 12, 500, "5a45adb274e02eb7fe9fdc5cfd25d7c8b3b9ee79f707b8527e60607d44fc0c7d", |random| {
         let count = 1 + random.below(6);
         let authorities = random.authorities(count);
         let committee = Committee::new(Epoch(random.number()), authorities.clone()).unwrap();
         authorities.iter().map(Encode::to_bytes).chain([committee.digest().to_bytes()]).collect()
     };
-    changes: 16, SAMPLES, "1c54777004a6b3e3115aba4cf302ce8104240b30e1dcaf24a6e72e9defd39744", |random| {
+    changes: 16, SAMPLES, "9cd6790bf1f868f274ea70d7c25aade22c529c13880554a23cfd13acf07f251e", |random| {
         let change = random.change();
         vec![change.to_bytes(), change.digest().to_bytes()]
     };
-    epoch_changes: 17, 200, "3c548f6135adcaec38feb22da5aad6b615c688fe2fd755806ac6ec725d2115aa", |random| {
+    epoch_changes: 17, 200, "f9945d31df8af82e10cc2b3f4550281e34ea397a38fc34dcda2bdd81128f13f7", |random| {
         let change = random.epoch_change();
         let named = EpochStart::digest_of(&change.start.committee, &change.start.parameters);
         vec![change.to_bytes(), named.to_bytes()]

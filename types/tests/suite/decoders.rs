@@ -9,7 +9,7 @@ use types::{
     Access, Address, AlgId, Authority, BlockBody, BlockHeader, BlockRef, Certificate, ChainId, Change, CommitRecord,
     Decode, DecodeError, Digest, Draft, Encode, EpochChange, Evidence, Grant, HeaderStatement, HeaderVote, LedgerEvent,
     LedgerHeader, MerkleProof, Object, Outcome, Payload, PayloadDescriptor, PublicKey, Receipt, Reject, Round,
-    RoundStatement, Signature, StatementSignature, Transaction, TransactionBody, TransactionId,
+    RoundStatement, Signature, StateManifest, StateProof, StatementSignature, Transaction, TransactionBody, TransactionId,
 };
 
 /// Most transactions of a payload that these tests read.
@@ -145,6 +145,8 @@ pub fn all() -> Vec<Decoder> {
         of::<Certificate>("Certificate", |random| random.certificate().to_bytes()),
         of::<Change>("Change", |random| random.change().to_bytes()),
         of::<EpochChange>("EpochChange", |random| random.epoch_change().to_bytes()),
+        of::<StateManifest>("StateManifest", |random| random.state_manifest().to_bytes()),
+        of::<StateProof>("StateProof", |random| random.state_proof().to_bytes()),
         of::<MerkleProof>("MerkleProof", |random| random.merkle_proof().to_bytes()),
         of::<Authority>("Authority", |random| random.authority("a name".to_owned()).to_bytes()),
     ]

@@ -97,7 +97,7 @@ fn values_of_keys_and_addresses_are_checked_as_they_are_read() {
 #[test]
 fn every_parameter_has_its_range() {
     type Set = fn(&mut Parameters, u64);
-    let ranges: [(&str, u64, u64, Set); 8] = [
+    let ranges: [(&str, u64, u64, Set); 9] = [
         ("gc_depth_rounds", 20, 100_000, |p, value| p.gc_depth_rounds = value),
         ("schedule_interval_commits", 1, 10_000, |p, value| p.schedule_interval_commits = value),
         ("schedule_window_commits", 1, 10_000, |p, value| p.schedule_window_commits = value),
@@ -106,6 +106,7 @@ fn every_parameter_has_its_range() {
         ("transaction_bytes_max", 256, 64 << 10, |p, value| p.transaction_bytes_max = value as u32),
         ("validity_window_ms", 1_000, 24 * 3_600_000, |p, value| p.validity_window_ms = value),
         ("live_ids_max", 1_000, 1_000_000_000, |p, value| p.live_ids_max = value),
+        ("snapshot_interval_heights", 16, 1_000_000, |p, value| p.snapshot_interval_heights = value),
     ];
     for (name, min, max, set) in ranges {
         let with = |value: u64| {
@@ -122,6 +123,10 @@ fn every_parameter_has_its_range() {
             assert_eq!(with(value).check(), Ok(()), "{name} = {value}");
         }
         for value in [0, min - 1, max + 1, u64::from(u32::MAX)] {
+            if (name, value) == ("snapshot_interval_heights", 0) {
+                assert_eq!(with(value).check(), Ok(()), "no snapshots");
+                continue;
+            }
             let error = GenesisError::OutOfRange { name, value, min, max };
             assert_eq!(with(value).check(), Err(error.clone()), "{name} = {value}");
             assert_eq!(Genesis::from_toml(&with(value).to_toml()), Err(error));
@@ -181,6 +186,7 @@ fn everything_of_a_genesis_is_in_the_chain_id() {
     changed(&|genesis| genesis.parameters.transaction_bytes_max += 1);
     changed(&|genesis| genesis.parameters.validity_window_ms += 1);
     changed(&|genesis| genesis.parameters.live_ids_max += 1);
+    changed(&|genesis| genesis.parameters.snapshot_interval_heights += 1);
     changed(&|genesis| genesis.validators[0].stake.0 += 1);
     changed(&|genesis| genesis.accounts.push(Allocation { address: Address::from_bytes([1; 32]), balance: 1 }));
     changed(&|genesis| genesis.accounts.push(Allocation { address: Address::from_bytes([1; 32]), balance: 2 }));

@@ -8,12 +8,13 @@ pub mod contracts;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use types::alg::AlgKind;
+use types::snapshot::RowProof;
 use types::{
     Address, AlgId, Allocation, Anchor, Authority, AuthorityIndex, BlockBody, BlockHeader, BlockRef, Certificate,
     ChainId, Change, CommitRecord, Committee, Digest, Encode, Epoch, EpochChange, EpochKeyCertificate, EpochStart,
     Evidence, Genesis, Governance, HeaderStatement, HeaderVote, Height, InvalidTransaction, LedgerHeader, MerkleProof,
     Outcome, Parameters, Payload, PayloadDescriptor, PublicKey, Receipt, Reject, Round, RoundStatement, SecretKey,
-    Signature, Stake, StatementSignature, TimestampMs, Transaction, TransactionBody, TransactionId,
+    Signature, Stake, StateChunk, StateManifest, StateProof, StateSummary, StatementSignature, TimestampMs, Transaction, TransactionBody, TransactionId,
 };
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
@@ -226,6 +227,32 @@ impl Random {
         }
     }
 
+    pub fn state_manifest(&mut self) -> StateManifest {
+        let rows = 1 + self.below(9) as u32;
+        let chunks = self.list(5, |random| StateChunk { rows, bytes: rows * 70, root: random.digest() });
+        let summary = StateSummary {
+            chain: self.chain(),
+            height: Height(self.number()),
+            header: self.digest(),
+            timestamp: TimestampMs(self.number()),
+            rows: u64::from(rows) * chunks.len() as u64,
+            bytes: u64::from(rows) * 70 * chunks.len() as u64,
+            chunks: chunks.len() as u32,
+            chunk_root: StateManifest::root_of(&chunks),
+        };
+        StateManifest { summary, chunks }
+    }
+
+    pub fn state_proof(&mut self) -> StateProof {
+        let row = |random: &mut Self| RowProof {
+            row: random.bytes(70),
+            in_chunk: random.merkle_proof(),
+            chunk: StateChunk { rows: 3, bytes: 210, root: random.digest() },
+            in_state: random.merkle_proof(),
+        };
+        StateProof { summary: self.state_manifest().summary, rows: self.list(2, row) }
+    }
+
     pub fn outcome(&mut self) -> Outcome {
         // Of the rejects that there were when the hashes over samples were pinned.
         match self.below(27) {
@@ -342,6 +369,7 @@ impl Random {
             transaction_bytes_max: within(2 << 10, 64 << 10) as u32,
             validity_window_ms: within(1_000, 24 * 3_600_000),
             live_ids_max: within(1_000, 1_000_000_000),
+            snapshot_interval_heights: within(16, 1_000_000),
         }
     }
 

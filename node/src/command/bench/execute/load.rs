@@ -195,6 +195,7 @@ fn input(height: u64, transactions: Vec<Transaction>) -> CommitInput {
         height: Height(height),
         commit: Digest::ZERO,
         timestamp: TimestampMs(time(height)),
+        state_root: Digest::ZERO,
         last_of_epoch: false,
         transactions: transactions.into_iter().zip(0..).map(entry).collect(),
     }
