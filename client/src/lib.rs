@@ -45,8 +45,10 @@ mod proof;
 pub mod protocol;
 pub mod rpc;
 mod session;
+mod state_proof;
 
 pub use account::{Account, AccountKey, BuildError, DEFAULT_VALIDITY, KeyFault, now_ms};
 pub use proof::{ProofError, VerifiedReceipt, verify_header, verify_proof};
 pub use rpc::{Follow, RpcClient, RpcError};
 pub use session::{Client, ClientOptions, ConnectError, SubmitError, TRANSACTION_BYTES_MAX, Update, Updates};
+pub use state_proof::{StateValue, VerifiedState, verify_state_proof};

@@ -8,7 +8,7 @@ use crate::rpc::{HexBytes, ProofInfo};
 use thiserror::Error;
 use types::{
     Certificate, CertificateError, ChainId, Committee, DecodeError, Encode, Epoch, EpochChain, EpochChange,
-    EpochChangeError, Height, LedgerHeader, MerkleProof, Outcome, Receipt, TimestampMs, TransactionId,
+    EpochChangeError, Height, LedgerHeader, MerkleProof, Outcome, Receipt, StateProofError, TimestampMs, TransactionId,
 };
 
 /// Why a proof proves nothing.
@@ -54,6 +54,9 @@ pub enum ProofError {
     /// The certificate does not hold.
     #[error("the certificate does not hold: {0}")]
     Certificate(#[from] CertificateError),
+    /// The header's root is not that of the state, or the state holds something else.
+    #[error("the state is not proven: {0}")]
+    State(#[from] StateProofError),
 }
 
 /// What a proof has proven: validators with stake ≥ Q hold that this became of the transaction.
@@ -107,7 +110,7 @@ pub fn verify_proof(
 }
 
 /// The trusted epochs and those that a proof adds to them.
-fn extended(trusted: &EpochChain, changes: &[HexBytes]) -> Result<EpochChain, ProofError> {
+pub(crate) fn extended(trusted: &EpochChain, changes: &[HexBytes]) -> Result<EpochChain, ProofError> {
     let mut epochs = trusted.clone();
     for change in changes {
         let change: EpochChange = decode("change of epoch", change)?;
@@ -144,7 +147,7 @@ pub fn verify_header(
     Ok(header)
 }
 
-fn decode<T: types::Decode>(part: &'static str, bytes: &HexBytes) -> Result<T, ProofError> {
+pub(crate) fn decode<T: types::Decode>(part: &'static str, bytes: &HexBytes) -> Result<T, ProofError> {
     bytes.decode().map_err(|source| ProofError::Decode { part, source })
 }
 

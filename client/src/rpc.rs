@@ -43,6 +43,8 @@ pub mod method {
     pub const HEADER: &str = "stele_header";
     /// `[id]` → [`ProofInfo`](super::ProofInfo) or null: unknown, or not certified yet.
     pub const PROOF: &str = "stele_proof";
+    /// `[address, object or grant]` → [`StateProofInfo`](super::StateProofInfo) or null: no snapshot is certified yet.
+    pub const STATE_PROOF: &str = "stele_state_proof";
     /// `[digest]` → list of [`TransactionInfo`](super::TransactionInfo), oldest first, at most
     /// [`DOCUMENT_TRANSACTIONS_MAX`](super::DOCUMENT_TRANSACTIONS_MAX).
     pub const DOCUMENT: &str = "stele_document";
@@ -321,6 +323,21 @@ pub struct ProofInfo {
     /// [`types::MerkleProof`] of the encoded receipt under `receipt_root`.
     pub receipt_proof: HexBytes,
     /// The [`LedgerHeader`].
+    pub header: HexBytes,
+    /// The [`types::Certificate`] over the header.
+    pub certificate: HexBytes,
+    /// The [`types::EpochChange`]s from the second epoch to that of the header.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub epochs: Vec<HexBytes>,
+}
+
+/// Everything that proves, without trust in the node, what the state held under a key at the height of its newest
+/// certified snapshot; see [`verify_state_proof`](crate::verify_state_proof). All fields are canonical encodings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateProofInfo {
+    /// The [`types::StateProof`].
+    pub proof: HexBytes,
+    /// The [`LedgerHeader`] with the root of the state.
     pub header: HexBytes,
     /// The [`types::Certificate`] over the header.
     pub certificate: HexBytes,

@@ -23,8 +23,8 @@ pub const CHUNK_BYTES_MAX: usize = 256 << 10;
 /// Most bytes of a value in one row; longer ones of live ids and approvals go on in the next rows.
 pub const ROW_VALUE_BYTES_MAX: usize = 64 << 10;
 
-/// Most chunks of a state.
-pub const CHUNKS_MAX: usize = 400_000;
+/// Most chunks of a state, so that a manifest fits an answer of a peer: 80 GB of rows.
+pub const CHUNKS_MAX: usize = 320_000;
 
 /// What a row of the state belongs to; the first order of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -176,6 +176,41 @@ impl StateKey {
     }
 }
 
+/// The text form of what it is of: `stele1…`, `object:…` or `grant:…`.
+impl fmt::Display for StateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Account(address) => address.fmt(f),
+            Self::Object(object) => object.fmt(f),
+            Self::Grant(grant) => grant.fmt(f),
+        }
+    }
+}
+
+impl FromStr for StateKey {
+    type Err = DecodeError;
+
+    fn from_str(text: &str) -> Result<Self, DecodeError> {
+        match text.split_once(':') {
+            Some(("object", _)) => text.parse().map(Self::Object),
+            Some(("grant", _)) => text.parse().map(Self::Grant),
+            _ => text.parse().map(Self::Account).map_err(|_| DecodeError::NotCanonical { field: "state key" }),
+        }
+    }
+}
+
+impl Serialize for StateKey {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for StateKey {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// Written by hand, because lookups by it are the inner loop of execution: the bytes alone nearly always tell keys apart.
 impl std::hash::Hash for StateKey {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {

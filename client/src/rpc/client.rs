@@ -6,8 +6,8 @@
 
 use super::{
     AccountInfo, BUSY_CODE, BusyData, ChainInfo, EpochInfo, EventsInfo, GovernanceInfo, GrantInfo, HeaderInfo,
-    HexBytes, HistoryCursor, NodeStatus, ObjectInfo, ProofInfo, ReceiptFilter, ReceiptsInfo, Subject, Submitted,
-    TransactionInfo, method, reject_from_code,
+    HexBytes, HistoryCursor, NodeStatus, ObjectInfo, ProofInfo, ReceiptFilter, ReceiptsInfo, StateProofInfo, Subject,
+    Submitted, TransactionInfo, method, reject_from_code,
 };
 use jsonrpsee_core::client::{ClientT, Error, Subscription, SubscriptionClientT};
 use jsonrpsee_core::params::ArrayParams;
@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 use thiserror::Error as ThisError;
-use types::{Address, Digest, Epoch, GrantId, Height, ObjectId, Reject, Transaction, TransactionId};
+use types::{Address, Digest, Epoch, GrantId, Height, ObjectId, Reject, StateKey, Transaction, TransactionId};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Attempts in a row that may fail before a subscription gives up, with a pause that doubles from 100 ms to 3.2 s.
@@ -164,6 +164,14 @@ impl RpcClient {
     /// [`RpcError`].
     pub async fn proof(&self, id: &TransactionId) -> Result<Option<ProofInfo>, RpcError> {
         self.call(method::PROOF, &[id]).await
+    }
+
+    /// The proof of what the state holds under a key; `None` while the node has no certified snapshot.
+    ///
+    /// # Errors
+    /// [`RpcError`].
+    pub async fn state_proof(&self, key: &StateKey) -> Result<Option<StateProofInfo>, RpcError> {
+        self.call(method::STATE_PROOF, &[key]).await
     }
 
     /// Transactions that certify a document, oldest first.

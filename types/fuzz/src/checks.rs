@@ -3,8 +3,9 @@
 
 use bytes::Bytes;
 use types::{
-    Address, AlgId, BlockHeader, Certificate, ChainId, CommitRecord, Decode, Digest, Draft, Encode, EpochChange, Genesis,
-    Grant, LedgerEvent, Object, Payload, PublicKey, Reader, Signature, StateKey, StateManifest, StateProof, Transaction,
+    Address, AlgId, BlockHeader, Certificate, ChainId, CommitRecord, Decode, Digest, Draft, Encode, EpochChange,
+    Genesis, Grant, LedgerEvent, Object, Payload, PublicKey, Reader, Signature, StateKey, StateManifest, StateProof,
+    Transaction,
 };
 
 /// The ledger that every input is read for; its encoding starts the transactions of the corpus.

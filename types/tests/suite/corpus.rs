@@ -70,6 +70,11 @@ fn epoch_changes() {
 }
 
 #[test]
+fn snapshots() {
+    replay("snapshot", checks::snapshot);
+}
+
+#[test]
 fn genesis() {
     replay("genesis", checks::genesis);
 }
@@ -79,7 +84,7 @@ fn genesis() {
 #[ignore = "writes into the source tree"]
 fn write_the_seeds() {
     type Sample = fn(&mut Random) -> Vec<u8>;
-    let samples: [(&str, Sample); 10] = [
+    let samples: [(&str, Sample); 11] = [
         ("transaction", |random| random.transaction(&checks::chain()).raw().to_vec()),
         ("call", |random| random.call(&checks::chain()).raw().to_vec()),
         ("contract_values", |random| match random.below(3) {
@@ -93,6 +98,10 @@ fn write_the_seeds() {
         ("commit_record", |random| random.commit_record().to_bytes()),
         ("certificate", |random| random.certificate().to_bytes()),
         ("epoch_change", |random| random.epoch_change().to_bytes()),
+        ("snapshot", |random| match random.below(2) {
+            0 => random.state_manifest().to_bytes(),
+            _ => random.state_proof().to_bytes(),
+        }),
         ("genesis", |random| random.genesis().to_toml().into_bytes()),
     ];
     for (target, sample) in samples {

@@ -9,7 +9,8 @@ use types::{
     Access, Address, AlgId, Authority, BlockBody, BlockHeader, BlockRef, Certificate, ChainId, Change, CommitRecord,
     Decode, DecodeError, Digest, Draft, Encode, EpochChange, Evidence, Grant, HeaderStatement, HeaderVote, LedgerEvent,
     LedgerHeader, MerkleProof, Object, Outcome, Payload, PayloadDescriptor, PublicKey, Receipt, Reject, Round,
-    RoundStatement, Signature, StateManifest, StateProof, StatementSignature, Transaction, TransactionBody, TransactionId,
+    RoundStatement, Signature, StateManifest, StateProof, StatementSignature, Transaction, TransactionBody,
+    TransactionId,
 };
 
 /// Most transactions of a payload that these tests read.

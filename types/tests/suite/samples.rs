@@ -14,7 +14,8 @@ use types::{
     ChainId, Change, CommitRecord, Committee, Digest, Encode, Epoch, EpochChange, EpochKeyCertificate, EpochStart,
     Evidence, Genesis, Governance, HeaderStatement, HeaderVote, Height, InvalidTransaction, LedgerHeader, MerkleProof,
     Outcome, Parameters, Payload, PayloadDescriptor, PublicKey, Receipt, Reject, Round, RoundStatement, SecretKey,
-    Signature, Stake, StateChunk, StateManifest, StateProof, StateSummary, StatementSignature, TimestampMs, Transaction, TransactionBody, TransactionId,
+    Signature, Stake, StateChunk, StateManifest, StateProof, StateSummary, StatementSignature, TimestampMs,
+    Transaction, TransactionBody, TransactionId,
 };
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
