@@ -18,6 +18,7 @@ mod rebuild;
 mod restore;
 mod signer;
 mod simulate;
+mod snapshot;
 mod tx;
 mod verify;
 
@@ -50,6 +51,8 @@ pub enum Command {
     Simulate(simulate::SimulateArgs),
     /// Check the data directory of a validator that is not running.
     Fsck(fsck::FsckArgs),
+    /// Copy certified states of a node, verify them, and start nodes from them.
+    Snapshot(snapshot::SnapshotArgs),
     /// Rebuild the state of a node that is not running out of its log.
     Rebuild(rebuild::RebuildArgs),
     /// Back a node up, beside it while it runs.
@@ -79,6 +82,7 @@ impl Command {
             Self::Backup(args) => backup::run(&args)?,
             Self::Restore(args) => restore::run(&args)?,
             Self::Archive(args) => archive::run(&args)?,
+            Self::Snapshot(args) => snapshot::run(&args)?,
             Self::Simulate(args) => return simulate::run(&args),
             Self::Hsm(args) => return hsm::run(&args),
             Self::Hw(args) => return hw::run(&args),

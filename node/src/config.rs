@@ -11,7 +11,7 @@ use thiserror::Error;
 use types::{AlgId, GenesisError};
 
 mod plan;
-pub use plan::{LOG, Outside, Plan, STATE, Setup};
+pub use plan::{LOG, Outside, Plan, SNAPSHOTS, STATE, Setup};
 
 /// The file as it is written.
 #[derive(Clone, Debug, Deserialize)]
@@ -195,16 +195,13 @@ pub struct SyncSection {
     /// from before are then found on other nodes only. It does so in any case where no peer has kept the commits.
     /// Default 100,000, range 100 to 2^60.
     pub state_above_heights: u64,
-    /// Heights between two states that are kept for others, which keeps overwritten values on the disk for as long. The
-    /// same on all nodes lets a joiner take from several. Default 4,096, range 16 to 1,000,000; 0 for none.
-    pub snapshot_every_heights: u64,
     /// Bytes of state a second that this node gives to all others together. Default 64 MiB, range 64 KiB to 64 GiB.
     pub serve_bytes_per_second: u64,
 }
 
 impl Default for SyncSection {
     fn default() -> Self {
-        Self { state_above_heights: 100_000, snapshot_every_heights: 4_096, serve_bytes_per_second: 64 << 20 }
+        Self { state_above_heights: 100_000, serve_bytes_per_second: 64 << 20 }
     }
 }
 
@@ -415,9 +412,6 @@ impl Config {
         range("log.flush_bytes", self.log.flush_bytes, 1 << 20, 64 << 30)?;
         range("log.keep_bytes", self.log.keep_bytes.unwrap_or(1 << 60), 1 << 20, 1 << 60)?;
         range("sync.state_above_heights", self.sync.state_above_heights, 100, 1 << 60)?;
-        if self.sync.snapshot_every_heights != 0 {
-            range("sync.snapshot_every_heights", self.sync.snapshot_every_heights, 16, 1_000_000)?;
-        }
         range("sync.serve_bytes_per_second", self.sync.serve_bytes_per_second, 64 << 10, 64 << 30)?;
         range("pool.transactions_max", self.pool.transactions_max.into(), 1, 1 << 24)?;
         range("pool.bytes_max", self.pool.bytes_max, 1 << 16, 64 << 30)?;

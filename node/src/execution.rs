@@ -9,11 +9,13 @@ mod apply;
 mod executor;
 mod receipts;
 mod retention;
+mod state_root;
 
 pub use apply::{Applier, ApplyError};
 pub use executor::Executor;
 pub use receipts::Receipts;
 pub use retention::Retention;
+pub use state_root::{AtOnce, StateRoots};
 
 use crate::pool::Pending;
 use crate::records;

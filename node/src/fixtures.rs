@@ -1,11 +1,14 @@
 //! A ledger of four validators with known keys, for unit tests.
 
+use crate::state_sync::pack::{Pack, Packer};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use types::snapshot::RowKind;
 use types::{
     Address, Allocation, Authority, AuthorityIndex, BlockBody, BlockHeader, BlockRef, Certificate, ChainId,
-    CommitRecord, Committee, Digest, Epoch, Genesis, HeaderStatement, HeaderVote, Height, LedgerHeader, Parameters,
-    Payload, Round, SecretKey, Stake, TimestampMs, Transaction, TransactionBody,
+    CommitRecord, Committee, Digest, Encode, Epoch, Genesis, HeaderStatement, HeaderVote, Height, LedgerHeader,
+    Parameters, Payload, Round, SecretKey, Stake, StateManifest, TimestampMs, Transaction, TransactionBody,
 };
 
 /// The key of a validator.
@@ -171,6 +174,7 @@ pub fn executed(count: u64) -> Vec<Executed> {
             height: Height(height),
             commit: previous,
             timestamp,
+            state_root: Digest::ZERO,
             last_of_epoch: false,
             transactions: blocks.iter().flat_map(ordered).collect(),
         });
@@ -185,7 +189,6 @@ pub fn executed(count: u64) -> Vec<Executed> {
 /// Writes a height to a log as validator 0 does: own blocks as proposals, the others as they came, and the commit.
 pub fn log_executed(log: &storage::log::Log, height: &Executed) {
     use crate::records::{self, Commit, Proposal};
-    use types::Encode;
     let append = |kind, parts: &[&[u8]]| {
         log.append_quiet(kind, parts).expect("room");
     };
@@ -201,4 +204,20 @@ pub fn log_executed(log: &storage::log::Log, height: &Executed) {
     let count = height.blocks.iter().map(|(_, payload)| payload.transactions().count()).sum();
     let verdicts = records::pack_verdicts((0..count).map(|_| true));
     append(records::COMMIT, &[&Commit { record: height.record.clone(), verdicts }.to_bytes()]);
+}
+
+/// The state of some accounts behind a header, whose root the header 8 heights above is to carry; and its packed chunks.
+pub fn packed(accounts: &[(Address, ledger::Account)], header: &LedgerHeader) -> (StateManifest, Vec<Vec<u8>>) {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let go_on = AtomicBool::new(false);
+    let mut packer = Packer::new(Some(dir.path()), &go_on);
+    for (address, account) in accounts {
+        packer.row(RowKind::Value, address.as_bytes(), &account.to_bytes()).expect("room");
+    }
+    let (manifest, written) =
+        packer.finish(header, Height(header.height.0 + 8), Some(dir.path())).expect("a directory");
+    assert!(written);
+    let pack = Pack::open(dir.path()).expect("it is whole");
+    let chunks = (0..manifest.chunks.len()).map(|index| pack.packed(index).expect("a chunk")).collect();
+    (manifest, chunks)
 }

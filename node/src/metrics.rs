@@ -23,6 +23,7 @@ use prometheus_client::registry::Registry;
 use scrape::{Labels, Scrape, and, label, quantiles};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 use storage::log::LogStats;
 use transport::{Class, PeerStatus, Refusal, TransportStats, Violation};
 
@@ -55,6 +56,8 @@ pub struct Figures {
     pub key_ages: KeyAges,
     /// When these are due.
     pub keys: KeysSection,
+    /// How long execution has waited for roots of states.
+    pub root_waited: Duration,
 }
 
 impl Figures {
@@ -107,6 +110,9 @@ impl Figures {
             let outcomes = [(label("outcome", "applied"), tip.committed), (label("outcome", "rejected"), tip.rejected)];
             out.counters("stele_ledger_transactions", "What became of the transactions since genesis?", outcomes)?;
         }
+        let waited = [(Labels::new(), self.root_waited.as_secs_f64())];
+        let question = "How long has execution waited for the root of an earlier state?";
+        out.seconds("stele_ledger_state_root_wait_seconds", question, waited)?;
         let sync = self.status.sync().unwrap_or_default();
         let target = sync.target.0;
         out.gauge("stele_sync_target_height", "Up to which height does a node catch up?", target)?;

@@ -2,7 +2,7 @@
 
 use crate::config::{Plan, Setup};
 use crate::epochs;
-use crate::execution::{Applier, Execution, Order, Receipts, Retention};
+use crate::execution::{Applier, Execution, Order, Receipts, Retention, StateRoots};
 use crate::identity::SignerIdentity;
 use crate::ingress::{self, Admission};
 use crate::key_ages::KeyAges;
@@ -16,7 +16,7 @@ use crate::replica::recovery::{self, NoPart, Part, Recovery, RecoveryError};
 use crate::replica::serve::Archive;
 use crate::rpc;
 use crate::state_sync::install::Site;
-use crate::state_sync::join::Joiner;
+use crate::state_sync::join::{BULK_PATIENCE, Joiner};
 use crate::state_sync::snapshots::{Service, Snapshots};
 use crate::status::{State, Status, Tip};
 use crate::tables::Tables;
@@ -65,6 +65,8 @@ pub struct Context {
     pub heights: broadcast::Sender<Height>,
     /// Since when the validators have their keys.
     pub key_ages: KeyAges,
+    /// The states that are kept.
+    pub snapshots: Snapshots,
 }
 
 /// Asks a running node to stop. Cheap to clone.
@@ -201,7 +203,7 @@ fn run_once(
     let guarded = recovery::Guarded::ask(&signer).map_err(NodeError::Signer)?;
     let before = recovery::Signer { held: signer.public_keys(), guarded };
     let Recovery { plan, log, tables, ledger, applied, part } = recovery::recover(setup, before, started)?;
-    let (config, parameters) = (&plan.config, &plan.epoch.parameters);
+    let config = &plan.config;
     // A handshake never waits behind a round statement: it has a connection of its own.
     let identity = SignerIdentity::new(signer.another().map_err(NodeError::Signer)?, &plan);
     let log = Arc::new(log);
@@ -251,16 +253,17 @@ fn run_once(
         closing: ledger.approvals().decided().is_some(),
         ..Tip::at(&header, header.digest())
     });
-    let service = Service {
-        every_heights: config.sync.snapshot_every_heights,
-        bytes_per_second: config.sync.serve_bytes_per_second,
-    };
     let site = Site::new(&plan.data_dir);
     let epoch_config = recovery::core_config(&plan);
     let first = epoch_config.anchor.height.next();
-    let (snapshots, snapshots_thread) =
-        Snapshots::start(service, (parameters.clone(), first), site.snapshots(), tables.clone(), archive.clone())?;
-    snapshots.recovered(header.height);
+    let service = Service {
+        bytes_per_second: config.sync.serve_bytes_per_second,
+        parameters: ledger.epoch().parameters.clone(),
+        anchor: ledger.epoch().anchor.height,
+        dir: site.snapshots(),
+    };
+    let (snapshots, snapshots_thread) = Snapshots::start(service, tables.clone(), archive.clone())?;
+    let roots = StateRoots::recovered(snapshots.clone(), tables.clone(), &ledger)?;
     let retention = Retention {
         log: Arc::clone(&log),
         tables: tables.clone(),
@@ -279,6 +282,7 @@ fn run_once(
         config.log.flush_bytes,
         log_bytes,
         retention,
+        roots,
     )?;
     let execution = Execution {
         log: Arc::clone(&log),
@@ -311,6 +315,7 @@ fn run_once(
         status: Arc::clone(&status),
         heights,
         key_ages: KeyAges::read(&tables, &plan.genesis, &plan.epoch).map_err(RecoveryError::Table)?,
+        snapshots: snapshots.clone(),
         plan: plan.clone(),
     });
     let server = network.block_on(rpc::start(Arc::clone(&context), me.rpc_address))?;
@@ -332,6 +337,7 @@ fn run_once(
         replica: facts.clone(),
         status: Arc::clone(&status),
         banished: BTreeSet::new(),
+        bulk_patience: BULK_PATIENCE,
     };
     let commit_sync = CommitSync {
         mesh: mesh.clone(),

@@ -14,6 +14,7 @@ mod pages;
 mod proof;
 mod receipts;
 mod state;
+mod state_proof;
 mod status;
 
 use crate::node::{Context, NodeError};

@@ -7,7 +7,7 @@ use consensus::Checkpoint;
 use ledger::{LedgerCheckpoint, LiveBucket, StateFault, StateReader, Value};
 use std::sync::Arc;
 use storage::log::LogPosition;
-use storage::state::{Direction, Family, StateBatch, StateDb, StateError, StateSnapshot};
+use storage::state::{Direction, Family, StateBatch, StateDb, StateError};
 use thiserror::Error;
 use types::codec::put_list;
 use types::{
@@ -15,8 +15,11 @@ use types::{
     LedgerHeader, Reader, Receipt, StateKey, TransactionId,
 };
 
+mod before;
 mod epochs;
 mod synced;
+
+pub use before::{BeforeKey, PendingSnapshot, StateRoot, before_key, before_value};
 
 /// Most receipts of one height: COMMIT_BLOCKS_MAX blocks never come together, this bounds a corrupt row.
 const RECEIPTS_MAX: usize = 1 << 24;
@@ -237,11 +240,6 @@ impl Tables {
     /// The highest committed block of an author.
     pub fn last_block(&self, author: AuthorityIndex) -> Result<Option<BlockRef>, TableError> {
         self.row(Family::Meta, &author_key(author))
-    }
-
-    /// What the state had reached at the moment of a snapshot.
-    pub fn applied_in(snapshot: &StateSnapshot<'_>) -> Result<Option<Applied>, TableError> {
-        snapshot.get(Family::Meta, APPLIED_KEY)?.map(|row| decode(Family::Meta, &row)).transpose()
     }
 
     /// What a crash now would leave of [`Tables::applied`].

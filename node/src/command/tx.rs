@@ -1,6 +1,6 @@
 //! `stele tx`: sends transactions and reads the ledger through any node.
 //!
-//! What a node says is its word, except `proof`, which is checked here against genesis. Deliberately absent: the fast
+//! What a node says is its word, except `proof` and `state`, which are checked here against genesis. Deliberately absent: the fast
 //! path, which is for programs (see the crate `client`).
 
 mod ask;
@@ -9,6 +9,7 @@ mod draft;
 mod prove;
 mod say;
 pub(super) mod send;
+mod state;
 
 use super::genesis;
 use clap::{Args, Subcommand};
@@ -29,6 +30,7 @@ use types::{Address, Digest, Genesis, Height, TransactionId};
   stele tx --rpc http://127.0.0.1:8545 history object:…
   stele tx --genesis genesis.toml proof sha256:… --save proof.json
   stele tx --genesis genesis.toml proof sha256:… --file proof.json
+  stele tx --genesis genesis.toml state stele1… --prove state.json
   stele tx --rpc http://127.0.0.1:8545 follow --from 1")]
 pub struct TxArgs {
     #[command(flatten)]
@@ -99,6 +101,8 @@ Example:
     },
     /// Prove what became of a transaction, up to the signatures of the validators in --genesis.
     Proof(prove::ProofArgs),
+    /// Prove what the state held under a key, or that it held nothing, up to the signatures of the validators in --genesis.
+    State(state::StateArgs),
     /// Print headers, or receipts, as they come.
     Follow(ask::FollowArgs),
     /// Show how the node is doing.
@@ -137,6 +141,7 @@ pub async fn run(args: TxArgs) -> miette::Result<()> {
         Action::Header { height } => ask::header(&context, height).await,
         Action::Document { document } => ask::document(&context, &document).await,
         Action::Proof(proof) => prove::prove(&context, proof).await,
+        Action::State(state) => state::prove(&context, state).await,
         Action::Follow(follow) => ask::follow(&context, follow).await,
         Action::Status => ask::status(&context).await,
     }

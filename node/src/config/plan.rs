@@ -15,6 +15,8 @@ use types::{Authority, AuthorityIndex, ChainId, Committee, Epoch, EpochStart, Ge
 pub const STATE: &str = "state";
 /// Name of the log in it.
 pub const LOG: &str = "log";
+/// Name of the directory of snapshots in it.
+pub const SNAPSHOTS: &str = "snapshots";
 
 /// Why a node has no part in an epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Diagnostic)]

@@ -1,9 +1,9 @@
-//! What a running node does around the execution of a commit: snapshots, flushes, and everybody who has to hear of it.
+//! What a running node does around the execution of a commit: flushes, and everybody who has to hear of it.
 
-use crate::execution::{Executor, Job, Receipts, Retention};
+use crate::execution::{Executor, Job, Receipts, Retention, StateRoots};
 use crate::pool::Pool;
 use crate::replica::event::{Answer, Failure};
-use crate::state_sync::snapshots::Snapshots;
+use crate::state_sync::snapshots::RootError;
 use crate::status::{Status, Tip};
 use crate::tables::{TableError, Tables};
 use crossbeam_channel::{Sender, TrySendError, bounded};
@@ -25,6 +25,9 @@ pub enum ApplyError {
     /// Writing rows failed.
     #[error(transparent)]
     Table(#[from] TableError),
+    /// The root of an earlier state is due and cannot be had.
+    #[error(transparent)]
+    Root(#[from] RootError),
 }
 
 impl From<ApplyError> for Failure {
@@ -49,7 +52,6 @@ pub struct Applier {
     flush_bytes: u64,
     log_bytes: Arc<dyn Fn() -> u64 + Send + Sync>,
     flusher: Flusher,
-    snapshots: Snapshots,
 }
 
 impl Applier {
@@ -66,12 +68,12 @@ impl Applier {
         flush_bytes: u64,
         log_bytes: Arc<dyn Fn() -> u64 + Send + Sync>,
         retention: Retention,
+        roots: StateRoots,
     ) -> std::io::Result<Self> {
-        let snapshots = retention.snapshots.clone();
         let flusher = Flusher::start(tables.clone(), retention)?;
         let flushed_at = log_bytes();
         Ok(Self {
-            executor: Executor::new(ledger, tables.clone(), counts),
+            executor: Executor::new(ledger, tables.clone(), counts, roots),
             tables,
             pool,
             receipts,
@@ -81,7 +83,6 @@ impl Applier {
             flush_bytes,
             log_bytes,
             flusher,
-            snapshots,
         })
     }
 
@@ -94,7 +95,6 @@ impl Applier {
     pub fn apply(&mut self, job: Job) -> Result<Answer, ApplyError> {
         let height = job.record.height;
         let executed = self.executor.execute(&job)?;
-        self.snapshots.executed(height);
         self.flush_if_due();
         self.pool.forget(own_ids(&job));
         self.receipts.deliver(&job, &executed);

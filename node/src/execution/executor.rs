@@ -1,11 +1,11 @@
 //! Executes commits and writes the rows of each as one batch: the one way in which a commit becomes state, in a node that
 //! runs and in a rebuild from the log. Deliberately absent: who is told, and when the rows are flushed.
 
-use crate::execution::Job;
 use crate::execution::apply::ApplyError;
+use crate::execution::{Job, StateRoots};
 use crate::tables::{Applied, Place, TableError, Tables};
 use ledger::{CommitInput, Executed, Ledger, OrderedTransaction, claims_id};
-use types::Height;
+use types::{Height, SnapshotPlan};
 
 /// Owns the ledger and the write side of the tables.
 pub struct Executor {
@@ -13,12 +13,14 @@ pub struct Executor {
     tables: Tables,
     committed: u64,
     rejected: u64,
+    roots: StateRoots,
 }
 
 impl Executor {
-    /// Over a ledger that stands where the tables do, with the transactions applied and rejected so far.
-    pub fn new(ledger: Ledger, tables: Tables, (committed, rejected): (u64, u64)) -> Self {
-        Self { ledger, tables, committed, rejected }
+    /// Over a ledger that stands where the tables do, with the transactions applied and rejected so far, and the roots of
+    /// states that go with it.
+    pub fn new(ledger: Ledger, tables: Tables, (committed, rejected): (u64, u64), roots: StateRoots) -> Self {
+        Self { ledger, tables, committed, rejected, roots }
     }
 
     /// Execution after the last height.
@@ -50,10 +52,12 @@ impl Executor {
             })
             .collect();
         let height = job.record.height;
+        let state_root = self.roots.due(SnapshotPlan::of(self.ledger.epoch()), height)?;
         let executed = self.ledger.execute(CommitInput {
             height,
             commit: job.record.digest(),
             timestamp: job.record.timestamp,
+            state_root,
             last_of_epoch: job.last_of_epoch,
             transactions,
         })?;
@@ -62,6 +66,7 @@ impl Executor {
         self.rejected += executed.receipts.len() as u64 - applied;
         self.write(job, &executed)?;
         self.ledger.persisted(height);
+        self.roots.written(&executed);
         Ok(executed)
     }
 
@@ -102,6 +107,7 @@ impl Executor {
         if let Some(next) = &executed.next_epoch {
             batch.epoch(next);
         }
+        self.roots.write(&mut batch, executed, SnapshotPlan::of(self.ledger.epoch()))?;
         batch.applied(&Applied {
             ledger: executed.checkpoint.clone(),
             consensus: job.checkpoint.clone(),

@@ -45,6 +45,7 @@ fn figures() -> Figures {
         usage: Usage::now(),
         key_ages: KeyAges::default(),
         keys: KeysSection::default(),
+        root_waited: std::time::Duration::ZERO,
     }
 }
 

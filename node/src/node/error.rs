@@ -47,6 +47,12 @@ pub enum NodeError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Recovery(#[from] RecoveryError),
+    /// The root of an earlier state is due, and cannot be computed any more.
+    #[error(transparent)]
+    #[diagnostic(help(
+        "the state database is not whole: move the `state` directory away, and the node takes a state from its peers"
+    ))]
+    StateRoot(#[from] crate::state_sync::snapshots::RootError),
     /// A port could not be opened.
     #[error("cannot open {what} at {address}")]
     #[diagnostic(help("is another node running? Addresses come from the validator's entry in genesis.toml"))]

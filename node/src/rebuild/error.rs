@@ -2,6 +2,7 @@
 
 use crate::execution::ApplyError;
 use crate::replica::serve::ServeError;
+use crate::state_sync::snapshots::RootError;
 use crate::tables::TableError;
 use ledger::ResumeError;
 use miette::Diagnostic;
@@ -110,6 +111,9 @@ pub enum RebuildError {
     /// Execution.
     #[error("a commit cannot be applied: {0}")]
     Apply(#[from] ApplyError),
+    /// The root of a state.
+    #[error(transparent)]
+    Root(#[from] RootError),
     /// A block in the log.
     #[error(transparent)]
     Archive(#[from] ServeError),

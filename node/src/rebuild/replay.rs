@@ -2,7 +2,7 @@
 //! heights that are not certified yet.
 
 use super::{RebuildError, Source, epoch_of};
-use crate::execution::{CommitBlock, Executor, Job};
+use crate::execution::{AtOnce, CommitBlock, Executor, Job, StateRoots};
 use crate::node::ledger_options;
 use crate::records::{self, Proposal};
 use crate::replica::certificates::Certificates;
@@ -78,7 +78,7 @@ impl<'a> Replay<'a> {
         Ok(Self {
             source,
             chain,
-            executor: Executor::new(ledger, tables.clone(), counts),
+            executor: executor(ledger, &tables, counts)?,
             tables,
             archive,
             marks,
@@ -265,7 +265,7 @@ impl<'a> Replay<'a> {
         let applied = self.tables.applied()?.ok_or(RebuildError::Consensus(next.anchor.height))?;
         let (first, counts) = (applied.replay_from, (applied.committed, applied.rejected));
         let committee = Arc::new(next.committee.clone());
-        self.executor = Executor::new(resume(self.source, &next, applied, &self.tables)?, self.tables.clone(), counts);
+        self.executor = executor(resume(self.source, &next, applied, &self.tables)?, &self.tables, counts)?;
         self.marks = EpochEnd::new(Arc::clone(&committee), &next.parameters);
         self.votes = Certificates::new(committee, next.anchor.height);
         self.segments = Segments::new(first);
@@ -285,6 +285,12 @@ fn resume(source: &Source, epoch: &EpochStart, applied: Applied, tables: &Tables
     let (live, reader) = (tables.live_buckets()?, Arc::new(tables.clone()));
     let (genesis, shards) = (&source.genesis, source.shards);
     Ok(Ledger::resume(genesis, epoch.clone(), applied.ledger, live, shards, reader, ledger_options())?)
+}
+
+/// Roots of states that are due are computed as they come.
+fn executor(ledger: Ledger, tables: &Tables, counts: (u64, u64)) -> Result<Executor, RebuildError> {
+    let roots = StateRoots::recovered(AtOnce::new(tables.clone()), tables.clone(), &ledger)?;
+    Ok(Executor::new(ledger, tables.clone(), counts, roots))
 }
 
 /// The marks that count behind a height.

@@ -2,13 +2,13 @@
 
 use crate::rpc::error::denied;
 use crate::rpc::state::State;
-use crate::rpc::{answers, contracts, follow, governance, proof, status};
+use crate::rpc::{answers, contracts, follow, governance, proof, state_proof, status};
 use client::rpc::{HexBytes, HistoryCursor, Subject, Submitted, method};
 use jsonrpsee::core::RegisterMethodError;
 use jsonrpsee::types::{ErrorObjectOwned, Params};
 use jsonrpsee::{Methods, RpcModule};
 use std::sync::Arc;
-use types::{Address, Digest, Epoch, GrantId, Height, ObjectId, TransactionId};
+use types::{Address, Digest, Epoch, GrantId, Height, ObjectId, StateKey, TransactionId};
 
 /// Every method and subscription.
 pub(super) fn all(state: &Arc<State>) -> Methods {
@@ -50,6 +50,11 @@ fn register(module: &mut RpcModule<Arc<State>>) -> Result<(), RegisterMethodErro
     module.register_async_method(method::PROOF, |params, state, _| async move {
         let (id, certified): (TransactionId, _) = (params.one()?, state.context.status.certified_height());
         let answer = state.read(move |context| proof::prove(&context.tables, &id, certified)).await;
+        answer.map_err(ErrorObjectOwned::from)
+    })?;
+    module.register_async_method(method::STATE_PROOF, |params, state, _| async move {
+        let key: StateKey = params.one()?;
+        let answer = state.read(move |context| state_proof::prove(&context.snapshots, &key)).await;
         answer.map_err(ErrorObjectOwned::from)
     })?;
     module.register_async_method(method::DOCUMENT, |params, state, _| async move {

@@ -71,6 +71,7 @@ impl State {
             usage: self.usage().await,
             key_ages: context.key_ages.clone(),
             keys: context.plan.config.keys.clone(),
+            root_waited: context.snapshots.waited(),
         }
     }
 }

@@ -1,18 +1,18 @@
 //! The chunks of a state: which peer is asked for which, and the file that they come together in.
 //!
 //! Bounded: [`PER_PEER_MAX`] chunks asked of a peer at a time. A peer that fails too often in a row, and one whose chunk
-//! is not that of the manifest, is asked no more. After a crash the digests tell which chunks the file holds.
+//! is not that of the manifest, is asked no more. After a crash their roots tell which chunks the file holds.
 
-use crate::wire::state::{CHUNK_BYTES, Manifest, chunk_digest};
+use crate::state_sync::pack::{self, ChunkError, PACKED_BYTES_MAX};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use types::AuthorityIndex;
+use types::{AuthorityIndex, StateManifest};
 
 /// Chunks asked of one peer at a time.
-const PER_PEER_MAX: usize = 2;
+const PER_PEER_MAX: usize = 8;
 /// Failures in a row after which a peer is asked no more.
 const FAILURES_MAX: u32 = 5;
 /// Refusals for want of budget after which a peer is asked no more, and the pause after one: two minutes together.
@@ -118,31 +118,47 @@ impl Chunks {
     }
 }
 
-/// Opens the file for a state, and says which chunks it lacks.
-pub fn open(path: &Path, manifest: &Manifest) -> io::Result<(File, BTreeSet<u32>)> {
+/// Bytes of the file for each chunk: its length, and the chunk as it came.
+const SLOT_BYTES: u64 = 4 + PACKED_BYTES_MAX as u64;
+
+/// Opens the file for a state, and says which chunks it lacks. What it has is checked.
+pub fn open(path: &Path, manifest: &StateManifest) -> io::Result<(File, BTreeSet<u32>)> {
     let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
-    let held = file.metadata()?.len();
-    file.set_len(manifest.bytes)?;
-    let mut missing = BTreeSet::new();
-    let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-    for (index, digest) in (0u32..).zip(&manifest.chunks) {
-        let start = u64::from(index) * CHUNK_BYTES as u64;
-        chunk.resize(manifest.chunk_bytes(index as usize).unwrap_or(0), 0);
-        let whole = start < held && file.read_exact_at(&mut chunk, start).is_ok() && chunk_digest(&chunk) == *digest;
-        if !whole {
-            missing.insert(index);
-        }
-    }
+    let whole = |index: &u32| slot(&file, *index).is_ok_and(|packed| check(manifest, *index, &packed).is_ok());
+    let missing = (0..manifest.chunks.len() as u32).filter(|index| !whole(index)).collect();
     Ok((file, missing))
 }
 
 /// Puts a chunk into the file, if it is the manifest's.
-pub fn store(file: &File, manifest: &Manifest, index: u32, chunk: &[u8]) -> io::Result<Outcome> {
-    if manifest.chunks.get(index as usize) != Some(&chunk_digest(chunk)) {
+pub fn store(file: &File, manifest: &StateManifest, index: u32, packed: &[u8]) -> io::Result<Outcome> {
+    if let Err(error) = check(manifest, index, packed) {
+        tracing::warn!(index, %error, "a chunk is not the one of its manifest");
         return Ok(Outcome::Lied);
     }
-    file.write_all_at(chunk, u64::from(index) * CHUNK_BYTES as u64)?;
+    let slot = [&(packed.len() as u32).to_le_bytes(), packed].concat();
+    file.write_all_at(&slot, u64::from(index) * SLOT_BYTES)?;
     Ok(Outcome::Stored)
+}
+
+fn check(manifest: &StateManifest, index: u32, packed: &[u8]) -> Result<(), ChunkError> {
+    let chunk = manifest.chunks.get(index as usize).ok_or(ChunkError::Rows)?;
+    if packed.len() > PACKED_BYTES_MAX {
+        return Err(ChunkError::Packing);
+    }
+    pack::unpack(chunk, packed).map(drop)
+}
+
+/// A chunk as it came.
+pub fn slot(file: &File, index: u32) -> io::Result<Vec<u8>> {
+    let (at, mut length) = (u64::from(index) * SLOT_BYTES, [0; 4]);
+    file.read_exact_at(&mut length, at)?;
+    let length = u32::from_le_bytes(length) as usize;
+    if length > PACKED_BYTES_MAX {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut packed = vec![0; length];
+    file.read_exact_at(&mut packed, at + 4)?;
+    Ok(packed)
 }
 
 #[cfg(test)]

@@ -4,14 +4,14 @@
 //! node stops using the old one and the directories change places. A crash at any point leaves either the old state or
 //! a mark, with which the next start finishes the exchange.
 
-use crate::config::STATE;
+use crate::config::{SNAPSHOTS, STATE};
 use crate::state_sync::history::Commit;
 use crate::state_sync::stream::{self, Row, StreamError};
 use crate::tables::{Applied, TableError, Tables};
 use consensus::{Checkpoint, Config};
 use ledger::LedgerCheckpoint;
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use storage::state::{StateBatch, StateDb, StateError, StateOptions};
@@ -95,7 +95,7 @@ impl Site {
 
     /// Where the node keeps snapshots for others.
     pub fn snapshots(&self) -> PathBuf {
-        self.data_dir.join("snapshots")
+        self.data_dir.join(SNAPSHOTS)
     }
 
     /// Makes the directory.
@@ -111,8 +111,14 @@ impl Site {
         }
     }
 
-    /// Makes the database out of the file, and marks it as whole. Reads every row and adds all of them up.
-    pub fn build(&self, identity: [u8; 32], config: &Config, base: &Base) -> Result<(), InstallError> {
+    /// Makes the database out of the rows of a state, and marks it as whole. Reads every row and adds all of them up.
+    pub fn build(
+        &self,
+        identity: [u8; 32],
+        config: &Config,
+        base: &Base,
+        input: &mut impl Read,
+    ) -> Result<(), InstallError> {
         let checkpoint = if base.header.height == config.anchor.height {
             None
         } else {
@@ -128,9 +134,8 @@ impl Site {
             _ => {}
         }
         let database = Arc::new(StateDb::open(&target, identity, StateOptions::default())?);
-        let mut input = BufReader::with_capacity(1 << 20, File::open(self.stream())?);
         let mut batch = StateBatch::default();
-        let total = stream::read(&mut input, |Row { family, key, value }| {
+        let total = stream::read(input, |Row { family, key, value }| {
             batch.put(family, &key, &value);
             if batch.bytes() >= BATCH_BYTES {
                 database.commit(std::mem::take(&mut batch))?;

@@ -7,27 +7,29 @@ use crate::state_sync::chunks::{self, Chunks, Order, Outcome};
 use crate::state_sync::history::{Commit, History};
 use crate::state_sync::install::{Base, InstallError, Site};
 use crate::state_sync::offers::{self, Source};
+use crate::state_sync::pack;
 use crate::state_sync::stream::StreamError;
 use crate::status::{StateProgress, Status, SyncProgress};
 use crate::tables::{TableError, Tables};
 use crate::wire::Request;
-use crate::wire::state::{CHUNK_BYTES, Manifest, ManifestResponse, OffersResponse, StateRequest};
+use crate::wire::state::{Certified, ManifestResponse, OffersResponse, StateRequest};
 use bytes::Bytes;
 use consensus::Config;
 use crossbeam_channel::Sender;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::task::{JoinSet, spawn_blocking};
 use transport::{Mesh, RequestError};
-use types::{AuthorityIndex, Decode, Digest, Encode, Epoch, EpochChange, Height, LedgerHeader};
+use types::{AuthorityIndex, Decode, Digest, Encode, Epoch, EpochChange, Height, LedgerHeader, StateManifest};
 
 /// How long a peer may take to answer a small question.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long it may take for a chunk, or for commits.
-const BULK_PATIENCE: Duration = Duration::from_secs(10);
+pub const BULK_PATIENCE: Duration = Duration::from_secs(10);
 /// Pause before peers are asked again for a state that they are preparing.
 const PREPARING_PAUSE: Duration = Duration::from_millis(500);
 /// How often they are asked again when others have one ready, and when nobody has.
@@ -78,15 +80,17 @@ pub struct Joiner {
     pub status: Arc<Status>,
     /// Peers that are asked no more.
     pub banished: BTreeSet<AuthorityIndex>,
+    /// How long a peer may take for a chunk; [`BULK_PATIENCE`].
+    pub bulk_patience: Duration,
 }
 
 impl Joiner {
     /// Fetches a state above `above` and makes it ready to be exchanged for the present one.
     pub async fn run(&mut self, above: Height) -> Result<Height, JoinError> {
         let begun = self.begun();
-        let source = self.choose(above, begun.as_ref().map(|begun| begun.manifest.digest())).await?;
+        let source = self.choose(above, begun.as_ref().map(|begun| begun.manifest.root())).await?;
         let height = source.offer.height;
-        let described = match begun.filter(|begun| begun.manifest.digest() == source.offer.manifest) {
+        let described = match begun.filter(|begun| begun.manifest.root() == source.offer.manifest) {
             Some(begun) => begun,
             None => self.manifest(&source).await?,
         };
@@ -146,15 +150,15 @@ impl Joiner {
             let request = StateRequest::Manifest(source.offer.manifest);
             let Some(answer) = ask(self.mesh.clone(), *peer, request, BULK_PATIENCE).await else { continue };
             let decoded = ManifestResponse::from_bytes(&answer).ok();
-            if decoded.as_ref().is_some_and(|decoded| self.is_of_another_epoch(&decoded.header)) {
+            if decoded.as_ref().is_some_and(|decoded| self.is_of_another_epoch(&decoded.certified.header)) {
                 // Not asked again in this epoch, and no lie: the peer has moved on, and so will this node.
                 self.banished.insert(*peer);
                 continue;
             }
             let described = decoded.filter(|described| {
-                described.manifest.digest() == source.offer.manifest
-                    && described.manifest.height == source.offer.height
-                    && described.manifest.bytes == source.offer.bytes
+                described.manifest.root() == source.offer.manifest
+                    && described.manifest.summary.height == source.offer.height
+                    && described.manifest.summary.bytes == source.offer.bytes
                     && self.is_certified(described)
             });
             let Some(described) = described else {
@@ -176,19 +180,28 @@ impl Joiner {
         header.height != anchor && (header.epoch != self.checker.committee.epoch() || header.next_committee.is_some())
     }
 
-    /// Whether the header of a manifest stands under a certificate of this ledger.
+    /// Whether a manifest is the one that certified headers of this ledger stand for.
     fn is_certified(&self, described: &ManifestResponse) -> bool {
-        let ManifestResponse { manifest, header, certificate } = described;
-        let described = header.chain == self.checker.chain
-            && header.height == manifest.height
-            && header.digest() == manifest.header
-            && certificate.vote.height == header.height
-            && certificate.vote.header == manifest.header;
-        // The state that the epoch begins with is proven by the epoch's own proof: the committee before has certified it.
+        let ManifestResponse { manifest, certified: Certified { header, certificate, root } } = described;
+        let (summary, chain) = (&manifest.summary, self.checker.chain);
+        let same = (header.chain, header.height, header.digest()) == (chain, summary.height, summary.header)
+            && (summary.chain, summary.timestamp) == (chain, header.timestamp)
+            && (certificate.vote.height, certificate.vote.header) == (header.height, summary.header);
         let anchor = &self.config.anchor;
-        let proven = (header.height, manifest.header) == (anchor.height, anchor.header)
-            || certificate.verify(self.checker.chain, &self.checker.committee).is_ok();
-        described && proven
+        let is_anchor = (header.height, summary.header) == (anchor.height, anchor.header);
+        // The state that the epoch begins with is proven by the epoch's own proof: the committee before has certified it.
+        let proven = is_anchor || certificate.verify(chain, &self.checker.committee).is_ok();
+        let rooted = match root {
+            Some((header, certificate)) => {
+                header.chain == chain
+                    && header.state_root == manifest.root()
+                    && (certificate.vote.height, certificate.vote.header) == (header.height, header.digest())
+                    && certificate.verify(chain, &self.checker.committee).is_ok()
+            }
+            // Its chunks are only checked against what a peer says; the sum over all of them against the header.
+            None => is_anchor,
+        };
+        same && proven && rooted
     }
 
     /// Fetches what is missing of the file. Gives the peers that are left.
@@ -207,16 +220,18 @@ impl Joiner {
             tracing::info!(stored, count, "going on with a state that was begun before");
         }
         let (start, mut told) = (Instant::now(), Instant::now());
+        let height = manifest.summary.height;
         let now_ms = || start.elapsed().as_millis() as u64;
         let mut plan = Chunks::new(missing, &source.peers);
         let mut requests: JoinSet<(Order, io::Result<Outcome>)> = JoinSet::new();
         loop {
             while let Some(order) = plan.next(now_ms()) {
                 let (mesh, file, manifest) = (self.mesh.clone(), Arc::clone(&file), Arc::clone(&manifest));
+                let patience = self.bulk_patience;
                 requests.spawn(async move {
                     let request = StateRequest::Chunk { manifest: name, index: order.index };
                     let body = Request::State(request).to_body();
-                    let chunk = match mesh.request(order.peer.0, body, BULK_PATIENCE).await {
+                    let chunk = match mesh.request(order.peer.0, body, patience).await {
                         Ok(chunk) => chunk,
                         Err(RequestError::Declined | RequestError::Full) => return (order, Ok(Outcome::Refused)),
                         Err(_) => return (order, Ok(Outcome::Failed)),
@@ -229,7 +244,7 @@ impl Joiner {
                 return Ok(plan.peers());
             }
             if plan.is_abandoned() && requests.is_empty() {
-                return Err(JoinError::Abandoned(manifest.height));
+                return Err(JoinError::Abandoned(height));
             }
             self.tell(&manifest, stored, plan.peers().len(), &mut told);
             tokio::select! {
@@ -247,15 +262,16 @@ impl Joiner {
         }
     }
 
-    fn tell(&self, manifest: &Manifest, stored: usize, peers: usize, told: &mut Instant) {
-        let bytes = (stored * CHUNK_BYTES) as u64;
-        let state = StateProgress { fetched_bytes: bytes.min(manifest.bytes), bytes: manifest.bytes };
-        let progress = SyncProgress { target: manifest.height, peers, state: Some(state), ..SyncProgress::default() };
+    fn tell(&self, manifest: &StateManifest, stored: usize, peers: usize, told: &mut Instant) {
+        let (summary, count) = (&manifest.summary, manifest.chunks.len().max(1));
+        let fetched_bytes = (u128::from(summary.bytes) * stored as u128 / count as u128) as u64;
+        let state = StateProgress { fetched_bytes, bytes: summary.bytes };
+        let progress = SyncProgress { target: summary.height, peers, state: Some(state), ..SyncProgress::default() };
         self.status.syncing(progress);
         if told.elapsed() >= TELL {
             *told = Instant::now();
             tracing::info!(
-                height = manifest.height.0,
+                height = summary.height.0,
                 fetched_bytes = state.fetched_bytes,
                 bytes = state.bytes,
                 peers,
@@ -269,11 +285,11 @@ impl Joiner {
         described: &ManifestResponse,
         peers: &BTreeSet<AuthorityIndex>,
     ) -> Result<Vec<Commit>, JoinError> {
-        let mut history = History::below(&described.header, &self.checker.parameters, self.first);
+        let mut history = History::below(&described.certified.header, &self.checker.parameters, self.first);
         let mut left = peers.clone();
         while let Some((top, bottom)) = history.wanted() {
             let Some(peer) = left.first().copied() else {
-                return Err(JoinError::Abandoned(described.manifest.height));
+                return Err(JoinError::Abandoned(described.manifest.summary.height));
             };
             let request = StateRequest::History { top, bottom };
             let Some(answer) = ask(self.mesh.clone(), peer, request, BULK_PATIENCE).await else {
@@ -308,7 +324,7 @@ impl Joiner {
             Ok(applied) => applied.map_or(0, |applied| applied.replay_from),
             Err(error) => return Err(InstallError::Table(error).into()),
         };
-        let ManifestResponse { header, mut certificate, .. } = described;
+        let ManifestResponse { manifest, certified: Certified { header, mut certificate, .. } } = described;
         let epochs = self.epochs().map_err(InstallError::Table)?;
         if let Some(last) = epochs.last().filter(|last| last.start.anchor.height == header.height) {
             // Of the same header, and this one is verified.
@@ -316,7 +332,15 @@ impl Joiner {
         }
         let base = Base { header, certificate, commits, epochs, first: self.first, replay_from };
         let (site, config, identity) = (self.site.clone(), self.config.clone(), self.identity);
-        let built = spawn_blocking(move || site.build(identity, &config, &base)).await.map_err(|_| JoinError::Task)?;
+        let build = move || {
+            let file = File::open(site.stream())?;
+            let rows = |index: usize| {
+                let packed = chunks::slot(&file, index as u32)?;
+                pack::unpack(&manifest.chunks[index], &packed).map_err(io::Error::other)
+            };
+            site.build(identity, &config, &base, &mut pack::Rows::new(manifest.chunks.len(), rows))
+        };
+        let built = spawn_blocking(build).await.map_err(|_| JoinError::Task)?;
         if matches!(built, Err(InstallError::OtherState | InstallError::Stream(StreamError::Row { .. }))) {
             // All chunks were the manifest's, so all who offered it lied.
             source.peers.iter().for_each(|peer| self.banish(*peer, "state_not_of_its_header"));

@@ -3,12 +3,10 @@
 use crate::wire::{HEADER_BYTES_MAX, put_all};
 use bytes::Bytes;
 use types::codec::put_list;
-use types::{Certificate, CommitRecord, Decode, DecodeError, Digest, Encode, Hasher, Height, LedgerHeader, Reader};
+use types::{
+    Certificate, CommitRecord, Decode, DecodeError, Digest, Encode, Height, LedgerHeader, Reader, StateManifest,
+};
 
-/// Bytes of a chunk; the last one of a state is shorter.
-pub const CHUNK_BYTES: usize = 1 << 20;
-/// Most chunks of a state, so that a manifest fits an answer.
-pub const CHUNKS_MAX: usize = 400_000;
 /// Most snapshots in an offer.
 const OFFERS_MAX: usize = 8;
 /// Most commits in an answer about the commits below a snapshot.
@@ -19,11 +17,11 @@ pub const HISTORY_MAX: usize = 1024;
 pub enum StateRequest {
     /// Which snapshots there are. A peer that has none ready makes one.
     Offers,
-    /// A manifest by its digest.
+    /// A manifest by the root of its state.
     Manifest(Digest),
-    /// A chunk of the state with this manifest.
+    /// A chunk of the state with this manifest, packed.
     Chunk {
-        /// Digest of the manifest.
+        /// Root of the state.
         manifest: Digest,
         /// Which, from 0.
         index: u32,
@@ -76,9 +74,9 @@ impl Decode for StateRequest {
 pub struct Offer {
     /// Its height.
     pub height: Height,
-    /// Digest of its manifest. The same state has the same one on every peer.
+    /// Its root. The same state has the same one on every peer.
     pub manifest: Digest,
-    /// Its length.
+    /// Bytes of its rows.
     pub bytes: u64,
 }
 
@@ -126,82 +124,61 @@ impl Decode for OffersResponse {
     }
 }
 
-/// What a state consists of: its encoding cut into chunks.
+/// What vouches for a state: the header of its height, and a later one with its root.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Manifest {
-    /// The height behind which it stands.
-    pub height: Height,
-    /// Digest of that height's ledger header.
-    pub header: Digest,
-    /// Length of the encoding.
-    pub bytes: u64,
-    /// Digest of each chunk.
-    pub chunks: Vec<Digest>,
+pub struct Certified {
+    /// The header of the state's height.
+    pub header: LedgerHeader,
+    /// The certificate over it.
+    pub certificate: Certificate,
+    /// The header that carries the root, and its certificate; none for the state that an epoch begins with, as long as
+    /// the epoch has not come so far.
+    pub root: Option<(LedgerHeader, Certificate)>,
 }
 
-impl Manifest {
-    /// What names it.
-    pub fn digest(&self) -> Digest {
-        Hasher::new("stele/state-manifest/1").with_encoded(self).finish()
-    }
-
-    /// Length of a chunk; `None` where there is no such one.
-    pub fn chunk_bytes(&self, index: usize) -> Option<usize> {
-        let start = (index as u64).checked_mul(CHUNK_BYTES as u64)?;
-        let left = self.bytes.checked_sub(start).filter(|left| *left > 0)?;
-        Some(left.min(CHUNK_BYTES as u64) as usize)
-    }
-}
-
-/// Digest of a chunk, as a manifest holds it.
-pub fn chunk_digest(chunk: &[u8]) -> Digest {
-    Hasher::new("stele/state-chunk/1").with(chunk).finish()
-}
-
-impl Encode for Manifest {
+impl Encode for Certified {
     fn encode(&self, out: &mut Vec<u8>) {
-        self.height.encode(out);
         self.header.encode(out);
-        self.bytes.encode(out);
-        put_list(out, &self.chunks);
-    }
-}
-
-impl Decode for Manifest {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let (height, header) = (Height::decode(reader)?, Digest::decode(reader)?);
-        let manifest = Self { height, header, bytes: u64::decode(reader)?, chunks: reader.list("chunks", CHUNKS_MAX)? };
-        if manifest.bytes.div_ceil(CHUNK_BYTES as u64) == manifest.chunks.len() as u64 {
-            Ok(manifest)
-        } else {
-            Err(DecodeError::NotCanonical { field: "chunks" })
+        self.certificate.encode(out);
+        out.push(u8::from(self.root.is_some()));
+        if let Some((header, certificate)) = &self.root {
+            header.encode(out);
+            certificate.encode(out);
         }
     }
 }
 
-/// Answer to [`StateRequest::Manifest`]: the manifest, and what certifies its height.
+impl Decode for Certified {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (header, certificate) = (LedgerHeader::decode(reader)?, Certificate::decode(reader)?);
+        let root = match u8::decode(reader)? {
+            0 => None,
+            1 => Some((LedgerHeader::decode(reader)?, Certificate::decode(reader)?)),
+            tag => return Err(DecodeError::UnknownTag { field: "certified root", value: tag.into() }),
+        };
+        Ok(Self { header, certificate, root })
+    }
+}
+
+/// Answer to [`StateRequest::Manifest`]: the manifest, and what vouches for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestResponse {
     /// The manifest.
-    pub manifest: Manifest,
-    /// The ledger header, whose state digest the state has to have.
-    pub header: LedgerHeader,
-    /// The certificate over the header.
-    pub certificate: Certificate,
+    pub manifest: StateManifest,
+    /// What vouches for it.
+    pub certified: Certified,
 }
 
 impl Encode for ManifestResponse {
     fn encode(&self, out: &mut Vec<u8>) {
         self.manifest.encode(out);
-        self.header.encode(out);
-        self.certificate.encode(out);
+        self.certified.encode(out);
     }
 }
 
 impl Decode for ManifestResponse {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let (manifest, header) = (Manifest::decode(reader)?, LedgerHeader::decode(reader)?);
-        Ok(Self { manifest, header, certificate: Certificate::decode(reader)? })
+        Ok(Self { manifest: StateManifest::decode(reader)?, certified: Certified::decode(reader)? })
     }
 }
 

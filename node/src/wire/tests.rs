@@ -2,8 +2,9 @@
 //! what is accepted has one encoding.
 
 use super::*;
+use crate::state_sync::certified::Vouched;
 use crate::wire::state::{
-    CHUNK_BYTES, CommitWithHeaders, Manifest, ManifestResponse, Offer, OffersResponse, StateRequest, history_response,
+    Certified, CommitWithHeaders, ManifestResponse, Offer, OffersResponse, StateRequest, history_response,
     parse_history_response,
 };
 use samples::Random;
@@ -61,7 +62,7 @@ fn answer(commits: Vec<CommitWithBlocks>, certificate: Option<types::Certificate
     CommitsResponse { commits, certificate, oldest: Height(1), certified: Height(9) }
 }
 
-fn messages() -> [Message; 13] {
+fn messages() -> [Message; 14] {
     let message =
         |name, open_ended, rewrite, sample: fn(&mut Random) -> Bytes| Message { name, sample, rewrite, open_ended };
     [
@@ -131,11 +132,20 @@ fn messages() -> [Message; 13] {
             false,
             |body| ManifestResponse::from_bytes(body).map(|answer| answer.to_bytes().into()),
             |random| {
-                let chunks = random.list(4, Random::digest);
-                let bytes = (chunks.len() * CHUNK_BYTES) as u64;
-                let manifest = Manifest { height: Height(random.number()), header: random.digest(), bytes, chunks };
-                let (header, certificate) = (random.ledger_header(), random.certificate());
-                ManifestResponse { manifest, header, certificate }.to_bytes().into()
+                let root = (random.below(2) > 0).then(|| (random.ledger_header(), random.certificate()));
+                let certified = Certified { header: random.ledger_header(), certificate: random.certificate(), root };
+                ManifestResponse { manifest: random.state_manifest(), certified }.to_bytes().into()
+            },
+        ),
+        message(
+            "vouched",
+            false,
+            |body| Vouched::from_bytes(body).map(|vouched| vouched.to_bytes().into()),
+            |random| {
+                let certified =
+                    Certified { header: random.ledger_header(), certificate: random.certificate(), root: None };
+                let commits = (random.below(2) > 0).then(Vec::new);
+                Vouched { certified, epochs: random.list(2, Random::epoch_change), commits }.to_bytes().into()
             },
         ),
         message(

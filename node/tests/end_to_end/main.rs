@@ -36,6 +36,7 @@ mod rejects;
 mod restores;
 mod signers;
 mod simulate;
+mod snapshots;
 mod start_up;
 mod state_sync;
 mod torture;

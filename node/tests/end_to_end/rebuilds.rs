@@ -6,6 +6,7 @@ use crate::network::{Network, Node, Options};
 use crate::process::{Ended, run_to_end, stele};
 use serde_json::Value;
 use std::fs;
+use types::Parameters;
 
 fn run(node: &Node, arguments: &[&str]) -> Ended {
     let mut command = stele(&node.dir);
@@ -20,7 +21,9 @@ fn json(ended: &Ended) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_state_that_is_lost_comes_back_from_the_log_and_the_validator_takes_part() {
-    let mut network = Network::start(Options::default()).await;
+    // So that roots of states stand in headers, and have to be computed again.
+    let parameters = Parameters { snapshot_interval_heights: 32, ..Parameters::default() };
+    let mut network = Network::start(Options { parameters, ..Options::default() }).await;
     let load = Load::start(&network, &[0, 1, 2, 3], 200);
     load.acknowledges(300).await;
     let ended = run(&network.nodes[0], &["rebuild", "--config", "node.toml"]);

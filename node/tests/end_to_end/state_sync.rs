@@ -11,11 +11,12 @@ fn forgetful(sync: &str) -> Options {
         gc_depth_rounds: 30,
         schedule_interval_commits: 5,
         schedule_window_commits: 10,
+        snapshot_interval_heights: 64,
         ..Parameters::default()
     };
     let node_toml = format!(
         "[log]\nsegment_bytes = 1048576\nflush_bytes = 1048576\nkeep_bytes = 16777216\n\n\
-         [sync]\nsnapshot_every_heights = 16\n{sync}"
+         [sync]\n{sync}"
     );
     Options { parameters, node_toml, ..Options::default() }
 }

@@ -30,11 +30,13 @@ pub enum Family {
     LiveIds,
     /// Few small values: the applied position, roots.
     Meta,
+    /// What keys held at the last snapshot, for as long as it is being read: written, and removed as a whole.
+    Before,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Accounts,
         Self::Receipts,
         Self::TransactionIndex,
@@ -43,6 +45,7 @@ impl Family {
         Self::BlockIndex,
         Self::LiveIds,
         Self::Meta,
+        Self::Before,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -55,6 +58,7 @@ impl Family {
             Self::BlockIndex => "block_index",
             Self::LiveIds => "live_ids",
             Self::Meta => "meta",
+            Self::Before => "before",
         }
     }
 
@@ -62,7 +66,7 @@ impl Family {
         match self {
             Self::Accounts => Access::Rewritten,
             Self::TransactionIndex | Self::BlockIndex => Access::Hashed,
-            Self::Receipts | Self::Headers | Self::Commits | Self::LiveIds => Access::Appended,
+            Self::Receipts | Self::Headers | Self::Commits | Self::LiveIds | Self::Before => Access::Appended,
             Self::Meta => Access::Few,
         }
     }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::fixtures::{certificate, commits, genesis, header_over, ledger};
 use ledger::{Account, LtHash};
+use types::snapshot::{RowKind, put_row};
 use types::{Address, AuthorityIndex, Digest, Encode};
 
 const IDENTITY: [u8; 32] = [5; 32];
@@ -20,14 +21,13 @@ fn config() -> Config {
     }
 }
 
-/// A site with a file of one account, and the base that goes with it.
-fn site(dir: &Path) -> (Site, Base) {
+/// A site, the base for a state of one account, and the rows of that.
+fn site(dir: &Path) -> (Site, Base, Vec<u8>) {
     let site = Site::new(dir);
     site.prepare().expect("a directory");
     let (address, account) = (Address::from_bytes([4; 32]), Account { balance: 77, transfers_out: 0 });
-    let part = |part: &[u8]| [&(part.len() as u32).to_le_bytes(), part].concat();
-    let row = [&[1][..], &part(address.as_bytes()), &part(&account.to_bytes())].concat();
-    std::fs::write(site.stream(), row).expect("a file");
+    let mut rows = Vec::new();
+    put_row(&mut rows, RowKind::Value, address.as_bytes(), &account.to_bytes());
     let commits = commits(30);
     let mut header = header_over(&commits);
     header.state_digest = LtHash::of_state([(address.into(), account.into())], [], &Default::default()).digest();
@@ -39,7 +39,7 @@ fn site(dir: &Path) -> (Site, Base) {
         first: Height(1),
         replay_from: 0,
     };
-    (site, base)
+    (site, base, rows)
 }
 
 fn state_of(dir: &Path) -> Tables {
@@ -70,9 +70,9 @@ fn assert_new(dir: &Path) {
 fn a_state_takes_the_place_of_the_old_one() {
     let dir = tempfile::tempdir().expect("temporary directory");
     old_state(dir.path());
-    let (site, base) = site(dir.path());
+    let (site, base, rows) = site(dir.path());
     assert!(!site.exchange().expect("nothing to do"));
-    site.build(IDENTITY, &config(), &base).expect("a good state");
+    site.build(IDENTITY, &config(), &base, &mut &rows[..]).expect("a good state");
     assert!(site.exchange().expect("directories"));
     assert_new(dir.path());
     assert!(!site.exchange().expect("nothing to do"));
@@ -83,8 +83,8 @@ fn a_crash_during_the_exchange_is_made_good_by_the_next_start() {
     for renames in 0..=2 {
         let dir = tempfile::tempdir().expect("temporary directory");
         old_state(dir.path());
-        let (site, base) = site(dir.path());
-        site.build(IDENTITY, &config(), &base).expect("a good state");
+        let (site, base, rows) = site(dir.path());
+        site.build(IDENTITY, &config(), &base, &mut &rows[..]).expect("a good state");
         let (sync, used) = (dir.path().join("sync"), dir.path().join("state"));
         if renames > 0 {
             std::fs::rename(&used, sync.join("old")).expect("a rename");
@@ -100,9 +100,9 @@ fn a_crash_during_the_exchange_is_made_good_by_the_next_start() {
 #[test]
 fn a_state_that_is_not_the_headers_is_never_whole() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let (site, mut base) = site(dir.path());
+    let (site, mut base, rows) = site(dir.path());
     base.header.state_digest = Digest::ZERO;
-    let error = site.build(IDENTITY, &config(), &base).expect_err("another state");
+    let error = site.build(IDENTITY, &config(), &base, &mut &rows[..]).expect_err("another state");
     assert!(matches!(error, InstallError::OtherState), "{error}");
     assert!(!site.is_whole());
 }
@@ -110,10 +110,10 @@ fn a_state_that_is_not_the_headers_is_never_whole() {
 #[test]
 fn commits_that_do_not_reach_down_or_up_are_not_enough() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let (site, mut base) = site(dir.path());
+    let (site, mut base, rows) = site(dir.path());
     base.commits.remove(0);
-    assert!(matches!(site.build(IDENTITY, &config(), &base), Err(InstallError::History)));
+    assert!(matches!(site.build(IDENTITY, &config(), &base, &mut &rows[..]), Err(InstallError::History)));
     base.commits = commits(29);
-    assert!(matches!(site.build(IDENTITY, &config(), &base), Err(InstallError::History)));
+    assert!(matches!(site.build(IDENTITY, &config(), &base, &mut &rows[..]), Err(InstallError::History)));
     assert!(!site.is_whole());
 }

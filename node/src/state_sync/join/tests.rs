@@ -1,9 +1,9 @@
 //! A joiner among scripted peers, on real links: who lies is named and turned away, and the state is taken all the same.
 
 use super::*;
-use crate::fixtures::{certificate, commits, genesis, header_over, ledger};
+use crate::fixtures::{certificate, commits, genesis, header_over, ledger, packed};
 use crate::state_sync::history::Commit;
-use crate::wire::state::{CommitWithHeaders, Offer, chunk_digest, history_response};
+use crate::wire::state::{CommitWithHeaders, Offer, history_response};
 use crossbeam_channel::Receiver;
 use ledger::{Account, LtHash};
 use std::net::{SocketAddr, UdpSocket};
@@ -13,13 +13,14 @@ use types::{Address, LedgerHeader};
 
 /// Peers of the joiner, which has the index behind them.
 const PEERS: u16 = 3;
-/// Two chunks of them.
+/// Seven chunks of them.
 const ACCOUNTS: u32 = 30_000;
 
 /// A certified state, as an honest peer has it.
 #[derive(Clone)]
 struct Held {
-    stream: Vec<u8>,
+    accounts: Vec<(Address, Account)>,
+    chunks: Vec<Vec<u8>>,
     described: ManifestResponse,
     commits: Vec<Commit>,
 }
@@ -33,39 +34,34 @@ impl Held {
             })
             .collect();
         accounts.sort_unstable_by_key(|(address, _)| *address);
-        let part = |part: &[u8]| [&(part.len() as u32).to_le_bytes(), part].concat();
-        let row = |(address, account): &(Address, Account)| {
-            [&[1][..], &part(address.as_bytes()), &part(&account.to_bytes())].concat()
-        };
         let commits = commits(30);
         let mut header = header_over(&commits);
         let state = accounts.iter().map(|(address, account)| ((*address).into(), (*account).into()));
         header.state_digest = LtHash::of_state(state, [], &Default::default()).digest();
-        Self::of(accounts.iter().flat_map(row).collect(), header, commits)
+        Self::of(accounts, header, commits)
     }
 
-    fn of(stream: Vec<u8>, header: LedgerHeader, commits: Vec<Commit>) -> Self {
-        let manifest = Manifest {
-            height: header.height,
-            header: header.digest(),
-            bytes: stream.len() as u64,
-            chunks: stream.chunks(CHUNK_BYTES).map(chunk_digest).collect(),
-        };
+    fn of(accounts: Vec<(Address, Account)>, header: LedgerHeader, commits: Vec<Commit>) -> Self {
+        let (manifest, chunks) = packed(&accounts, &header);
+        let state_root = manifest.root();
+        let root =
+            LedgerHeader { height: Height(header.height.0 + 8), state_root, next_committee: None, ..header.clone() };
+        let root = Some((root.clone(), certificate(&root)));
         let certificate = certificate(&header);
-        Self { stream, described: ManifestResponse { manifest, header, certificate }, commits }
+        let described = ManifestResponse { manifest, certified: Certified { header, certificate, root } };
+        Self { accounts, chunks, described, commits }
     }
 
     fn answer(&self, request: &StateRequest) -> Bytes {
         let manifest = &self.described.manifest;
         match request {
             StateRequest::Offers => {
-                let offer = Offer { height: manifest.height, manifest: manifest.digest(), bytes: manifest.bytes };
+                let summary = &manifest.summary;
+                let offer = Offer { height: summary.height, manifest: manifest.root(), bytes: summary.bytes };
                 OffersResponse { offers: vec![offer], preparing: false }.to_bytes().into()
             }
             StateRequest::Manifest(_) => self.described.to_bytes().into(),
-            StateRequest::Chunk { index, .. } => {
-                Bytes::copy_from_slice(self.stream.chunks(CHUNK_BYTES).nth(*index as usize).expect("a chunk"))
-            }
+            StateRequest::Chunk { index, .. } => Bytes::copy_from_slice(&self.chunks[*index as usize]),
             StateRequest::History { top, bottom } => {
                 let part = &self.commits[bottom.0 as usize - 1..top.0 as usize];
                 let with_headers = |(record, headers): &Commit| CommitWithHeaders {
@@ -133,6 +129,7 @@ impl Scene {
             replica,
             status: Arc::new(Status::new()),
             banished: BTreeSet::new(),
+            bulk_patience: BULK_PATIENCE,
         };
         Self { joiner, facts, _peers: peers, dir }
     }
@@ -184,28 +181,66 @@ async fn a_peer_with_a_wrong_chunk_is_named_and_the_others_give_the_right_one() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_state_under_a_certificate_of_too_few_is_not_taken_and_its_peer_is_named() {
+async fn a_peer_that_stalls_in_the_middle_is_given_up_and_costs_only_what_was_asked_of_it() {
     let held = Held::new(7);
-    let mut forged = Held::new(1_000_000);
-    // Higher, so that it would be preferred, and not certified by a quorum.
-    forged.described.header.height = Height(31);
-    forged.described.manifest.height = Height(31);
-    forged.described.manifest.header = forged.described.header.digest();
-    forged.described.certificate = certificate(&forged.described.header);
-    forged.described.certificate.statements.truncate(2);
-    let mut scene = Scene::new(vec![honest(&forged), honest(&forged), honest(&held)]).await;
-    // Twice as many offer the forged one.
-    assert!(matches!(scene.joiner.run(Height(0)).await, Err(JoinError::Abandoned(Height(31)))));
-    assert_eq!(scene.named(), BTreeSet::from([(0, "manifest_not_certified"), (1, "manifest_not_certified")]));
+    let stalls: Script = {
+        let (held, stalled) = (held.clone(), std::sync::Mutex::new(Vec::new()));
+        Arc::new(move |request, reply| match request {
+            // It never answers, and never says that it does not.
+            StateRequest::Chunk { .. } => stalled.lock().expect("no panic").push(reply),
+            other => drop(reply.send(held.answer(&other))),
+        })
+    };
+    let mut scene = Scene::new(vec![stalls, honest(&held), honest(&held)]).await;
+    scene.joiner.bulk_patience = Duration::from_millis(50);
     assert_eq!(scene.joiner.run(Height(0)).await.ok(), Some(Height(30)));
+    assert_eq!(scene.named(), BTreeSet::new(), "slow is no lie");
+}
+
+/// What makes a manifest one that is not certified.
+type Forge = fn(&mut Held, &Held);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manifest_that_no_certified_header_stands_for_is_not_taken_and_its_peers_are_named() {
+    let forgeries: [(&str, Forge); 6] = [
+        ("a state under a certificate of too few", |forged, _| {
+            forged.described.certified.certificate.statements.truncate(2);
+        }),
+        ("a root under a certificate of too few", |forged, _| {
+            let (_, certificate) = forged.described.certified.root.as_mut().expect("a root");
+            certificate.statements.truncate(2);
+        }),
+        ("chunks of another state", |forged, other| {
+            forged.described.manifest.chunks = other.described.manifest.chunks.clone();
+            forged.described.manifest.summary.chunk_root = other.described.manifest.summary.chunk_root;
+        }),
+        ("the root of another height", |forged, _| {
+            forged.described.manifest.summary.height = Height(31);
+        }),
+        ("no root at all", |forged, _| forged.described.certified.root = None),
+        ("a state of another ledger", |forged, _| {
+            forged.described.manifest.summary.chain = types::ChainId(Digest::sha256(b"another ledger"));
+        }),
+    ];
+    let held = Held::new(7);
+    for (what, forge) in forgeries {
+        let mut forged = Held::new(8);
+        forge(&mut forged, &held);
+        // Twice as many offer the forged one.
+        let mut scene = Scene::new(vec![honest(&forged), honest(&forged), honest(&held)]).await;
+        assert!(matches!(scene.joiner.run(Height(0)).await, Err(JoinError::Abandoned(_))), "{what}");
+        let named = BTreeSet::from([(0, "manifest_not_certified"), (1, "manifest_not_certified")]);
+        assert_eq!(scene.named(), named, "{what}");
+        assert_eq!(scene.joiner.run(Height(0)).await.ok(), Some(Height(30)), "{what}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_state_that_is_not_the_certified_headers_is_thrown_away_and_all_who_gave_it_are_named() {
     let (held, other) = (Held::new(7), Held::new(8));
-    // The chunks of another state under the certified header: every chunk fits its manifest.
-    let (header, commits) = (held.described.header.clone(), held.commits.clone());
-    let forged = Held::of(other.stream, header, commits);
+    // Even if a quorum has signed the root of a state that was not the one behind the header.
+    let (header, commits) = (held.described.certified.header.clone(), held.commits.clone());
+    let forged = Held::of(other.accounts, header, commits);
     let mut scene = Scene::new(vec![honest(&forged), honest(&forged), honest(&held)]).await;
     let error = scene.joiner.run(Height(0)).await.expect_err("another state");
     assert!(matches!(error, JoinError::Install(InstallError::OtherState)), "{error}");
@@ -252,10 +287,10 @@ fn last_of_epoch() -> (Held, EpochChange) {
     let first = genesis.committee().expect("four validators");
     let committee = types::Committee::new(Epoch(2), first.authorities().to_vec()).expect("the same");
     let next_committee = Some(types::EpochStart::digest_of(&committee, &parameters));
-    let header = LedgerHeader { next_committee, ..held.described.header };
-    let held = Held::of(held.stream, header.clone(), held.commits);
+    let header = LedgerHeader { next_committee, ..held.described.certified.header };
+    let held = Held::of(held.accounts, header.clone(), held.commits);
     let start = types::EpochStart { committee, parameters, anchor: types::Anchor::of(&header) };
-    let change = EpochChange { start, last: header, certificate: held.described.certificate.clone() };
+    let change = EpochChange { start, last: header, certificate: held.described.certified.certificate.clone() };
     (held, change)
 }
 
@@ -264,7 +299,9 @@ async fn the_state_that_an_epoch_begins_with_is_proven_by_the_epoch_and_needs_no
     let (held, change) = last_of_epoch();
     // Nor does its own certificate count, which another committee has signed.
     let mut other = held.clone();
-    other.described.certificate.statements.truncate(1);
+    other.described.certified.certificate.statements.truncate(1);
+    // Nor is its root certified yet.
+    other.described.certified.root = None;
     let mut scene = Scene::new(vec![honest(&other), honest(&other), honest(&other)]).await;
     let joiner = &mut scene.joiner;
     let committee = Arc::new(change.start.committee.clone());
@@ -288,7 +325,7 @@ async fn the_state_that_an_epoch_begins_with_is_proven_by_the_epoch_and_needs_no
 async fn a_state_of_a_later_epoch_or_behind_the_last_height_of_this_one_is_neither_taken_nor_a_lie() {
     let (last, change) = last_of_epoch();
     let later = LedgerHeader { epoch: Epoch(2), committee: change.start.committee.digest(), ..change.last };
-    let later = Held::of(last.stream.clone(), later, last.commits.clone());
+    let later = Held::of(last.accounts.clone(), later, last.commits.clone());
     for held in [last, later] {
         let mut scene = Scene::new(vec![honest(&held), honest(&held), honest(&held)]).await;
         assert!(matches!(scene.joiner.run(Height(0)).await, Err(JoinError::Abandoned(Height(30)))));

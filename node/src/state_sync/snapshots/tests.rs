@@ -2,33 +2,54 @@
 
 use super::*;
 use crate::fixtures::{certificate, commits, genesis, header_over, ledger};
+use crate::state_sync::pack::{Rows, unpack};
+use crate::state_sync::stream;
 use crate::tables::BlockPlace;
+use crate::wire::state::{Offer, OffersResponse};
 use ledger::Account;
 use storage::log::{Backend, Log, LogOptions, LogPosition};
 use storage::state::{StateDb, StateOptions};
-use types::Address;
+use types::{Address, Decode, StateKey};
 
 struct Node {
     snapshots: Snapshots,
     thread: Option<JoinHandle<()>>,
     tables: Tables,
-    _dir: tempfile::TempDir,
+    dir: Arc<tempfile::TempDir>,
+}
+
+fn who() -> Address {
+    Address::from_bytes([1; 32])
 }
 
 impl Node {
-    fn new(every_heights: u64) -> Self {
-        let dir = tempfile::tempdir().expect("temporary directory");
-        let db = StateDb::open(dir.path().join("state"), [1; 32], StateOptions::default()).expect("a new database");
+    fn new() -> Self {
+        Self::over(Arc::new(tempfile::tempdir().expect("temporary directory")))
+    }
+
+    fn over(dir: Arc<tempfile::TempDir>) -> Self {
+        let db = StateDb::open(dir.path().join("state"), [1; 32], StateOptions::default()).expect("a database");
         let mut options = LogOptions::new(dir.path().join("log"), [1; 32]);
         options.backend = Backend::Threaded;
-        let log = Arc::new(Log::open(options, None, &mut |_| Ok(())).expect("a new log"));
+        let log = Arc::new(Log::open(options, None, &mut |_| Ok(())).expect("a log"));
         let tables = Tables::new(Arc::new(db));
         let archive = Archive::new(ledger().0, log, tables.clone());
-        let service = Service { every_heights, bytes_per_second: 1 << 30 };
-        let at = dir.path().join("snapshots");
-        let started = Snapshots::start(service, (genesis().parameters, Height(1)), at, tables.clone(), archive);
-        let (snapshots, thread) = started.expect("a thread");
-        Self { snapshots, thread: Some(thread), tables, _dir: dir }
+        let mut parameters = genesis().parameters;
+        parameters.snapshot_interval_heights = 16;
+        let service =
+            Service { bytes_per_second: 1 << 30, parameters, anchor: Height(0), dir: dir.path().join("snapshots") };
+        let (snapshots, thread) = Snapshots::start(service, tables.clone(), archive).expect("a thread");
+        Self { snapshots, thread: Some(thread), tables, dir }
+    }
+
+    fn header(&self, height: u64) -> LedgerHeader {
+        let mut header = header_over(&commits(height));
+        if let Some(taken) = SnapshotPlan::new(Height(0), 16).root_due(header.height)
+            && taken > Height(0)
+        {
+            header.state_root = self.snapshots.root(taken).expect("it can be computed");
+        }
+        header
     }
 
     /// Height `height` is executed: one account has it as its balance.
@@ -40,16 +61,19 @@ impl Node {
             batch.synced_commits(&[(record.clone(), Vec::new())]);
             batch.block_place(&record.leader.digest, &place);
         }
-        batch.header(&header_over(&commits));
+        let header = self.header(height);
+        batch.header(&header);
         let account = Account { balance: height, transfers_out: 0 };
-        batch.value(&Address::from_bytes([1; 32]).into(), Some(&account.into()));
+        batch.value(&who().into(), Some(&account.into()));
         self.tables.commit(batch).expect("a batch");
-        self.snapshots.executed(Height(height));
+        if height.is_multiple_of(16) {
+            self.snapshots.take(&header, Approvals::default());
+        }
     }
 
     fn certify(&self, height: u64) {
         let mut batch = self.tables.batch();
-        batch.certificate(&certificate(&header_over(&commits(height))));
+        batch.certificate(&certificate(&self.header(height)));
         self.tables.commit(batch).expect("a batch");
     }
 
@@ -57,15 +81,19 @@ impl Node {
         self.snapshots.0.offers().expect("a readable database")
     }
 
-    /// Asks until what is being made is ready.
-    fn ready(&self) -> Vec<Offer> {
-        loop {
-            let answer = self.offers();
-            if !answer.preparing {
-                return answer.offers;
-            }
+    fn kept(&self) -> Vec<u64> {
+        self.snapshots.0.lock().kept.keys().map(|height| height.0).collect()
+    }
+
+    /// Waits until the state of a height is on the disk.
+    fn wait(&self, height: u64) {
+        while !self.kept().contains(&height) {
             std::thread::yield_now();
         }
+    }
+
+    fn offered(&self) -> Vec<u64> {
+        self.offers().offers.iter().map(|offer| offer.height.0).collect()
     }
 }
 
@@ -77,64 +105,104 @@ impl Drop for Node {
 }
 
 #[test]
-fn a_state_is_offered_once_its_height_is_certified_and_is_that_of_its_height() {
-    let node = Node::new(16);
-    (1..=16).for_each(|height| node.execute(height));
-    // Execution goes on as soon as the state is held; what of the log it needs is noted a moment later.
-    let before = loop {
-        let answer = node.offers();
-        if answer.preparing {
-            break answer;
-        }
-        std::thread::yield_now();
-    };
-    assert!(before.offers.is_empty(), "it is held, and not certified");
-    (17..=20).for_each(|height| node.execute(height));
+fn a_state_is_offered_once_its_root_is_certified_and_is_that_of_its_height() {
+    let node = Node::new();
+    (1..=24).for_each(|height| node.execute(height));
+    node.wait(16);
+    assert!(node.offers().preparing && node.offered().is_empty(), "it is read, and not certified");
     node.certify(16);
-    let offers = node.ready();
-    assert_eq!(offers.iter().map(|offer| offer.height).collect::<Vec<_>>(), [Height(16)]);
-    let chunk = node.snapshots.0.chunk(&offers[0].manifest, 0).expect("its one chunk");
-    assert_eq!(chunk.len() as u64, offers[0].bytes);
+    assert!(node.offered().is_empty(), "its root is not certified");
+    node.certify(24);
+    assert_eq!(node.offered(), [16]);
+    let Offer { manifest: root, .. } = node.offers().offers[0];
+    let described = node.snapshots.0.small_answer(&crate::wire::state::StateRequest::Manifest(root)).expect("readable");
+    let described =
+        crate::wire::state::ManifestResponse::from_bytes(&described.expect("there is one")).expect("it is one");
+    assert_eq!((described.manifest.root(), described.manifest.summary.height), (root, Height(16)));
+    let chunk = |index: usize| {
+        let packed = node.snapshots.0.chunk(&root, index as u32).expect("a chunk");
+        Ok(unpack(&described.manifest.chunks[index], &packed).expect("that of the manifest"))
+    };
     let mut balances = Vec::new();
-    stream::read(&mut &chunk[..], |row| {
+    stream::read(&mut Rows::new(described.manifest.chunks.len(), chunk), |row| {
         balances.push(u64::from_le_bytes(*row.value.first_chunk().expect("an account")));
         Ok::<_, StreamError>(())
     })
     .expect("a state");
     assert_eq!(balances, [16]);
-    assert_eq!(node.snapshots.0.chunk(&offers[0].manifest, 1), None);
+    assert_eq!(node.snapshots.0.chunk(&root, 1), None);
     assert_eq!(node.snapshots.0.chunk(&Digest::ZERO, 0), None);
 }
 
 #[test]
-fn the_same_height_has_the_same_manifest_on_every_node() {
-    let offers = [Node::new(16), Node::new(16)].map(|node| {
-        (1..=16).for_each(|height| node.execute(height));
-        node.certify(16);
-        node.ready()
-    });
-    assert_eq!(offers[0], offers[1]);
-    assert_eq!(offers[0].len(), 1);
+fn what_is_kept_is_found_again_after_a_start_and_what_is_damaged_is_not() {
+    let mut node = Node::new();
+    (1..=24).for_each(|height| node.execute(height));
+    node.wait(16);
+    [16, 24].iter().for_each(|height| node.certify(*height));
+    let offers = node.offers();
+    let dir = Arc::clone(&node.dir);
+    drop(node);
+    // What a crash in the middle of the next one would leave.
+    std::fs::create_dir(dir.path().join("snapshots/state-32.part")).expect("room");
+    node = Node::over(Arc::clone(&dir));
+    assert_eq!(node.offers(), offers);
+    drop(node);
+    assert!(!dir.path().join("snapshots/state-32.part").exists());
+    let index = dir.path().join("snapshots/state-16/index");
+    let mut bytes = std::fs::read(&index).expect("the index");
+    bytes[60] ^= 4;
+    std::fs::write(&index, bytes).expect("room");
+    let node = Node::over(dir);
+    assert_eq!(node.kept(), [0; 0]);
 }
 
 #[test]
-fn a_newer_certified_state_takes_the_place_of_the_older_and_the_log_is_kept_for_what_is_held() {
-    let node = Node::new(16);
+fn a_damaged_chunk_is_not_passed_on() {
+    let node = Node::new();
+    (1..=24).for_each(|height| node.execute(height));
+    node.wait(16);
+    [16, 24].iter().for_each(|height| node.certify(*height));
+    let root = node.offers().offers[0].manifest;
+    assert!(node.snapshots.0.chunk(&root, 0).is_some());
+    let path = node.dir.path().join("snapshots/state-16/chunks");
+    let mut bytes = std::fs::read(&path).expect("the chunks");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&path, bytes).expect("room");
+    assert_eq!(node.snapshots.0.chunk(&root, 0), None);
+}
+
+#[test]
+fn a_newer_certified_state_takes_the_place_of_the_older_and_the_log_is_kept_for_what_is_there() {
+    let node = Node::new();
     assert_eq!(node.snapshots.first_segment(), None);
-    (1..=64).for_each(|height| {
+    for height in 1..=56 {
         node.execute(height);
+        if height % 16 == 0 {
+            node.wait(height);
+        }
         node.certify(height);
-    });
-    let offers = node.ready();
-    assert_eq!(offers.iter().map(|offer| offer.height).collect::<Vec<_>>(), [Height(64)]);
+    }
+    node.snapshots.0.look();
+    assert_eq!((node.kept(), node.offered()), (vec![48], vec![48]));
     assert_eq!(node.snapshots.first_segment(), Some(0));
 }
 
 #[test]
-fn nothing_is_kept_where_the_configuration_says_so() {
-    let node = Node::new(0);
-    node.execute(16);
-    node.certify(16);
-    node.snapshots.recovered(Height(16));
-    assert_eq!(node.offers(), OffersResponse::default());
+fn the_newest_certified_state_proves_what_it_holds_and_what_it_does_not() {
+    let node = Node::new();
+    let (here, nowhere) = (StateKey::from(who()), StateKey::from(Address::from_bytes([2; 32])));
+    (1..=24).for_each(|height| node.execute(height));
+    node.wait(16);
+    assert!(node.snapshots.prove(&here).expect("readable").is_none(), "not certified yet");
+    [16, 24].iter().for_each(|height| node.certify(*height));
+    node.snapshots.0.look();
+    let (proof, vouched) = node.snapshots.prove(&here).expect("readable").expect("certified");
+    let (root_header, _) = vouched.certified.root.as_ref().expect("a root");
+    let account =
+        Account::from_bytes(proof.verify(&here, &root_header.state_root).expect("it holds").expect("it is there"));
+    assert_eq!(account.map(|account| account.balance), Ok(16));
+    let (proof, _) = node.snapshots.prove(&nowhere).expect("readable").expect("certified");
+    assert_eq!(proof.verify(&nowhere, &root_header.state_root), Ok(None));
 }

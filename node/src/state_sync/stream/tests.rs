@@ -34,7 +34,7 @@ fn written() -> Vec<u8> {
     }
     let (key, value) = object();
     batch.value(&key, Some(&value));
-    [bucket(300), bucket(2)].iter().for_each(|bucket| batch.live_bucket(bucket));
+    [bucket(5_000), bucket(2)].iter().for_each(|bucket| batch.live_bucket(bucket));
     tables.commit(batch).expect("a batch");
     let database = tables.database();
     let mut out = Vec::new();
@@ -69,11 +69,11 @@ fn a_state_reads_back_in_order_with_the_sum_that_the_ledger_has() {
         [(3, 32), (4, 33), (9, 32), (200, 32)].map(|(seed, length)| (Family::Accounts, seed, length))
     );
     assert!(firsts[4..].iter().all(|(family, _, length)| (*family, *length) == (Family::LiveIds, 8)));
-    let (accounts, buckets) = ([3, 9, 200].map(account), [bucket(2), bucket(300)]);
+    let (accounts, buckets) = ([3, 9, 200].map(account), [bucket(2), bucket(5_000)]);
     let values = accounts.into_iter().map(|(address, account)| (address.into(), account.into())).chain([object()]);
     let expected = LtHash::of_state(values, &buckets, &Default::default());
     assert_eq!(total.sum, expected);
-    assert_eq!((total.live_buckets, total.live_ids), (2, 302));
+    assert_eq!((total.live_buckets, total.live_ids), (2, 5_002));
 }
 
 /// A key that stands twice would be summed twice and stored once, and 2^16 times the same element are no element.
@@ -95,9 +95,11 @@ fn bytes_that_are_no_rows_are_refused_without_reserving_what_they_promise() {
         ends += usize::from(read_all(&whole[..length]).is_ok());
     }
     assert!(ends <= rows.len() + 1, "only between rows does a state end");
-    let huge = [&[1][..], &u32::MAX.to_le_bytes()].concat();
-    assert!(matches!(read_all(&huge), Err(StreamError::Row { what: "it is too long", .. })));
-    let promised = [&[1][..], &(1u32 << 29).to_le_bytes(), &[0; 8]].concat();
+    for length in [65, u32::MAX] {
+        let huge = [&[1][..], &length.to_le_bytes()].concat();
+        assert!(matches!(read_all(&huge), Err(StreamError::Row { what: "it is too long", .. })));
+    }
+    let promised = [&[1][..], &64u32.to_le_bytes(), &[0; 8]].concat();
     assert!(matches!(read_all(&promised), Err(StreamError::Row { what: "it ends early", .. })));
     assert!(matches!(read_all(&row(9, &[1; 32], &[])), Err(StreamError::Row { what: "unknown tag", .. })));
     assert!(matches!(
@@ -105,6 +107,23 @@ fn bytes_that_are_no_rows_are_refused_without_reserving_what_they_promise() {
         Err(StreamError::Row { what: "its key is none of a state", .. })
     ));
     assert!(matches!(read_all(&row(1, &[1; 32], &[0; 15])), Err(StreamError::Row { what: "it does not decode", .. })));
-    let misplaced = row(2, &7u64.to_be_bytes(), &types::Encode::to_bytes(&bucket(8)));
+    let part = |height: u64, part: u32| [&height.to_be_bytes()[..], &part.to_be_bytes()].concat();
+    let whole = types::Encode::to_bytes(&bucket(8));
+    let misplaced = row(2, &part(7, 0), &whole);
     assert!(matches!(read_all(&misplaced), Err(StreamError::Row { what: "its key is not its height", .. })));
+    assert!(read_all(&row(2, &part(8, 0), &whole)).is_ok());
+    let apart = "parts do not follow each other";
+    let long = vec![0; ROW_VALUE_BYTES_MAX];
+    for rows in [
+        row(2, &part(8, 1), &whole),
+        [row(2, &part(8, 0), &whole), row(2, &part(8, 1), &whole)].concat(),
+        [row(2, &part(8, 0), &long), row(2, &part(8, 2), &whole)].concat(),
+        [row(2, &part(8, 0), &long), row(2, &part(9, 1), &whole)].concat(),
+    ] {
+        assert!(matches!(read_all(&rows), Err(StreamError::Row { what, .. }) if what == apart));
+    }
+    assert!(matches!(
+        read_all(&row(2, &part(8, 0), &[0; ROW_VALUE_BYTES_MAX + 1])),
+        Err(StreamError::Row { what: "its length is none of a part", .. })
+    ));
 }
