@@ -25,6 +25,7 @@ mod report;
 mod scale;
 mod sheet;
 mod signer;
+mod state;
 mod stopwatch;
 mod table;
 mod verify;
@@ -55,6 +56,8 @@ enum What {
     Consensus(scale::ScaleArgs),
     /// Measure execution alone: no signatures, no disk, no network.
     Execute(execute::ExecuteArgs),
+    /// Measure execution over RocksDB, and snapshots of the state.
+    State(state::StateArgs),
     /// Measure what a slow HSM does to a network, where it signs every round and where it certifies what does.
     Signer(signer::SignerArgs),
     /// Measure what it costs to make a record durable: the log beside RocksDB and a bare file.
@@ -109,6 +112,8 @@ enum BenchError {
         "nothing that it answers can be trusted; please report it with the output of `stele hw --json`"
     ))]
     WrongVerdicts { engine: String, batch: usize, alg: &'static str, wrong: usize },
+    #[error("the state cannot be read or written: {what}")]
+    State { what: String },
     #[error("cannot write {path}")]
     Write {
         path: String,
@@ -151,6 +156,7 @@ pub fn run(args: BenchArgs) -> miette::Result<()> {
         What::Hash(args) => (hash::run(&args)?, args.output),
         What::Consensus(args) => return Ok(scale::run(&args)?),
         What::Execute(args) => return Ok(execute::run(&args)?),
+        What::State(args) => return Ok(state::run(&args)?),
         What::Signer(args) => return Ok(signer::run(&args)?),
         What::Log(args) => return Ok(log::run(&args)?),
         What::Ceiling(args) => return Ok(ceiling::run(&args)?),

@@ -6,7 +6,7 @@
 //! same transfers cost over a hash map with none of that. Deliberately absent: state that is read from a disk.
 
 mod drawing;
-mod load;
+pub(super) mod load;
 mod text;
 
 use super::BenchError;
@@ -124,7 +124,7 @@ fn rows(args: &ExecuteArgs) -> Vec<Row> {
     let (accounts, commit) = (most(&args.accounts), most(&args.commit) as usize);
     let shape = |kind, accounts, commit: usize, shards, cross| {
         let commits = (LOAD / commit).max(2);
-        Shape { kind, accounts, commit, commits, shards, cross }
+        Shape { kind, accounts, commit, commits, shards, cross, snapshots: 0 }
     };
     for accounts in &args.accounts {
         for commit in &args.commit {
@@ -258,7 +258,7 @@ fn over_a_hash_map(load: &Load, spent: &mut Spent) {
 }
 
 /// CPU time of all threads of this process; zero where the system does not say, and rates are infinite then.
-fn cpu_time() -> Duration {
+pub(super) fn cpu_time() -> Duration {
     let mut nanoseconds = 0;
     for task in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
         let text = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
@@ -276,7 +276,7 @@ mod tests {
         for (kind, cross, sent) in
             [(Kind::Transfer, Some(0), 0.0), (Kind::Transfer, Some(100), 2.0), (Kind::Sale, None, f64::NAN)]
         {
-            let shape = Shape { kind, accounts: 64, commit: 50, commits: 8, shards: 4, cross };
+            let shape = Shape { kind, accounts: 64, commit: 50, commits: 8, shards: 4, cross, snapshots: 0 };
             let load = Load::draw(shape);
             let mut spent = Spent::default();
             over_the_ledger(&load, 4, 0, &mut spent);

@@ -41,6 +41,8 @@ pub struct Shape {
     pub shards: u16,
     /// Percentage of transfers whose receiver is in another shard; `None` leaves it to chance.
     pub cross: Option<u32>,
+    /// Heights between snapshots; 0 for none.
+    pub snapshots: u64,
 }
 
 /// A ledger to be, commits that make its objects, and the commits that are measured.
@@ -69,7 +71,7 @@ impl Load {
     pub fn draw(shape: Shape) -> Self {
         let keys: Vec<PublicKey> = (0..shape.accounts).map(key).collect();
         let addresses: Vec<Address> = keys.iter().map(PublicKey::address).collect();
-        let genesis = genesis(&addresses);
+        let genesis = genesis(&addresses, shape.snapshots);
         let chain = genesis.chain_id();
         let mut draw = Drawing { shape, chain, keys, addresses, genesis, dice: Dice(1), nonce: 0, owners: Vec::new() };
         let before = match shape.kind {
@@ -201,7 +203,7 @@ fn input(height: u64, transactions: Vec<Transaction>) -> CommitInput {
     }
 }
 
-fn genesis(addresses: &[Address]) -> Genesis {
+fn genesis(addresses: &[Address], snapshots: u64) -> Genesis {
     let address = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
     let validator = Authority {
         name: "bench".into(),
@@ -217,7 +219,7 @@ fn genesis(addresses: &[Address]) -> Genesis {
         name: "bench".into(),
         created_ms: START_MS,
         signature_algorithms: vec!["ed25519".into()],
-        parameters: Parameters::default(),
+        parameters: Parameters { snapshot_interval_heights: snapshots, ..Parameters::default() },
         governance: Governance::default(),
         validators: vec![validator],
         accounts: addresses.iter().map(|address| Allocation { address: *address, balance: 1 << 30 }).collect(),
