@@ -26,6 +26,8 @@ const IDENTITY_KEY: &[u8] = b"identity";
 /// Name of the lock file in the directory of a database, and of the folder with its files.
 const LOCK: &str = "LOCK";
 const FILES: &str = "rocksdb";
+/// What RocksDB says while this process is still closing a database that lay in the same place.
+const HELD_HERE: &str = "lock hold by current process";
 
 /// How much memory and how many threads a database may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +108,10 @@ impl StateDb {
             return Err(StateError::OtherIdentity { expected: identity, found: owner });
         }
         let cache = cache(&options);
-        let db = DB::open_cf_descriptors(&database_options(&options), path.join(FILES), families(&cache, &options))?;
+        let opened = DB::open_cf_descriptors(&database_options(&options), path.join(FILES), families(&cache, &options));
+        let closing = |error: &rocksdb::Error| error.as_ref().contains(HELD_HERE);
+        let db = opened
+            .map_err(|error| if closing(&error) { StateError::InUse { dir: path.to_owned() } } else { error.into() })?;
         let database = Self { db, cache, write: write_options(), lock };
         database.check_identity(identity)?;
         if !known {
