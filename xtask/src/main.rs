@@ -13,6 +13,7 @@ mod machine;
 mod mutants;
 mod os_release;
 mod packages;
+mod power_loss;
 mod rocksdb_archive;
 mod setup;
 mod spdx;

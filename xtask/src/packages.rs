@@ -14,6 +14,11 @@ pub struct Package {
 }
 
 impl Package {
+    /// A package that only some commands need.
+    pub const fn new(name: &'static str, reason: &'static str, present: fn() -> bool) -> Self {
+        Self { name, reason, present }
+    }
+
     /// Whether the machine has what this package brings.
     pub fn is_present(&self) -> bool {
         (self.present)()

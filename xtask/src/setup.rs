@@ -46,6 +46,12 @@ pub fn run(workspace: &Workspace) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Installs what a command needs beyond that.
+pub fn need(packages: &[Package]) -> Result<(), Failure> {
+    let missing: Vec<_> = packages.iter().filter(|package| !package.is_present()).collect();
+    if missing.is_empty() { Ok(()) } else { install(&missing) }
+}
+
 /// Lists every requirement; true when nothing is missing.
 pub fn list(workspace: &Workspace) -> bool {
     let release = OsRelease::read();
@@ -116,7 +122,7 @@ fn install(missing: &[&Package]) -> Result<(), Failure> {
         println!("apt-get update failed; trying to install from the index that is there");
     }
     let installed = run_to_end(apt().args(["install", "-y", "-q", "--no-install-recommends"]).args(&names))?;
-    let still: Vec<_> = packages::missing().iter().map(|package| package.name).collect();
+    let still: Vec<_> = missing.iter().filter(|package| !package.is_present()).map(|package| package.name).collect();
     match (installed, still.is_empty()) {
         (true, true) => Ok(()),
         (true, false) => Err(Failure::new(

@@ -11,6 +11,7 @@ use crate::arguments::Arguments;
 use crate::console::heading;
 use crate::failure::Failure;
 use crate::mutants;
+use crate::power_loss;
 use crate::setup;
 use crate::test_binaries::TestBinaries;
 use crate::test_output::{self, Totals};
@@ -28,12 +29,14 @@ Parts, in this order:
               off one way and both, lose and reorder packets, and see their clocks jump; nothing acknowledged is lost, money is
               neither made nor lost, all nodes tell the same story, and each goes on within a minute of healing
   simulate    --minutes of simulated committees with faults and adversaries, over fresh seeds
+  power       log and state database on a disk that records every write, then power cuts at each point of that record, with
+              what no flush had made durable dropped, torn or in another order; nothing acknowledged is lost
   unit        the unit, property and simulation tests, with --seeds and --cases
   end-to-end  node/tests, with more repetitions
   fuzz        decoding, with --cases
   mutants     breaks each rule of consensus in turn; the tests must notice (an hour)
 
-  --minutes N  of each of the first two (10)
+  --minutes N  of each of the first three (10)
   --seed S     of their schedules (from the clock, and printed)
   --only PART  just that one; may be given as a list, with commas
   --seeds N    simulated runs in each simulation test, and schedules of faults against the signer (10000), as
@@ -43,6 +46,7 @@ Parts, in this order:
   --json       at the end one JSON object on the last line
 
 fire needs root, or a user namespace, and says so where it can have neither; clocks jump where the package faketime is installed.
+power needs root, to mount, and the package user-mode-linux, which it installs.
 
 Examples:
   cargo xtask torture --minutes 60
@@ -51,7 +55,7 @@ Examples:
 ";
 
 /// The parts, in the order of running.
-const PARTS: [&str; 6] = ["fire", "simulate", "unit", "end-to-end", "fuzz", "mutants"];
+const PARTS: [&str; 7] = ["fire", "simulate", "power", "unit", "end-to-end", "fuzz", "mutants"];
 
 /// The package and the program that hold the schedule of faults, and the test's name.
 const FIRE_PROGRAM: &str = "stele::end_to_end";
@@ -150,6 +154,7 @@ fn one_round(workspace: &Workspace, plan: &Plan, seed: u64) -> Result<Vec<Row>, 
     };
     part("fire", &|| fire(&binaries, seed, plan.minutes));
     part("simulate", &|| simulate(workspace, &binaries, seed, plan.minutes));
+    part("power", &|| power_loss::run(workspace, &binaries, seed, plan.minutes));
     let stages = [("unit", Stage::Unit), ("end-to-end", Stage::EndToEnd), ("fuzz", Stage::Fuzz)];
     let stages: Vec<_> =
         stages.into_iter().filter(|(name, _)| plan.parts.contains(name)).map(|(_, stage)| stage).collect();

@@ -7,5 +7,6 @@ mod damage;
 mod decode;
 mod files;
 mod full_disk;
+mod power_loss;
 mod prefixes;
 mod state;
