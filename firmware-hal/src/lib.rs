@@ -2,7 +2,7 @@
 //!
 //! Everything is read below an injectable [`Root`], so that a tree recorded on one machine answers on another, and is the
 //! tests. Owns the reading of sysfs, procfs and EFI variables. Deliberately absent: what changes by the minute, devices'
-//! own protocols, and changing anything.
+//! own protocols; only [`tune`] changes anything.
 //!
 //! ```
 //! use firmware_hal::{Inventory, Policy, Root};
@@ -21,6 +21,7 @@ mod named;
 mod policy;
 mod probe;
 mod root;
+pub mod tune;
 
 pub use fact::{Fact, Reading, Why};
 pub use inventory::{
@@ -29,3 +30,4 @@ pub use inventory::{
 pub use named::Named;
 pub use policy::{Finding, Level, Policy, PolicyError};
 pub use root::Root;
+pub use tune::{How, Outcome, Setting, TuneError, Wanted};

@@ -24,7 +24,7 @@ fn each<T>(root: &Root, dir: &str, wanted: impl Fn(&str) -> bool, probe: impl Fn
 }
 
 /// A list of numbers as the kernel writes processors: `0-3,8,10-11`. An empty one is written as nothing.
-fn list(text: &str) -> Option<Vec<u32>> {
+pub(crate) fn list(text: &str) -> Option<Vec<u32>> {
     const MOST: u32 = 1 << 16;
     let mut numbers = Vec::new();
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
@@ -46,7 +46,7 @@ fn cpus(root: &Root, path: &str) -> Fact<Vec<u32>> {
 }
 
 /// The choice in brackets of `always [madvise] never`; of a single word, that one.
-fn chosen(text: &str) -> Option<String> {
+pub(crate) fn chosen(text: &str) -> Option<String> {
     let bracketed = text.split_whitespace().find_map(|word| word.strip_prefix('[')?.strip_suffix(']'));
     let alone = || text.split_whitespace().next().filter(|_| text.split_whitespace().count() == 1);
     Some(bracketed.or_else(alone)?.to_owned())

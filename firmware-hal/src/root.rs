@@ -1,5 +1,5 @@
 //! The file system that facts are read from: the machine's, or a tree that was recorded on another one. Reads are
-//! bounded, never wait, and change nothing; everything that was read can be written down as such a tree.
+//! bounded, never wait, and change nothing (only `tune` writes); everything that was read can be written down as such a tree.
 
 use crate::fact::{Fact, Reading, Why};
 use rustix::fs::OFlags;
@@ -167,6 +167,14 @@ impl Root {
             },
         };
         Fact { source: path.to_owned(), reading }
+    }
+
+    /// Writes a value to a file that is there, as a setting of the kernel is written: in one call.
+    ///
+    /// # Errors
+    /// Those of the file system; a kernel that does not like the value says so as `InvalidInput`.
+    pub fn write(&self, path: &str, value: &str) -> io::Result<()> {
+        OpenOptions::new().write(true).truncate(true).open(self.place(path))?.write_all(format!("{value}\n").as_bytes())
     }
 
     /// Writes down everything that was read as a tree that [`Root::at`] reads the same facts from. The directory must not

@@ -5,3 +5,4 @@ mod hostile;
 mod inventory;
 mod policy;
 mod tree;
+mod tune;

@@ -5,6 +5,7 @@
 mod facts;
 pub mod known_answers;
 pub mod machine;
+mod tune;
 
 use accel::gpu::{AdapterFacts, GpuEngine, Options, adapters};
 use accel::{CpuEngine, Engine};
@@ -30,6 +31,7 @@ use types::{AlgId, Digest};
   stele hw --json
   stele hw --record DIR     what was read, as files: for a report, or for `--root DIR` elsewhere
   stele hw check --policy hardware.toml
+  stele hw tune check       settings of this machine that a node profits from, and what to type
 
 A GPU needs a Vulkan driver and the Vulkan loader (Debian: libvulkan1, and mesa-vulkan-drivers or the vendor's driver).
 A software adapter is never used unless it is named: the CPU engine is faster. What cannot be read is unknown, never false."
@@ -57,6 +59,7 @@ pub struct HwArgs {
 enum Action {
     /// Hold the machine against a policy: status 1 where it does not start a node.
     Check(facts::CheckArgs),
+    Tune(tune::TuneArgs),
 }
 
 #[derive(Debug, Serialize)]
@@ -111,6 +114,7 @@ struct AlgName(&'static str);
 pub fn run(args: &HwArgs) -> miette::Result<ExitCode> {
     match (&args.action, &args.record) {
         (Some(Action::Check(check)), _) => return facts::check(check),
+        (Some(Action::Tune(tune)), _) => return tune::run(tune),
         (None, Some(dir)) => return facts::record(&args.tree, dir),
         (None, None) if args.facts || args.tree.is_recorded() => return facts::list(&args.tree, args.json),
         (None, None) => {}

@@ -23,7 +23,8 @@ impl Tree {
         self.root.is_some()
     }
 
-    fn open(&self) -> miette::Result<Root> {
+    /// Ready to be read.
+    pub fn open(&self) -> miette::Result<Root> {
         match &self.root {
             Some(dir) if !dir.is_dir() => Err(miette!("{}: not a directory", dir.display())),
             Some(dir) => Ok(Root::at(dir)),

@@ -1,0 +1,154 @@
+//! What is wanted of this machine. Each setting with the reason that an operator is owed before he changes it.
+
+use super::{How, Setting, Wanted};
+use crate::fact::Reading;
+use crate::inventory::Inventory;
+use crate::root::Root;
+use std::collections::BTreeMap;
+
+/// Bytes that a UDP socket should hold for a node that is busy: 100 ms of a gigabit a second fit in 12 MiB.
+const SOCKET_BYTES: u64 = 4 << 20;
+/// More receive queues than this bring nothing: QUIC packets of a committee come from few addresses.
+const QUEUES_MAX: usize = 16;
+/// Processors from which on some are better left to the node alone.
+const CPUS_TO_ISOLATE_FROM: usize = 16;
+
+/// All settings that apply to a machine, those that are as wanted among them.
+pub fn settings(root: &Root, machine: &Inventory) -> Vec<Setting> {
+    let mut found = kernel(root, machine);
+    found.extend(disks(root, machine));
+    found.extend(processors(root, machine));
+    found.extend(interfaces(root, machine));
+    found
+}
+
+fn setting(root: &Root, path: impl Into<String>, wanted: Wanted, why: &'static str) -> Setting {
+    let path = path.into();
+    Setting { now: root.text(&path).reading, path, wanted, why, how: How::Write }
+}
+
+fn word(word: &str) -> Wanted {
+    Wanted::Word(word.to_owned())
+}
+
+fn kernel(root: &Root, machine: &Inventory) -> Vec<Setting> {
+    let sockets = "a burst of blocks waits in the socket instead of being dropped and sent again";
+    let mut found = vec![
+        setting(root, "/proc/sys/net/core/rmem_default", Wanted::AtLeast(SOCKET_BYTES), sockets),
+        setting(root, "/proc/sys/net/core/wmem_default", Wanted::AtLeast(SOCKET_BYTES), sockets),
+        setting(
+            root,
+            "/proc/sys/net/core/netdev_max_backlog",
+            Wanted::AtLeast(10_000),
+            "packets that come faster than one processor takes them wait instead of being dropped",
+        ),
+        setting(
+            root,
+            "/proc/sys/vm/swappiness",
+            Wanted::AtMost(1),
+            "tables of the state stay in memory, and keys are not written to a disk",
+        ),
+        setting(
+            root,
+            "/sys/kernel/mm/transparent_hugepage/enabled",
+            word("madvise"),
+            "the kernel does not stop threads to gather large pages that nobody asked for",
+        ),
+    ];
+    // Kernels before 6.6 have no such switch and always allow it.
+    let uring = "/proc/sys/kernel/io_uring_disabled";
+    if root.is_there(uring).value() == Some(&true) {
+        let why = "the log writes through io_uring; without it a thread writes, at some 2 to 3 times the cost";
+        found.push(setting(root, uring, Wanted::AtMost(0), why));
+    }
+    if machine.numa.len() > 1 {
+        let why = "threads are placed by hand; the kernel would move their memory behind them";
+        found.push(setting(root, "/proc/sys/kernel/numa_balancing", word("0"), why));
+    }
+    let has_tsc = machine.clock.available.value().is_some_and(|sources| sources.iter().any(|source| source == "tsc"));
+    if has_tsc {
+        let path = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+        found.push(setting(
+            root,
+            path,
+            word("tsc"),
+            "time is read some hundred times a millisecond, and others take a call",
+        ));
+    }
+    found
+}
+
+fn disks(root: &Root, machine: &Inventory) -> Vec<Setting> {
+    let flash = machine.disks.iter().filter(|(_, disk)| disk.rotational.value() == Some(&false));
+    let why = "the log gives its writes in the order that it wants; flash has nothing to be sorted for";
+    flash.map(|(name, _)| setting(root, format!("/sys/block/{name}/queue/scheduler"), word("none"), why)).collect()
+}
+
+fn processors(root: &Root, machine: &Inventory) -> Vec<Setting> {
+    let online = machine.cpu.online.value().map_or(&[][..], Vec::as_slice);
+    let governor = |cpu: &u32| format!("/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor");
+    // Machines without control over frequencies, virtual ones mostly, have no such file.
+    let with_governor = online.iter().map(governor).filter(|path| root.is_there(path).value() == Some(&true));
+    let why = "a processor that has to wake from a low frequency is late with every round";
+    let mut found: Vec<Setting> = with_governor.map(|path| setting(root, path, word("performance"), why)).collect();
+    if online.len() >= CPUS_TO_ISOLATE_FROM {
+        let alone = super::ranges(&online[online.len() - 4..]);
+        let now = match machine.kernel.isolated_cpus.value() {
+            Some(cpus) => Reading::Value(super::ranges(cpus)),
+            None => root.text("/sys/devices/system/cpu/isolated").reading,
+        };
+        let isolated = machine.kernel.isolated_cpus.value().is_some_and(|cpus| !cpus.is_empty());
+        found.push(Setting {
+            path: "/sys/devices/system/cpu/isolated".into(),
+            // Any set that an operator has chosen is as good.
+            wanted: Wanted::Cpus(
+                machine
+                    .kernel
+                    .isolated_cpus
+                    .value()
+                    .filter(|_| isolated)
+                    .cloned()
+                    .unwrap_or_else(|| online[online.len() - 4..].to_vec()),
+            ),
+            now,
+            why: "consensus and the log's writer are not held up by whatever else runs",
+            how: How::CommandLine(format!("isolcpus={alone} nohz_full={alone} rcu_nocbs={alone}")),
+        });
+    }
+    found
+}
+
+/// Interrupts and queues of each interface near the memory that it writes to.
+fn interfaces(root: &Root, machine: &Inventory) -> Vec<Setting> {
+    let mut found = Vec::new();
+    for (name, nic) in &machine.nics {
+        let near = nic.numa_node.value().and_then(|node| machine.numa.get(&node.to_string()));
+        let near: Option<&Vec<u32>> = near.and_then(|node| node.cpus.value()).filter(|cpus| !cpus.is_empty());
+        if let Some(cpus) = near.filter(|_| machine.numa.len() > 1) {
+            let interrupts = root.names(&format!("/sys/class/net/{name}/device/msi_irqs"));
+            let why = "packets are taken where the interface has put them, not across the sockets";
+            found.extend(interrupts.value().into_iter().flatten().map(|number| {
+                let path = format!("/proc/irq/{number}/smp_affinity_list");
+                setting(root, path, Wanted::Cpus(cpus.clone()), why)
+            }));
+        }
+        let cpus = near.or(machine.cpu.online.value()).map_or(1, Vec::len);
+        let queues = QUEUES_MAX.min(cpus.max(1));
+        // One queue is all that some have; those that could have more say so only to ethtool.
+        if let (Some(now), true) =
+            (nic.receive_queues.value(), nic.speed_mbit.value().is_some_and(|mbit| *mbit >= 10_000))
+        {
+            found.push(Setting {
+                path: nic.receive_queues.source.clone(),
+                now: Reading::Value(now.to_string()),
+                wanted: Wanted::AtLeast(queues as u64),
+                why: "packets of several peers are taken by several processors",
+                how: How::Command(format!("ethtool -L {name} combined {queues}")),
+            });
+        }
+    }
+    // The same interrupt may serve two interfaces of one device.
+    let mut once = BTreeMap::new();
+    found.retain(|setting| setting.how != How::Write || once.insert(setting.path.clone(), ()).is_none());
+    found
+}

@@ -1,0 +1,143 @@
+//! Settings of a machine with two nodes: what is wanted, what is written, what is put back.
+
+use crate::tree::Tree;
+use firmware_hal::tune::{apply, revert, settings};
+use firmware_hal::{How, Inventory, Root, Setting, TuneError, Wanted};
+use std::fs;
+use std::path::PathBuf;
+
+const SCHEDULER: &str = "/sys/block/nvme0n1/queue/scheduler";
+const RMEM: &str = "/proc/sys/net/core/rmem_default";
+const IRQ: &str = "/proc/irq/77/smp_affinity_list";
+
+/// A server whose settings are those of a distribution.
+fn untuned() -> (Tree, Root, PathBuf) {
+    let tree = Tree::server();
+    tree.put("/proc/sys/kernel/random/boot_id", "5f0d3c1e-first\n");
+    tree.put(RMEM, "212992\n");
+    tree.put("/proc/sys/net/core/wmem_default", "8388608\n");
+    tree.put("/proc/sys/vm/swappiness", "60\n");
+    tree.put("/proc/sys/kernel/numa_balancing", "1\n");
+    tree.put(SCHEDULER, "[mq-deadline] none\n");
+    tree.put(IRQ, "0-3\n");
+    fs::create_dir_all(tree.place("/sys/class/net/eth0/device/msi_irqs/77")).unwrap();
+    let root = Root::at(tree.path());
+    let record = tree.place("/var/lib/stele/tune.json");
+    (tree, root, record)
+}
+
+fn wanted(root: &Root) -> Vec<Setting> {
+    settings(root, &Inventory::take(root))
+}
+
+fn of<'a>(settings: &'a [Setting], path: &str) -> &'a Setting {
+    settings.iter().find(|setting| setting.path == path).unwrap_or_else(|| panic!("nothing is wanted of {path}"))
+}
+
+fn read(tree: &Tree, path: &str) -> String {
+    fs::read_to_string(tree.place(path)).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_check_says_what_is_due_and_changes_nothing() {
+    let (tree, root, _) = untuned();
+    let settings = wanted(&root);
+    assert!(of(&settings, RMEM).is_due() && !of(&settings, "/proc/sys/net/core/wmem_default").is_due());
+    assert_eq!(of(&settings, RMEM).command(), "sysctl -w net.core.rmem_default=4194304");
+    assert_eq!(of(&settings, SCHEDULER).command(), format!("echo none > {SCHEDULER}"));
+    assert_eq!(of(&settings, IRQ).wanted, Wanted::Cpus(vec![1, 3]), "the interface is on the second node");
+    let unknown = of(&settings, "/proc/sys/net/core/netdev_max_backlog");
+    assert_eq!((unknown.is_met(), unknown.is_due()), (None, false), "what cannot be read is not written");
+    let queues = settings.iter().find(|setting| matches!(setting.how, How::Command(_))).unwrap();
+    assert_eq!((queues.command().as_str(), queues.is_due()), ("ethtool -L eth0 combined 2", false));
+    assert_eq!(read(&tree, RMEM), "212992");
+    assert!(settings.iter().all(|setting| setting.why.len() > 30 && !setting.to_string().is_empty()));
+}
+
+#[test]
+fn what_is_applied_is_put_back() {
+    let (tree, root, record) = untuned();
+    let before = [RMEM, SCHEDULER, IRQ].map(|path| read(&tree, path));
+    let outcomes = apply(&root, &wanted(&root), &record).unwrap();
+    assert!(outcomes.iter().all(|outcome| outcome.problem.is_none()), "{outcomes:?}");
+    assert_eq!([RMEM, SCHEDULER, IRQ].map(|path| read(&tree, path)), ["4194304", "none", "1,3"]);
+    assert!(apply(&root, &wanted(&root), &record).unwrap().is_empty(), "a second time there is nothing to do");
+
+    let outcomes = revert(&root, &record).unwrap();
+    assert!(outcomes.iter().all(|outcome| outcome.problem.is_none()), "{outcomes:?}");
+    // A scheduler is put back by its name; a kernel then shows the list again.
+    assert_eq!([RMEM, IRQ].map(|path| read(&tree, path)), [before[0].clone(), before[2].clone()]);
+    assert_eq!(read(&tree, SCHEDULER), "mq-deadline");
+    assert!(matches!(revert(&root, &record), Err(TuneError::NothingApplied { .. })));
+}
+
+#[test]
+fn the_first_value_is_what_is_put_back_after_two_applications() {
+    let (tree, root, record) = untuned();
+    apply(&root, &wanted(&root), &record).unwrap();
+    tree.put(RMEM, "1000\n");
+    assert_eq!(apply(&root, &wanted(&root), &record).unwrap().len(), 1);
+    revert(&root, &record).unwrap();
+    assert_eq!(read(&tree, RMEM), "212992");
+}
+
+#[test]
+fn what_others_have_changed_since_is_left_alone() {
+    let (tree, root, record) = untuned();
+    apply(&root, &wanted(&root), &record).unwrap();
+    tree.put(RMEM, "16777216\n");
+    let outcomes = revert(&root, &record).unwrap();
+    let kept = outcomes.iter().find(|outcome| outcome.path == RMEM).unwrap();
+    assert!(kept.problem.as_ref().unwrap().contains("left alone"));
+    assert_eq!(read(&tree, RMEM), "16777216");
+}
+
+#[test]
+fn a_crash_between_the_record_and_the_writes_is_put_back_too() {
+    let (tree, root, record) = untuned();
+    apply(&root, &wanted(&root), &record).unwrap();
+    // The record is there, the file says what it said before.
+    tree.put(RMEM, "212992\n");
+    assert!(revert(&root, &record).unwrap().iter().all(|outcome| outcome.problem.is_none()));
+}
+
+#[test]
+fn a_file_that_refuses_does_not_hold_up_the_others_and_stays_in_the_record() {
+    let (tree, root, record) = untuned();
+    apply(&root, &wanted(&root), &record).unwrap();
+    tree.remove(SCHEDULER);
+    fs::create_dir(tree.place(SCHEDULER)).unwrap();
+    let outcomes = revert(&root, &record).unwrap();
+    assert!(outcomes.iter().any(|outcome| outcome.path == SCHEDULER && outcome.problem.is_some()));
+    assert_eq!(read(&tree, RMEM), "212992");
+    let left = fs::read_to_string(&record).unwrap();
+    assert!(left.contains(SCHEDULER) && !left.contains(RMEM));
+}
+
+#[test]
+fn a_record_of_an_earlier_start_says_nothing_of_this_one() {
+    let (tree, root, record) = untuned();
+    apply(&root, &wanted(&root), &record).unwrap();
+    tree.put("/proc/sys/kernel/random/boot_id", "77aa-second\n");
+    tree.put(RMEM, "212992\n");
+    assert!(matches!(revert(&root, &record), Err(TuneError::NothingApplied { .. })));
+    apply(&root, &wanted(&root), &record).unwrap();
+    revert(&root, &record).unwrap();
+    assert_eq!(read(&tree, RMEM), "212992");
+}
+
+#[test]
+fn records_that_are_none_are_refused_and_change_nothing() {
+    let (tree, root, record) = untuned();
+    apply(&root, &wanted(&root), &record).unwrap();
+    let good = fs::read_to_string(&record).unwrap();
+    let outside = good.replace("/proc/sys/net/core/rmem_default", "/etc/shadow");
+    let climbing = good.replace("/proc/sys/net/core/rmem_default", "/sys/../etc/shadow");
+    let newer = good.replace("\"version\": 1", "\"version\": 2");
+    for text in ["", "{", "[]", &good[..good.len() / 2], &outside, &climbing, &newer] {
+        fs::write(&record, text).unwrap();
+        assert!(matches!(revert(&root, &record), Err(TuneError::Malformed { .. })), "{text}");
+        assert!(matches!(apply(&root, &wanted(&root), &record), Err(TuneError::Malformed { .. })), "{text}");
+        assert_eq!(read(&tree, RMEM), "4194304");
+    }
+}

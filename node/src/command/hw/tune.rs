@@ -1,0 +1,142 @@
+//! `stele hw tune`: settings of the machine that a node profits from: held against what is there, set, and put back.
+
+use super::facts::Tree;
+use clap::{Args, Subcommand};
+use firmware_hal::{Inventory, Outcome, Root, Setting, tune};
+use miette::IntoDiagnostic;
+use serde_json::json;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// See, set and put back settings of the machine.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  stele hw tune check            what differs from what a node profits from, why, and what to type; status 1 if anything does
+  stele hw tune apply --dry-run  what would be written
+  sudo stele hw tune apply       writes it, and first what was there before to --record
+  sudo stele hw tune revert      puts that back
+
+`check` takes no rights and changes nothing. What only the kernel's command line or another program can set is said and not
+done. Settings last until the machine is started again: run `apply` from a unit that comes before the node's.")]
+pub struct TuneArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Action {
+    /// Say what is as wanted and what is not: status 1 where something is not.
+    Check(CheckArgs),
+    /// Set what can be set by writing to a file; says the command to the same effect for each.
+    Apply(ApplyArgs),
+    /// Put back what `apply` has changed since the machine was started.
+    Revert(RevertArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+struct CheckArgs {
+    #[command(flatten)]
+    tree: Tree,
+    /// Print JSON: {tuned, settings[{path, value|unknown, wanted, why, how}]}.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+struct ApplyArgs {
+    /// Only say what would be written.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    record: RecordArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+struct RevertArgs {
+    #[command(flatten)]
+    record: RecordArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+struct RecordArgs {
+    /// What was there before, for `revert`.
+    #[arg(long, value_name = "FILE", default_value = "/var/lib/stele/tune.json")]
+    record: PathBuf,
+    /// Print JSON: {ok, changes[{path, before, value, problem}]}.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs to the end.
+pub fn run(args: &TuneArgs) -> miette::Result<ExitCode> {
+    match &args.action {
+        Action::Check(args) => check(args),
+        Action::Apply(args) => apply(args),
+        Action::Revert(args) => {
+            let outcomes = tune::revert(&Root::system(), &args.record.record).into_diagnostic()?;
+            say(&outcomes, "put back", args.record.json)
+        }
+    }
+}
+
+fn wanted(root: &Root) -> Vec<Setting> {
+    tune::settings(root, &Inventory::take(root))
+}
+
+fn check(args: &CheckArgs) -> miette::Result<ExitCode> {
+    let settings = wanted(&args.tree.open()?);
+    let differing = settings.iter().filter(|setting| setting.is_met() == Some(false)).count();
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", json!({ "tuned": differing == 0, "settings": settings })).into_diagnostic()?;
+    } else {
+        for setting in &settings {
+            writeln!(out, "{setting}").into_diagnostic()?;
+        }
+        let due = settings.iter().filter(|setting| setting.is_due()).count();
+        writeln!(out, "{differing} of {} settings differ, `stele hw tune apply` sets {due}", settings.len())
+            .into_diagnostic()?;
+    }
+    Ok(if differing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn apply(args: &ApplyArgs) -> miette::Result<ExitCode> {
+    let root = Root::system();
+    let settings = wanted(&root);
+    if args.dry_run {
+        let due = settings.iter().filter(|setting| setting.is_due());
+        let commands: Vec<_> = due.map(Setting::command).collect();
+        let text = if args.record.json { json!({ "commands": commands }).to_string() } else { commands.join("\n") };
+        writeln!(std::io::stdout(), "{text}").into_diagnostic()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let outcomes = tune::apply(&root, &settings, &args.record.record).into_diagnostic()?;
+    if !args.record.json {
+        let by_hand = settings.iter().filter(|setting| setting.is_met() == Some(false) && !setting.is_due());
+        for setting in by_hand {
+            writeln!(std::io::stdout(), "by hand: {}", setting.command()).into_diagnostic()?;
+        }
+    }
+    say(&outcomes, "set", args.record.json)
+}
+
+/// What became of each file; status 1 where one is not as it was to be.
+fn say(outcomes: &[Outcome], done: &str, as_json: bool) -> miette::Result<ExitCode> {
+    let ok = outcomes.iter().all(|outcome| outcome.problem.is_none());
+    let mut out = std::io::stdout().lock();
+    if as_json {
+        writeln!(out, "{}", json!({ "ok": ok, "changes": outcomes })).into_diagnostic()?;
+    } else {
+        for Outcome { path, before, value, problem } in outcomes {
+            match problem {
+                None => writeln!(out, "{done}: {path}: {before} -> {value}    (echo {value} > {path})"),
+                Some(problem) => writeln!(out, "NOT {done}: {path} to {value}: {problem}"),
+            }
+            .into_diagnostic()?;
+        }
+        let count = outcomes.iter().filter(|outcome| outcome.problem.is_none()).count();
+        writeln!(out, "{done}: {count} of {} settings", outcomes.len()).into_diagnostic()?;
+    }
+    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
