@@ -1,8 +1,8 @@
 //! What a machine is: typed facts with their sources, taken once, and policies over them.
 //!
 //! Everything is read below an injectable [`Root`], so that a tree recorded on one machine answers on another, and is the
-//! tests. Owns the reading of sysfs, procfs and EFI variables. Deliberately absent: what changes by the minute, devices'
-//! own protocols; only [`tune`] changes anything.
+//! tests. Owns the reading of sysfs, procfs and EFI variables. What changes by the minute is [`health`]; only [`tune`] changes
+//! anything. Deliberately absent: devices' own protocols.
 //!
 //! ```
 //! use firmware_hal::{Inventory, Policy, Root};
@@ -16,8 +16,10 @@
 
 pub mod catalogue;
 mod fact;
+pub mod health;
 mod inventory;
 mod named;
+pub mod placement;
 mod policy;
 mod probe;
 mod root;
@@ -28,6 +30,7 @@ pub use inventory::{
     Boot, Clock, Cpu, Disk, Gpu, Identity, Inventory, Kernel, Memory, Nic, NumaNode, Nvme, Tpm, VERSION, Watchdog,
 };
 pub use named::Named;
+pub use placement::{Place, Role, Unplaced, placement};
 pub use policy::{Finding, Level, Policy, PolicyError};
 pub use root::Root;
 pub use tune::{How, Outcome, Setting, TuneError, Wanted};

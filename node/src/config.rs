@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use types::{AlgId, GenesisError};
 
+mod hardware;
 mod plan;
+pub use hardware::{HardwareSection, HealthSection, Placement, Restraint};
 pub use plan::{LOG, Outside, Plan, SNAPSHOTS, STATE, Setup};
 
 /// The file as it is written.
@@ -267,14 +269,6 @@ impl Default for GovernanceSection {
     fn default() -> Self {
         Self { quorum_in_reach: true }
     }
-}
-
-/// What the machine must be.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct HardwareSection {
-    /// Path of a policy, as `stele hw check` takes it: the node starts only on a machine that meets it. Default none.
-    pub policy: Option<PathBuf>,
 }
 
 /// When validators' keys are due for replacement: an alarm in status and metrics, and nothing else.

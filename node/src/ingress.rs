@@ -1,6 +1,7 @@
 //! The ingress: takes clients' transactions in. Framing and size, then the cheap checks, then a place in the pool, then
 //! the signature; whoever fails is told why, and a full queue is `Busy` with a hint when to come back.
 
+use crate::config::Restraint;
 use crate::execution::Receipts;
 use crate::pool::{Origin, Pending, Pool, Refusal};
 use crate::reach::{OutOfReach, Reach};
@@ -57,6 +58,9 @@ pub enum Denied {
 impl Admission {
     /// Everything before the signature. A place in the pool is taken when this succeeds.
     fn admit(&self, raw: bytes::Bytes, now: TimestampMs) -> Result<Arc<Transaction>, Denied> {
+        if self.status.restraint() >= Restraint::Shed {
+            return Err(Denied::Busy { retry_after_ms: RETRY_AFTER_MS });
+        }
         if raw.len() > self.screen.transaction_bytes_max() {
             return Err(Denied::Rejected(Reject::TooLarge));
         }

@@ -11,13 +11,17 @@ mod execution;
 mod export;
 #[cfg(test)]
 mod fixtures;
+mod health;
 mod identity;
 mod ingress;
 mod key_ages;
 mod machine;
 mod metrics;
 mod node;
+mod notify;
+mod pinning;
 mod pool;
+mod progress;
 mod reach;
 mod rebuild;
 mod records;

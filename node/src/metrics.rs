@@ -15,8 +15,10 @@ pub use signer::{Reading, SignerFigures};
 use crate::config::KeysSection;
 use crate::ingress::now;
 use crate::key_ages::{KeyAge, KeyAges};
+use crate::progress::Progress;
 use crate::status::{State, Status};
 use accel::VerifyStats;
+use firmware_hal::health::Temperature;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::Registry;
@@ -81,6 +83,38 @@ impl Figures {
         ];
         let states = states.map(|(name, holds)| (label("state", name), u64::from(holds)));
         out.gauges("stele_node_state_flag", "In which state is the node?", states)?;
+        let progress = self.status.progress();
+        let progress = Progress::ALL.map(|one| (label("progress", one.label()), u64::from(one == progress)));
+        out.gauges(
+            "stele_node_progress_flag",
+            "Does the node get on? Stalled and hung starve the watchdog.",
+            progress,
+        )?;
+        let condition = self.status.condition();
+        let health = condition.health();
+        let degrees =
+            |(sensor, temperature): (String, Temperature)| (label("sensor", sensor), temperature.now as f64 / 1e3);
+        let sensors = health.temperatures.into_iter().map(degrees);
+        out.measures("stele_machine_temperature_celsius", "How hot is the machine, by sensor?", sensors)?;
+        let memory = health.memory.into_iter().flat_map(|(controller, errors)| {
+            let of = |kind| and(label("controller", controller.clone()), "kind", kind);
+            [(of("corrected"), errors.corrected), (of("uncorrected"), errors.uncorrected)]
+        });
+        out.gauges(
+            "stele_machine_memory_errors",
+            "How many memory errors were there since the machine's start?",
+            memory,
+        )?;
+        let throttled = health.throttled.values().sum();
+        out.gauge("stele_machine_throttled_times", "How often were processors slowed down for their heat?", throttled)?;
+        let troubles = condition.troubles().len() as u64;
+        out.gauge("stele_machine_troubles", "How much is wrong with the machine now?", troubles)?;
+        let restraint = condition.restraint() as u64;
+        out.gauge(
+            "stele_node_restraint",
+            "How far does the node hold back for that: not (0), sheds load (1), is silent (2), stops (3)?",
+            restraint,
+        )?;
         let uptime = [(Labels::new(), self.status.uptime().as_secs_f64())];
         out.measures("stele_node_uptime_seconds", "How long has the process been running?", uptime)?;
         let cpu = self.usage.stages.iter().map(|(stage, spent)| (label("stage", stage), spent.as_secs_f64()));

@@ -114,16 +114,22 @@ const LETTING_GO: Duration = Duration::from_secs(10);
 /// Pause between two looks at whether they have.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Runs a node on the calling thread until it is stopped or cannot go on. `ready` gets the means to stop it. A node that
+/// Runs a node on the calling thread until it is stopped or cannot go on. `ready` gets the means to stop it and to
+/// see how it is. A node that
 /// has taken a state from its peers starts again inside, from that state; one whose epoch is over, in the next one; and one
 /// whose signer signs from a later round on, above that.
-pub fn run(setup: Setup, network: &tokio::runtime::Runtime, ready: impl FnOnce(Stopper)) -> Result<(), NodeError> {
+pub fn run(
+    setup: Setup,
+    network: &tokio::runtime::Runtime,
+    ready: impl FnOnce(Stopper, &Status),
+) -> Result<(), NodeError> {
     let stopper = Stopper::default();
-    ready(stopper.clone());
+    let status = Arc::new(Status::new());
+    ready(stopper.clone(), &status);
     let site = Site::new(&setup.data_dir);
     let limits = &setup.config.pool;
     let pool = Arc::new(Pool::new(limits.transactions_max as usize, limits.bytes_max as usize));
-    let mut kept = Kept { pool, status: Arc::new(Status::new()), verifier: None };
+    let mut kept = Kept { pool, status, verifier: None };
     let mut again: Option<Instant> = None;
     let mut fenced = None;
     loop {

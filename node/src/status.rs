@@ -1,10 +1,13 @@
 //! What a node knows of itself, for the RPC, the metrics and the live screen. Written by the stages as they go, read by
 //! anyone; nothing here decides anything.
 
+use crate::config::Restraint;
+use crate::health::Condition;
+use crate::progress::{Progress, Pulse};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use storage::log::LogFault;
 use types::{AuthorityIndex, Digest, Epoch, Height, LedgerHeader, Reject, Round};
@@ -129,6 +132,8 @@ pub struct Status {
     log_fault: Mutex<Option<LogFault>>,
     sync: Mutex<Option<SyncProgress>>,
     epoch_behind: AtomicBool,
+    pulse: Arc<Pulse>,
+    condition: Arc<Condition>,
 }
 
 impl Status {
@@ -151,6 +156,8 @@ impl Status {
             log_fault: Mutex::default(),
             sync: Mutex::default(),
             epoch_behind: AtomicBool::default(),
+            pulse: Arc::default(),
+            condition: Arc::default(),
         }
     }
 
@@ -158,6 +165,7 @@ impl Status {
     /// the committee may be others now, begins anew.
     pub fn go_on(&self) -> Self {
         let count = |counter: &AtomicU64| AtomicU64::new(counter.load(Ordering::Relaxed));
+        self.pulse.rest();
         Self {
             started: self.started,
             tip: Mutex::new(self.tip()),
@@ -167,6 +175,8 @@ impl Status {
             admitted: count(&self.admitted),
             busy: count(&self.busy),
             refused: Mutex::new(self.refusals()),
+            pulse: Arc::clone(&self.pulse),
+            condition: Arc::clone(&self.condition),
             ..Self::new()
         }
     }
@@ -206,8 +216,14 @@ impl Status {
         lock(&self.certified_us).saturating_record(after.as_micros() as u64);
     }
 
-    /// Gauges of the protocol.
+    /// Gauges of the protocol, after each pass of the replica.
     pub fn protocol(&self, core: &consensus::Status, pool: usize, blocks: usize) {
+        // A clock that is wrong, or a machine that is not well, keeps this node from proposing, and no new start mends it.
+        let waiting = pool > 0
+            && self.state() == State::Ready
+            && core.clock_alarm_ms.is_none()
+            && self.restraint() < Restraint::Silence;
+        self.pulse.pass(Instant::now(), core.round, waiting);
         *lock(&self.gauges) = Gauges {
             round: core.round,
             own_round: core.last_own_round,
@@ -279,6 +295,26 @@ impl Status {
     /// How far a node that was left behind has come; none while it keeps up.
     pub fn sync(&self) -> Option<SyncProgress> {
         *lock(&self.sync)
+    }
+
+    /// How the node gets on, for whoever watches it.
+    pub fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(&self.pulse)
+    }
+
+    /// How the machine is, for whoever looks after it.
+    pub fn condition(&self) -> Arc<Condition> {
+        Arc::clone(&self.condition)
+    }
+
+    /// How far the node holds back for its machine's health.
+    pub fn restraint(&self) -> Restraint {
+        self.condition.restraint()
+    }
+
+    /// How the node gets on.
+    pub fn progress(&self) -> Progress {
+        self.pulse.judge(Instant::now())
     }
 
     /// Time since the start.

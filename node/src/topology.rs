@@ -22,6 +22,9 @@
 //! | n | `accel.cpu.*` | verifying on the CPU, where `verify.threads` is more than one |
 //! | 1 | `accel.device` | the GPU: opening and testing it, its batches, checking what it says; where `verify.gpu` allows one |
 //! | 1 | `log-*` | the log's writer and its maker of spare segments |
+//! | 1 | `health` | looking at the machine's sensors |
+//! | 1 | `notify` | telling the service manager whether the node gets on; where there is one |
+//! | 1 | `pinning` | putting the others on their processors; where node.toml asks for it |
 
 /// Peers' frames, from the network to `intake`: the events of each of two lanes, headers and the rest. Full: the reader of
 /// that peer's stream waits, and QUIC's flow control makes the peer wait.

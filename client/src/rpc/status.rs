@@ -64,6 +64,8 @@ pub struct NodeStatus {
     /// Why, where the state alone does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_detail: Option<String>,
+    /// How it gets on: `starting`, `advancing`, `idle`, `stalled` or `hung`. The last two starve its watchdog.
+    pub progress: String,
     /// What needs a human, in words: keys that are due for replacement.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alarms: Vec<String>,

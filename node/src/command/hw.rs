@@ -5,6 +5,7 @@
 mod facts;
 pub mod known_answers;
 pub mod machine;
+mod places;
 mod tune;
 
 use accel::gpu::{AdapterFacts, GpuEngine, Options, adapters};
@@ -32,6 +33,7 @@ use types::{AlgId, Digest};
   stele hw --record DIR     what was read, as files: for a report, or for `--root DIR` elsewhere
   stele hw check --policy hardware.toml
   stele hw tune check       settings of this machine that a node profits from, and what to type
+  stele hw placement        on which processors each part of a node belongs
 
 A GPU needs a Vulkan driver and the Vulkan loader (Debian: libvulkan1, and mesa-vulkan-drivers or the vendor's driver).
 A software adapter is never used unless it is named: the CPU engine is faster. What cannot be read is unknown, never false."
@@ -60,6 +62,7 @@ enum Action {
     /// Hold the machine against a policy: status 1 where it does not start a node.
     Check(facts::CheckArgs),
     Tune(tune::TuneArgs),
+    Placement(places::PlacementArgs),
 }
 
 #[derive(Debug, Serialize)]
@@ -114,6 +117,7 @@ struct AlgName(&'static str);
 pub fn run(args: &HwArgs) -> miette::Result<ExitCode> {
     match (&args.action, &args.record) {
         (Some(Action::Check(check)), _) => return facts::check(check),
+        (Some(Action::Placement(placement)), _) => return places::run(placement),
         (Some(Action::Tune(tune)), _) => return tune::run(tune),
         (None, Some(dir)) => return facts::record(&args.tree, dir),
         (None, None) if args.facts || args.tree.is_recorded() => return facts::list(&args.tree, args.json),

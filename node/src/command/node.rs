@@ -1,9 +1,13 @@
 //! `stele node`: runs a validator until it is told to stop.
 
 use super::start_logging;
-use crate::config::Setup;
+use crate::config::{Placement, Setup};
+use crate::health;
 use crate::machine;
 use crate::node::{self, Stopper};
+use crate::notify::Manager;
+use crate::pinning;
+use crate::status::Status;
 use clap::Args;
 use firmware_hal::Root;
 use miette::{IntoDiagnostic, WrapErr};
@@ -31,6 +35,8 @@ With an empty data directory it takes what it lacks from the other validators: c
 Exit status: 0 after a signal; 1 on an error; 3 when the governance has taken this validator out of the committee, or
 given it other keys there. It then ends by itself once others have begun the next epoch, and its data stays.
 SIGTERM or Ctrl-C stops it after what it is doing; a second time, at once. Nothing that was acknowledged is lost either way.
+Under systemd with Type=notify it says when it is ready; with WatchdogSec= it is started again when it does not get on: when
+transactions wait and no round has come for a minute, or its main thread has not come round for twenty seconds.
 STELE_LOG filters the log, for example STELE_LOG=info,transport=debug")]
 pub struct NodeArgs {
     /// The node's configuration; paths in it are relative to it.
@@ -69,6 +75,9 @@ pub fn run(args: NodeArgs) -> miette::Result<ExitCode> {
     if let Some(policy) = &setup.hardware {
         machine::admit(policy, &Root::system())?;
     }
+    if setup.config.hardware.placement == Placement::Auto {
+        pinning::keep(&Root::system()).into_diagnostic().wrap_err("cannot place threads")?;
+    }
     let first = setup.first.epoch();
     let network = Builder::new_multi_thread()
         .worker_threads(setup.config.transport.threads.into())
@@ -81,7 +90,17 @@ pub fn run(args: NodeArgs) -> miette::Result<ExitCode> {
         let _inside = network.enter();
         Signals::listen().into_diagnostic().wrap_err("cannot listen to signals")?
     };
-    let ready = |stopper: Stopper| watch(&network, signals, stopper, args.exit_with_parent);
+    let manager = Manager::of_this_process().into_diagnostic().wrap_err("cannot reach the service manager")?;
+    let rules = setup.config.hardware.health.clone();
+    let ready = |stopper: Stopper, status: &Status| {
+        if let Some(Err(error)) = manager.map(|manager| manager.follow(status.pulse())) {
+            tracing::error!(%error, "the service manager will hear nothing of this node");
+        }
+        if let Err(error) = health::follow(Root::system(), rules, status.condition(), stopper.clone()) {
+            tracing::error!(%error, "nobody looks after the machine's health");
+        }
+        watch(&network, signals, stopper, args.exit_with_parent);
+    };
     let outcome = thread::scope(|scope| {
         // A thread of its own, so that its CPU time stands under its name.
         let replica = thread::Builder::new().name("replica".into()).stack_size(STACK_BYTES);

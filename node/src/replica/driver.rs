@@ -115,6 +115,8 @@ pub(super) struct Loop {
     pub(super) signing: Duration,
     pub(super) delays_at: Option<Instant>,
     pub(super) step_watch: StepWatch,
+    /// The own block that is not made while the machine is not well.
+    pub(super) withheld: Option<Effect>,
     /// Half a round trip to each peer and the time that its block takes to become durable and signed.
     pub(super) one_way_ms: BTreeMap<AuthorityIndex, i64>,
     /// The newest round of which each peer has sent its own block.
@@ -186,6 +188,7 @@ impl Replica {
             self.release_held_back(&mut state);
             self.measure_delays(&mut state);
             self.watch_clock(&mut state);
+            self.propose_what_was_withheld(&mut state)?;
             self.step(Input::Tick);
             self.carry_out(&mut state)?;
             self.note_standing(&mut state);

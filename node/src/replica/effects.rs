@@ -1,5 +1,6 @@
 //! Carries out what the core asks for, in its order: own blocks, sending, asking, logging.
 
+use crate::config::Restraint;
 use crate::ingress;
 use crate::records;
 use crate::replica::blocks::Entry;
@@ -25,8 +26,18 @@ impl Replica {
         Ok(())
     }
 
+    /// Once the machine is well again, the block that it was not to make.
+    pub(super) fn propose_what_was_withheld(&mut self, state: &mut Loop) -> Result<(), Failure> {
+        match state.withheld.take() {
+            Some(effect) => self.effect(effect, state),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn effect(&mut self, effect: Effect, state: &mut Loop) -> Result<(), Failure> {
         match effect {
+            // As behind a slow disk: the core waits for its block and follows the others meanwhile.
+            Effect::Propose { .. } if self.status.restraint() >= Restraint::Silence => state.withheld = Some(effect),
             Effect::Propose { round, ancestors, misbehaviour, end_of_epoch } => {
                 self.propose(round, ancestors, misbehaviour, end_of_epoch, state)?
             }

@@ -30,6 +30,7 @@ pub(super) async fn of(state: &State) -> NodeStatus {
         header_digest: tip.map_or(Digest::ZERO, |tip| tip.header),
         state: node_state,
         state_detail,
+        progress: status.progress().label().to_owned(),
         alarms: context.key_ages.alarms(&plan.config.keys, now()),
         sync: status.sync().map(|progress| SyncStatus {
             target: progress.target,

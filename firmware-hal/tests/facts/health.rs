@@ -1,0 +1,91 @@
+//! How a machine is doing, from files as its drivers write them, and as they must not.
+
+use crate::tree::Tree;
+use firmware_hal::Root;
+use firmware_hal::health::{Health, MemoryErrors, Temperature, Trouble};
+
+fn machine() -> Tree {
+    let tree = Tree::empty();
+    for (path, text) in [
+        ("hwmon0/name", "k10temp"),
+        ("hwmon0/temp1_input", "61500"),
+        ("hwmon0/temp1_label", "Tctl"),
+        ("hwmon0/temp1_crit", "95000"),
+        ("hwmon1/name", "nvme"),
+        ("hwmon1/temp1_input", "45850"),
+        ("hwmon1/temp1_label", "Composite"),
+        ("hwmon1/temp1_max", "81850"),
+        ("hwmon1/temp2_input", "50850"),
+        ("hwmon2/name", "nvme"),
+        ("hwmon2/temp1_input", "40000"),
+    ] {
+        tree.put(&format!("/sys/class/hwmon/{path}"), format!("{text}\n"));
+    }
+    tree.put("/sys/devices/system/edac/mc/mc0/ce_count", "3\n");
+    tree.put("/sys/devices/system/edac/mc/mc0/ue_count", "0\n");
+    for cpu in 0..2 {
+        tree.put(&format!("/sys/devices/system/cpu/cpu{cpu}/thermal_throttle/core_throttle_count"), "7\n");
+    }
+    tree
+}
+
+fn look(tree: &Tree) -> Health {
+    Health::take(&Root::at(tree.path()))
+}
+
+#[test]
+fn sensors_and_counters_are_found_by_their_names() {
+    let health = look(&machine());
+    assert_eq!(health.temperatures["k10temp-0 Tctl"], Temperature { now: 61_500, critical: Some(95_000) });
+    assert_eq!(health.temperatures["nvme-1 Composite"], Temperature { now: 45_850, critical: Some(81_850) });
+    assert_eq!(health.temperatures["nvme-1 2"].critical, None);
+    assert_eq!(health.temperatures.len(), 4, "two disks with one driver are two");
+    assert_eq!(health.memory["mc0"], MemoryErrors { corrected: 3, uncorrected: 0 });
+    assert_eq!(health.throttled.len(), 2);
+    assert_eq!(health.troubles(&health), []);
+    assert_eq!(health.troubles(&Health::default()), [], "what was before the first look is no news");
+}
+
+#[test]
+fn what_gets_worse_is_told() {
+    let tree = machine();
+    let before = look(&tree);
+    tree.put("/sys/class/hwmon/hwmon0/temp1_input", "86000\n");
+    tree.put("/sys/class/hwmon/hwmon1/temp1_input", "81850\n");
+    tree.put("/sys/devices/system/edac/mc/mc0/ce_count", "5\n");
+    tree.put("/sys/devices/system/edac/mc/mc0/ue_count", "1\n");
+    tree.put("/sys/devices/system/cpu/cpu1/thermal_throttle/core_throttle_count", "8\n");
+    let troubles = look(&tree).troubles(&before);
+    assert_eq!(
+        troubles,
+        [
+            Trouble::Hot { sensor: "k10temp-0 Tctl".into(), now: 86_000, critical: 95_000 },
+            Trouble::Critical { sensor: "nvme-1 Composite".into(), now: 81_850, critical: 81_850 },
+            Trouble::Throttled { cpus: 1 },
+            Trouble::MemoryCorrected { controller: "mc0".into(), errors: 2 },
+            Trouble::MemoryUncorrected { controller: "mc0".into(), errors: 1 },
+        ]
+    );
+    assert!(troubles.iter().all(|trouble| trouble.to_string().len() > 20));
+    let after = look(&tree);
+    let lasting = after.troubles(&after);
+    assert!(lasting.iter().any(|trouble| matches!(trouble, Trouble::MemoryUncorrected { .. })), "that does not pass");
+    assert!(
+        !lasting.iter().any(|trouble| matches!(trouble, Trouble::MemoryCorrected { .. } | Trouble::Throttled { .. }))
+    );
+}
+
+#[test]
+fn nonsense_is_no_measurement() {
+    let tree = machine();
+    for nonsense in ["", "hot\n", "99999999999999999999999\n", "\0\0"] {
+        tree.put("/sys/class/hwmon/hwmon0/temp1_input", nonsense);
+        tree.put("/sys/devices/system/edac/mc/mc0/ue_count", nonsense);
+        let health = look(&tree);
+        assert!(!health.temperatures.contains_key("k10temp-0 Tctl") && health.memory.is_empty(), "{nonsense:?}");
+    }
+    tree.put("/sys/class/hwmon/hwmon0/temp1_input", "-40000\n");
+    tree.put("/sys/class/hwmon/hwmon0/temp1_crit", "-1\n");
+    assert_eq!(look(&tree).temperatures["k10temp-0 Tctl"], Temperature { now: -40_000, critical: None });
+    assert_eq!(look(&Tree::empty()), Health::default());
+}
