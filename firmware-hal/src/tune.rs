@@ -1,6 +1,6 @@
 //! What of a machine's settings a node profits from, and why; and the putting in and taking back of them.
 //!
-//! What is wanted ([`settings`]) is a function of files and the inventory and changes nothing. [`apply`] writes down what was
+//! What is wanted ([`settings()`]) is a function of files and the inventory and changes nothing. [`apply`] writes down what was
 //! there before it writes anything, so that [`revert`] can put it back, after a crash as well. A setting lives until the
 //! machine is started again; what only the kernel's command line or a program can set is said and left to people.
 

@@ -114,7 +114,7 @@ fn write_until_told() {
 
 fn append(log: &Log, kind: u8, number: u64) -> u64 {
     let (sender, durable) = channel();
-    let done = Box::new(move |result| drop(sender.send(result)));
+    let done = Box::new(move |result| sender.send(result).expect("it is waited for"));
     log.append(kind, &[&payload(kind, number)], done).unwrap();
     durable.recv().unwrap().unwrap().segment
 }
