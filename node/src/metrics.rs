@@ -87,7 +87,7 @@ impl Figures {
         let progress = Progress::ALL.map(|one| (label("progress", one.label()), u64::from(one == progress)));
         out.gauges(
             "stele_node_progress_flag",
-            "Does the node get on? Stalled and hung starve the watchdog.",
+            "Does the node get on (or is it stalled or hung, which starves its watchdog)?",
             progress,
         )?;
         let condition = self.status.condition();
