@@ -12,8 +12,10 @@ use types::{AlgId, GenesisError};
 
 mod hardware;
 mod plan;
+mod storage;
 pub use hardware::{HardwareSection, HealthSection, Placement, Restraint};
 pub use plan::{LOG, Outside, Plan, SNAPSHOTS, STATE, Setup};
+pub use storage::{Keep, StorageSection};
 
 /// The file as it is written.
 #[derive(Clone, Debug, Deserialize)]
@@ -40,6 +42,9 @@ pub struct Config {
     /// The log.
     #[serde(default)]
     pub log: LogSection,
+    /// How much of the past is kept.
+    #[serde(default)]
+    pub storage: StorageSection,
     /// Catching up, and helping others to.
     #[serde(default)]
     pub sync: SyncSection,
@@ -178,14 +183,11 @@ pub struct LogSection {
     pub segment_bytes: u64,
     /// Bytes of log after which the state is flushed, which bounds what a restart replays. Default 64 MiB.
     pub flush_bytes: u64,
-    /// Bytes of log that are kept for nodes that catch up by commits; what a restart needs, and what those need who take
-    /// a state from this node, is kept in any case. Default: everything. Range 1 MiB to 2^60.
-    pub keep_bytes: Option<u64>,
 }
 
 impl Default for LogSection {
     fn default() -> Self {
-        Self { backend: LogBackend::Auto, segment_bytes: 256 << 20, flush_bytes: 64 << 20, keep_bytes: None }
+        Self { backend: LogBackend::Auto, segment_bytes: 256 << 20, flush_bytes: 64 << 20 }
     }
 }
 
@@ -327,6 +329,13 @@ pub enum ConfigError {
         /// Largest allowed.
         max: u64,
     },
+    /// A role that does not say what it keeps, or says it of another.
+    #[error("[storage] {what}")]
+    #[diagnostic(help("docs/storage.md describes the roles archive, full and pruned"))]
+    Keep {
+        /// What is wrong.
+        what: &'static str,
+    },
     /// The genesis is not usable.
     #[error("{path}: the genesis is not usable")]
     Genesis {
@@ -404,7 +413,8 @@ impl Config {
         range("pacing.leader_timeout_ms_min", self.pacing.leader_timeout_ms_min.into(), 10, 10_000)?;
         range("log.segment_bytes", self.log.segment_bytes, 1 << 20, 4 << 30)?;
         range("log.flush_bytes", self.log.flush_bytes, 1 << 20, 64 << 30)?;
-        range("log.keep_bytes", self.log.keep_bytes.unwrap_or(1 << 60), 1 << 20, 1 << 60)?;
+        range("storage.keep_log_bytes", self.storage.keep_log_bytes, 1 << 20, 1 << 60)?;
+        self.storage.check()?;
         range("sync.state_above_heights", self.sync.state_above_heights, 100, 1 << 60)?;
         range("sync.serve_bytes_per_second", self.sync.serve_bytes_per_second, 64 << 10, 64 << 30)?;
         range("pool.transactions_max", self.pool.transactions_max.into(), 1, 1 << 24)?;

@@ -274,7 +274,10 @@ fn run_once(
         log: Arc::clone(&log),
         tables: tables.clone(),
         snapshots: snapshots.clone(),
-        keep_bytes: config.log.keep_bytes,
+        keep: config.storage.keep(),
+        chain: plan.chain,
+        archive: archive.clone(),
+        authors: plan.committee.size() as u16,
         segment_bytes: config.log.segment_bytes,
     };
     let applier = Applier::new(

@@ -17,9 +17,11 @@ use types::{
 
 mod before;
 mod epochs;
+mod pruned;
 mod synced;
 
 pub use before::{BeforeKey, PendingSnapshot, StateRoot, before_key, before_value};
+pub use pruned::Rows as PrunedRows;
 
 /// Most receipts of one height: COMMIT_BLOCKS_MAX blocks never come together, this bounds a corrupt row.
 const RECEIPTS_MAX: usize = 1 << 24;

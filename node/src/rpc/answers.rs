@@ -121,7 +121,11 @@ impl Rows {
     /// Of a height that some other row says was executed.
     pub(super) fn of(tables: &Tables, height: Height) -> Result<Self, AnswerError> {
         let (header, receipts) = (tables.header(height)?, tables.receipts(height)?);
-        let (Some(header), Some(receipts)) = (header, receipts) else { return Err(AnswerError::Incomplete(height)) };
+        let (Some(header), Some(receipts)) = (header, receipts) else {
+            let oldest = tables.pruned_below()?;
+            let gone = height < oldest;
+            return Err(if gone { AnswerError::Pruned { height, oldest } } else { AnswerError::Incomplete(height) });
+        };
         Ok(Self { header, receipts })
     }
 

@@ -7,11 +7,22 @@ use crate::tables::TableError;
 use client::rpc::{BUSY_CODE, BusyData, RejectData, reject_code};
 use jsonrpsee::types::ErrorObjectOwned;
 use jsonrpsee::types::error::INTERNAL_ERROR_CODE;
+use serde::Serialize;
 use thiserror::Error;
 use types::{DecodeError, Epoch, Height};
 
 /// JSON-RPC error code of a proof of which this node does not hold a certificate, although the height is certified.
 pub(super) const CERTIFICATE_ELSEWHERE_CODE: i32 = -31_998;
+
+/// JSON-RPC error code of what this node has given up, by its role; its data is `{"oldest": HEIGHT}`.
+pub(super) const PRUNED_CODE: i32 = -31_997;
+
+/// What is said besides [`PRUNED_CODE`].
+#[derive(Clone, Copy, Debug, Serialize)]
+struct PrunedData {
+    /// The lowest height of which everything is here.
+    oldest: Height,
+}
 
 /// See the module.
 #[derive(Debug, Error)]
@@ -31,6 +42,14 @@ pub(super) enum AnswerError {
     /// Some rows of a height are there and others are not.
     #[error("the rows of height {0} are incomplete")]
     Incomplete(Height),
+    /// This node keeps the last heights only.
+    #[error("receipts and blocks of height {height} were given up here; from height {oldest} on they are kept")]
+    Pruned {
+        /// The height.
+        height: Height,
+        /// The lowest that is whole.
+        oldest: Height,
+    },
     /// The height is certified by a later one, and its own certificate is not here.
     #[error(
         "height {0} is certified through a later one, but its own certificate is not here; ask again later, or ask another node"
@@ -49,6 +68,9 @@ impl From<AnswerError> for ErrorObjectOwned {
         match error {
             AnswerError::CertificateElsewhere(_) | AnswerError::EpochElsewhere(_) => {
                 Self::owned(CERTIFICATE_ELSEWHERE_CODE, error.to_string(), None::<()>)
+            }
+            AnswerError::Pruned { oldest, .. } => {
+                Self::owned(PRUNED_CODE, error.to_string(), Some(PrunedData { oldest }))
             }
             AnswerError::Interrupted => Self::owned(INTERNAL_ERROR_CODE, error.to_string(), None::<()>),
             // The operator reads why; a stranger need not.
@@ -100,7 +122,9 @@ mod tests {
         let elsewhere = ErrorObjectOwned::from(AnswerError::CertificateElsewhere(Height(7)));
         assert_eq!(elsewhere.code(), CERTIFICATE_ELSEWHERE_CODE);
         assert!(elsewhere.message().contains("height 7") && elsewhere.message().contains("ask again"));
-        for code in [fault.code(), elsewhere.code()] {
+        let pruned = ErrorObjectOwned::from(AnswerError::Pruned { height: Height(7), oldest: Height(90) });
+        assert_eq!(pruned.data().expect("it says from where on").get(), "{\"oldest\":90}");
+        for code in [fault.code(), elsewhere.code(), pruned.code()] {
             assert!(code != BUSY_CODE && reject_from_code(code).is_none());
         }
     }

@@ -80,6 +80,23 @@ mod tests {
     use types::{Address, ChainId, Digest, SecretKey};
 
     #[test]
+    fn of_a_height_that_was_given_up_the_error_says_where_to_begin_and_the_next_height_is_whole() {
+        let chain = Chain::with_heights(&[3, 2]);
+        let (gone, kept) = (chain.ids(Height(1)), chain.ids(Height(2)));
+        assert!(gone.iter().any(|id| chain.tables.place(id).expect("a row").is_some()));
+        let mut batch = chain.tables.batch();
+        chain.tables.unlink(&mut batch, Height(1), &crate::tables::PrunedRows::default()).expect("rows");
+        batch.prune_below(Height(0), Height(2));
+        chain.tables.commit(batch).expect("a batch");
+        let error = Rows::of(&chain.tables, Height(1)).map(drop).expect_err("it is gone");
+        assert!(matches!(error, AnswerError::Pruned { height: Height(1), oldest: Height(2) }), "{error:?}");
+        assert!(gone.iter().all(|id| chain.tables.place(id).expect("a row").is_none()));
+        assert_eq!(Rows::of(&chain.tables, Height(2)).expect("it is kept").receipts.len(), 2);
+        assert!(kept.iter().any(|id| chain.tables.place(id).expect("a row").is_some()));
+        assert!(matches!(Rows::of(&chain.tables, Height(9)).map(drop), Err(AnswerError::Incomplete(_))));
+    }
+
+    #[test]
     fn a_filter_by_id_keeps_positions() {
         let chain = Chain::with_heights(&[3]);
         let rows = Rows::of(&chain.tables, Height(1)).expect("executed");

@@ -56,7 +56,7 @@ impl Decode for Synced {
     }
 }
 
-fn synced_key(block: &BlockRef) -> Vec<u8> {
+pub(super) fn synced_key(block: &BlockRef) -> Vec<u8> {
     let mut key = vec![b's'];
     block.encode(&mut key);
     key

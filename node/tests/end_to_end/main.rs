@@ -34,6 +34,7 @@ mod protocols;
 mod rebuilds;
 mod rejects;
 mod restores;
+mod retention;
 mod signers;
 mod simulate;
 mod snapshots;

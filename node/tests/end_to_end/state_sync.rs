@@ -15,7 +15,7 @@ fn forgetful(sync: &str) -> Options {
         ..Parameters::default()
     };
     let node_toml = format!(
-        "[log]\nsegment_bytes = 1048576\nflush_bytes = 1048576\nkeep_bytes = 16777216\n\n\
+        "[log]\nsegment_bytes = 1048576\nflush_bytes = 1048576\n\n[storage]\nrole = \"full\"\nkeep_log_bytes = 16777216\n\n\
          [sync]\n{sync}"
     );
     Options { parameters, node_toml, ..Options::default() }
