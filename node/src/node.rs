@@ -278,6 +278,7 @@ fn run_once(
         chain: plan.chain,
         archive: archive.clone(),
         authors: plan.committee.size() as u16,
+        gc_depth_rounds: plan.epoch.parameters.gc_depth_rounds,
         segment_bytes: config.log.segment_bytes,
     };
     let applier = Applier::new(

@@ -17,8 +17,6 @@ use types::{AuthorityIndex, ChainId, Height, Transaction, TransactionBody};
 /// Heights whose rows go in one batch, and in one run at most.
 const BATCH_HEIGHTS: u64 = 256;
 const RUN_HEIGHTS: u64 = 16_384;
-/// Heights behind one in which blocks may be older than its own: more than garbage collection leaves.
-const BLOCKS_BEHIND: u64 = 256;
 
 /// Why nothing was given up.
 #[derive(Debug, Error)]
@@ -49,6 +47,8 @@ pub struct Retention {
     pub segment_bytes: u64,
     /// Validators of the epoch.
     pub authors: u16,
+    /// Rounds by which a block may be older than the leader that commits it, and so at most the heights in between.
+    pub gc_depth_rounds: u64,
 }
 
 impl Retention {
@@ -86,7 +86,7 @@ impl Retention {
     /// The first segment with a block of a height or a later one.
     fn first_segment_from(&self, height: Height, tip: Height) -> Result<u64, TableError> {
         let mut first = u64::MAX;
-        for height in (height.0..=tip.0.min(height.0 + BLOCKS_BEHIND)).map(Height) {
+        for height in (height.0..=tip.0.min(height.0.saturating_add(self.gc_depth_rounds))).map(Height) {
             if let Some((lowest, _)) = self.segments_of(height)? {
                 first = first.min(lowest);
             }
