@@ -1,5 +1,6 @@
 //! Proofs of state hold as they were made and fail when any part is exchanged; and the vectors of `docs/vectors`, which
 //! another implementation can be held against, are what this one makes.
+#![allow(clippy::unwrap_used)]
 
 use super::*;
 use crate::rpc::{HexBytes, ProofInfo};

@@ -21,6 +21,8 @@ pub struct Health {
     pub height: u64,
     /// The highest height with a certificate.
     pub certified_height: u64,
+    /// Whether it gets on: its rounds advance, or it has nothing to do.
+    pub gets_on: bool,
 }
 
 impl Health {
@@ -35,6 +37,7 @@ impl Health {
             round: number("round")?,
             height: number("height")?,
             certified_height: number("certified_height")?,
+            gets_on: ["stalled", "hung"].iter().all(|word| !answer.contains(&format!(r#""progress":"{word}""#))),
         })
     }
 }
@@ -76,8 +79,13 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_and_an_error_is_not() {
-        let text = r#"{"result":{"round":12,"height":7,"certified_height":6,"state":"ready"}}"#;
-        assert_eq!(Health::parse(text), Some(Health { ready: true, round: 12, height: 7, certified_height: 6 }));
+        let text = r#"{"result":{"round":12,"height":7,"certified_height":6,"state":"ready","progress":"advancing"}}"#;
+        let health = Health { ready: true, round: 12, height: 7, certified_height: 6, gets_on: true };
+        assert_eq!(Health::parse(text), Some(health.clone()));
+        for word in ["stalled", "hung"] {
+            let stuck = Health::parse(&text.replace("advancing", word));
+            assert_eq!(stuck, Some(Health { gets_on: false, ..health.clone() }), "{word}");
+        }
         assert_eq!(Health::parse(r#"{"error":{"code":-32601}}"#), None);
     }
 }

@@ -147,7 +147,8 @@ pub fn supervise(line: &BootLine, machine: &Machine, disk: &Disk, mut dog: Watch
                 unsafe { libc::kill(process, libc::SIGSTOP) };
             }
         }
-        let alive = last.as_ref().map_or(started.elapsed() < START, |(at, _)| at.elapsed() < SILENCE);
+        let gets_on = |(at, health): &(Instant, Health)| health.gets_on && at.elapsed() < SILENCE;
+        let alive = last.as_ref().map_or(started.elapsed() < START, gets_on);
         if alive {
             dog.feed();
         }
