@@ -291,6 +291,8 @@ impl LogDisk for FileDisk {
         }
         let new = self.files.dir.join(format!("{segment:020}.new"));
         fs::rename(self.files.path(from), &new)?;
+        // The bytes may reach the disk before the name does; under its old name the file would be damage that nobody did.
+        self.files.sync_dir()?;
         self.files.write_header(&file, header)?;
         self.files.finish(&new, file, segment)
     }
