@@ -38,6 +38,7 @@ const RECORD_BYTES: u64 = 4 << 30;
 /// Of load, beside which the machine starts and makes its file system.
 const LOAD_SECONDS: u64 = 5;
 const MACHINE_LIMIT: Duration = Duration::from_mins(3);
+const UNMOUNT_ATTEMPTS: u32 = 100;
 const ALL_DONE: &str = "the-load-ended";
 
 /// Records one run and tries its crash points, as many as fit `minutes`; says how many there were.
@@ -260,7 +261,15 @@ impl<'a> Mounted<'a> {
 
 impl Drop for Mounted<'_> {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0).status();
+        // The kernel may hold a file for a moment after the process that had it open.
+        for _ in 0..UNMOUNT_ATTEMPTS {
+            let unmounted = Command::new("umount").arg(self.0).stderr(Stdio::null()).status();
+            if unmounted.is_ok_and(|status| status.success()) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        println!("power: {} stays mounted", self.0.display());
     }
 }
 
