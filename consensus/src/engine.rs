@@ -6,6 +6,7 @@
 
 mod acceptance;
 mod committing;
+mod lag;
 mod proposing;
 mod reclaiming;
 mod serving;
@@ -26,6 +27,7 @@ use crate::suspended::Suspended;
 use crate::synchronizer::Synchronizer;
 use crate::validity::Validity;
 use crate::wall_clock::WallClock;
+use lag::Lag;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use types::{BlockHeader, Evidence, Round};
@@ -68,8 +70,8 @@ pub struct Core {
     pub(crate) lacking: Vec<Vec<u8>>,
     /// Highest round that each author signed for, accepted or not.
     pub(crate) seen: Vec<Round>,
-    /// While others are out of reach, or were a moment ago: when to look again.
-    pub(crate) lag_due_ms: Option<u64>,
+    /// Whether commits of others are needed.
+    pub(crate) lag: Lag,
     /// When the own block may be made or a leader is given up, as far as time decides it.
     pub(crate) wake_ms: Option<u64>,
     pub(crate) halted: bool,
@@ -103,7 +105,7 @@ impl Core {
             reported: vec![None; size],
             lacking: vec![vec![0; size]; size],
             seen: vec![Round(0); size],
-            lag_due_ms: None,
+            lag: Lag::default(),
             wake_ms: Some(now_ms),
             halted: false,
             marks: Marks::default(),
@@ -151,7 +153,7 @@ impl Core {
     pub fn next_timer(&self) -> Option<u64> {
         let resend = self.last_own.as_ref().map(|_| self.pacemaker.resend_at());
         let reclaim = self.reclaim.as_ref().map(Reclaim::due_ms);
-        let (clock, lag) = (self.wall_clock.due_ms(), self.lag_due_ms);
+        let (clock, lag) = (self.wall_clock.due_ms(), self.lag.due_ms());
         let times = [self.wake_ms, self.synchronizer.next_due(), resend, reclaim, clock, lag];
         times.into_iter().flatten().min()
     }
@@ -196,7 +198,7 @@ impl Core {
         self.commit_decided(effects);
         let clock_expired = self.wall_clock.expire(now_ms);
         self.say_clock(clock_expired, effects);
-        if self.lag_due_ms.is_some() {
+        if self.lag.due_ms().is_some_and(|due_ms| due_ms <= now_ms) {
             self.note_lag(now_ms, effects);
         }
         self.reclaim(now_ms, effects);

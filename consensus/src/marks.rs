@@ -64,8 +64,10 @@ marks! {
     header_requests = "header-request",
     /// Requests for payloads.
     payload_requests = "payload-request",
-    /// Times that it said to lag behind.
+    /// Times that it said to need commits.
     lags = "lag",
+    /// Those times when others were near, and their blocks could not be accepted.
+    held_up = "held-up",
     /// Commits adopted.
     adoptions = "adopt",
     /// Own blocks with payload that became garbage before a commit took them.

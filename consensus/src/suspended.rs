@@ -234,6 +234,30 @@ mod tests {
     use super::*;
     use crate::sim::Keys;
 
+    #[test]
+    fn what_became_garbage_is_waited_for_no_more() {
+        let (keys, mut table) = (Keys::generate(4), Suspended::new(4, 8));
+        let block = |author: u16, round: u64, ancestors: Vec<BlockRef>| {
+            keys.block(&keys.config(AuthorityIndex(author)), Round(round), ancestors, Vec::new(), 1, 1)
+        };
+        let (garbage, kept) = (block(1, 2, Vec::new()).block_ref(), block(1, 4, Vec::new()).block_ref());
+        let old = block(2, 2, vec![garbage]);
+        let on_garbage = block(2, 5, vec![garbage]);
+        let on_both = block(3, 5, vec![garbage, kept]);
+        let no_payload = block(0, 5, vec![garbage]);
+        table.insert(old.clone(), &[block(1, 1, Vec::new()).block_ref()], true);
+        table.insert(on_garbage.clone(), &[garbage], true);
+        table.insert(on_both.clone(), &[garbage, kept], true);
+        table.insert(no_payload.clone(), &[garbage], false);
+        let (mut ready, mut dropped) = (Vec::new(), Vec::new());
+        table.collect_garbage(Round(2), &mut ready, |header| dropped.push(header));
+        assert_eq!((ready.as_slice(), dropped.as_slice()), (&[on_garbage][..], &[old][..]));
+        assert_eq!(table.missing().map(|(missing, _)| *missing).collect::<Vec<_>>(), [kept]);
+        assert_eq!(table.payload_ready(&no_payload.block_ref(), true), Some(no_payload));
+        table.release(&kept, &mut ready);
+        assert_eq!((ready.last(), table.len()), (Some(&on_both), 0));
+    }
+
     /// Author 1 floods a table of four of his blocks; a block of author 0 stands on 1@5, and so on 1@4.
     #[test]
     fn a_flood_pushes_out_itself_and_not_what_others_stand_on() {

@@ -28,8 +28,9 @@ Tests named by `killed_by` run first, and the whole suite only over a mutant tha
 Example: cargo xtask mutants --only twin
 ";
 
-/// Who runs longer than this hangs, and hanging is failing. The whole suite takes about a minute.
-const LIMIT: Duration = Duration::from_mins(6);
+/// Who runs longer than this hangs, and hanging is failing. The whole suite takes a minute or two, and on a machine that has
+/// much else to do more than six: a limit that is met by mere slowness says of a mutant that lives that it is killed.
+const LIMIT: Duration = Duration::from_mins(30);
 
 /// Folders that the copy needs: the crate, and the one that it stands on.
 const COPIED: [&str; 2] = ["consensus", "types"];

@@ -9,8 +9,8 @@ use types::{AuthorityIndex, BlockHeader, BlockRef, Evidence, Round};
 const TWINS_MAX: usize = 2;
 /// Proofs that wait for an own block.
 const EVIDENCE_QUEUE_MAX: usize = 64;
-/// Pause between two [`Effect::Lagging`].
-const LAGGING_MS: u64 = 500;
+/// Pause before a waiting block that a flood pushed out is asked for again.
+const PUSHED_OUT_MS: u64 = 500;
 
 impl Core {
     pub(crate) fn on_header(
@@ -134,7 +134,7 @@ impl Core {
             let block = dropped.block_ref();
             self.synchronizer.have_payload(&block);
             if self.suspended.is_wanted(&block) {
-                self.synchronizer.want_header(block, from, now_ms + LAGGING_MS);
+                self.synchronizer.want_header(block, from, now_ms + PUSHED_OUT_MS);
             }
             effects.push(Effect::Misbehaviour { peer: block.author, what: Misbehaviour::Flood { block } });
         }
@@ -198,29 +198,5 @@ impl Core {
             Evidence::InvalidTransaction(_) => Misbehaviour::InvalidTransaction(Box::new(evidence)),
         };
         effects.push(Effect::Misbehaviour { peer: culprit, what });
-    }
-
-    /// Says that others are far ahead, if stake above f has signed for rounds that header sync may not reach. While they
-    /// are, it is said again and again, also when nothing comes any more: they may wait for this very node.
-    pub(crate) fn note_lag(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
-        if self.lag_due_ms.is_some_and(|due| now_ms < due) {
-            return;
-        }
-        self.lag_due_ms = None;
-        let mut seen: Vec<(Round, u64)> =
-            self.config.committee.indices().map(|a| (self.seen[a.index()], self.config.committee.stake(a).0)).collect();
-        seen.sort_unstable();
-        let mut stake = 0;
-        let honest = seen.into_iter().rev().find(|(_, weight)| {
-            stake += weight;
-            stake >= self.thresholds.validity.0
-        });
-        let seen = honest.map_or(Round(0), |(round, _)| round);
-        let decided = self.committer.last_decided();
-        if seen.0 > decided.0 + self.config.parameters.gc_depth_rounds / 2 {
-            self.lag_due_ms = Some(now_ms + LAGGING_MS);
-            self.marks.lags += 1;
-            effects.push(Effect::Lagging { seen, decided, height: self.tip.height });
-        }
     }
 }

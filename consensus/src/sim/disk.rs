@@ -59,9 +59,19 @@ impl Disk {
         Self { guard: lost.guard, replaces_lost: true, ..Self::new(devices) }
     }
 
-    /// Nothing is here yet, and nothing below this height ever will be.
-    pub fn begin_at(&mut self, base: Height) {
-        (self.base, self.promised) = (base, base);
+    /// The node was given the state at this height, with which an era begins: the log begins there, and what it held is
+    /// gone.
+    pub fn install(&mut self, now_us: u64, base: Height, era: usize) {
+        (self.base, self.promised, self.checkpoint) = (base, base, None);
+        self.commits.clear();
+        self.log = vec![(now_us, Record::Era(era))];
+        // The new log takes the old one's place as a whole.
+        self.synced = self.log.len();
+    }
+
+    /// The height behind which the log begins.
+    pub fn base(&self) -> Height {
+        self.base
     }
 
     /// Appends; returns the length that a sync must reach.

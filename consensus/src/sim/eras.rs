@@ -8,7 +8,7 @@
 //!
 //! What a driver has to refuse is refused here: headers of other epochs, headers that their author's key in this epoch has
 //! not signed, and machines that are no members. Deliberately absent: execution, so headers are made up from commits; and
-//! transfer of state, so that a machine that joins begins where its first era does.
+//! state, which is given in [`crate::sim::states`].
 
 use crate::config::Config;
 use crate::engine::Core;
@@ -42,7 +42,7 @@ pub(crate) struct Era {
     /// What was decided.
     change: Option<Change>,
     /// A node has entered it.
-    begun: bool,
+    pub begun: bool,
 }
 
 /// What is done to the committee.
@@ -297,25 +297,7 @@ impl Simulation {
         self.decide_next();
     }
 
-    /// A machine that was no member before starts, with the state behind the last commit.
-    pub(crate) fn join(&mut self, machine: Machine, era: usize) -> Result<(), Violation> {
-        let Some(me) = self.eras[era].member(machine) else { return Ok(()) };
-        let at = Place(machine.index());
-        let anchor = self.eras[era].anchor().height;
-        let node = &mut self.nodes[at.0];
-        node.retired = false;
-        node.disk.begin_at(anchor);
-        node.height = anchor;
-        // Before its first block is made, which takes in all that its clients have given.
-        (node.clients.period_us, node.clients.next_us) = (self.scenario.load_us, self.now_us + 1);
-        node.clients.waiting.clear();
-        self.enter(at, era, me)?;
-        self.wake_clients(at);
-        self.announce(machine, true);
-        Ok(())
-    }
-
-    fn enter(&mut self, at: Place, era: usize, me: AuthorityIndex) -> Result<(), Violation> {
+    pub(crate) fn enter(&mut self, at: Place, era: usize, me: AuthorityIndex) -> Result<(), Violation> {
         let now_us = self.now_us;
         let config = self.eras[era].config_of(me);
         let kind = self.scenario.adversaries.iter().rfind(|(machine, _)| Machine(*machine) == self.nodes[at.0].machine);
@@ -375,6 +357,7 @@ impl Simulation {
                 self.faults.eras_taken_over += 1;
                 return self.enter_next_era(at);
             }
+            Message::State(next) => return self.take_state(at, next),
             Message::Block { .. } | Message::Headers(_) if era < node.era => self.faults.old_epoch_ignored += 1,
             Message::Block { .. } | Message::Headers(_) if self.eras.get(era).is_some_and(|era| era.begun) => {
                 let asked = node.asked_ahead_us.get(&from);
@@ -390,10 +373,14 @@ impl Simulation {
         Ok(())
     }
 
-    /// Commits of an asker's era from a height on; behind its end, the certificate for that.
+    /// Commits of an asker's era from a height on; behind its end, the certificate for that; below where the log begins,
+    /// the state there.
     pub(crate) fn commits_for(&self, at: Place, era: usize, height: Height) -> Option<Message> {
         let node = &self.nodes[at.0];
         let end = self.eras.get(era.checked_add(1)?).map(|next| next.anchor().height);
+        if height <= node.disk.base() {
+            return self.first_era_of_log(node).map(Message::State);
+        }
         let mut commits = node.disk.commits_from(height, ANSWER_COMMITS_MAX);
         commits.retain(|(record, _)| end.is_none_or(|end| record.height <= end));
         let over = node.era > era && end.is_some_and(|end| height == end.next());

@@ -37,6 +37,8 @@ pub(crate) enum Message {
     /// The certificate over the last header of an era, which names the committee of the next: of this one, counted
     /// from 0.
     NextEra(usize),
+    /// What was asked for lies below the log, which begins with this era: the state there, and the certificates up to it.
+    State(usize),
 }
 
 impl Message {
@@ -69,7 +71,7 @@ impl Message {
                 let commits = commits.iter().map(|(record, headers)| (record, plain(headers)));
                 one(MessageKind::CommitsAnswer, weight::commits_answer(commits))
             }
-            Self::NextEra(_) => one(MessageKind::CommitsAnswer, weight::commits_answer(NO_COMMITS)),
+            Self::NextEra(_) | Self::State(_) => one(MessageKind::CommitsAnswer, weight::commits_answer(NO_COMMITS)),
         }
     }
 

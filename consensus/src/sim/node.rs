@@ -168,6 +168,11 @@ impl Node {
         self.is_honest() && self.is_running() && self.clock.is_right()
     }
 
+    /// Whether the commit of a height is in its log.
+    pub fn holds(&self, height: Height) -> bool {
+        self.disk.base() < height && height <= self.height
+    }
+
     /// Whether it is up and not stopped.
     pub fn is_running(&self) -> bool {
         self.core.is_some() && self.hung.is_none()

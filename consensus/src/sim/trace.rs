@@ -95,6 +95,7 @@ fn summary(event: &Event) -> (u8, Digest, u64) {
                 Message::RequestHighest => (23, zero),
                 Message::Highest(blocks) => (24, blocks.asker.as_ref().map_or(zero, |header| header.digest())),
                 Message::NextEra(era) => (25, Digest::sha256(&era.to_le_bytes())),
+                Message::State(era) => (26, Digest::sha256(&era.to_le_bytes())),
                 Message::Commits(commits) => (22, commits.last().map_or(zero, |(record, _)| record.previous)),
             };
             (kind, digest, from.0.into())
@@ -142,6 +143,7 @@ fn line(lines: &mut String, now_us: u64, at: Place, event: &Event) {
                 None => writeln!(lines, "from {from} no highest block"),
             },
             Message::NextEra(era) => writeln!(lines, "from {from} the certificate for epoch {}", era + 1),
+            Message::State(era) => writeln!(lines, "from {from} the state with which epoch {} begins", era + 1),
             Message::Commits(commits) => writeln!(lines, "from {from} {} commits", commits.len()),
         },
         Event::Timer => writeln!(lines, "timer"),

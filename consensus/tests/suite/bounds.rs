@@ -173,6 +173,34 @@ fn that_others_are_out_of_reach_is_said_again_until_they_are_not() {
     assert_eq!(said(&mut effects), 2, "at 1,500 and 2,000 ms, though nothing came");
 }
 
+/// What the others let go of between their commits and this node's it waits for in vain, and its own blocks would have
+/// to stand on theirs.
+#[test]
+fn commits_are_asked_for_when_blocks_of_more_than_f_wait_and_nothing_is_committed() {
+    let keys = Keys::generate(4);
+    let says = |authors: &[u16]| {
+        let mut core = Core::new(keys.config(AuthorityIndex(0)), 0);
+        let mut effects = Vec::new();
+        for author in authors {
+            let gone =
+                |of: u16| BlockRef { round: Round(1), author: AuthorityIndex(of), digest: Digest::sha256(b"gone") };
+            let ancestors = [*author, 0, (author % 3) + 1].map(gone).to_vec();
+            let header = keys.block(&keys.config(AuthorityIndex(*author)), Round(2), ancestors, Vec::new(), 0, 0);
+            core.step(100, Input::Header { header, from: AuthorityIndex(*author) }, &mut effects);
+        }
+        let mut said = Vec::new();
+        for now_ms in (100..4_000).step_by(100) {
+            let mut effects = Vec::new();
+            core.step(now_ms, Input::Tick, &mut effects);
+            said.extend(effects.iter().any(|effect| matches!(effect, Effect::Lagging { .. })).then_some(now_ms));
+        }
+        said
+    };
+    assert_eq!(says(&[2, 3]), [2_100, 2_600, 3_100, 3_600]);
+    // One of four may say what it likes.
+    assert_eq!(says(&[2]), [0; 0]);
+}
+
 #[test]
 fn a_block_waits_for_its_payload_in_either_order() {
     let keys = Keys::generate(4);

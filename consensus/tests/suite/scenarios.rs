@@ -31,7 +31,7 @@ fn every_scenario_does_what_it_expects() {
 
 #[test]
 fn validators_come_and_go_under_any_seed() {
-    for name in ["removed-validator", "epoch-in-partition"] {
+    for name in ["removed-validator", "epoch-in-partition", "lost-history"] {
         for seed in crate::seeds(1) {
             assert_eq!(run(name, seed, u64::MAX).violations, [], "stele simulate --scenario {name} --seed {seed}");
         }
@@ -73,6 +73,15 @@ fn copies_of_answers_ask_for_nothing() {
 #[test]
 fn who_is_behind_goes_on_asking_though_nothing_comes() {
     assert_eq!(run("mix-4-far-behind", 1_795_299_003, 120_000).violations, []);
+}
+
+/// Two of four were eight commits ahead and had let go of a block that the other two waited for; they were too near to be
+/// asked for commits, and waited for the two.
+#[test]
+fn who_waits_for_what_the_others_let_go_of_asks_for_their_commits() {
+    let report = run("mix-4-far-behind", 7_102_790, 245_000);
+    assert_eq!(report.violations, []);
+    assert!(report.marks.iter().any(|(name, count)| *name == "held-up" && *count > 0), "{:?}", report.marks);
 }
 
 /// Changes of the committee under every fault that there is.

@@ -1,7 +1,7 @@
 //! The scenarios of `consensus/scenarios`, known by name.
 
 /// Name and text of each.
-pub const ALL: [(&str, &str); 21] = [
+pub const ALL: [(&str, &str); 22] = [
     ("steady-10", include_str!("../../../scenarios/steady-10.toml")),
     ("one-crashed-10", include_str!("../../../scenarios/one-crashed-10.toml")),
     ("three-crashed-10", include_str!("../../../scenarios/three-crashed-10.toml")),
@@ -16,6 +16,7 @@ pub const ALL: [(&str, &str); 21] = [
     ("amnesia", include_str!("../../../scenarios/amnesia.toml")),
     ("removed-validator", include_str!("../../../scenarios/removed-validator.toml")),
     ("epoch-in-partition", include_str!("../../../scenarios/epoch-in-partition.toml")),
+    ("lost-history", include_str!("../../../scenarios/lost-history.toml")),
     ("wan-10", include_str!("../../../scenarios/wan-10.toml")),
     ("wan-10-withhold", include_str!("../../../scenarios/wan-10-withhold.toml")),
     ("wan-10-drop", include_str!("../../../scenarios/wan-10-drop.toml")),
