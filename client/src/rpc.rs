@@ -13,11 +13,13 @@ use types::{
     Parameters, PublicKey, Reject, Stake, TransactionId,
 };
 
+mod attestation;
 mod client;
 mod contracts;
 mod governance;
 mod status;
 
+pub use attestation::{AttestationInfo, EVENT_LOG_BYTES_MAX};
 pub use client::{AtHeight, Follow, RpcClient, RpcError};
 pub use contracts::{EventsInfo, GrantInfo, HistoryCursor, ObjectInfo, Subject};
 pub use governance::{ApprovedChange, GovernanceInfo};
@@ -57,6 +59,8 @@ pub mod method {
     /// `[object or grant, after: HistoryCursor?]` → list of [`EventsInfo`](super::EventsInfo) about it, oldest first, at
     /// most [`HISTORY_MAX`](super::HISTORY_MAX).
     pub const HISTORY: &str = "stele_history";
+    /// `[nonce: hex of 32 bytes]` → [`AttestationInfo`](super::AttestationInfo); one at a time, or [`BUSY_CODE`](super::BUSY_CODE).
+    pub const ATTESTATION: &str = "stele_attestation";
     /// `[from_epoch?]` → list of [`EpochInfo`](super::EpochInfo) from that epoch on, or from the first, at most
     /// [`EPOCHS_MAX`](super::EPOCHS_MAX).
     pub const EPOCHS: &str = "stele_epochs";

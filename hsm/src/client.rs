@@ -1,5 +1,6 @@
 //! The node's side: a blocking handle that asks the signer process and checks what it answers.
 
+use crate::attestation::{Attestation, Nonce};
 use crate::error::{Fault, SignError};
 use crate::process::Protections;
 use crate::protocol::{Request, Response, read_frame, write_frame};
@@ -103,6 +104,19 @@ impl SignerClient {
         verdict.map(|()| signature).map_err(|_| Fault::WrongSignature.into())
     }
 
+    /// What the TPM of the signer's machine says of its state, in answer to a nonce, and verified.
+    ///
+    /// # Errors
+    /// [`SignError`]. One that does not verify, or answers something else, is [`Fault::WrongSignature`].
+    pub fn attest(&self, nonce: &Nonce) -> Result<Attestation, SignError> {
+        let attestation = match self.ask(&Request::Attest { nonce: *nonce })? {
+            Response::Attestation(attestation) => *attestation,
+            other => return Err(unexpected(other)),
+        };
+        let answers = attestation.nonce == *nonce && attestation.keys == self.keys;
+        if answers && attestation.verify().is_ok() { Ok(attestation) } else { Err(Fault::WrongSignature.into()) }
+    }
+
     /// The signer's figures.
     ///
     /// # Errors
@@ -185,6 +199,7 @@ fn unexpected(response: Response) -> SignError {
         Response::Config(config) => config.into(),
         Response::Statement(_)
         | Response::Handshake(_)
+        | Response::Attestation(_)
         | Response::PublicKeys(_)
         | Response::Stats(_)
         | Response::Protections(_) => Fault::Protocol.into(),

@@ -40,6 +40,9 @@ pub struct SignerConfig {
     /// What keeps a copy of the guard file from signing.
     #[serde(default)]
     pub fence: FenceConfig,
+    /// Where attestations come from; without it there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attestation: Option<AttestationConfig>,
     /// What the process may do.
     #[serde(default)]
     pub process: ProcessConfig,
@@ -175,6 +178,28 @@ pub struct TpmFence {
     /// is written to. 1024 by default, at least 16.
     #[serde(default = "fence_rounds")]
     pub rounds: u64,
+}
+
+/// A TPM that says how this machine was started (see [`crate::attestation`]).
+///
+/// ```
+/// let config: hsm::config::AttestationConfig = toml::from_str("registers = [7, 11]").unwrap();
+/// assert_eq!((config.device.to_str(), config.registers), (Some("/dev/tpmrm0"), vec![7, 11]));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AttestationConfig {
+    /// The TPM's device with a resource manager, or the Unix socket of a simulator; `/dev/tpmrm0` by default.
+    pub device: PathBuf,
+    /// What is attested: registers of the bank of SHA-256, from 0 to 23. By default those of the firmware, 0 to 7, and
+    /// that of the image, 11.
+    pub registers: Vec<u8>,
+}
+
+impl Default for AttestationConfig {
+    fn default() -> Self {
+        Self { device: tpm_device(), registers: vec![0, 1, 2, 3, 4, 5, 6, 7, 11] }
+    }
 }
 
 /// The first TPM's device with a resource manager.

@@ -139,6 +139,10 @@ codes! {
         SealState = 64 => "sealed to another state of this machine: its PCRs have other values now",
         /// The file of a sealed secret is not one, or was altered.
         SealDamaged = 65 => "not a sealed secret, or it was altered",
+        /// No `[attestation]` in the signer's configuration.
+        AttestationOff = 66 => "this signer makes no attestations: [attestation] is not in signer.toml",
+        /// No TPM 2.0, no such register, or it asks for an authorisation.
+        AttestationUnusable = 67 => "no TPM 2.0 there that attests",
     }
 }
 
@@ -173,6 +177,8 @@ codes! {
         Randomness = 13 => "no randomness from the system",
         /// A call into the module did not return in `call_timeout_ms`. Nothing but an end of the process gets rid of it.
         ModuleStuck = 14 => "a call into the PKCS#11 module does not return",
+        /// The TPM did not answer, or not now.
+        AttestationFailed = 19 => "the TPM does not answer",
         /// The TPM did not answer, or not now.
         FenceSilent = 20 => "the TPM does not answer; nothing is signed beyond what was reserved",
     }

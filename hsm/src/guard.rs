@@ -14,6 +14,9 @@ mod disk;
 pub mod fence;
 mod journal;
 mod mark;
+mod nv_index;
+#[cfg(test)]
+mod nv_index_tests;
 #[cfg(test)]
 mod power_loss;
 mod record;
@@ -30,10 +33,10 @@ use crate::atomic_file;
 use crate::config::FenceConfig;
 use crate::error::{ConfigError, Fault, SignError, StartError, StoreError};
 use crate::refusal::Slot;
-use crate::tpm;
 use disk::{Disk, LockedFile};
 use fence::{Fence, Witness};
 use journal::Journal;
+use nv_index::NvAnchor;
 use record::Record;
 use standing::{Binding, Standing};
 use std::path::Path;
@@ -305,7 +308,7 @@ fn witness(fence: &FenceConfig, identity: &Identity, index: Index) -> Result<Wit
     match fence {
         FenceConfig::Machine(_) => Ok(Witness::Machine(disk::machine())),
         FenceConfig::Tpm(config) => {
-            let mut anchor = tpm::NvAnchor::open(config, &identity.digest())?;
+            let mut anchor = NvAnchor::open(config, &identity.digest())?;
             match index {
                 Index::New => anchor.create_unused(),
                 Index::Known => Ok(()),

@@ -20,6 +20,7 @@
 //! ```
 
 mod atomic_file;
+pub mod attestation;
 pub mod ceremony;
 pub mod child;
 pub mod client;
@@ -44,7 +45,6 @@ pub mod service;
 pub mod signer;
 pub mod softhsm;
 pub mod stats;
-pub mod tpm;
 
 pub use child::SignerChild;
 pub use client::SignerClient;

@@ -1,6 +1,7 @@
 //! Requests and answers between node and signer, and their frames: a u32 length, a version byte, a canonical encoding.
 //! There is no request to sign bytes of the caller's choice.
 
+use crate::attestation::{Attestation, Nonce};
 use crate::error::{ConfigError, Fault, SignError};
 use crate::handshake;
 use crate::process::Protections;
@@ -16,7 +17,7 @@ use types::{HeaderVote, RoundStatement, Signature, StatementSignature};
 pub const FRAME_MAX: usize = 8192;
 
 /// Version of the protocol; node and signer come from one release.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 // The largest request, 100 votes of 41 bytes and a statement, fits.
 const _: () = assert!(VOTES_MAX * 41 + 256 < FRAME_MAX);
@@ -35,6 +36,11 @@ pub enum Request {
     SignHandshake {
         /// Its content, see [`handshake::check`].
         transcript: Vec<u8>,
+    },
+    /// What this machine's TPM says of its state, signed.
+    Attest {
+        /// The asker's.
+        nonce: Nonce,
     },
     /// The two public keys.
     PublicKeys,
@@ -56,6 +62,10 @@ impl Encode for Request {
                 out.push(2);
                 put_bytes(out, transcript);
             }
+            Self::Attest { nonce } => {
+                out.push(5);
+                out.extend(nonce);
+            }
             Self::PublicKeys => out.push(3),
             Self::Stats => out.push(4),
             Self::Protections => out.push(20),
@@ -72,6 +82,7 @@ impl Decode for Request {
             2 => Self::SignHandshake { transcript: reader.bytes("transcript", handshake::CONTENT_MAX)?.to_vec() },
             3 => Self::PublicKeys,
             4 => Self::Stats,
+            5 => Self::Attest { nonce: reader.array()? },
             20 => Self::Protections,
             tag => return Err(DecodeError::UnknownTag { field: "request", value: tag.into() }),
         })
@@ -85,6 +96,8 @@ pub enum Response {
     Statement(StatementSignature),
     /// To [`Request::SignHandshake`].
     Handshake(Signature),
+    /// To [`Request::Attest`].
+    Attestation(Box<Attestation>),
     /// To [`Request::PublicKeys`].
     PublicKeys(PublicKeys),
     /// To [`Request::Stats`].
@@ -120,6 +133,10 @@ impl Encode for Response {
                 out.push(7);
                 signature.encode(out);
             }
+            Self::Attestation(attestation) => {
+                out.push(8);
+                attestation.encode(out);
+            }
             Self::PublicKeys(keys) => {
                 out.push(2);
                 keys.encode(out);
@@ -153,6 +170,7 @@ impl Decode for Response {
         Ok(match u8::decode(reader)? {
             1 => Self::Statement(StatementSignature::decode(reader)?),
             7 => Self::Handshake(Signature::decode(reader)?),
+            8 => Self::Attestation(Box::new(Attestation::decode(reader)?)),
             2 => Self::PublicKeys(PublicKeys::decode(reader)?),
             3 => Self::Stats(Stats::decode(reader)?),
             20 => Self::Protections(Protections::decode(reader)?),
@@ -215,6 +233,7 @@ mod tests {
         vec![
             Request::SignRound { statement, votes },
             Request::SignHandshake { transcript: vec![1; handshake::CONTENT_MAX] },
+            Request::Attest { nonce: [7; 32] },
             Request::PublicKeys,
             Request::Stats,
             Request::Protections,

@@ -1,7 +1,8 @@
 //! The signer's decisions: checks a request against the configuration, asks the guard, signs, checks the signature.
 //! Knows nothing of sockets or processes.
 
-use crate::config::{SignerConfig, SigningMode};
+use crate::attestation::{Attestation, Nonce};
+use crate::config::{AttestationConfig, SignerConfig, SigningMode};
 use crate::delayed;
 use crate::epoch_key::EpochKeys;
 use crate::error::{ConfigError, Fault, SignError, StartError, StoreError};
@@ -53,6 +54,8 @@ pub struct Service {
     rounds: Mutex<Rounds>,
     transport: Mutex<Box<dyn Signer>>,
     recorder: Mutex<Recorder>,
+    /// One at a time: a TPM takes tenths of a second, and nothing else waits for it.
+    attestation: Option<Mutex<AttestationConfig>>,
     evidence: Mutex<Evidence>,
     modules_stuck: Arc<AtomicU32>,
     /// A request failed since no module is left that returns.
@@ -83,6 +86,7 @@ impl Service {
             chain: config.chain,
             author: config.author,
             epoch: config.epoch,
+            attestation: config.attestation.clone().map(Mutex::new),
             evidence: Mutex::new(Evidence::beside(&config.guard)),
             keys: public,
             module,
@@ -99,6 +103,7 @@ impl Service {
         let answer = match request {
             Request::SignRound { statement, votes } => self.sign_round(statement, votes).map(Response::Statement),
             Request::SignHandshake { transcript } => self.sign_handshake(transcript).map(Response::Handshake),
+            Request::Attest { nonce } => self.attest(nonce).map(Box::new).map(Response::Attestation),
             Request::PublicKeys => return Response::PublicKeys(self.keys.clone()),
             Request::Stats => return Response::Stats(self.stats()),
             Request::Protections => return Response::Protections(Protections::now()),
@@ -194,6 +199,14 @@ impl Service {
         let signature = lock(&self.transport).sign(transcript)?;
         lock(&self.recorder).handshakes += 1;
         Ok(signature)
+    }
+
+    fn attest(&self, nonce: &Nonce) -> Result<Attestation, SignError> {
+        let config = lock(self.attestation.as_ref().ok_or(ConfigError::AttestationOff)?);
+        let about = (self.chain, self.keys.clone(), *nonce);
+        Attestation::make(&config.device, &config.registers, about, |message| {
+            Ok(lock(&self.transport).sign(message.as_bytes())?)
+        })
     }
 
     fn failed(&self, error: SignError) -> Response {

@@ -1,4 +1,4 @@
-//! Replays the fuzz corpora of scripts and transcripts in the normal suite. Inputs that fuzzing found are added to the
+//! Replays the fuzz corpora of scripts, transcripts, attestations and event logs in the normal suite. Inputs that fuzzing found are added to the
 //! folders and stay.
 
 use std::path::Path;
@@ -26,4 +26,14 @@ fn scripts() {
 #[test]
 fn transcripts() {
     replay("ceremony_transcript", checks::transcript);
+}
+
+#[test]
+fn attestations() {
+    replay("attestation", checks::attestation);
+}
+
+#[test]
+fn event_logs() {
+    replay("event_log", checks::event_log);
 }

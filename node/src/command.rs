@@ -1,6 +1,7 @@
 //! The command line: one variant and one file for each subcommand.
 
 mod archive;
+mod attest;
 mod backup;
 mod bench;
 mod ceremony;
@@ -69,6 +70,8 @@ pub enum Command {
     Hsm(hsm::HsmArgs),
     /// Show what this machine is, and hold it against a policy.
     Hw(hw::HwArgs),
+    /// Have a validator's machine attested by its TPM, and verify attestations.
+    Attest(attest::AttestArgs),
 }
 
 impl Command {
@@ -86,6 +89,7 @@ impl Command {
             Self::Simulate(args) => return simulate::run(&args),
             Self::Hsm(args) => return hsm::run(&args),
             Self::Hw(args) => return hw::run(&args),
+            Self::Attest(args) => return attest::run(&args),
             Self::Bench(args) => bench::run(args)?,
             Self::Export(args) => export::run(&args)?,
             Self::Node(args) => return node::run(args),

@@ -1,9 +1,12 @@
 //! A ledger of four validators with known keys, for unit tests.
 
+use crate::config::LOG;
 use crate::state_sync::pack::{Pack, Packer};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use storage::log::{Backend, Log, LogOptions};
 use types::snapshot::RowKind;
 use types::{
     Address, Allocation, Authority, AuthorityIndex, BlockBody, BlockHeader, BlockRef, Certificate, ChainId,
@@ -43,6 +46,16 @@ pub fn genesis() -> Genesis {
         validators: (0..4).map(validator).collect(),
         accounts: vec![Allocation { address: account(0).public_key().address(), balance: 1_000 }],
     }
+}
+
+/// The log of a data directory, with segments and groups so small that a few heights fill several.
+pub fn open_log(data_dir: &Path, identity: [u8; 32]) -> Log {
+    let mut options = LogOptions::new(data_dir.join(LOG), identity);
+    options.backend = Backend::Threaded;
+    options.segment_bytes = 64 << 10;
+    options.group_bytes_max = 8 << 10;
+    options.lock_wait_ms = 0;
+    Log::open(options, None, &mut |_| Ok(())).expect("a log")
 }
 
 /// Its chain id and committee.

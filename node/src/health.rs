@@ -8,7 +8,6 @@ use crate::config::{HealthSection, Restraint};
 use crate::node::Stopper;
 use firmware_hal::Root;
 use firmware_hal::health::{Health, Trouble};
-use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -55,21 +54,10 @@ impl Condition {
         let troubles =
             if before.health == Health::default() { health.troubles(&health) } else { health.troubles(&before.health) };
         let restraint = troubles.iter().map(|trouble| rules.against(trouble)).max().unwrap_or_default();
-        let known: BTreeSet<_> = before.troubles.iter().map(same).collect();
-        let new = troubles.iter().filter(|trouble| !known.contains(&same(trouble))).cloned().collect();
+        let is_new = |trouble: &&Trouble| !before.troubles.iter().any(|before| trouble.is_still(before));
+        let new = troubles.iter().filter(is_new).cloned().collect();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Seen { health, troubles, restraint };
         new
-    }
-}
-
-/// What makes two troubles the same one, whatever its figures.
-fn same(trouble: &Trouble) -> (u8, String) {
-    match trouble {
-        Trouble::Hot { sensor, .. } => (0, sensor.clone()),
-        Trouble::Critical { sensor, .. } => (1, sensor.clone()),
-        Trouble::Throttled { .. } => (2, String::new()),
-        Trouble::MemoryCorrected { controller, .. } => (3, controller.clone()),
-        Trouble::MemoryUncorrected { controller, .. } => (4, controller.clone()),
     }
 }
 

@@ -1,11 +1,13 @@
 //! The binary `stele`: a ledger node, its signer, and the tools around them. Each subcommand is a file of [`command`].
 
 mod algorithm;
+mod attestation;
 mod backup;
 mod command;
 mod committees;
 mod config;
 mod devnet;
+mod durable;
 mod epochs;
 mod execution;
 mod export;
@@ -27,6 +29,7 @@ mod rebuild;
 mod records;
 mod repair;
 mod replica;
+mod restored_log;
 mod rpc;
 mod signatures;
 mod state_sync;

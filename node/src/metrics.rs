@@ -107,6 +107,16 @@ impl Figures {
         )?;
         let throttled = health.throttled.values().sum();
         out.gauge("stele_machine_throttled_times", "How often were processors slowed down for their heat?", throttled)?;
+        let of_disk = |name: &str| label("controller", name.to_owned());
+        let disks = &health.disks;
+        let used = disks.iter().map(|(name, disk)| (of_disk(name), u64::from(disk.used_percent)));
+        out.gauges("stele_machine_disk_used_percent", "How much of a disk's endurance is used up?", used)?;
+        let spare = disks.iter().map(|(name, disk)| (of_disk(name), u64::from(disk.spare_percent)));
+        out.gauges("stele_machine_disk_spare_percent", "How many of a disk's spare blocks are left?", spare)?;
+        let written = disks.iter().map(|(name, disk)| (of_disk(name), disk.written_bytes as f64));
+        out.measures("stele_machine_disk_written_bytes", "How much has a disk written in its life?", written)?;
+        let errors = disks.iter().map(|(name, disk)| (of_disk(name), disk.media_errors as f64));
+        out.measures("stele_machine_disk_media_errors", "How often could a disk not read or write rightly?", errors)?;
         let troubles = condition.troubles().len() as u64;
         out.gauge("stele_machine_troubles", "How much is wrong with the machine now?", troubles)?;
         let restraint = condition.restraint() as u64;

@@ -5,6 +5,7 @@
 //! may be submitted.
 
 mod answers;
+mod attestation;
 mod contracts;
 mod error;
 mod follow;

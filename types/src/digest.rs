@@ -188,6 +188,11 @@ impl SigningMessage {
         Self::new(b"stele-ekey-1\0\0", certificate)
     }
 
+    /// A validator's word that a TPM's quote was made on its machine, over the digest of the quote.
+    pub fn attestation(quote: &Digest) -> Self {
+        Self::new(b"stele-attest-1", quote)
+    }
+
     fn new(tag: &[u8; 14], digest: &Digest) -> Self {
         let mut message = [0; Self::LEN];
         message[..14].copy_from_slice(tag);

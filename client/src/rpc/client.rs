@@ -5,9 +5,9 @@
 //! [`verify_proof`](crate::verify_proof).
 
 use super::{
-    AccountInfo, BUSY_CODE, BusyData, ChainInfo, EpochInfo, EventsInfo, GovernanceInfo, GrantInfo, HeaderInfo,
-    HexBytes, HistoryCursor, NodeStatus, ObjectInfo, ProofInfo, ReceiptFilter, ReceiptsInfo, StateProofInfo, Subject,
-    Submitted, TransactionInfo, method, reject_from_code,
+    AccountInfo, AttestationInfo, BUSY_CODE, BusyData, ChainInfo, EpochInfo, EventsInfo, GovernanceInfo, GrantInfo,
+    HeaderInfo, HexBytes, HistoryCursor, NodeStatus, ObjectInfo, ProofInfo, ReceiptFilter, ReceiptsInfo,
+    StateProofInfo, Subject, Submitted, TransactionInfo, method, reject_from_code,
 };
 use jsonrpsee_core::client::{ClientT, Error, Subscription, SubscriptionClientT};
 use jsonrpsee_core::params::ArrayParams;
@@ -124,6 +124,14 @@ impl RpcClient {
     /// [`RpcError`].
     pub async fn status(&self) -> Result<NodeStatus, RpcError> {
         self.call(method::STATUS, &[]).await
+    }
+
+    /// What its machine's TPM says of it, in answer to a nonce. Not verified.
+    ///
+    /// # Errors
+    /// [`RpcError`].
+    pub async fn attestation(&self, nonce: &[u8; 32]) -> Result<AttestationInfo, RpcError> {
+        self.call(method::ATTESTATION, &[&HexBytes(nonce.to_vec())]).await
     }
 
     /// Submits one transaction; returns once the node has queued it, before it is committed.

@@ -1,8 +1,12 @@
-//! What must hold of any bytes that claim to be a script or a transcript of a key ceremony.
+//! What must hold of any bytes that claim to be a script or a transcript of a key ceremony, an attestation, or an event log.
 
+use hsm::attestation::Attestation;
 use hsm::ceremony::entry::{self, Entry, Event};
 use hsm::ceremony::verify::{replay, verify};
 use hsm::ceremony::{Invalid, Mode, Report, Script, paper};
+use tpm::event_log::EventLog;
+use tpm::pcr::PCR_MAX;
+use types::codec::{Decode, Encode};
 
 /// A script parses or is refused; what parses can be printed.
 pub fn script(bytes: &[u8]) {
@@ -49,4 +53,21 @@ fn mended(bytes: &[u8]) -> Option<Vec<u8>> {
         out.extend_from_slice(entry::line(&head, &text).as_bytes());
     }
     Some(out)
+}
+
+/// An attestation decodes from one encoding alone, and is believed or not.
+pub fn attestation(bytes: &[u8]) {
+    let Ok(attestation) = Attestation::from_bytes(bytes) else { return };
+    assert_eq!(attestation.to_bytes(), bytes);
+    // Of two nonces at most one is the one that was asked with.
+    let mut otherwise = attestation.clone();
+    otherwise.nonce[0] ^= 1;
+    assert!(attestation.verify().is_err() || otherwise.verify().is_err());
+}
+
+/// A log is read or refused; what is read adds up to registers that there are.
+pub fn event_log(bytes: &[u8]) {
+    let Ok(log) = EventLog::parse(bytes) else { return };
+    let registers = log.replay();
+    assert!(registers.keys().all(|register| *register <= PCR_MAX) && registers.len() <= log.events.len());
 }

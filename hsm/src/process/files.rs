@@ -125,6 +125,7 @@ fn places(config: &SignerConfig) -> Vec<(PathBuf, Use)> {
     if let FenceConfig::Tpm(fence) = &config.fence {
         places.push((fence.device.clone(), Use::Device));
     }
+    places.extend(config.attestation.iter().map(|attestation| (attestation.device.clone(), Use::Device)));
     match &config.store {
         StoreConfig::Keystore(store) => {
             places.push((store.path.clone(), Use::Read));

@@ -21,12 +21,13 @@
 use super::Secret;
 use crate::atomic_file;
 use crate::error::{ConfigError, StartError};
-use crate::tpm::seal::{self, Blob, Failure, PCR_MAX, SEALED_MAX};
-use crate::tpm::{Tpm, TpmError};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use tpm::pcr::PCR_MAX;
+use tpm::seal::{self, Blob, Failure, SEALED_MAX};
+use tpm::{Tpm, TpmError};
 use types::Digest;
 
 const FORMAT: &str = "stele-sealed-secret";
@@ -158,8 +159,8 @@ mod tests {
     use super::*;
     use crate::error::StoreError;
     use crate::secret::SecretSource;
-    use crate::tpm::simulator::Simulator;
     use tempfile::TempDir;
+    use tpm::simulator::Simulator;
 
     const PIN: &[u8] = b"never-print-this-pin";
 

@@ -146,6 +146,7 @@ impl Bench {
             socket: dir.join("unused.sock"),
             signing: SigningConfig::default(),
             fence: Default::default(),
+            attestation: None,
             process: Default::default(),
             store,
         };

@@ -56,6 +56,7 @@ impl Validator {
             socket: dir.path().join("signer.sock"),
             signing: SigningConfig::default(),
             fence: Default::default(),
+            attestation: None,
             process: Default::default(),
             store,
         };

@@ -10,11 +10,12 @@ pub mod stand_in;
 #[cfg(test)]
 mod tests;
 
+use crate::durable;
 use bucket::Bucket;
 pub use bucket::S3File;
 use miette::Diagnostic;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -190,15 +191,11 @@ fn check_name(name: &str) -> Result<(), DepotError> {
     if name.len() <= 200 && name.split('/').all(plain) { Ok(()) } else { Err(DepotError::Name(name.to_owned())) }
 }
 
-/// Under another name until it is whole and durable.
+/// Durable when it is there, in a folder that is made for it.
 fn put_file(path: &Path, bytes: &[u8]) -> Result<(), DepotError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(file(folder))?;
-    let new = path.with_extension("new");
-    let mut out = File::create(&new).map_err(file(&new))?;
-    out.write_all(bytes).and_then(|()| out.sync_all()).map_err(file(&new))?;
-    fs::rename(&new, path).map_err(file(path))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(file(folder))
+    durable::put(path, bytes).map_err(file(path))
 }
 
 fn file(path: &Path) -> impl FnOnce(io::Error) -> DepotError {

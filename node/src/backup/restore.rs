@@ -9,18 +9,19 @@ use super::depot::Depot;
 use super::read::Reading;
 use super::{BackupError, Manifest};
 use crate::config::{LOG, STATE};
+use crate::durable;
 use crate::rebuild::{self, RebuildError, Source};
 use crate::records;
 use crate::replica::event::CertifiedCommit;
+use crate::restored_log;
 use crate::tables::Tables;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::num::NonZeroU16;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
 use storage::log::{Log, LogOptions};
 use storage::state::{StateDb, StateOptions};
 use types::{ChainId, Encode, Genesis, Height};
@@ -125,7 +126,7 @@ pub fn restore(depot: &Depot, wanted: Wanted, progress: &mut dyn FnMut(Step)) ->
         read_all(&mut reading, &source, last, progress)?;
         make_state(&reading, &source, last, progress)?;
         keep_files(depot, &reading, &site.join(RESTORED))?;
-        durable(&whole, b"")?;
+        keep(&whole, b"")?;
     }
     let done = {
         let tables = open_state(&source, data)?;
@@ -140,9 +141,9 @@ pub fn restore(depot: &Depot, wanted: Wanted, progress: &mut dyn FnMut(Step)) ->
             fs::rename(site.join(name), data.join(name)).map_err(file(&data.join(name)))?;
         }
     }
-    sync_dir(data)?;
+    durable::sync_dir(data).map_err(file(data))?;
     fs::remove_dir_all(&site).map_err(file(&site))?;
-    sync_dir(data)?;
+    durable::sync_dir(data).map_err(file(data))?;
     Ok(done)
 }
 
@@ -188,10 +189,11 @@ fn read_all(
     if !hashes.starts_with(&read.ranges) {
         // Of another backup, or of this one before its last range was replaced.
         for name in [LOG, STATE, "rebuild"] {
-            remove_dir(&site.join(name))?;
+            let path = site.join(name);
+            durable::remove_dir(&path).map_err(file(&path))?;
         }
         read = Read::default();
-        durable(&site.join(READ), &serde_json::to_vec(&read)?)?;
+        keep(&site.join(READ), &serde_json::to_vec(&read)?)?;
     }
     let mut options = LogOptions::new(site.join(LOG), source.identity);
     let (small, usual) = SEGMENT_BYTES;
@@ -207,9 +209,9 @@ fn read_all(
             Ok(())
         })?;
         // Also says that all before it is durable.
-        mark(&log)?;
+        restored_log::end(&log)?;
         read.ranges.push(hash);
-        durable(&site.join(READ), &serde_json::to_vec(&read)?)?;
+        keep(&site.join(READ), &serde_json::to_vec(&read)?)?;
     }
     log.close();
     Ok(())
@@ -224,18 +226,6 @@ fn append(log: &Log, commit: CertifiedCommit) -> Result<(), BackupError> {
     }
     let commit = records::Commit { record, verdicts: records::pack_verdicts(verdicts) };
     log.append_quiet(records::COMMIT, &[&commit.to_bytes()])?;
-    Ok(())
-}
-
-/// Ends what was restored so far, and waits until it is durable.
-fn mark(log: &Log) -> Result<(), BackupError> {
-    let (sender, durable) = sync_channel(1);
-    let told = move |result| {
-        // Whoever waits has not gone away.
-        let _ = sender.send(result);
-    };
-    log.append(records::RESTORED, &[], Box::new(told))?;
-    durable.recv().unwrap_or(Err(storage::log::LogFault::Closed))?;
     Ok(())
 }
 
@@ -273,34 +263,15 @@ fn make_state(
 /// Genesis and node.toml, for whoever sets the machine up again.
 fn keep_files(depot: &Depot, reading: &Reading<'_>, dir: &Path) -> Result<(), BackupError> {
     fs::create_dir_all(dir).map_err(file(dir))?;
-    durable(&dir.join("genesis.toml"), reading.genesis.to_toml().as_bytes())?;
+    keep(&dir.join("genesis.toml"), reading.genesis.to_toml().as_bytes())?;
     if let Some(config) = &reading.manifest.config {
-        durable(&dir.join("node.toml"), &config.get(depot)?)?;
+        keep(&dir.join("node.toml"), &config.get(depot)?)?;
     }
     Ok(())
 }
 
-fn durable(path: &Path, bytes: &[u8]) -> Result<(), BackupError> {
-    let new = path.with_extension("new");
-    let write = || {
-        let mut out = File::create(&new)?;
-        out.write_all(bytes)?;
-        out.sync_all()?;
-        fs::rename(&new, path)
-    };
-    write().map_err(file(path))?;
-    sync_dir(path.parent().unwrap_or(Path::new(".")))
-}
-
-fn remove_dir(path: &Path) -> Result<(), BackupError> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file(path)(error)),
-        _ => Ok(()),
-    }
-}
-
-fn sync_dir(path: &Path) -> Result<(), BackupError> {
-    File::open(path).and_then(|dir| dir.sync_all()).map_err(file(path))
+fn keep(path: &Path, bytes: &[u8]) -> Result<(), BackupError> {
+    durable::put(path, bytes).map_err(file(path))
 }
 
 fn file(path: &Path) -> impl FnOnce(io::Error) -> BackupError {

@@ -1,7 +1,7 @@
 //! `stele archive`: cold parts of a ledger outside of a node, in the format of backups, and back.
 
-use super::backup::{self, S3_HELP, S3Args};
-use super::place::{PlaceArgs, read_genesis};
+use super::backup::{self, AddArgs, S3_HELP, S3Args};
+use super::place::read_genesis;
 use super::progress::Progress;
 use super::restore::{self, RestoreArgs};
 use crate::backup::depot::Depot;
@@ -43,18 +43,10 @@ node.toml. A node whose role is pruned drops old heights: archive them before, w
 {S3_HELP}"))]
 struct ExportArgs {
     #[command(flatten)]
-    place: PlaceArgs,
-    /// Where to: a directory, or s3://BUCKET/PREFIX. What is there is added to.
-    #[arg(long, value_name = "PLACE")]
-    to: String,
-    #[command(flatten)]
-    s3: S3Args,
+    add: AddArgs,
     /// Leave out the last so many heights.
     #[arg(long, value_name = "HEIGHTS", default_value_t = 0)]
     keep: u64,
-    /// Print one JSON object at the end, and no progress.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Check all of an archive or a backup.
@@ -85,10 +77,7 @@ struct VerifyArgs {
 /// Runs to the end.
 pub fn run(args: &ArchiveArgs) -> miette::Result<()> {
     match &args.command {
-        ArchiveCommand::Export(args) => {
-            let wanted = Wanted { keep: args.keep, ..Wanted::default() };
-            backup::add(&args.place, &args.to, &args.s3, &wanted, args.json)
-        }
+        ArchiveCommand::Export(args) => backup::add(&args.add, &Wanted { keep: args.keep, ..Wanted::default() }),
         ArchiveCommand::Verify(args) => verify(args),
         ArchiveCommand::Import(args) => restore::run(args),
     }

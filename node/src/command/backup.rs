@@ -48,6 +48,13 @@ put back: an old one signs twice. Any validator of the ledger can be restored fr
 {S3_HELP}"))]
 pub struct BackupArgs {
     #[command(flatten)]
+    add: AddArgs,
+}
+
+/// What is added to which backup or archive.
+#[derive(Clone, Debug, Args)]
+pub struct AddArgs {
+    #[command(flatten)]
     place: PlaceArgs,
     /// Where to: a directory, or s3://BUCKET/PREFIX. What is there is added to.
     #[arg(long, value_name = "PLACE")]
@@ -60,13 +67,13 @@ pub struct BackupArgs {
 }
 
 /// Runs to the end.
-pub fn run(args: &BackupArgs) -> miette::Result<()> {
-    let wanted = Wanted { config: args.place.config(), ..Wanted::default() };
-    add(&args.place, &args.to, &args.s3, &wanted, args.json)
+pub fn run(BackupArgs { add: args }: &BackupArgs) -> miette::Result<()> {
+    add(args, &Wanted { config: args.place.config(), ..Wanted::default() })
 }
 
 /// Adds to a backup or an archive, and says what was done.
-pub fn add(place: &PlaceArgs, to: &str, s3: &S3Args, wanted: &Wanted<'_>, json: bool) -> miette::Result<()> {
+pub fn add(AddArgs { place, to, s3, json }: &AddArgs, wanted: &Wanted<'_>) -> miette::Result<()> {
+    let json = *json;
     let source = place.source()?;
     let depot = Depot::open_to_write(to, s3.s3.as_deref())?;
     let (start, mut progress) = (Instant::now(), Progress::new());

@@ -6,6 +6,7 @@
 mod ask;
 mod contracts;
 mod draft;
+mod proofs;
 mod prove;
 mod say;
 pub(super) mod send;

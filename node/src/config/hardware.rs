@@ -42,6 +42,10 @@ pub struct HealthSection {
     pub memory_corrected: Restraint,
     /// Memory errors that were not.
     pub memory_uncorrected: Restraint,
+    /// An NVMe disk that has used up its endurance; seen only where the node may ask the controller.
+    pub disk_worn: Restraint,
+    /// An NVMe disk that warns that it fails, or has lost data; likewise.
+    pub disk_failing: Restraint,
 }
 
 impl HealthSection {
@@ -53,6 +57,8 @@ impl HealthSection {
             Trouble::Throttled { .. } => self.throttled,
             Trouble::MemoryCorrected { .. } => self.memory_corrected,
             Trouble::MemoryUncorrected { .. } => self.memory_uncorrected,
+            Trouble::DiskWorn { .. } => self.disk_worn,
+            Trouble::DiskFailing { .. } => self.disk_failing,
         }
     }
 }

@@ -362,6 +362,7 @@ fn signer_config(dir: &Path, store: StoreConfig, chain: ChainId, index: usize, g
         socket: dir.join("signer.sock"),
         signing: SigningConfig::default(),
         fence: FenceConfig::default(),
+        attestation: None,
         process: ProcessConfig::default(),
         store,
     }

@@ -5,6 +5,7 @@
 use super::ExportError;
 use super::rows::{Row, TABLES, Table};
 use super::sink::{Format, Sink};
+use crate::durable;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
@@ -173,7 +174,7 @@ impl Output {
             file.write_all(b"\n")?;
             file.sync_all()?;
             fs::rename(&new, &path)?;
-            File::open(&self.dir)?.sync_all()
+            durable::sync_dir(&self.dir)
         })();
         written.map_err(ExportError::file(&path))
     }

@@ -4,9 +4,10 @@
 use super::find::{block_of, signed_of};
 use super::{Done, RepairError, Site};
 use crate::config::STATE;
+use crate::durable;
 use crate::rebuild::Source;
 use crate::tables::{BlockPlace, Tables};
-use std::fs::{self, File};
+use std::fs;
 use std::sync::Arc;
 use storage::log::{Files, LogError, scan};
 use storage::state::{StateDb, StateOptions};
@@ -18,15 +19,14 @@ const ROWS: usize = 10_000;
 pub(super) fn finish(source: &Source, site: &Site) -> Result<Done, RepairError> {
     let (new, log, old) = (site.new_log(), site.log(), site.old_log());
     let mark = fs::read_to_string(site.whole()).map_err(RepairError::file(&site.whole()))?;
-    // The mark is written before it is synced: one that is torn names no segment, and then all are looked at.
+    // One that names no segment has all of them looked at.
     let first = mark.trim().parse().unwrap_or(0);
     if new.exists() {
         if log.exists() {
             fs::rename(&log, &old).map_err(RepairError::file(&old))?;
         }
         fs::rename(&new, &log).map_err(RepairError::file(&log))?;
-        let synced = File::open(&site.data_dir).and_then(|dir| dir.sync_all());
-        synced.map_err(RepairError::file(&site.data_dir))?;
+        durable::sync_dir(&site.data_dir).map_err(RepairError::file(&site.data_dir))?;
     }
     let state_kept = match set_places(source, site, first) {
         Ok(kept) => kept,

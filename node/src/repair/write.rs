@@ -4,16 +4,16 @@
 use super::fetch::Fetch;
 use super::find::{Found, block_of};
 use super::{Done, RepairError, Site};
+use crate::durable;
 use crate::rebuild::Source;
 use crate::records::{self, Commit};
 use crate::replica::event::CertifiedCommit;
+use crate::restored_log;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, Write};
-use std::sync::mpsc::sync_channel;
 use storage::log::check::{self, Seen};
 use storage::log::io::SegmentReader;
-use storage::log::{Files, Log, LogError, LogFault, LogOptions};
+use storage::log::{Files, Log, LogError, LogOptions};
 use types::{ChainId, Decode, Digest, Encode, Height};
 
 /// Heights that are asked for at a time.
@@ -29,10 +29,7 @@ pub(super) fn write(
     progress: &mut dyn FnMut(Height),
 ) -> Result<Done, RepairError> {
     let dir = site.new_log();
-    match fs::remove_dir_all(site.dir()) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(RepairError::file(&site.dir())(error)),
-        _ => {}
-    }
+    durable::remove_dir(&site.dir()).map_err(RepairError::file(&site.dir()))?;
     fs::create_dir_all(&dir).map_err(RepairError::file(&dir))?;
     let segment_bytes = keep_segments(site, files, first)?;
     let mut options = LogOptions::new(&dir, source.identity);
@@ -67,22 +64,14 @@ pub(super) fn write(
     writing.fetch_up_to(found.last.next())?;
     let mut done = writing.done;
     done.height = found.last;
-    let (sender, durable) = sync_channel(1);
-    let told = move |result: Result<_, LogFault>| {
-        // Whoever waits has not gone away.
-        let _ = sender.send(result);
-    };
-    log.append(records::RESTORED, &[], Box::new(told))?;
-    durable.recv().unwrap_or(Err(LogFault::Closed))?;
+    restored_log::end(&log)?;
     drop(log);
     let checked = check::check(&Files::inspect(&dir)?, &source.identity, &mut |_| Ok(()))?;
     if checked.damaged > 0 {
         return Err(RepairError::StillDamaged(checked.damaged));
     }
     let whole = site.whole();
-    let mut mark = File::create(&whole).map_err(RepairError::file(&whole))?;
-    mark.write_all(first.to_string().as_bytes()).and_then(|()| mark.sync_all()).map_err(RepairError::file(&whole))?;
-    sync(&site.dir())?;
+    durable::put(&whole, first.to_string().as_bytes()).map_err(RepairError::file(&whole))?;
     Ok(done)
 }
 
@@ -102,7 +91,7 @@ fn keep_segments(site: &Site, files: &Files, first: u64) -> Result<Option<u64>, 
             File::open(&to).and_then(|copy| copy.sync_all()).map_err(RepairError::file(&to))?;
         }
     }
-    sync(&site.new_log())?;
+    durable::sync_dir(&site.new_log()).map_err(RepairError::file(&site.new_log()))?;
     // A first segment that was shortened or exchanged has no length that a log could have.
     Ok(bytes.filter(|bytes| (16 << 10..=1 << 32).contains(bytes) && bytes.is_multiple_of(4096)))
 }
@@ -196,8 +185,4 @@ impl Writing<'_> {
         self.fetched = commits.into_iter().map(|commit| (commit.record.height, commit)).collect();
         self.fetched.remove(&height).ok_or(RepairError::Nobody { height, reason: None })
     }
-}
-
-fn sync(dir: &std::path::Path) -> Result<(), RepairError> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(RepairError::file(dir))
 }

@@ -84,6 +84,10 @@ fn register(module: &mut RpcModule<Arc<State>>) -> Result<(), RegisterMethodErro
         let answer = state.read(move |context| contracts::history(&context.tables, &subject, after)).await;
         answer.map_err(ErrorObjectOwned::from)
     })?;
+    module.register_async_method(method::ATTESTATION, |params, state, _| async move {
+        let nonce: HexBytes = params.one()?;
+        state.attestations.attest(&nonce).await
+    })?;
     module.register_async_method(method::EPOCHS, |params, state, _| async move {
         let from: Epoch = params.sequence().optional_next()?.unwrap_or_default();
         let answer = state.read(move |context| answers::epochs(&context.plan, &context.tables, from)).await;

@@ -2,6 +2,7 @@
 
 use crate::metrics::{Figures, SignerFigures, Usage};
 use crate::node::Context;
+use crate::rpc::attestation::Attestations;
 use crate::rpc::error::AnswerError;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -14,6 +15,7 @@ const READS_IN_FLIGHT_MAX: usize = 8;
 pub(super) struct State {
     pub(super) context: Arc<Context>,
     pub(super) signer: SignerFigures,
+    pub(super) attestations: Attestations,
     reads: Arc<Semaphore>,
     connections: Arc<Semaphore>,
     connections_max: usize,
@@ -23,7 +25,15 @@ impl State {
     /// `connections` has a permit less for each connection that is open.
     pub(super) fn new(context: Arc<Context>, connections: Arc<Semaphore>, connections_max: usize) -> Self {
         let signer = SignerFigures::new(context.plan.signer_socket.clone());
-        Self { context, signer, reads: Arc::new(Semaphore::new(READS_IN_FLIGHT_MAX)), connections, connections_max }
+        let attestations = Attestations::new(context.plan.signer_socket.clone());
+        Self {
+            context,
+            signer,
+            attestations,
+            reads: Arc::new(Semaphore::new(READS_IN_FLIGHT_MAX)),
+            connections,
+            connections_max,
+        }
     }
 
     /// Reads log or state on a thread that may wait for the disk.

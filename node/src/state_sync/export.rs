@@ -1,6 +1,7 @@
 //! Certified snapshots outside of a node: copied to a directory chunk by chunk, verified there from genesis alone, and
 //! made the state of an empty node. Copying goes on where it was interrupted.
 
+use crate::durable;
 use crate::replica::intake::Checker;
 use crate::state_sync::certified::Vouched;
 use crate::state_sync::history::{Commit, History};
@@ -127,7 +128,7 @@ pub fn create(snapshots_dir: &Path, out: &Path, tell: Tell<'_>) -> Result<Pack, 
     }
     file.set_len(offset).and_then(|()| file.sync_all()).map_err(io_at(&path))?;
     copy(pack.dir(), out, CERTIFIED)?;
-    File::open(out).and_then(|dir| dir.sync_all()).map_err(io_at(out))?;
+    durable::sync_dir(out).map_err(io_at(out))?;
     Ok(Pack::open(out)?)
 }
 

@@ -5,6 +5,7 @@
 //! a mark, with which the next start finishes the exchange.
 
 use crate::config::{SNAPSHOTS, STATE};
+use crate::durable;
 use crate::state_sync::history::Commit;
 use crate::state_sync::stream::{self, Row, StreamError};
 use crate::tables::{Applied, TableError, Tables};
@@ -105,10 +106,7 @@ impl Site {
 
     /// Forgets everything that was fetched.
     pub fn clear(&self) -> io::Result<()> {
-        match std::fs::remove_dir_all(self.dir()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        durable::remove_dir(&self.dir())
     }
 
     /// Makes the database out of the rows of a state, and marks it as whole. Reads every row and adds all of them up.
@@ -129,10 +127,7 @@ impl Site {
             Some(checkpoint)
         };
         let target = self.database();
-        match std::fs::remove_dir_all(&target) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
+        durable::remove_dir(&target)?;
         let database = Arc::new(StateDb::open(&target, identity, StateOptions::default())?);
         let mut batch = StateBatch::default();
         let total = stream::read(input, |Row { family, key, value }| {
@@ -176,7 +171,7 @@ impl Site {
     pub fn finish(&self) -> io::Result<()> {
         let mark = File::create(self.mark())?;
         mark.sync_all()?;
-        sync_dir(&self.dir())
+        durable::sync_dir(&self.dir())
     }
 
     /// Whether a whole database waits.
@@ -194,13 +189,11 @@ impl Site {
             if used.exists() {
                 // A crash may have left an older one there.
                 let old = self.dir().join("old");
-                if old.exists() {
-                    std::fs::remove_dir_all(&old)?;
-                }
+                durable::remove_dir(&old)?;
                 std::fs::rename(&used, &old)?;
             }
             std::fs::rename(&fetched, &used)?;
-            sync_dir(&self.data_dir)?;
+            durable::sync_dir(&self.data_dir)?;
         }
         self.clear()?;
         Ok(true)
@@ -213,10 +206,6 @@ impl Site {
     fn mark(&self) -> PathBuf {
         self.dir().join("whole")
     }
-}
-
-fn sync_dir(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }
 
 #[cfg(test)]

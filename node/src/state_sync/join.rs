@@ -140,6 +140,9 @@ impl Joiner {
             if !preparing || asked >= PREPARING_LONG {
                 break;
             }
+            if asked == 0 {
+                tracing::info!(above = above.0, "peers are preparing a state; waiting for it");
+            }
             tokio::time::sleep(PREPARING_PAUSE).await;
         }
         Err(JoinError::NothingOffered(above))

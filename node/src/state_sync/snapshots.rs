@@ -10,6 +10,7 @@
 mod kept;
 mod serving;
 
+use crate::durable;
 use crate::replica::serve::{Archive, ServeError};
 use crate::state_sync::certified::Vouched;
 use crate::state_sync::pack::{self, Pack, PackError};
@@ -322,16 +323,13 @@ impl Shared {
     ) -> Result<Digest, StreamError> {
         let (part, whole) = (self.dir_of(header.height, ".part"), self.dir_of(header.height, ""));
         for old in [&part, &whole] {
-            match std::fs::remove_dir_all(old) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-                _ => {}
-            }
+            durable::remove_dir(old)?;
         }
         let root_height = self.plan.root_height(header.height);
         let (manifest, written) = pack::pack(snapshot, header, approvals, root_height, Some(&part), &self.stopping)?;
         if written {
             std::fs::rename(&part, &whole)?;
-            std::fs::File::open(&self.service.dir)?.sync_all()?;
+            durable::sync_dir(&self.service.dir)?;
         }
         Ok(manifest.root())
     }

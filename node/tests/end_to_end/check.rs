@@ -111,6 +111,14 @@ pub fn no_round_has_two_blocks(network: &Network) {
     }
 }
 
+/// All of it, after a load: one story everywhere, nothing that was acknowledged is gone, nobody signed twice.
+pub async fn all_is_well(network: &Network, acknowledged: &Acknowledged) {
+    headers_agree(network).await;
+    tips_agree(network).await;
+    nothing_is_missing(network, acknowledged).await;
+    nobody_equivocated(network).await;
+}
+
 /// The same, and no signer had to refuse anything.
 pub async fn nobody_equivocated(network: &Network) {
     no_round_has_two_blocks(network);

@@ -1,7 +1,7 @@
 //! The ledger of a data directory as tables: complete, equal in both formats and on every node, added to by the next run,
 //! and refused where the disk has altered it.
 
-use crate::check::{headers_agree, tips_agree};
+use crate::check::{PATIENCE, tips_agree, until};
 use crate::load::{Acknowledged, Load};
 use crate::network::{Network, Node, Options};
 use crate::process::{Ended, run_to_end, stele};
@@ -21,7 +21,12 @@ async fn stopped() -> (Network, Acknowledged) {
     let load = Load::start(&network, &[0, 1, 2, 3], 200);
     load.acknowledges(300).await;
     let acknowledged = load.finish().await.acknowledged;
-    headers_agree(&network).await;
+    // What is not certified is not exported.
+    let tip = tips_agree(&network).await;
+    for node in &network.nodes {
+        let certified = async || node.rpc.status().await.ok().filter(|status| status.certified_height >= tip).map(drop);
+        until("all of it is certified", PATIENCE, certified).await;
+    }
     stop(&mut network);
     (network, acknowledged)
 }

@@ -4,9 +4,8 @@
 use crate::check::{PATIENCE, no_round_has_two_blocks, nothing_is_missing_at, tips_agree, until};
 use crate::load::Load;
 use crate::network::{Network, Node, Options};
-use crate::process::{Ended, Process, run_to_end, stele};
-use std::os::unix::net::UnixStream;
-use std::process::Command;
+use crate::process::{Ended, run_to_end, stele};
+use crate::tpm;
 use types::Round;
 
 fn signer(node: &Node, step: &[&str]) -> Ended {
@@ -27,15 +26,10 @@ async fn signs_from(node: &Node, round: Round) {
 async fn a_validator_whose_signer_crashed_over_a_tpm_goes_on_above_what_was_reserved() {
     let mut network = Network::prepare(Options::default()).await;
     let node = &mut network.nodes[3];
-    let mut command = Command::new("swtpm");
-    command.args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear", "--tpmstate"]);
-    command.arg(format!("dir={}", node.dir.display()));
-    command.arg("--server").arg(format!("type=unixio,path={}", node.dir.join("tpm.sock").display()));
-    let _tpm = Process::spawn(command, "the TPM".to_owned(), node.dir.join("tpm.log"));
-    until("the TPM listens", PATIENCE, async || UnixStream::connect(node.dir.join("tpm.sock")).ok()).await;
+    let _tpm = tpm::start(&node.dir).await;
     let path = node.dir.join("signer.toml");
     let text = std::fs::read_to_string(&path).unwrap();
-    let tpm = format!("[fence.tpm]\ndevice = {:?}\nindex = 0x01800000\nrounds = 64\n", node.dir.join("tpm.sock"));
+    let tpm = format!("[fence.tpm]\ndevice = {:?}\nindex = 0x01800000\nrounds = 64\n", tpm::socket(&node.dir));
     assert!(text.contains("[fence.machine]\n"), "{text}");
     std::fs::write(&path, text.replace("[fence.machine]\n", &tpm)).unwrap();
     node.renew_guard();

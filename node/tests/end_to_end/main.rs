@@ -13,10 +13,12 @@ mod load;
 mod network;
 mod process;
 mod schedule;
+mod tpm;
 
 mod absence;
 mod agreement;
 mod algorithms;
+mod attested;
 mod ceremonies;
 mod ceremony_prompts;
 mod contracts;

@@ -1,7 +1,7 @@
 //! Four validators on loopback: their files as an operator would make them, their processes, and how they are asked.
 
 use crate::check::until;
-use crate::process::{Process, run_to_end, stele, tail};
+use crate::process::{Ended, Process, run_to_end, stele, tail};
 use client::rpc::{NodeState, NodeStatus};
 use client::{Account, Client, ClientOptions, RpcClient, Updates, now_ms};
 use hsm::config::{KeystoreConfig, Pkcs11Config, SigningConfig, SigningMode};
@@ -275,6 +275,13 @@ impl Node {
         Self { dir, authority, rpc, signer: None, process: None, environment, host, softhsm, starts: 0 }
     }
 
+    /// Runs a command of the node's binary where its files are, to its end.
+    pub fn run(&self, arguments: &[&str]) -> Ended {
+        let mut command = stele(&self.dir);
+        command.args(arguments);
+        run_to_end(command, &self.dir)
+    }
+
     fn configure(
         &self,
         chain: ChainId,
@@ -292,6 +299,7 @@ impl Node {
             socket: "signer.sock".into(),
             signing,
             fence: Default::default(),
+            attestation: None,
             process: Default::default(),
             store: store.clone(),
         };

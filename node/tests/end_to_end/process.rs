@@ -35,6 +35,14 @@ pub struct Ended {
     pub message: String,
 }
 
+impl Ended {
+    /// What a command that succeeds prints with `--json`.
+    pub fn json(&self) -> serde_json::Value {
+        assert!(self.status.success(), "{}", self.message);
+        serde_json::from_str(&self.output).unwrap()
+    }
+}
+
 /// Runs a command that is expected to end by itself.
 pub fn run_to_end(mut command: Command, directory: &Path) -> Ended {
     let (output, errors) = (directory.join("run.out"), directory.join("run.err"));

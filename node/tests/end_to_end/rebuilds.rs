@@ -1,23 +1,11 @@
 //! A validator whose state database is gone: rebuilt from its log it is what it was, and takes part again.
 
-use crate::check::{headers_agree, nobody_equivocated, nothing_is_missing_at, tips_agree};
+use crate::check::all_is_well;
 use crate::load::Load;
-use crate::network::{Network, Node, Options};
-use crate::process::{Ended, run_to_end, stele};
+use crate::network::{Network, Options};
 use serde_json::Value;
 use std::fs;
 use types::Parameters;
-
-fn run(node: &Node, arguments: &[&str]) -> Ended {
-    let mut command = stele(&node.dir);
-    command.args(arguments);
-    run_to_end(command, &node.dir)
-}
-
-fn json(ended: &Ended) -> Value {
-    assert!(ended.status.success(), "{}", ended.message);
-    serde_json::from_str(&ended.output).unwrap()
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_state_that_is_lost_comes_back_from_the_log_and_the_validator_takes_part() {
@@ -26,24 +14,20 @@ async fn a_state_that_is_lost_comes_back_from_the_log_and_the_validator_takes_pa
     let mut network = Network::start(Options { parameters, ..Options::default() }).await;
     let load = Load::start(&network, &[0, 1, 2, 3], 200);
     load.acknowledges(300).await;
-    let ended = run(&network.nodes[0], &["rebuild", "--config", "node.toml"]);
+    let ended = network.nodes[0].run(&["rebuild", "--config", "node.toml"]);
     assert!(!ended.status.success() && ended.message.contains("a node runs on it"), "{}", ended.message);
     network.nodes[0].kill();
     fs::remove_dir_all(network.nodes[0].dir.join("data/state")).unwrap();
-    let rebuilt =
-        json(&run(&network.nodes[0], &["rebuild", "--data", "data", "--genesis", "../genesis.toml", "--json"]));
+    let rebuilt = network.nodes[0].run(&["rebuild", "--data", "data", "--genesis", "../genesis.toml", "--json"]).json();
     assert!(rebuilt["done"]["height"].as_u64() >= rebuilt["done"]["certified"].as_u64());
     assert!(rebuilt["done"]["certified"].as_u64().unwrap() > 0, "{rebuilt}");
-    let checked = json(&run(&network.nodes[0], &["fsck", "--deep", "--data", "data", "--json"]));
+    let checked = network.nodes[0].run(&["fsck", "--deep", "--data", "data", "--json"]).json();
     assert_eq!((&checked["state_digest_ok"], &checked["damaged_total"]), (&Value::Bool(true), &Value::from(0)));
     assert_eq!(checked["state_height"], rebuilt["done"]["height"]);
     network.nodes[0].restart().await;
     load.acknowledges_at(0, 30).await;
     let outcomes = load.finish().await;
-    headers_agree(&network).await;
-    tips_agree(&network).await;
-    nothing_is_missing_at(&network.nodes, &outcomes.acknowledged).await;
-    nobody_equivocated(&network).await;
+    all_is_well(&network, &outcomes.acknowledged).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,21 +45,18 @@ async fn damage_in_the_middle_of_a_log_comes_back_from_validators_over_the_node_
         bytes[place] ^= 1;
     }
     fs::write(&segment, bytes).unwrap();
-    let damaged = run(&network.nodes[0], &["fsck", "--data", "data", "--json"]);
+    let damaged = network.nodes[0].run(&["fsck", "--data", "data", "--json"]);
     assert_eq!(damaged.status.code(), Some(1), "{}", damaged.message);
-    let stranger = run(&network.nodes[0], &["fsck", "--config", "node.toml", "--repair-from", "nobody"]);
+    let stranger = network.nodes[0].run(&["fsck", "--config", "node.toml", "--repair-from", "nobody"]);
     assert!(stranger.message.contains("is no validator"), "{}", stranger.message);
     let names: Vec<String> = network.nodes[1..3].iter().map(|node| node.authority.name.clone()).collect();
     let mut arguments = vec!["fsck", "--deep", "--config", "node.toml", "--json"];
     names.iter().for_each(|name| arguments.extend(["--repair-from", name]));
-    let repaired = json(&run(&network.nodes[0], &arguments));
+    let repaired = network.nodes[0].run(&arguments).json();
     assert!(repaired["repaired"]["damaged"].as_u64().unwrap() > 0, "{repaired}");
     assert_eq!((&repaired["damaged_total"], &repaired["state_digest_ok"]), (&Value::from(0), &Value::Bool(true)));
     network.nodes[0].restart().await;
     load.acknowledges_at(0, 30).await;
     let outcomes = load.finish().await;
-    headers_agree(&network).await;
-    tips_agree(&network).await;
-    nothing_is_missing_at(&network.nodes, &outcomes.acknowledged).await;
-    nobody_equivocated(&network).await;
+    all_is_well(&network, &outcomes.acknowledged).await;
 }

@@ -1,23 +1,10 @@
 //! A validator out of a backup that is older than what it has signed: it signs nothing twice and catches up, with its
 //! signer's guard and without it.
 
-use crate::check::{headers_agree, nobody_equivocated, nothing_is_missing_at, tips_agree};
+use crate::check::all_is_well;
 use crate::load::Load;
-use crate::network::{Network, Node, Options};
-use crate::process::{Ended, run_to_end, stele};
-use serde_json::Value;
+use crate::network::{Network, Options};
 use std::fs;
-
-fn run(node: &Node, arguments: &[&str]) -> Ended {
-    let mut command = stele(&node.dir);
-    command.args(arguments);
-    run_to_end(command, &node.dir)
-}
-
-fn json(ended: &Ended) -> Value {
-    assert!(ended.status.success(), "{}", ended.message);
-    serde_json::from_str(&ended.output).unwrap()
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_validator_that_is_restored_goes_by_the_rule_for_a_lost_disk_and_catches_up() {
@@ -30,22 +17,22 @@ async fn a_validator_that_is_restored_goes_by_the_rule_for_a_lost_disk_and_catch
     network.nodes[3].process.take().unwrap().terminate();
     network.nodes[3].restart().await;
     let backup = ["backup", "--config", "node.toml", "--to", "../backup", "--json"];
-    let taken = json(&run(&network.nodes[3], &backup));
+    let taken = network.nodes[3].run(&backup).json();
     assert!(taken["done"]["added"].as_u64().unwrap() > 0, "{taken}");
     load.acknowledges_at(3, 200).await;
-    let again = json(&run(&network.nodes[3], &backup));
+    let again = network.nodes[3].run(&backup).json();
     assert!(again["done"]["to"].as_u64() >= taken["done"]["to"].as_u64());
     let verify = ["archive", "verify", "--from", "../backup", "--genesis", "../genesis.toml", "--json"];
-    assert_eq!(json(&run(&network.nodes[3], &verify))["verified"]["to"], again["done"]["to"]);
+    assert_eq!(network.nodes[3].run(&verify).json()["verified"]["to"], again["done"]["to"]);
     for guard_is_lost in [false, true] {
         load.acknowledges_at(3, 50).await;
         let before = network.nodes[3].status().await.round;
         network.nodes[3].kill();
         let node = &mut network.nodes[3];
-        let refused = run(node, &["restore", "--from", "../backup", "--config", "node.toml"]);
+        let refused = node.run(&["restore", "--from", "../backup", "--config", "node.toml"]);
         assert!(!refused.status.success() && refused.message.contains("it is not empty"), "{}", refused.message);
         fs::remove_dir_all(node.dir.join("data")).unwrap();
-        let restored = json(&run(node, &["restore", "--from", "../backup", "--config", "node.toml", "--json"]));
+        let restored = node.run(&["restore", "--from", "../backup", "--config", "node.toml", "--json"]).json();
         assert_eq!(restored["done"]["height"], again["done"]["to"]);
         if guard_is_lost {
             node.signer.take().unwrap().terminate();
@@ -59,8 +46,5 @@ async fn a_validator_that_is_restored_goes_by_the_rule_for_a_lost_disk_and_catch
         assert!(network.nodes[3].status().await.round > before);
     }
     let outcomes = load.finish().await;
-    headers_agree(&network).await;
-    tips_agree(&network).await;
-    nothing_is_missing_at(&network.nodes, &outcomes.acknowledged).await;
-    nobody_equivocated(&network).await;
+    all_is_well(&network, &outcomes.acknowledged).await;
 }

@@ -4,13 +4,12 @@
 use crate::check::{PATIENCE, headers_agree, nobody_equivocated, tips_agree, until};
 use crate::load::Load;
 use crate::network::{Network, Options};
-use crate::process::{run_to_end, stele};
 use types::Parameters;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pruned_node_gives_old_heights_up_says_so_and_goes_on() {
     let parameters = Parameters { gc_depth_rounds: 30, ..Parameters::default() };
-    let node_toml = "[log]\nsegment_bytes = 1048576\nflush_bytes = 1048576\n\n[storage]\nrole = \"pruned\"\nkeep = 64\n\n\
+    let node_toml = "[log]\nsegment_bytes = 1048576\nflush_bytes = 1048576\n\n[storage]\nrole = \"pruned\"\nkeep = 256\n\n\
                      ";
     let options = Options { parameters, node_toml: node_toml.into(), ..Options::default() };
     let mut network = Network::start(options).await;
@@ -22,17 +21,12 @@ async fn a_pruned_node_gives_old_heights_up_says_so_and_goes_on() {
     }
     // It goes on from its own disk, and what it has is whole.
     assert!(network.nodes[0].process.take().unwrap().terminate().success());
-    let run = |arguments: &[&str]| {
-        let mut command = stele(&network.nodes[0].dir);
-        command.args(arguments);
-        run_to_end(command, &network.nodes[0].dir)
-    };
-    let checked = run(&["fsck", "--deep", "--data", "data"]);
+    let checked = network.nodes[0].run(&["fsck", "--deep", "--data", "data"]);
     assert!(checked.status.success(), "{}{}", checked.output, checked.message);
-    let early = run(&["export", "--config", "node.toml", "--out", "early", "--from", "1"]);
+    let early = network.nodes[0].run(&["export", "--config", "node.toml", "--out", "early", "--from", "1"]);
     let said = early.message.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(said.contains("is not in the log any more"), "{said}");
-    let late = run(&["export", "--config", "node.toml", "--out", "late", "--json"]);
+    let late = network.nodes[0].run(&["export", "--config", "node.toml", "--out", "late", "--json"]);
     assert!(late.status.success(), "{}", late.message);
     network.nodes[0].restart().await;
     load.acknowledges_at(0, 30).await;

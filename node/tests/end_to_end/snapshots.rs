@@ -1,25 +1,13 @@
 //! Certified states: proofs of what they hold, checked by the client alone; copied from a running node, verified, and made
 //! the state of a node that has never run; and nodes that are killed while states are read.
 
-use crate::check::{PATIENCE, headers_agree, nobody_equivocated, nothing_is_missing_at, tips_agree, until};
+use crate::check::{PATIENCE, all_is_well, nobody_equivocated, nothing_is_missing_at, tips_agree, until};
 use crate::load::Load;
 use crate::network::{Network, Node, Options, address};
-use crate::process::{Ended, run_to_end, stele};
 use client::{StateValue, verify_state_proof};
 use serde_json::Value;
 use std::fs;
 use types::{Address, EpochChain, Genesis, Parameters, StateKey};
-
-fn run(node: &Node, arguments: &[&str]) -> Ended {
-    let mut command = stele(&node.dir);
-    command.args(arguments);
-    run_to_end(command, &node.dir)
-}
-
-fn json(ended: &Ended) -> Value {
-    assert!(ended.status.success(), "{}", ended.message);
-    serde_json::from_str(&ended.output).unwrap()
-}
 
 /// Snapshots every few seconds.
 fn options() -> Options {
@@ -50,21 +38,21 @@ async fn a_certified_state_is_proven_copied_verified_and_restored() {
     let (text, url) = (address(0).to_string(), node.rpc.url().to_owned());
     let genesis = ["--genesis", "../genesis.toml", "--json"];
     let asked = [&["tx", "--rpc", &url, "state", &text, "--prove", "kept.json"][..], &genesis].concat();
-    let shown = json(&run(node, &asked));
+    let shown = node.run(&asked).json();
     assert_eq!((&shown["proven"], &shown["present"]), (&Value::Bool(true), &Value::Bool(true)));
     let checked = [&["tx", "state", &text, "--file", "kept.json"][..], &genesis].concat();
-    assert_eq!(json(&run(node, &checked))["value"], shown["value"]);
+    assert_eq!(node.run(&checked).json()["value"], shown["value"]);
     let kept = fs::read_to_string(node.dir.join("kept.json")).unwrap();
     let at = kept.find("\"proof\": \"").unwrap() + 900;
     let digit = if &kept[at..=at] == "0" { "1" } else { "0" };
     fs::write(node.dir.join("kept.json"), [&kept[..at], digit, &kept[at + 1..]].concat()).unwrap();
-    assert!(!run(node, &checked).status.success());
+    assert!(!node.run(&checked).status.success());
 
-    let listed = json(&run(node, &["snapshot", "list", "--data", "data", "--json"]));
+    let listed = node.run(&["snapshot", "list", "--data", "data", "--json"]).json();
     assert!(listed["snapshots"].as_array().unwrap().iter().any(|kept| kept["certified"] == true), "{listed}");
-    let created = json(&run(node, &["snapshot", "create", "--data", "data", "--out", "../copy", "--json"]));
+    let created = node.run(&["snapshot", "create", "--data", "data", "--out", "../copy", "--json"]).json();
     let verify = ["snapshot", "verify", "--from", "../copy", "--genesis", "../genesis.toml", "--json"];
-    let verified = json(&run(node, &verify));
+    let verified = node.run(&verify).json();
     assert_eq!((&verified["root"], &verified["height"]), (&created["root"], &created["height"]));
     // A byte of the chunks is another one; then copying goes on where it was, and makes it whole.
     let chunks = network.path().join("copy/chunks");
@@ -72,14 +60,14 @@ async fn a_certified_state_is_proven_copied_verified_and_restored() {
     let mut altered = whole.clone();
     altered[whole.len() / 2] ^= 1;
     fs::write(&chunks, altered).unwrap();
-    assert!(!run(node, &verify).status.success());
+    assert!(!node.run(&verify).status.success());
     fs::write(&chunks, whole).unwrap();
 
     // Node 3 has never run. It starts from the copy, and goes on from there with commits.
     let joiner = &network.nodes[3];
-    let restored = json(&run(joiner, &["snapshot", "restore", "--from", "../copy", "--config", "node.toml", "--json"]));
+    let restored = joiner.run(&["snapshot", "restore", "--from", "../copy", "--config", "node.toml", "--json"]).json();
     assert_eq!(restored["height"], created["height"]);
-    let again = run(joiner, &["snapshot", "restore", "--from", "../copy", "--config", "node.toml", "--json"]);
+    let again = joiner.run(&["snapshot", "restore", "--from", "../copy", "--config", "node.toml", "--json"]);
     assert!(!again.status.success() && again.message.contains("is not empty"), "{}", again.message);
     network.start_some(&[3]).await;
     assert!(!network.nodes[3].log_text().contains("taking the state from peers"));
@@ -108,10 +96,7 @@ async fn nodes_that_are_killed_while_states_are_read_come_to_the_same_roots() {
     network.start_nodes().await;
     load.acknowledges(200).await;
     let outcomes = load.finish().await;
-    headers_agree(&network).await;
-    tips_agree(&network).await;
-    nothing_is_missing_at(&network.nodes, &outcomes.acknowledged).await;
-    nobody_equivocated(&network).await;
+    all_is_well(&network, &outcomes.acknowledged).await;
     let key = StateKey::from(address(0));
     let mut roots = Vec::new();
     for node in &network.nodes {

@@ -1,7 +1,7 @@
 //! Directories as a node leaves them, and what is found once something in them was changed.
 
 use super::*;
-use crate::fixtures::{block, commits, genesis};
+use crate::fixtures::{self, block, commits, genesis};
 use crate::node::ledger_options;
 use crate::records::{BLOCK, COMMIT, Commit, PROPOSAL, Proposal, block_part};
 use crate::replica::recovery::write_genesis;
@@ -11,7 +11,7 @@ use std::fs;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::Arc;
-use storage::log::{Backend, Log, LogOptions};
+use storage::log::Log;
 use storage::state::StateOptions;
 use types::{Encode, Height, Payload};
 
@@ -19,12 +19,7 @@ const IDENTITY: [u8; 32] = [4; 32];
 const RECORDS: u64 = 24;
 
 fn open_log(dir: &Path) -> Log {
-    let mut options = LogOptions::new(dir.join(LOG), IDENTITY);
-    options.backend = Backend::Threaded;
-    options.segment_bytes = 64 << 10;
-    options.group_bytes_max = 8 << 10;
-    options.lock_wait_ms = 0;
-    Log::open(options, None, &mut |_| Ok(())).expect("a log")
+    fixtures::open_log(dir, IDENTITY)
 }
 
 fn open_tables(dir: &Path) -> Tables {

@@ -1,14 +1,15 @@
 //! `stele tx proof`: fetches a proof and checks it here, from the validators of genesis on. The node is not believed.
 
+use super::proofs::{self, Signed};
 use super::{Context, explain, say, transaction_id};
 use clap::Args;
 use client::rpc::{OutcomeInfo, ProofInfo};
 use client::{RpcClient, VerifiedReceipt, verify_proof};
-use miette::{IntoDiagnostic, WrapErr, miette};
+use miette::{IntoDiagnostic, miette};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use types::{Certificate, ChainId, Epoch, EpochChain, TransactionId};
+use types::{Certificate, ChainId, Epoch, TransactionId};
 
 /// A certificate follows its height within a round or two.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -44,52 +45,32 @@ struct Proven {
     index: u32,
     outcome: OutcomeInfo,
     time_ms: u64,
-    signers: Vec<String>,
-    stake: u64,
-    stake_needed: u64,
-    stake_total: u64,
+    #[serde(flatten)]
+    signed: Signed,
 }
 
 pub(super) async fn prove(context: &Context, args: ProofArgs) -> miette::Result<()> {
-    let genesis = context.genesis.as_ref().ok_or_else(|| {
-        miette!(
-            help = "give --genesis FILE, from a source that you trust: a proof is worth as much as the list of validators it is checked against",
-            "a proof cannot be checked without the genesis of its ledger"
-        )
-    })?;
-    let trusted = EpochChain::from_genesis(genesis).into_diagnostic()?;
+    let trusted = proofs::trusted(context)?;
     let proof = match &args.file {
-        Some(path) => {
-            let about = || format!("cannot read the proof in {}", path.display());
-            let text = std::fs::read_to_string(path).into_diagnostic().wrap_err_with(about)?;
-            serde_json::from_str(&text).into_diagnostic().wrap_err_with(about)?
-        }
+        Some(path) => proofs::read(path)?,
         None => fetch(&context.rpc()?, &args.id).await?,
     };
-    let verified = verify_proof(&proof, &args.id, &trusted).map_err(|error| {
-        miette!(help = "do not rely on what this proof claims; ask another node", "the proof does not hold: {error}")
-    })?;
+    let verified = verify_proof(&proof, &args.id, &trusted).map_err(proofs::worthless)?;
     if let Some(path) = &args.save {
-        let text = serde_json::to_string_pretty(&proof).into_diagnostic()?;
-        std::fs::write(path, text + "\n")
-            .into_diagnostic()
-            .wrap_err_with(|| format!("cannot write {}", path.display()))?;
+        proofs::write(&proof, path)?;
     }
     let proven = describe(&args.id, trusted.ledger(), &proof, verified)?;
     context.print(&proven, || {
         format!(
             "PROVEN: transaction {}\nwas {} at height {}, position {}, at {}\non ledger {}.\n\
-             The header of that height is signed by {}: stake {} of {}, where {} are needed.",
+             The header of that height is {}",
             proven.transaction,
             say::outcome(proven.outcome),
             proven.height,
             proven.index,
             say::time(proven.time_ms),
             proven.chain,
-            proven.signers.join(", "),
-            proven.stake,
-            proven.stake_total,
-            proven.stake_needed
+            proven.signed
         )
     })
 }
@@ -125,8 +106,6 @@ fn describe(
 ) -> miette::Result<Proven> {
     let committee = verified.committee;
     let certificate: Certificate = proof.certificate.decode().into_diagnostic()?;
-    let signers = certificate.statements.iter().filter_map(|statement| committee.authority(statement.author));
-    let (names, stakes): (Vec<_>, Vec<_>) = signers.map(|signer| (signer.name.clone(), signer.stake.0)).unzip();
     Ok(Proven {
         proven: true,
         chain,
@@ -136,9 +115,6 @@ fn describe(
         index: verified.index,
         outcome: verified.outcome.into(),
         time_ms: verified.time.0,
-        signers: names,
-        stake: stakes.iter().sum(),
-        stake_needed: committee.quorum().0,
-        stake_total: committee.total_stake().0,
+        signed: Signed::by(&certificate, &committee),
     })
 }

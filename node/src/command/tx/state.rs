@@ -1,14 +1,15 @@
 //! `stele tx state`: fetches a proof of what the state held under a key, or that it held nothing, and checks it here, from
 //! the validators of genesis on. The node is not believed.
 
+use super::proofs::{self, Signed};
 use super::{Context, explain, say};
 use clap::Args;
 use client::rpc::StateProofInfo;
 use client::{StateValue, VerifiedState, verify_state_proof};
-use miette::{IntoDiagnostic, WrapErr, miette};
+use miette::{IntoDiagnostic, miette};
 use serde::Serialize;
 use std::path::PathBuf;
-use types::{Certificate, ChainId, Epoch, EpochChain, StateKey};
+use types::{Certificate, ChainId, Epoch, StateKey};
 
 #[derive(Clone, Debug, Args)]
 #[command(
@@ -49,26 +50,14 @@ struct Proven {
     height: u64,
     time_ms: u64,
     root_height: u64,
-    signers: Vec<String>,
-    stake: u64,
-    stake_needed: u64,
-    stake_total: u64,
+    #[serde(flatten)]
+    signed: Signed,
 }
 
 pub(super) async fn prove(context: &Context, args: StateArgs) -> miette::Result<()> {
-    let genesis = context.genesis.as_ref().ok_or_else(|| {
-        miette!(
-            help = "give --genesis FILE, from a source that you trust: a proof is worth as much as the list of validators it is checked against",
-            "a proof cannot be checked without the genesis of its ledger"
-        )
-    })?;
-    let trusted = EpochChain::from_genesis(genesis).into_diagnostic()?;
+    let trusted = proofs::trusted(context)?;
     let proof: StateProofInfo = match &args.file {
-        Some(path) => {
-            let about = || format!("cannot read the proof in {}", path.display());
-            let text = std::fs::read_to_string(path).into_diagnostic().wrap_err_with(about)?;
-            serde_json::from_str(&text).into_diagnostic().wrap_err_with(about)?
-        }
+        Some(path) => proofs::read(path)?,
         None => context.rpc()?.state_proof(&args.key).await.map_err(explain)?.ok_or_else(|| {
             miette!(
                 help = "the first one is certified half of snapshot_interval_heights after the ledger began; ask again later, or ask another node",
@@ -76,30 +65,22 @@ pub(super) async fn prove(context: &Context, args: StateArgs) -> miette::Result<
             )
         })?,
     };
-    let verified = verify_state_proof(&proof, &args.key, &trusted).map_err(|error| {
-        miette!(help = "do not rely on what this proof claims; ask another node", "the proof does not hold: {error}")
-    })?;
+    let verified = verify_state_proof(&proof, &args.key, &trusted).map_err(proofs::worthless)?;
     if let Some(path) = &args.prove {
-        let text = serde_json::to_string_pretty(&proof).into_diagnostic()?;
-        std::fs::write(path, text + "\n")
-            .into_diagnostic()
-            .wrap_err_with(|| format!("cannot write {}", path.display()))?;
+        proofs::write(&proof, path)?;
     }
     let words = words(&verified.value);
     let proven = describe(args.key, trusted.ledger(), &proof, verified)?;
     context.print(&proven, || {
         format!(
             "PROVEN: behind height {}, at {}, ledger {}\nheld {words}\nunder {}.\n\
-             The state's root, in the header of height {}, is signed by {}: stake {} of {}, where {} are needed.",
+             The state's root, in the header of height {}, is {}",
             proven.height,
             say::time(proven.time_ms),
             proven.chain,
             proven.key,
             proven.root_height,
-            proven.signers.join(", "),
-            proven.stake,
-            proven.stake_total,
-            proven.stake_needed
+            proven.signed
         )
     })
 }
@@ -139,8 +120,6 @@ fn json(value: &StateValue) -> serde_json::Value {
 fn describe(key: StateKey, chain: ChainId, proof: &StateProofInfo, verified: VerifiedState) -> miette::Result<Proven> {
     let committee = verified.committee;
     let certificate: Certificate = proof.certificate.decode().into_diagnostic()?;
-    let signers = certificate.statements.iter().filter_map(|statement| committee.authority(statement.author));
-    let (names, stakes): (Vec<_>, Vec<_>) = signers.map(|signer| (signer.name.clone(), signer.stake.0)).unzip();
     Ok(Proven {
         proven: true,
         chain,
@@ -151,9 +130,6 @@ fn describe(key: StateKey, chain: ChainId, proof: &StateProofInfo, verified: Ver
         height: verified.height.0,
         time_ms: verified.time.0,
         root_height: verified.root_height.0,
-        signers: names,
-        stake: stakes.iter().sum(),
-        stake_needed: committee.quorum().0,
-        stake_total: committee.total_stake().0,
+        signed: Signed::by(&certificate, &committee),
     })
 }

@@ -1,6 +1,7 @@
 //! Writes a state: rows become chunks, chunks a file and a root.
 
 use super::{CHUNKS, INDEX, Place, index_digest};
+use crate::durable;
 use crate::state_sync::stream::{self, StreamError};
 use ledger::Approvals;
 use std::fs::File;
@@ -112,7 +113,7 @@ impl<'a> Packer<'a> {
         let Some((dir, out)) = dir.zip(self.out) else { return Ok((manifest, false)) };
         let written = write_index(dir, &manifest, root_height, &self.places)
             .and_then(|()| out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all())
-            .and_then(|()| File::open(dir)?.sync_all());
+            .and_then(|()| durable::sync_dir(dir));
         if let Err(error) = &written {
             not_written(error);
         }

@@ -2,6 +2,7 @@
 //! removed when newer ones have taken its place.
 
 use super::{Kept, LEASE, Shared, SnapshotError};
+use crate::durable;
 use crate::replica::serve::ServeError;
 use crate::state_sync::certified::Vouched;
 use crate::state_sync::pack::{CERTIFIED, Pack, PackError};
@@ -151,10 +152,7 @@ impl Shared {
             None => None,
         };
         let vouched = Vouched { certified, epochs, commits };
-        let (path, part) = (kept.pack.dir().join(CERTIFIED), kept.pack.dir().join("certified.part"));
-        std::fs::write(&part, vouched.to_bytes())?;
-        std::fs::File::open(&part)?.sync_all()?;
-        std::fs::rename(part, path)?;
+        durable::put(&kept.pack.dir().join(CERTIFIED), &vouched.to_bytes())?;
         tracing::info!(
             height = kept.pack.height().0,
             bytes = kept.pack.packed_bytes(),

@@ -1,6 +1,6 @@
 //! Commands and answers byte for byte (part 1, chapter 18): big-endian, a header, handles, sessions, parameters.
 
-use super::device::TpmError;
+use crate::device::TpmError;
 use zeroize::Zeroizing;
 
 const TAG_NO_SESSIONS: u16 = 0x8001;
@@ -12,7 +12,8 @@ const PASSWORD: u32 = 0x4000_0009;
 const COMMAND_MAX: usize = 2048;
 
 /// A command in the making.
-pub(super) struct Command {
+#[derive(Debug)]
+pub struct Command {
     name: &'static str,
     /// Some carry a secret.
     bytes: Zeroizing<Vec<u8>>,
@@ -22,12 +23,12 @@ pub(super) struct Command {
 
 impl Command {
     /// TPM_CC and the handles that come with it. `authorised` handles get an empty password.
-    pub(super) fn new(name: &'static str, code: u32, handles: &[u32], authorised: bool) -> Self {
+    pub fn new(name: &'static str, code: u32, handles: &[u32], authorised: bool) -> Self {
         Self::with_session(name, code, handles, authorised.then_some(PASSWORD))
     }
 
     /// The same, with the first handle authorised by a session that needs no more than its own state.
-    pub(super) fn with_session(name: &'static str, code: u32, handles: &[u32], session: Option<u32>) -> Self {
+    pub fn with_session(name: &'static str, code: u32, handles: &[u32], session: Option<u32>) -> Self {
         let tag = if session.is_some() { TAG_SESSIONS } else { TAG_NO_SESSIONS };
         let mut command = Self {
             name,
@@ -48,20 +49,23 @@ impl Command {
     }
 
     /// The answer begins with the handle of what was loaded.
-    pub(super) fn returning_a_handle(mut self) -> Self {
+    pub fn returning_a_handle(mut self) -> Self {
         self.returns_handle = true;
         self
     }
 
-    pub(super) fn u16(self, value: u16) -> Self {
+    /// A number of two bytes.
+    pub fn u16(self, value: u16) -> Self {
         self.raw(&value.to_be_bytes())
     }
 
-    pub(super) fn u32(self, value: u32) -> Self {
+    /// A number of four bytes.
+    pub fn u32(self, value: u32) -> Self {
         self.raw(&value.to_be_bytes())
     }
 
-    pub(super) fn raw(mut self, bytes: &[u8]) -> Self {
+    /// Bytes as they are.
+    pub fn raw(mut self, bytes: &[u8]) -> Self {
         self.bytes.extend_from_slice(bytes);
         if self.bytes.len() >= 6 {
             let length = (self.bytes.len() as u32).to_be_bytes();
@@ -71,22 +75,24 @@ impl Command {
     }
 
     /// A TPM2B: its length, then the bytes.
-    pub(super) fn sized(self, bytes: &[u8]) -> Self {
-        let length = u16::try_from(bytes.len()).expect("the signer's structures have at most a few hundred bytes");
+    pub fn sized(self, bytes: &[u8]) -> Self {
+        let length = u16::try_from(bytes.len()).expect("what is sent has at most a few hundred bytes");
         self.u16(length).raw(bytes)
     }
 
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    /// What goes to the TPM.
+    pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    pub(super) fn name(&self) -> &'static str {
+    /// What the standard calls it.
+    pub fn name(&self) -> &'static str {
         self.name
     }
 }
 
 /// The parameters of an answer that says yes.
-pub(super) struct Answer {
+pub struct Answer {
     handle: Option<u32>,
     /// Some are a secret.
     parameters: Zeroizing<Vec<u8>>,
@@ -95,7 +101,10 @@ pub(super) struct Answer {
 
 impl Answer {
     /// `Ok(Err(code))` where the TPM says no.
-    pub(super) fn parse(bytes: &[u8], command: &Command) -> Result<Result<Self, u32>, TpmError> {
+    ///
+    /// # Errors
+    /// [`TpmError::Malformed`].
+    pub fn parse(bytes: &[u8], command: &Command) -> Result<Result<Self, u32>, TpmError> {
         let mut header = Self { handle: None, parameters: Zeroizing::new(bytes.to_vec()), at: 0 };
         let (tag, length, code) = (header.u16()?, header.u32()?, header.u32()?);
         if length as usize != bytes.len() || ![TAG_NO_SESSIONS, TAG_SESSIONS].contains(&tag) {
@@ -115,25 +124,46 @@ impl Answer {
     }
 
     /// Of what was loaded, where the command loads something.
-    pub(super) fn handle(&self) -> Option<u32> {
+    pub fn handle(&self) -> Option<u32> {
         self.handle
     }
 
-    pub(super) fn u16(&mut self) -> Result<u16, TpmError> {
+    /// A number of two bytes.
+    ///
+    /// # Errors
+    /// [`TpmError::Malformed`] where the answer ends before.
+    pub fn u16(&mut self) -> Result<u16, TpmError> {
         Ok(u16::from_be_bytes(self.take(2)?.try_into().map_err(|_| TpmError::Malformed)?))
     }
 
-    pub(super) fn u32(&mut self) -> Result<u32, TpmError> {
+    /// A number of four bytes.
+    ///
+    /// # Errors
+    /// [`TpmError::Malformed`] where the answer ends before.
+    pub fn u32(&mut self) -> Result<u32, TpmError> {
         Ok(u32::from_be_bytes(self.take(4)?.try_into().map_err(|_| TpmError::Malformed)?))
     }
 
     /// A TPM2B.
-    pub(super) fn sized(&mut self) -> Result<&[u8], TpmError> {
+    ///
+    /// # Errors
+    /// [`TpmError::Malformed`] where the answer ends before.
+    pub fn sized(&mut self) -> Result<&[u8], TpmError> {
         let length = self.u16()?;
         self.take(length.into())
     }
 
-    pub(super) fn take(&mut self, count: usize) -> Result<&[u8], TpmError> {
+    /// All that is left.
+    pub fn rest(&mut self) -> &[u8] {
+        let from = std::mem::replace(&mut self.at, self.parameters.len());
+        &self.parameters[from..]
+    }
+
+    /// So many bytes.
+    ///
+    /// # Errors
+    /// [`TpmError::Malformed`] where the answer ends before.
+    pub fn take(&mut self, count: usize) -> Result<&[u8], TpmError> {
         let end = self.at.checked_add(count).ok_or(TpmError::Malformed)?;
         let bytes = self.parameters.get(self.at..end).ok_or(TpmError::Malformed)?;
         self.at = end;

@@ -1,57 +1,61 @@
 //! A TPM simulator for tests: `swtpm` on a Unix socket, with a state of its own.
 
-use super::command::Command;
-use super::device::Tpm;
+use crate::command::Command;
+use crate::device::Tpm;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-pub(crate) struct Simulator {
+/// A running one. It ends with this value.
+#[derive(Debug)]
+pub struct Simulator {
     dir: TempDir,
     child: Child,
 }
 
 impl Simulator {
     /// A new TPM. The package is `swtpm`, as `cargo xtask setup` installs.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         let dir = tempfile::tempdir().expect("temporary directory");
         let child = run(&dir);
         Self { dir, child }
     }
 
-    pub(crate) fn socket(&self) -> PathBuf {
+    /// Where it is reached, by one at a time.
+    pub fn socket(&self) -> PathBuf {
         self.dir.path().join("tpm.sock")
     }
 
     /// Turns it off and on again.
-    pub(crate) fn restart(&mut self) {
+    pub fn restart(&mut self) {
         self.stop();
         self.child = run(&self.dir);
     }
 
-    pub(crate) fn stop(&mut self) {
+    /// Turns it off.
+    pub fn stop(&mut self) {
         self.child.kill().expect("our child");
         self.child.wait().expect("our child");
         let _ = std::fs::remove_file(self.socket());
     }
 
     /// Extends a platform configuration register.
-    pub(crate) fn extend(&self, pcr: u32) {
+    pub fn extend(&self, pcr: u32) {
         // TPML_DIGEST_VALUES with one of SHA-256.
         let command = Command::new("TPM2_PCR_Extend", 0x182, &[pcr], true).u32(1).u16(0xb).raw(&[7; 32]);
         Tpm::open(&self.socket()).and_then(|mut tpm| tpm.run(&command)).expect("the simulator extends");
     }
 
     /// What the firmware does when somebody clears the TPM (TPM_RH_PLATFORM).
-    pub(crate) fn clear(&self) {
+    pub fn clear(&self) {
         let command = Command::new("TPM2_Clear", 0x126, &[0x4000_000c], true);
         Tpm::open(&self.socket()).and_then(|mut tpm| tpm.run(&command)).expect("the simulator clears");
     }
 
     /// Makes it another TPM.
-    pub(crate) fn replace(&mut self) {
+    pub fn replace(&mut self) {
         self.stop();
         std::fs::remove_dir_all(self.dir.path().join("state")).expect("own directory");
         self.child = run(&self.dir);

@@ -1,7 +1,6 @@
 //! Where a TPM is reached, and one exchange with it.
 
-use super::command::{Answer, Command};
-use crate::error::{ConfigError, Fault, StoreError};
+use crate::command::{Answer, Command};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
@@ -39,9 +38,9 @@ pub enum TpmError {
 }
 
 /// TPM_RC_HANDLE for the first handle: there is no such index.
-pub(super) const RC_NO_HANDLE: u32 = 0x18b;
+pub const RC_NO_HANDLE: u32 = 0x18b;
 /// TPM_RC_NV_UNINITIALIZED: the index was never written.
-pub(super) const RC_UNWRITTEN: u32 = 0x14a;
+pub const RC_UNWRITTEN: u32 = 0x14a;
 
 fn meaning(code: u32) -> &'static str {
     match code {
@@ -59,22 +58,17 @@ fn meaning(code: u32) -> &'static str {
 }
 
 impl TpmError {
-    pub(super) fn code(&self) -> Option<u32> {
+    /// The code with which it says no.
+    pub fn code(&self) -> Option<u32> {
         match self {
             Self::Code { code, .. } => Some(*code),
             Self::Io(_) | Self::Malformed => None,
         }
     }
 
-    /// What the signer makes of it.
-    pub(super) fn cause(&self) -> StoreError {
-        match self {
-            Self::Io(_) => Fault::FenceSilent.into(),
-            Self::Malformed => ConfigError::FenceUnusable.into(),
-            Self::Code { code: RC_NO_HANDLE, .. } => ConfigError::FenceMissing.into(),
-            Self::Code { code, .. } if is_busy(*code) => Fault::FenceSilent.into(),
-            Self::Code { .. } => ConfigError::FenceUnusable.into(),
-        }
+    /// Whether it may do the same a moment later.
+    pub fn is_busy(&self) -> bool {
+        self.code().is_some_and(is_busy)
     }
 }
 
@@ -84,8 +78,10 @@ fn is_busy(code: u32) -> bool {
 }
 
 /// A connection to a TPM.
+#[derive(Debug)]
 pub struct Tpm(Link);
 
+#[derive(Debug)]
 enum Link {
     Device(File),
     Socket(UnixStream),
@@ -108,12 +104,15 @@ impl Tpm {
     }
 
     /// Whether others reach the TPM while this connection is held.
-    pub(super) fn is_shared(&self) -> bool {
+    pub fn is_shared(&self) -> bool {
         matches!(self.0, Link::Device(_))
     }
 
     /// One command and its answer; again where the TPM is busy.
-    pub(super) fn run(&mut self, command: &Command) -> Result<Answer, TpmError> {
+    ///
+    /// # Errors
+    /// [`TpmError`].
+    pub fn run(&mut self, command: &Command) -> Result<Answer, TpmError> {
         let mut attempts = 0;
         loop {
             let answer = Answer::parse(&self.exchange(command.as_bytes())?, command)?;

@@ -1,6 +1,5 @@
 //! The guard's fence over a TPM simulator.
 
-use super::simulator::Simulator;
 use crate::config::{FenceConfig, TpmFence};
 use crate::error::{ConfigError, Fault, StoreError};
 use crate::guard::{Activation, Approval, Floor, Guard, Identity};
@@ -8,6 +7,7 @@ use crate::refusal::{Refusal, Slot};
 use crate::{SignError, StartError};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
+use tpm::simulator::Simulator;
 use types::block::votes_digest;
 use types::{AuthorityIndex, ChainId, Digest, Epoch, Height, Round, RoundStatement, SecretKey};
 

@@ -3,12 +3,11 @@
 //! The index carries a digest of the validator's identity as its policy, which no session can satisfy and no right is
 //! bound to: it only names the owner, so that two validators on one machine cannot share an index by mistake.
 
-use super::command::Command;
-use super::device::{RC_NO_HANDLE, RC_UNWRITTEN, Tpm, TpmError};
 use crate::config::TpmFence;
 use crate::error::{ConfigError, Fault, StartError, StoreError};
 use crate::guard::fence::Anchor;
 use std::path::PathBuf;
+use tpm::{Answer, Command, RC_NO_HANDLE, RC_UNWRITTEN, Tpm, TpmError};
 use types::Digest;
 
 const CC_NV_DEFINE_SPACE: u32 = 0x12a;
@@ -131,7 +130,7 @@ impl NvAnchor {
     }
 
     /// A connection that failed is made anew with the next command. A simulator serves one at a time, so it is let go.
-    fn run(&mut self, command: &Command) -> Result<super::command::Answer, TpmError> {
+    fn run(&mut self, command: &Command) -> Result<Answer, TpmError> {
         let mut tpm = match self.tpm.take() {
             Some(tpm) => tpm,
             None => Tpm::open(&self.device)?,
@@ -177,7 +176,12 @@ impl Failure {
 
 /// Where a code has to do for the caller, the log gets the words.
 fn told(error: &TpmError) -> StoreError {
-    let cause = error.cause();
+    let cause = match error {
+        TpmError::Io(_) => Fault::FenceSilent.into(),
+        TpmError::Code { code: RC_NO_HANDLE, .. } => ConfigError::FenceMissing.into(),
+        error if error.is_busy() => Fault::FenceSilent.into(),
+        TpmError::Malformed | TpmError::Code { .. } => ConfigError::FenceUnusable.into(),
+    };
     if matches!(cause, StoreError::Fault(Fault::FenceSilent)) {
         tracing::warn!(%error, "the TPM does not answer");
     } else {

@@ -1,0 +1,132 @@
+//! Which machines are the right ones: a file that an operator writes, or that `stele attest policy` writes from a machine
+//! that is known to be in order.
+//!
+//! ```toml
+//! # Names of the attestation keys of the TPMs, read while the machines were in our hands.
+//! tpm_keys = ["000b9f…"]
+//! # The firmware's list of what it measured has to add up to the registers.
+//! event_log = true
+//!
+//! # Values that each register may have. Register 11 is what `cargo xtask image verify` predicts of an image.
+//! [registers]
+//! 7 = ["65ca…"]
+//! 11 = ["8f03…", "b1d2…"]
+//! ```
+
+use super::Check;
+use client::rpc::HexBytes;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+use tpm::pcr::PCR_MAX;
+use tpm::quote::Quote;
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    tpm_keys: Vec<HexBytes>,
+    #[serde(default)]
+    event_log: bool,
+    /// By number, which is text in TOML.
+    registers: BTreeMap<String, Vec<HexBytes>>,
+}
+
+/// Why a policy is none.
+#[derive(Debug, Error)]
+pub enum PolicyError {
+    /// The file.
+    #[error("cannot read the policy {}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Its text.
+    #[error("{} is not a policy: {source}", path.display())]
+    Text {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: Box<toml::de::Error>,
+    },
+    /// It would let every machine through.
+    #[error("a policy names at least one TPM key and at least one register, each with at least one value")]
+    Empty,
+    /// Not a register's number.
+    #[error("`{0}` is no register: they are numbered from 0 to {PCR_MAX}")]
+    Register(String),
+    /// Not a register's value, or not a key's name.
+    #[error("`{0}` is neither the name of a TPM key (34 bytes) nor a register's value (32 bytes)")]
+    Length(HexBytes),
+}
+
+impl Policy {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`PolicyError`].
+    pub fn read(path: &Path) -> Result<Self, PolicyError> {
+        let text = std::fs::read_to_string(path).map_err(|source| PolicyError::Io { path: path.to_owned(), source })?;
+        let policy: Self = toml::from_str(&text)
+            .map_err(|source| PolicyError::Text { path: path.to_owned(), source: Box::new(source) })?;
+        policy.check_itself()?;
+        Ok(policy)
+    }
+
+    /// The one that a machine as it stands fulfils.
+    pub fn of(quote: &Quote) -> Self {
+        let registers = quote.registers.iter().map(|(at, value)| (at.to_string(), vec![HexBytes(value.to_vec())]));
+        Self { tpm_keys: vec![HexBytes(quote.key_name())], event_log: false, registers: registers.collect() }
+    }
+
+    /// Whether the event log has to explain the registers.
+    pub fn wants_log(&self) -> bool {
+        self.event_log
+    }
+
+    fn check_itself(&self) -> Result<(), PolicyError> {
+        let empty = self.tpm_keys.is_empty() || self.registers.is_empty();
+        if empty || self.registers.values().any(Vec::is_empty) {
+            return Err(PolicyError::Empty);
+        }
+        let of_length = |bytes: &HexBytes, length: usize| match bytes.0.len() == length {
+            true => Ok(()),
+            false => Err(PolicyError::Length(bytes.clone())),
+        };
+        self.tpm_keys.iter().try_for_each(|name| of_length(name, 34))?;
+        for (at, values) in &self.registers {
+            number(at).ok_or_else(|| PolicyError::Register(at.clone()))?;
+            values.iter().try_for_each(|value| of_length(value, 32))?;
+        }
+        Ok(())
+    }
+
+    /// Holds a verified quote against it.
+    pub(super) fn check(&self, quote: &Quote) -> Vec<Check> {
+        let name = HexBytes(quote.key_name());
+        let mut checks = vec![match self.tpm_keys.contains(&name) {
+            true => Check::of("TPM", true, "one that the policy names".to_owned()),
+            false => Check::of("TPM", false, format!("the policy does not name {name}")),
+        }];
+        for (at, values) in &self.registers {
+            let value = number(at).and_then(|at| quote.registers.get(&at));
+            let (holds, found) = match value {
+                None => (false, format!("{at} is not attested; [attestation] registers in signer.toml lists them")),
+                Some(value) if values.iter().any(|allowed| allowed.0 == value) => (true, format!("{at} as allowed")),
+                Some(value) => {
+                    (false, format!("{at} is {}, which the policy does not allow", HexBytes(value.to_vec())))
+                }
+            };
+            checks.push(Check::of("register", holds, found));
+        }
+        checks
+    }
+}
+
+/// One way to write each.
+fn number(text: &str) -> Option<u8> {
+    text.parse().ok().filter(|at: &u8| *at <= PCR_MAX && at.to_string() == text)
+}

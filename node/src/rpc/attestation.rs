@@ -1,0 +1,68 @@
+//! `stele_attestation`: hands a nonce to the signer, and the machine's event log out.
+//!
+//! A TPM takes tenths of a second for a quote, so there is one at a time, and a pause between two: a stranger who asks
+//! without end holds nobody up but other strangers.
+
+use crate::attestation::info;
+use client::rpc::{AttestationInfo, BUSY_CODE, BusyData, EVENT_LOG_BYTES_MAX, HexBytes};
+use hsm::attestation::Nonce;
+use hsm::client::SignerClient;
+use jsonrpsee::types::ErrorObjectOwned;
+use jsonrpsee::types::error::{INTERNAL_ERROR_CODE, INVALID_PARAMS_CODE};
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+
+/// Between two quotes.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Where the kernel has the firmware's list of what it measured; root alone may read it.
+const EVENT_LOG: &str = "/sys/kernel/security/tpm0/binary_bios_measurements";
+
+/// See the module.
+pub(super) struct Attestations {
+    signer: PathBuf,
+    /// When the last one ended. Held while one is made.
+    last: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Attestations {
+    /// By the signer behind this socket.
+    pub(super) fn new(signer: PathBuf) -> Self {
+        Self { signer, last: Arc::default() }
+    }
+
+    /// An attestation over 32 bytes of the asker's.
+    pub(super) async fn attest(&self, nonce: &HexBytes) -> Result<AttestationInfo, ErrorObjectOwned> {
+        let nonce: Nonce = nonce.0.as_slice().try_into().map_err(|_| {
+            ErrorObjectOwned::owned(INVALID_PARAMS_CODE, "a nonce has 32 bytes, in hexadecimal", None::<()>)
+        })?;
+        let busy = |pause: Duration| {
+            let retry_after_ms = pause.as_millis() as u32;
+            ErrorObjectOwned::owned(BUSY_CODE, "one attestation at a time", Some(BusyData { retry_after_ms }))
+        };
+        let mut last = Arc::clone(&self.last).try_lock_owned().map_err(|_| busy(PAUSE))?;
+        if let Some(left) = last.and_then(|last| PAUSE.checked_sub(last.elapsed())) {
+            return Err(busy(left));
+        }
+        let signer = self.signer.clone();
+        let making = tokio::task::spawn_blocking(move || {
+            let made = SignerClient::connect(&signer).and_then(|signer| signer.attest(&nonce));
+            // Here, so that a caller who goes away does not make room for another one.
+            *last = Some(Instant::now());
+            made.map(|attestation| info(&attestation, event_log()))
+        });
+        let internal = |text: String| ErrorObjectOwned::owned(INTERNAL_ERROR_CODE, text, None::<()>);
+        let made = making.await.map_err(|_| internal("the node is stopping".to_owned()))?;
+        made.map_err(|error| internal(format!("no attestation: {error}")))
+    }
+}
+
+fn event_log() -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = File::open(EVENT_LOG).ok()?;
+    file.take(EVENT_LOG_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).ok()?;
+    (bytes.len() <= EVENT_LOG_BYTES_MAX).then_some(bytes)
+}
