@@ -1,12 +1,13 @@
-//! How a machine is doing: temperatures, throttling, errors of its memory. Looked at again and again; what is said here is what
-//! the kernel's drivers say (hwmon, thermal_throttle, EDAC), and what none of them says is not there.
-//!
-//! Deliberately absent: SMART logs and wear of disks, which take commands to the device and root.
+//! How a machine is doing: temperatures, throttling, errors of its memory, wear of its disks. Looked at again and again; what
+//! is said here is what the kernel's drivers say (hwmon, thermal_throttle, EDAC) and NVMe controllers themselves, to whom
+//! may ask them, and what none of them says is not there.
 
 use crate::root::Root;
+use crate::smart::Smart;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::mem;
 
 /// Degrees below its critical temperature at which a part is hot.
 const HOT_BELOW_CRITICAL: i64 = 10_000;
@@ -20,6 +21,8 @@ pub struct Health {
     pub memory: BTreeMap<String, MemoryErrors>,
     /// How often processors were slowed down for their heat since the start, by processor.
     pub throttled: BTreeMap<u32, u64>,
+    /// By NVMe controller.
+    pub disks: BTreeMap<String, Smart>,
 }
 
 /// Thousandths of a degree Celsius.
@@ -81,6 +84,39 @@ pub enum Trouble {
         /// How many.
         errors: u64,
     },
+    /// A disk has written as much as its maker vouches for, or more.
+    DiskWorn {
+        /// Its controller.
+        controller: String,
+        /// Share of its endurance, in percent.
+        used_percent: u8,
+    },
+    /// A disk warns that it fails, or has lost data since the last look.
+    DiskFailing {
+        /// Its controller.
+        controller: String,
+        /// What it says.
+        says: String,
+    },
+}
+
+impl Trouble {
+    /// Whether it is the trouble that was seen before, whatever its figures are now.
+    pub fn is_still(&self, before: &Self) -> bool {
+        mem::discriminant(self) == mem::discriminant(before) && self.part() == before.part()
+    }
+
+    /// The sensor, controller or disk that it is about.
+    fn part(&self) -> Option<&str> {
+        match self {
+            Self::Hot { sensor, .. } | Self::Critical { sensor, .. } => Some(sensor),
+            Self::MemoryCorrected { controller, .. }
+            | Self::MemoryUncorrected { controller, .. }
+            | Self::DiskWorn { controller, .. }
+            | Self::DiskFailing { controller, .. } => Some(controller),
+            Self::Throttled { .. } => None,
+        }
+    }
 }
 
 impl fmt::Display for Trouble {
@@ -100,14 +136,18 @@ impl fmt::Display for Trouble {
             Self::MemoryUncorrected { controller, errors } => {
                 write!(f, "{errors} memory errors at {controller} could not be put right")
             }
+            Self::DiskWorn { controller, used_percent } => {
+                write!(f, "{controller} is worn: {used_percent} % of its endurance is used up; replace it")
+            }
+            Self::DiskFailing { controller, says } => write!(f, "{controller} is failing: {says}; replace it"),
         }
     }
 }
 
 impl Health {
-    /// Looks. Takes no rights, and milliseconds.
+    /// Looks. Takes milliseconds, and no rights but for the disks.
     pub fn take(root: &Root) -> Self {
-        Self { temperatures: temperatures(root), memory: memory(root), throttled: throttled(root) }
+        Self { temperatures: temperatures(root), memory: memory(root), throttled: throttled(root), disks: disks(root) }
     }
 
     /// What is wrong, given the look before.
@@ -135,6 +175,19 @@ impl Health {
             if errors.uncorrected > 0 {
                 let errors = errors.uncorrected;
                 troubles.push(Trouble::MemoryUncorrected { controller: controller.clone(), errors });
+            }
+        }
+        for (controller, disk) in &self.disks {
+            let (controller, used_percent) = (controller.clone(), disk.used_percent);
+            let lost =
+                before.disks.get(&controller).map_or(0, |before| disk.media_errors.saturating_sub(before.media_errors));
+            let mut says: Vec<String> = disk.warnings.iter().map(|&warning| warning.to_owned()).collect();
+            says.extend((lost > 0).then(|| format!("{lost} media errors since the last look")));
+            if !says.is_empty() {
+                troubles.push(Trouble::DiskFailing { controller: controller.clone(), says: says.join(", ") });
+            }
+            if used_percent >= 100 {
+                troubles.push(Trouble::DiskWorn { controller, used_percent });
             }
         }
         troubles
@@ -184,4 +237,10 @@ fn throttled(root: &Root) -> BTreeMap<u32, u64> {
     let cpus = names.value().into_iter().flatten().filter_map(|name| name.strip_prefix("cpu")?.parse::<u32>().ok());
     let count = |cpu| root.number(&format!("{DIR}/cpu{cpu}/thermal_throttle/core_throttle_count")).value().copied();
     cpus.filter_map(|cpu| Some((cpu, count(cpu)?))).collect()
+}
+
+fn disks(root: &Root) -> BTreeMap<String, Smart> {
+    let names = root.names("/sys/class/nvme");
+    let asked = |name: &String| Some((name.clone(), Smart::parse(root.smart_page(name).value()?)?));
+    names.value().into_iter().flatten().filter_map(asked).collect()
 }

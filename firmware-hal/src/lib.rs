@@ -23,6 +23,7 @@ pub mod placement;
 mod policy;
 mod probe;
 mod root;
+pub mod smart;
 pub mod tune;
 
 pub use fact::{Fact, Reading, Why};

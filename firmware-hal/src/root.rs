@@ -2,6 +2,7 @@
 //! bounded, never wait, and change nothing (only `tune` writes); everything that was read can be written down as such a tree.
 
 use crate::fact::{Fact, Reading, Why};
+use crate::smart;
 use rustix::fs::OFlags;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -19,6 +20,8 @@ const NAMES_MAX: usize = 4096;
 #[derive(Debug)]
 pub struct Root {
     base: PathBuf,
+    /// The devices below it can be given commands.
+    is_live: bool,
     seen: Option<Mutex<Seen>>,
 }
 
@@ -33,12 +36,12 @@ struct Seen {
 impl Root {
     /// This machine.
     pub fn system() -> Self {
-        Self::at("/")
+        Self { is_live: true, ..Self::at("/") }
     }
 
     /// A tree below a directory.
     pub fn at(base: impl Into<PathBuf>) -> Self {
-        Self { base: base.into(), seen: None }
+        Self { base: base.into(), is_live: false, seen: None }
     }
 
     /// Remembers from now on what is read, for [`Root::record`].
@@ -77,6 +80,23 @@ impl Root {
             Err(error) => Reading::Unknown(why(&error)),
         };
         Fact { source: path.to_owned(), reading }
+    }
+
+    /// What an NVMe controller says of its wear, as [`crate::smart`] reads it. This one takes a command to the device.
+    pub(crate) fn smart_page(&self, controller: &str) -> Fact<Vec<u8>> {
+        let path = format!("/dev/{controller}.smart");
+        if !self.is_live {
+            return self.bytes(&path, smart::PAGE);
+        }
+        let source = format!("/dev/{controller}");
+        let reading = match File::open(self.place(&source)).and_then(|device| smart::ask(&device)) {
+            Ok(page) => {
+                self.note(|seen| drop(seen.files.insert(path, page.clone())));
+                Reading::Value(page)
+            }
+            Err(error) => Reading::Unknown(why(&error)),
+        };
+        Fact { source, reading }
     }
 
     /// A text without the white space around it. What is empty is malformed: the kernel writes at least a line.

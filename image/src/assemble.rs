@@ -12,11 +12,12 @@ use crate::fat;
 use crate::fetch::Cache;
 use crate::lock::{Lock, Package, Part};
 use crate::modules::{self, Selection};
+use crate::policy_key::Signatory;
 use crate::sbom;
 use crate::sign;
 use crate::tree::Tree;
 use crate::uki::{self, Uki};
-use image_formats::boot_line::{BootLine, Flavour};
+use image_formats::boot_line::{BootLine, Flavour, Seal};
 use image_formats::verity;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -59,6 +60,10 @@ pub struct Order {
     pub trusted: [u8; 32],
     /// Key and certificate for Secure Boot.
     pub sign: Option<(PathBuf, PathBuf)>,
+    /// Whether the machine's state is sealed.
+    pub seal: Seal,
+    /// Who signs the states under which it opens.
+    pub policy: Option<Signatory>,
     /// A vendor's PKCS#11 module and its libraries: names and contents.
     pub pkcs11: Vec<(String, Vec<u8>)>,
 }
@@ -123,23 +128,31 @@ pub fn build(order: &Order, lock: &Lock, cache: &Cache) -> Result<Built, Failure
     content::check(&tree).map_err(|error| Failure::content("the root file system", error))?;
     let root = erofs::write(&tree, b"stele root image");
     let hashes = verity::Tree::over(&root).map_err(|error| Failure::content("the root file system", error))?;
-    let line =
-        BootLine { flavour: order.flavour, root: hashes.root, data_blocks: hashes.data_blocks, release: order.release };
+    let Order { flavour, release, seal, .. } = *order;
+    let line = BootLine { flavour, root: hashes.root, data_blocks: hashes.data_blocks, release, seal };
+    let line = format!(
+        "console=tty0 console=ttyS0,115200 panic=-1 quiet loglevel=4 lockdown=integrity mitigations=auto {line}"
+    );
     let initrd = cpio::encode(&initial(order, &early));
-    let parts = uki::Parts {
+    let mut parts = uki::Parts {
         stub: found.named("usr/lib/systemd/boot/efi/linuxx64.efi.stub")?,
         linux: found.starting("boot/vmlinuz-")?,
         initrd: &initrd,
-        line: &format!(
-            "console=tty0 console=ttyS0,115200 panic=-1 quiet loglevel=4 lockdown=integrity mitigations=auto {line}"
-        ),
+        line: &line,
         os_release: &os_release(order),
+        policy_key: order.policy.as_ref().map(|signatory| &signatory.pem[..]),
+        policies: None,
     };
-    let uki = uki::assemble(&parts).map_err(|error| Failure::content("the kernel image", error))?;
-    let told = Uki::parse(&uki).map_err(|error| Failure::content("the kernel image", error))?;
+    let about = |error| Failure::content("the kernel image", error);
+    let mut uki = uki::assemble(&parts).map_err(about)?;
+    let policies = order.policy.as_ref().map(|signatory| signatory.sign(&uki::measured(&uki).map_err(about)?, &line));
+    if let Some(policies) = policies.transpose()? {
+        parts.policies = Some(&policies);
+        uki = uki::assemble(&parts).map_err(about)?;
+    }
+    let told = Uki::parse(&uki).map_err(about)?;
     let (pcr11, uki_sha256) = (told.pcr11, told.unsigned_sha256);
     let mut loader = found.named("usr/lib/systemd/boot/efi/systemd-bootx64.efi")?.to_vec();
-    let mut uki = uki;
     if let Some((key, certificate)) = &order.sign {
         loader = sign::sign_with_openssl(&loader, key, certificate)?;
         uki = sign::sign_with_openssl(&uki, key, certificate)?;

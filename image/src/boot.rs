@@ -2,7 +2,7 @@
 //! where it works, which is found out by booting: a device node alone says nothing.
 
 use crate::failure::Failure;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -125,7 +125,7 @@ impl Emulation {
             qemu.arg("-chardev").arg(format!("socket,id=c0,path={}", self.folder.join("tpm.sock").display()));
             qemu.args(["-tpmdev", "emulator,id=tpm0,chardev=c0", "-device", "tpm-tis,tpmdev=tpm0"]);
         }
-        qemu.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        qemu.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = qemu.spawn().map_err(|_| missing("qemu-system-x86_64"))?;
         let (sender, lines) = channel();
         let outputs: [Option<Box<dyn Read + Send>>; 2] =
@@ -214,6 +214,13 @@ impl Running {
             let _ = tpm.kill();
             let _ = tpm.wait();
         }
+    }
+
+    /// Types a line at the console.
+    pub fn type_line(&mut self, line: &str) -> Result<(), Failure> {
+        let Some(console) = &mut self.child.stdin else { return Ok(()) };
+        let typed = console.write_all(format!("{line}\r").as_bytes()).and_then(|()| console.flush());
+        typed.map_err(Failure::io("typing at the console"))
     }
 
     /// The last lines, for a report of what went wrong.

@@ -100,7 +100,7 @@ fn softhsm_conf(tokens: &Path) -> String {
 fn signer_toml(chain: &str, author: usize, socket: &str) -> String {
     format!(
         "chain = \"{chain}\"\nauthor = {author}\nepoch = 1\nguard = \"guard\"\nsocket = \"{socket}\"\n\
-         [process]\nallow_uids = [900]\n[store.pkcs11]\nmodule = \"{MODULE}\"\ntoken_label = \"stele\"\npin_file = \"pin\"\n"
+         [attestation]\n[process]\nallow_uids = [900]\n[store.pkcs11]\nmodule = \"{MODULE}\"\ntoken_label = \"stele\"\npin_file = \"pin\"\n"
     )
 }
 
@@ -112,7 +112,8 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
     std::fs::write(path, text).map_err(Failure::io(format!("writing {}", path.display())))
 }
 
-fn run(stele: &Path, arguments: &[&str], folder: &Path) -> Result<String, Failure> {
+/// Runs `stele` to its end, in a folder; what it printed.
+pub fn run(stele: &Path, arguments: &[&str], folder: &Path) -> Result<String, Failure> {
     let stele = std::path::absolute(stele).map_err(Failure::io("finding stele"))?;
     let mut command = Command::new(&stele);
     command.args(arguments).current_dir(folder).env("SOFTHSM2_CONF", folder.join(CONF));

@@ -26,6 +26,7 @@ pub mod install;
 pub mod lock;
 pub mod modules;
 pub mod pe;
+pub mod policy_key;
 pub mod sbom;
 pub mod scenarios;
 pub mod sign;

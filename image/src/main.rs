@@ -14,6 +14,8 @@ use std::process::ExitCode;
   cargo xtask image verify /tmp/image/disk.img
   cargo xtask image key --out configuration.key
   cargo xtask image build --flavour validator --configuration-key configuration.key.pub --out /tmp/image
+  openssl ecparam -name prime256v1 -genkey -noout -out policy.key
+  cargo xtask image build --flavour dev --policy-key policy.key --seal required --out /tmp/image
   cargo xtask image configure --disk /tmp/image/disk.img --from machine/ --serial 1 --key configuration.key"
 )]
 struct Cli {

@@ -28,6 +28,8 @@ pub enum Stage {
 
 /// Loaded without a device: file systems, device mapper, what the system partition's names need.
 const ALWAYS: &[&str] = &["dm_verity", "erofs", "efivarfs", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1"];
+/// For a sealed state, after the root: the device mapper's target, and its cipher with the processor's instructions for it.
+const SEALED: &[&str] = &["dm_crypt", "xts", "aesni_intel"];
 /// Disks, and USB for keyboards and sticks.
 const EARLY: &[&str] = &[
     "virtio_blk",
@@ -76,9 +78,10 @@ const LATE: &[&str] = &[
 
 /// The names that a flavour may have, each with its stage.
 fn allowed(flavour: Flavour) -> impl Iterator<Item = (&'static str, Stage)> {
-    let network: &[&str] = if flavour == Flavour::Ceremony { &[] } else { NETWORK };
+    // A ceremony has no network and keeps no state.
+    let [network, sealed]: [&[&str]; 2] = if flavour == Flavour::Ceremony { [&[], &[]] } else { [NETWORK, SEALED] };
     let early = ALWAYS.iter().chain(EARLY).map(|name| (*name, Stage::Early));
-    early.chain(network.iter().chain(LATE).map(|name| (*name, Stage::Late)))
+    early.chain(network.iter().chain(sealed).chain(LATE).map(|name| (*name, Stage::Late)))
 }
 
 /// A module with what its own file says of it.
@@ -132,7 +135,7 @@ pub fn select(
         for (name, _, module) in chosen.iter().filter(|entry| entry.1 == wanted) {
             selection.index += &format!("m {name} {} {}\n", module.file, module.needs.join(","));
             let direct = allowed(flavour).any(|(allowed, _)| normal(allowed) == *name);
-            if ALWAYS.iter().any(|always| normal(always) == *name) {
+            if ALWAYS.iter().chain(SEALED).any(|always| normal(always) == *name) {
                 selection.index += &format!("l {name}\n");
             } else if direct {
                 module.aliases.iter().for_each(|alias| selection.index += &format!("a {name} {alias}\n"));

@@ -1,11 +1,13 @@
 //! What must hold of a whole machine, tried under emulation: each scenario installs the image on a new disk and boots it.
 //! They are slow, and need QEMU; what can be tried without is a unit test.
 
+mod sealed;
+
 use crate::boot::{Accel, Emulation, Running};
 use crate::failure::Failure;
 use crate::verify::{Wanted, verify};
-use crate::{configuration, dev_ledger, disk, fat, install, sign, update};
-use image_formats::gpt::{PRIMARY_SECTORS, SECTOR, Table};
+use crate::{boot, configuration, dev_ledger, disk, fat, install, sign, update};
+use image_formats::gpt::{Guid, PRIMARY_SECTORS, Partition, SECTOR, Table};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -16,6 +18,9 @@ const DISK_BYTES: u64 = 1 << 30;
 /// Longest wait for one start of a machine: emulation on a busy machine is slow.
 const START: Duration = Duration::from_secs(240);
 
+/// What the kernel says of a breakpoint that was not its own.
+const EMULATORS_FAULT: &str = "Oops: int3";
+
 /// What the scenarios are run with.
 #[derive(Debug)]
 pub struct Bench {
@@ -23,6 +28,8 @@ pub struct Bench {
     pub image: Vec<u8>,
     /// An image of `dev` with a higher release.
     pub next: Vec<u8>,
+    /// One with a still higher release, which demands a sealed state.
+    pub demanding: Vec<u8>,
     /// The host's `stele`.
     pub stele: PathBuf,
     /// A folder for disks.
@@ -43,17 +50,27 @@ pub const ALL: &[Scenario] = &[
     ("a_hung_node_resets_the_machine", hung_node_resets),
     ("a_configuration_of_a_stranger_is_refused", strangers_configuration_is_refused),
     ("a_power_cut_loses_no_certified_height", power_cut_loses_nothing),
+    ("a_pin_is_typed_at_the_console_and_not_shown", pin_at_the_console),
+    ("a_refused_pin_of_the_configuration_is_tried_once", refused_pin_is_tried_once),
+    ("a_sealed_state_survives_restarts_and_updates_and_cannot_be_read", sealed::survives_and_cannot_be_read),
+    ("a_sealed_state_is_refused_to_another_tpm_and_another_image", sealed::refused_elsewhere),
+    ("a_seal_that_is_demanded_is_not_done_without", sealed::demanded),
+    ("a_state_sealed_under_secure_boot_stays_shut_without_it", sealed::shut_without_secure_boot),
 ];
 
 impl Bench {
     /// A new disk with the image and a ledger of one validator; `more` goes into `machine.conf`.
     fn disk(&self, name: &str, more: &str) -> Result<Emulation, Failure> {
+        self.disk_with(&self.image, name, more)
+    }
+
+    fn disk_with(&self, image: &[u8], name: &str, more: &str) -> Result<Emulation, Failure> {
         let folder = self.folder.join(name);
         std::fs::create_dir_all(&folder).map_err(Failure::io("making a folder"))?;
         let path = folder.join("disk.img");
         let mut file = File::create_new(&path).map_err(Failure::io("making a disk"))?;
         file.set_len(DISK_BYTES).map_err(Failure::io("making a disk"))?;
-        install::install(&self.image, &mut file, DISK_BYTES)?;
+        install::install(image, &mut file, DISK_BYTES)?;
         let from = folder.join("configuration");
         dev_ledger::alone(&self.stele, &from, more)?;
         configuration::write(&path, &configuration::collect(&from, 1)?, &configuration::DEV_SEED)?;
@@ -61,22 +78,64 @@ impl Bench {
     }
 }
 
+/// A machine's disk, to be changed while the machine is off.
+fn opened(path: &Path) -> Result<File, Failure> {
+    OpenOptions::new().read(true).write(true).open(path).map_err(Failure::io("opening a disk"))
+}
+
+/// A partition of a disk.
+fn partition(file: &File, kind: Guid, which: usize) -> Result<Partition, Failure> {
+    let mut start = vec![0; PRIMARY_SECTORS as usize * SECTOR];
+    file.read_exact_at(&mut start, 0).map_err(Failure::io("reading a disk"))?;
+    let table = Table::decode(&start).map_err(|error| Failure::content("the disk", error))?;
+    let mut found = table.partitions.into_iter().filter(|part| part.kind == kind);
+    found.nth(which).ok_or_else(|| Failure::content("the disk", "no such partition"))
+}
+
+/// Flips a byte.
+fn flip(file: &File, at: u64) -> Result<(), Failure> {
+    let mut byte = [0];
+    let done = file.read_exact_at(&mut byte, at).and_then(|()| file.write_all_at(&[byte[0] ^ 1], at));
+    done.map_err(Failure::io("damaging a disk"))
+}
+
 /// Flips a byte in a block of a slot that mounting reads.
 fn damage_slot(path: &Path, which: usize) -> Result<(), Failure> {
-    let about = || Failure::io("damaging a disk");
-    let file = OpenOptions::new().read(true).write(true).open(path).map_err(about())?;
-    let mut start = vec![0; PRIMARY_SECTORS as usize * SECTOR];
-    file.read_exact_at(&mut start, 0).map_err(about())?;
-    let table = Table::decode(&start).map_err(|error| Failure::content("the disk", error))?;
-    let slot = table.partitions.iter().filter(|part| part.kind == disk::ROOT).nth(which);
-    let at = slot.ok_or_else(|| Failure::content("the disk", "no such slot"))?.offset() + 1024 + 64;
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, at).and_then(|()| file.write_all_at(&[byte[0] ^ 1], at)).map_err(about())
+    let file = opened(path)?;
+    flip(&file, partition(&file, disk::ROOT, which)?.offset() + 1024 + 64)
+}
+
+/// Changes the programs in the system partition.
+fn change_programs(path: &Path, change: impl Fn(&mut Vec<u8>) -> Result<(), Failure>) -> Result<(), Failure> {
+    let file = opened(path)?;
+    let system = partition(&file, disk::SYSTEM, 0)?;
+    let mut volume = vec![0; system.bytes() as usize];
+    file.read_exact_at(&mut volume, system.offset()).map_err(Failure::io("reading a disk"))?;
+    let mut files = fat::read(&volume).map_err(|error| Failure::content("the disk", error))?;
+    for (_, bytes) in files.iter_mut().filter(|file| file.0.to_ascii_lowercase().ends_with(".efi")) {
+        change(bytes)?;
+    }
+    let volume = fat::write(&files, volume.len()).map_err(|error| Failure::content("the disk", error))?;
+    file.write_all_at(&volume, system.offset()).map_err(Failure::io("writing a disk"))
+}
+
+/// A key that signs for which images a sealed state opens.
+pub fn make_policy_key(path: &Path) -> Result<(), Failure> {
+    let mut openssl = std::process::Command::new("openssl");
+    openssl.args(["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out"]).arg(path);
+    let status = openssl.status().map_err(Failure::io("starting openssl"))?;
+    if status.success() { Ok(()) } else { Err(Failure::content("openssl", "it made no key")) }
+}
+
+/// The last lines, and before them that the emulator is at fault, where the kernel said so.
+fn last_lines(running: &Running) -> String {
+    let fault = running.log.iter().find(|line| line.contains(EMULATORS_FAULT));
+    fault.map(|line| format!("{line}\n")).unwrap_or_default() + &running.tail(30)
 }
 
 fn expect(running: &mut Running, text: &str, patience: Duration) -> Result<String, Failure> {
     let found = running.wait(text, patience)?;
-    found.ok_or_else(|| Failure::content(format!("{text:?} was not seen; the last lines"), running.tail(30)))
+    found.ok_or_else(|| Failure::content(format!("{text:?} was not seen; the last lines"), last_lines(running)))
 }
 
 /// The machine ends, or stays silent, without ever getting ready.
@@ -86,7 +145,7 @@ fn expect_never_ready(running: &mut Running, sign: &[&str]) -> Result<(), Failur
     match running.wait_any(&texts, START)? {
         Some(line) if line.contains("STELE READY") => Err(Failure::content("the machine", "it got ready")),
         Some(_) => Ok(()),
-        None => Err(Failure::content(format!("none of {sign:?} was seen; the last lines"), running.tail(30))),
+        None => Err(Failure::content(format!("none of {sign:?} was seen; the last lines"), last_lines(running))),
     }
 }
 
@@ -98,6 +157,8 @@ fn number(line: &str, key: &str) -> u64 {
 fn boots_and_measures(bench: &Bench) -> Result<(), Failure> {
     let mut machine = bench.disk("boots", "")?;
     machine.tpm = true;
+    let rpc = boot::free_port()?;
+    machine.forwards = vec![(rpc, dev_ledger::RPC_PORT)];
     let told = verify(&bench.image, Wanted::default()).map_err(|error| Failure::content("the image", error))?;
     let mut running = machine.boot()?;
     let measured = match running.log.iter().find(|line| line.contains("PCR 11 ")) {
@@ -108,7 +169,23 @@ fn boots_and_measures(bench: &Bench) -> Result<(), Failure> {
         return Err(Failure::content("PCR 11", format!("{measured}, {} was told", told[0].pcr11)));
     }
     expect(&mut running, "STELE READY", START)?;
-    Ok(())
+    attested(bench, &machine, rpc, &told[0].pcr11)
+}
+
+/// The validator's own word on the machine, asked for and verified from outside: register 11 as it was told, and an event log
+/// that adds up to all registers.
+fn attested(bench: &Bench, machine: &Emulation, rpc: u16, pcr11: &str) -> Result<(), Failure> {
+    let run = |arguments: &[&str]| dev_ledger::run(&bench.stele, &[&["attest"], arguments].concat(), &machine.folder);
+    let (rpc, nonce) = (format!("127.0.0.1:{rpc}"), "5f".repeat(32));
+    run(&["quote", "--rpc", &rpc, "--nonce", &nonce, "--out", "quote.json"])?;
+    let given = ["quote.json", "--nonce", &nonce, "--genesis", "configuration/node/genesis.toml"];
+    let policy = run(&[&["policy"], &given[..]].concat())?;
+    if !policy.contains(pcr11) {
+        return Err(Failure::content("the attested registers", format!("register 11 is not {pcr11}:\n{policy}")));
+    }
+    let policy = format!("event_log = true\n{}", policy.replace("event_log = false\n", ""));
+    std::fs::write(machine.folder.join("machines.toml"), policy).map_err(Failure::io("writing a policy"))?;
+    run(&[&["verify"], &given[..], &["--policy", "machines.toml"]].concat()).map(drop)
 }
 
 fn corrupted_root_is_refused(bench: &Bench) -> Result<(), Failure> {
@@ -124,8 +201,8 @@ fn unsigned_is_refused(bench: &Bench) -> Result<(), Failure> {
 }
 
 /// With the key that Debian's firmware package brings for tests, whose passphrase is in its documentation.
-fn signed_boots(bench: &Bench) -> Result<(), Failure> {
-    let mut machine = bench.disk("signed", "")?;
+fn signed_machine(bench: &Bench, name: &str) -> Result<Emulation, Failure> {
+    let mut machine = bench.disk(name, "")?;
     machine.secure_boot = Some("/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd".into());
     let (locked, certificate) =
         (Path::new("/usr/share/ovmf/PkKek-1-snakeoil.key"), Path::new("/usr/share/ovmf/PkKek-1-snakeoil.pem"));
@@ -133,28 +210,22 @@ fn signed_boots(bench: &Bench) -> Result<(), Failure> {
     let mut openssl = std::process::Command::new("openssl");
     openssl.args(["rsa", "-passin", "pass:snakeoil", "-in"]).arg(locked).arg("-out").arg(&key);
     openssl.stderr(std::process::Stdio::null()).status().map_err(Failure::io("starting openssl"))?;
-    let file = OpenOptions::new().read(true).write(true).open(&machine.disk).map_err(Failure::io("opening a disk"))?;
-    let mut start = vec![0; PRIMARY_SECTORS as usize * SECTOR];
-    file.read_exact_at(&mut start, 0).map_err(Failure::io("reading a disk"))?;
-    let table = Table::decode(&start).map_err(|error| Failure::content("the disk", error))?;
-    let system = table.first_of(disk::SYSTEM).ok_or_else(|| Failure::content("the disk", "no system partition"))?;
-    let mut volume = vec![0; system.bytes() as usize];
-    file.read_exact_at(&mut volume, system.offset()).map_err(Failure::io("reading a disk"))?;
-    let mut files = fat::read(&volume).map_err(|error| Failure::content("the disk", error))?;
-    for (_, bytes) in files.iter_mut().filter(|file| file.0.to_ascii_lowercase().ends_with(".efi")) {
+    change_programs(&machine.disk, |bytes| {
         *bytes = sign::sign_with_openssl(bytes, &key, certificate)?;
-    }
-    let volume = fat::write(&files, volume.len()).map_err(|error| Failure::content("the disk", error))?;
-    file.write_all_at(&volume, system.offset()).map_err(Failure::io("writing a disk"))?;
-    let mut running = machine.boot_with(Accel::Tcg)?;
+        Ok(())
+    })?;
+    Ok(machine)
+}
+
+fn signed_boots(bench: &Bench) -> Result<(), Failure> {
+    let mut running = signed_machine(bench, "signed")?.boot_with(Accel::Tcg)?;
     expect(&mut running, "STELE READY", START)?;
     Ok(())
 }
 
 fn good_release_is_blessed(bench: &Bench) -> Result<(), Failure> {
     let machine = bench.disk("blessed", "")?;
-    let disk = OpenOptions::new().read(true).write(true).open(&machine.disk).map_err(Failure::io("opening a disk"))?;
-    let done = update::update(&disk, &bench.next, 3)?;
+    let done = update::update(&opened(&machine.disk)?, &bench.next, 3)?;
     let mut running = machine.boot_with(Accel::Tcg)?;
     expect(&mut running, &format!("STELE BLESSED release={}", done.to), START)?;
     Ok(())
@@ -163,8 +234,7 @@ fn good_release_is_blessed(bench: &Bench) -> Result<(), Failure> {
 fn bad_release_falls_back(bench: &Bench) -> Result<(), Failure> {
     let mut machine = bench.disk("falls-back", "")?;
     machine.once = false;
-    let disk = OpenOptions::new().read(true).write(true).open(&machine.disk).map_err(Failure::io("opening a disk"))?;
-    let done = update::update(&disk, &bench.next, 2)?;
+    let done = update::update(&opened(&machine.disk)?, &bench.next, 2)?;
     damage_slot(&machine.disk, 1)?;
     let mut running = machine.boot_with(Accel::Tcg)?;
     for _ in 0..2 {
@@ -206,12 +276,66 @@ fn power_cut_loses_nothing(bench: &Bench) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A wrong one is not tried twice; the right one is nowhere in what the machine says.
+fn pin_at_the_console(bench: &Bench) -> Result<(), Failure> {
+    let machine = bench.disk("pin", "pin = console\n")?;
+    let from = machine.folder.join("configuration");
+    let (file, signer) = (from.join("signer/pin"), from.join("signer/signer.toml"));
+    let about = || Failure::io("changing the configuration");
+    let pin = std::fs::read_to_string(&file).map_err(about())?;
+    let text = std::fs::read_to_string(&signer).map_err(about())?;
+    let changed = text.replace("pin_file = \"pin\"", "pin_file = \"fd:30\"");
+    std::fs::write(&signer, changed).and_then(|()| std::fs::remove_file(&file)).map_err(about())?;
+    configuration::write(&machine.disk, &configuration::collect(&from, 1)?, &configuration::DEV_SEED)?;
+    for (typed, sign) in
+        [("a-wrong-one", "STELE FAILED: the token did not accept the PIN"), (pin.trim(), "STELE READY")]
+    {
+        let mut running = machine.boot_with(Accel::Tcg)?;
+        for line in ["", typed] {
+            expect(&mut running, "type the signer's PIN", START)?;
+            running.type_line(line)?;
+        }
+        expect(&mut running, sign, START)?;
+        if running.log.iter().any(|line| line.contains(typed)) {
+            return Err(Failure::content("the console", "it shows the PIN"));
+        }
+        running.cut_power();
+        // In the journals, or anywhere else in a state that is not encrypted.
+        if sealed::readable(&machine.disk, [typed])? == [true] {
+            return Err(Failure::content("the state", "it holds the PIN"));
+        }
+    }
+    Ok(())
+}
+
+/// The machine waits for somebody, longer than its watchdog would.
+fn refused_pin_is_tried_once(bench: &Bench) -> Result<(), Failure> {
+    let mut machine = bench.disk("pin-refused", "")?;
+    machine.once = false;
+    let from = machine.folder.join("configuration");
+    std::fs::write(from.join("signer/pin"), "a-wrong-one").map_err(Failure::io("changing the configuration"))?;
+    configuration::write(&machine.disk, &configuration::collect(&from, 1)?, &configuration::DEV_SEED)?;
+    let mut running = machine.boot_with(Accel::Tcg)?;
+    expect(&mut running, "STELE HELD", START)?;
+    match running.wait_any(&["PIN was not accepted", "release 1 of"], Duration::from_secs(45))? {
+        None => Ok(()),
+        Some(_) => Err(Failure::content("the machine tried again", running.tail(10))),
+    }
+}
+
 /// Runs those whose name contains `filter`; true when all of them held.
 pub fn run(bench: &Bench, filter: &str) -> bool {
     let mut failed = 0;
     for (name, scenario) in ALL.iter().filter(|scenario| scenario.0.contains(filter)) {
         let started = Instant::now();
-        let outcome = scenario(bench);
+        let mut outcome = scenario(bench);
+        // QEMU's translation on several threads at times runs into an instruction that the kernel is about to change. No
+        // processor does that, and nothing of ours had run then.
+        if outcome.as_ref().is_err_and(|failure| failure.to_string().contains(EMULATORS_FAULT)) {
+            println!("  again   {name}: {EMULATORS_FAULT}");
+            let _ = std::fs::remove_dir_all(&bench.folder);
+            outcome = scenario(bench);
+        }
         let seconds = started.elapsed().as_secs();
         match outcome {
             Ok(()) => println!("  ok      {name} ({seconds} s)"),

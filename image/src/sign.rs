@@ -49,7 +49,7 @@ fn algorithm(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// One element at the start of some DER, with its header.
-fn element(bytes: &[u8]) -> Option<&[u8]> {
+pub(crate) fn element(bytes: &[u8]) -> Option<&[u8]> {
     let first = usize::from(*bytes.get(1)?);
     let (header, length) = match first {
         0..=0x7F => (2, first),
@@ -63,7 +63,8 @@ fn element(bytes: &[u8]) -> Option<&[u8]> {
     bytes.get(..header.checked_add(length)?)
 }
 
-fn content(element: &[u8]) -> Option<&[u8]> {
+/// What is in an element.
+pub(crate) fn content(element: &[u8]) -> Option<&[u8]> {
     let header = if *element.get(1)? < 0x80 { 2 } else { 2 + usize::from(element[1] - 0x80) };
     element.get(header..)
 }
@@ -145,7 +146,8 @@ pub fn sign_with_openssl(program: &[u8], key: &Path, certificate: &Path) -> Resu
     })
 }
 
-fn output(command: &mut Command, input: &[u8]) -> Result<Vec<u8>, Failure> {
+/// What `openssl` says to some input.
+pub(crate) fn output(command: &mut Command, input: &[u8]) -> Result<Vec<u8>, Failure> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     let mut child =
         command.spawn().map_err(|_| Failure::unfit("openssl is not installed", "apt-get install openssl"))?;
@@ -154,7 +156,7 @@ fn output(command: &mut Command, input: &[u8]) -> Result<Vec<u8>, Failure> {
     }
     let output = child.wait_with_output().map_err(Failure::io("waiting for openssl"))?;
     if !output.status.success() {
-        return Err(Failure::unfit("openssl did not sign; its words are above", "give a key and a certificate in PEM"));
+        return Err(Failure::unfit("openssl refuses; its words are above", "it reads keys and certificates in PEM"));
     }
     Ok(output.stdout)
 }

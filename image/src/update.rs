@@ -15,6 +15,7 @@ use image_formats::boot_line::{Flavour, partition_of};
 use image_formats::gpt::{BACKUP_SECTORS, Guid, PRIMARY_SECTORS, Partition, SECTOR, Table};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use tpm::authorised::PolicyKey;
 
 /// What an update did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Updated {
     pub from: u64,
     /// The new one, on trial.
     pub to: u64,
+    /// Whether a state that was sealed under the one does not open under the other: it lacks the policy key, or has another.
+    pub strands_the_state: bool,
 }
 
 /// Writes the release of an image to a disk. `attempts`: how often it may fail to boot.
@@ -41,12 +44,13 @@ pub fn update(disk: &File, image: &[u8], attempts: u8) -> Result<Updated, Failur
     let mut table = Table::decode(&read(0, PRIMARY_SECTORS * SECTOR as u64)?).map_err(|error| of_disk(&error))?;
     let system = table.first_of(disk::SYSTEM).ok_or_else(|| of_disk(&"it has no system partition"))?.clone();
     let mut files = fat::read(&read(system.offset(), system.bytes())?).map_err(|error| of_disk(&error))?;
-    let (old, flavour, used) = newest(&files).ok_or_else(|| of_disk(&"it has no release"))?;
+    let (old, flavour, used, policy_key) = newest(&files).ok_or_else(|| of_disk(&"it has no release"))?;
     let wanted = Wanted { flavour: Some(flavour), release_min: Some(old + 1) };
     let entry = verify::verify(image, wanted).map_err(|error| of_image(&error))?.remove(0);
     let from = Table::decode(image).map_err(|error| of_image(&error))?;
     let uki = file_of(image, &from, &entry.file).ok_or_else(|| of_image(&"it has no kernel image"))?;
-    let root = Uki::parse(&uki).map_err(|error| of_image(&error))?.line.root;
+    let new = Uki::parse(&uki).map_err(|error| of_image(&error))?;
+    let (root, strands_the_state) = (new.line.root, policy_key.is_some() && policy_key != new.policy_key);
     let source = from.partitions.iter().find(|part| part.kind == disk::ROOT && part.id == partition_of(&root));
     let source = source.ok_or_else(|| of_image(&"it has no root"))?;
     let place = table.partitions.iter().position(|part| part.kind == disk::ROOT && part.id != used);
@@ -66,14 +70,14 @@ pub fn update(disk: &File, image: &[u8], attempts: u8) -> Result<Updated, Failur
     files.push((uki_path(entry.release, Some(attempts)), uki));
     let volume = fat::write(&files, system.bytes() as usize).map_err(|error| of_disk(&error))?;
     write(system.offset(), &volume)?;
-    Ok(Updated { from: old, to: entry.release })
+    Ok(Updated { from: old, to: entry.release, strands_the_state })
 }
 
-/// The newest release that is not on trial, its flavour, and its slot.
-fn newest(files: &[fat::File]) -> Option<(u64, Flavour, Guid)> {
+/// The newest release that is not on trial, its flavour, its slot, and its policy key.
+fn newest(files: &[fat::File]) -> Option<(u64, Flavour, Guid, Option<PolicyKey>)> {
     let blessed = files.iter().filter(|(path, _)| path.starts_with("EFI/Linux/") && !path.contains('+'));
-    let lines = blessed.filter_map(|(_, bytes)| Some(Uki::parse(bytes).ok()?.line));
-    lines.max_by_key(|line| line.release).map(|line| (line.release, line.flavour, line.partition()))
+    let newest = blessed.filter_map(|(_, bytes)| Uki::parse(bytes).ok()).max_by_key(|uki| uki.line.release)?;
+    Some((newest.line.release, newest.line.flavour, newest.line.partition(), newest.policy_key))
 }
 
 fn file_of(image: &[u8], table: &Table, path: &str) -> Option<Vec<u8>> {
@@ -98,13 +102,17 @@ fn write_table(
 mod tests {
     use super::*;
     use crate::install;
-    use crate::verify::tests::release;
+    use crate::verify::tests::{release, release_with_policies};
     use image_formats::verity;
 
     fn disk_with(release_number: u64) -> File {
+        disk_of(&release(release_number))
+    }
+
+    fn disk_of(image: &[u8]) -> File {
         let mut file = tempfile::tempfile().unwrap();
         file.set_len(700 << 20).unwrap();
-        install::install(&release(release_number), &mut file, 700 << 20).unwrap();
+        install::install(image, &mut file, 700 << 20).unwrap();
         file
     }
 
@@ -131,12 +139,24 @@ mod tests {
     #[test]
     fn both_releases_are_whole_and_the_new_one_is_on_trial() {
         let disk = disk_with(7);
-        assert_eq!(update(&disk, &release(8), 3).unwrap(), Updated { from: 7, to: 8 });
+        assert_eq!(update(&disk, &release(8), 3).unwrap(), Updated { from: 7, to: 8, strands_the_state: false });
         let trial = ("EFI/Linux/stele-8+3.efi".to_owned(), 8);
         assert_eq!(entries(&disk), [("EFI/Linux/stele-7.efi".to_owned(), 7), trial]);
         // Another one takes the place of the one that was never blessed.
         update(&disk, &release(9), 2).unwrap();
         assert_eq!(entries(&disk)[1].1, 9);
+    }
+
+    /// The key may come, and stay; that it goes is told.
+    #[test]
+    fn a_release_to_which_a_sealed_state_stays_shut_is_told() {
+        for (from, to, told) in [
+            (release(7), release_with_policies(8), false),
+            (release_with_policies(7), release_with_policies(8), false),
+            (release_with_policies(7), release(8), true),
+        ] {
+            assert_eq!(update(&disk_of(&from), &to, 3).unwrap().strands_the_state, told);
+        }
     }
 
     #[test]

@@ -107,6 +107,11 @@ pub struct Entry {
     pub root_hash: String,
     /// What PCR 11 will be.
     pub pcr11: String,
+    /// Whether a machine's state is sealed: required, if-possible, never.
+    pub seal: String,
+    /// SHA-256 of the key that has signed the policies under which a sealed state opens, as a TPM names it; none where the
+    /// image brings no signed policies.
+    pub policy_key: Option<String>,
     /// Files in the root.
     pub files: usize,
     /// Kernel modules, early and late.
@@ -162,6 +167,8 @@ pub fn verify(disk: &[u8], wanted: Wanted) -> Result<Vec<Entry>, VerifyError> {
             signed: uki.signed,
             root_hash: hex::encode(line.root),
             pcr11: hex::encode(uki.pcr11),
+            seal: line.seal.to_string(),
+            policy_key: uki.policy_key.as_ref().map(|key| hex::encode(&key.name()[2..])),
             files: tree.nodes.len(),
             modules: module_names(&uki, &tree)?,
         });

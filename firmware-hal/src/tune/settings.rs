@@ -4,7 +4,7 @@ use super::{How, Setting, Wanted};
 use crate::fact::Reading;
 use crate::inventory::Inventory;
 use crate::root::Root;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// Bytes that a UDP socket should hold for a node that is busy: 100 ms of a gigabit a second fit in 12 MiB.
 const SOCKET_BYTES: u64 = 4 << 20;
@@ -92,27 +92,17 @@ fn processors(root: &Root, machine: &Inventory) -> Vec<Setting> {
     let why = "a processor that has to wake from a low frequency is late with every round";
     let mut found: Vec<Setting> = with_governor.map(|path| setting(root, path, word("performance"), why)).collect();
     if online.len() >= CPUS_TO_ISOLATE_FROM {
-        let alone = super::ranges(&online[online.len() - 4..]);
-        let now = match machine.kernel.isolated_cpus.value() {
-            Some(cpus) => Reading::Value(super::ranges(cpus)),
-            None => root.text("/sys/devices/system/cpu/isolated").reading,
-        };
-        let isolated = machine.kernel.isolated_cpus.value().is_some_and(|cpus| !cpus.is_empty());
+        let isolated = &machine.kernel.isolated_cpus;
+        // Any set that an operator has chosen is as good.
+        let chosen = isolated.value().filter(|cpus| !cpus.is_empty());
+        let alone = chosen.map_or(&online[online.len() - 4..], Vec::as_slice);
+        let cpus = super::ranges(alone);
         found.push(Setting {
-            path: "/sys/devices/system/cpu/isolated".into(),
-            // Any set that an operator has chosen is as good.
-            wanted: Wanted::Cpus(
-                machine
-                    .kernel
-                    .isolated_cpus
-                    .value()
-                    .filter(|_| isolated)
-                    .cloned()
-                    .unwrap_or_else(|| online[online.len() - 4..].to_vec()),
-            ),
-            now,
+            path: isolated.source.clone(),
+            now: isolated.clone().parsed(|cpus| Some(super::ranges(&cpus))).reading,
+            wanted: Wanted::Cpus(alone.to_vec()),
             why: "consensus and the log's writer are not held up by whatever else runs",
-            how: How::CommandLine(format!("isolcpus={alone} nohz_full={alone} rcu_nocbs={alone}")),
+            how: How::CommandLine(format!("isolcpus={cpus} nohz_full={cpus} rcu_nocbs={cpus}")),
         });
     }
     found
@@ -148,7 +138,7 @@ fn interfaces(root: &Root, machine: &Inventory) -> Vec<Setting> {
         }
     }
     // The same interrupt may serve two interfaces of one device.
-    let mut once = BTreeMap::new();
-    found.retain(|setting| setting.how != How::Write || once.insert(setting.path.clone(), ()).is_none());
+    let mut once = BTreeSet::new();
+    found.retain(|setting| setting.how != How::Write || once.insert(setting.path.clone()));
     found
 }

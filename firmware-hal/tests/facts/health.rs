@@ -75,6 +75,39 @@ fn what_gets_worse_is_told() {
     );
 }
 
+/// A SMART page with the critical warning, spare blocks and endurance used, and media errors.
+fn page(warning: u8, spare: u8, used: u8, errors: u8) -> Vec<u8> {
+    let mut page = vec![0; 512];
+    (page[0], page[3], page[4], page[5]) = (warning, spare, 10, used);
+    page[160] = errors;
+    page
+}
+
+#[test]
+fn a_disk_that_wears_out_or_fails_is_told() {
+    let tree = machine();
+    tree.put("/sys/class/nvme/nvme0/model", "x\n");
+    assert!(look(&tree).disks.is_empty(), "nobody may ask it");
+    tree.put("/dev/nvme0.smart", page(0, 100, 12, 4));
+    let before = look(&tree);
+    assert_eq!((before.disks["nvme0"].used_percent, before.disks["nvme0"].media_errors), (12, 4));
+    assert_eq!(before.troubles(&Health::default()), [], "errors of before the first look are no news");
+    // Heat alone (bit 1) is the sensors' to tell.
+    tree.put("/dev/nvme0.smart", page(0b10, 100, 99, 4));
+    assert_eq!(look(&tree).troubles(&before), []);
+    tree.put("/dev/nvme0.smart", page(0b1001, 5, 100, 6));
+    let troubles = look(&tree).troubles(&before);
+    let [Trouble::DiskFailing { says, .. }, Trouble::DiskWorn { used_percent: 100, .. }] = &troubles[..] else {
+        panic!("{troubles:?}")
+    };
+    assert!(says.contains("spare blocks") && says.contains("read-only") && says.contains("2 media errors"), "{says}");
+    assert!(troubles[0].to_string().contains("nvme0") && !troubles[0].is_still(&troubles[1]));
+    for nonsense in [vec![], vec![0; 512], vec![0xff; 512], vec![1; 513]] {
+        tree.put("/dev/nvme0.smart", nonsense);
+        assert!(look(&tree).disks.is_empty());
+    }
+}
+
 #[test]
 fn nonsense_is_no_measurement() {
     let tree = machine();

@@ -45,6 +45,44 @@ impl FromStr for Flavour {
     }
 }
 
+/// Whether the state's partition is encrypted under a key that is sealed to the TPM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seal {
+    /// A machine whose state cannot be sealed, or is not, does not start.
+    Required,
+    /// A new state is sealed where there is a TPM and the image brings a signed policy.
+    IfPossible,
+    /// A new state is not.
+    Never,
+}
+
+impl Seal {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Required, Self::IfPossible, Self::Never];
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Required => "required",
+            Self::IfPossible => "if-possible",
+            Self::Never => "never",
+        }
+    }
+}
+
+impl fmt::Display for Seal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Seal {
+    type Err = BootLineError;
+    fn from_str(text: &str) -> Result<Self, BootLineError> {
+        Self::ALL.into_iter().find(|seal| seal.name() == text).ok_or(BootLineError::Seal)
+    }
+}
+
 /// Why a command line is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum BootLineError {
@@ -60,6 +98,9 @@ pub enum BootLineError {
     /// An unknown flavour.
     #[error("the flavour is none of validator, ceremony, dev")]
     Flavour,
+    /// An unknown way to keep the state.
+    #[error("stele.seal is none of required, if-possible, never")]
+    Seal,
 }
 
 /// Our part of the command line.
@@ -73,12 +114,15 @@ pub struct BootLine {
     pub data_blocks: u64,
     /// Counts up with each release; configuration and updates tell by it what is older.
     pub release: u64,
+    /// Whether the state is sealed.
+    pub seal: Seal,
 }
 
 const ROOT: &str = "stele.root";
 const BLOCKS: &str = "stele.blocks";
 const FLAVOUR: &str = "stele.flavour";
 const RELEASE: &str = "stele.release";
+const SEAL: &str = "stele.seal";
 
 impl BootLine {
     /// The GUID of the partition that holds this root: the first half of the hash, so that a kernel finds its own root and
@@ -110,13 +154,21 @@ impl BootLine {
             let valid = digits.bytes().all(|digit| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit));
             *byte = u8::from_str_radix(digits, 16).ok().filter(|_| valid).ok_or(BootLineError::RootHash)?;
         }
-        Ok(Self { flavour: one(FLAVOUR)?.parse()?, root, data_blocks: number(BLOCKS)?, release: number(RELEASE)? })
+        let seal = match one(SEAL) {
+            Ok(value) => value.parse()?,
+            // Releases from before it was there.
+            Err(_) if !line.contains(SEAL) => Seal::Never,
+            Err(error) => return Err(error),
+        };
+        let (data_blocks, release) = (number(BLOCKS)?, number(RELEASE)?);
+        Ok(Self { flavour: one(FLAVOUR)?.parse()?, root, data_blocks, release, seal })
     }
 }
 
 impl fmt::Display for BootLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{FLAVOUR}={} {RELEASE}={} {BLOCKS}={} {ROOT}=", self.flavour, self.release, self.data_blocks)?;
+        write!(f, "{FLAVOUR}={} {RELEASE}={} {SEAL}={} ", self.flavour, self.release, self.seal)?;
+        write!(f, "{BLOCKS}={} {ROOT}=", self.data_blocks)?;
         self.root.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
@@ -134,7 +186,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn line() -> BootLine {
-        BootLine { flavour: Flavour::Dev, root: [0xAB; 32], data_blocks: 77, release: 3 }
+        BootLine { flavour: Flavour::Dev, root: [0xAB; 32], data_blocks: 77, release: 3, seal: Seal::Required }
     }
 
     #[test]
@@ -151,6 +203,16 @@ mod tests {
         assert_eq!(BootLine::parse(&text.replace("ab", "AB")), Err(BootLineError::RootHash));
         assert_eq!(BootLine::parse(&text.replace("=77", "=0")), Err(BootLineError::Number(BLOCKS)));
         assert_eq!(BootLine::parse(&text.replace("=dev", "=shell")), Err(BootLineError::Flavour));
+    }
+
+    /// A word too many must not make a demand go away.
+    #[test]
+    fn a_seal_that_cannot_be_understood_is_refused_and_a_missing_one_demands_nothing() {
+        let text = line().to_string();
+        assert_eq!(BootLine::parse(&text.replace("=required", "=maybe")), Err(BootLineError::Seal));
+        assert_eq!(BootLine::parse(&format!("{text} stele.seal=never")), Err(BootLineError::Count(SEAL)));
+        let before = text.replace(" stele.seal=required", "");
+        assert_eq!(BootLine::parse(&before).map(|line| line.seal), Ok(Seal::Never));
     }
 
     proptest! {

@@ -23,6 +23,8 @@ pub struct Machine {
     pub name: String,
     /// The node's RPC, by which its health is judged.
     pub rpc: SocketAddr,
+    /// Whether the signer's PIN is typed at the console.
+    pub pin_at_console: bool,
     /// For tests, in `dev` alone: stop the node so many seconds after READY, without a word.
     pub hang_after_s: Option<u64>,
 }
@@ -32,6 +34,7 @@ impl Machine {
     pub fn parse(text: &str) -> Result<Self, Fault> {
         let (mut address, mut gateway, mut interface, mut name, mut rpc, mut hang) =
             (None, None, None, None, None, None);
+        let mut pin_at_console = false;
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
             let wrong = || Fault::Configuration(format!("machine.conf: {line:?} cannot be understood"));
             let (key, value) = line.split_once('=').ok_or_else(wrong)?;
@@ -42,6 +45,7 @@ impl Machine {
                 "interface" if plain(value) => interface = Some(value.to_owned()),
                 "name" if plain(value) => name = Some(value.to_owned()),
                 "rpc" => rpc = Some(value.parse().map_err(|_| wrong())?),
+                "pin" if value == "console" => pin_at_console = true,
                 "hang_after_s" => hang = Some(value.parse().map_err(|_| wrong())?),
                 _ => return Err(wrong()),
             }
@@ -56,7 +60,14 @@ impl Machine {
             }
         };
         let name = name.unwrap_or_else(|| "stele".to_owned());
-        Ok(Self { address, interface, name, rpc: rpc.ok_or_else(|| missing("rpc"))?, hang_after_s: hang })
+        Ok(Self {
+            address,
+            interface,
+            name,
+            rpc: rpc.ok_or_else(|| missing("rpc"))?,
+            pin_at_console,
+            hang_after_s: hang,
+        })
     }
 }
 
@@ -84,7 +95,9 @@ mod tests {
         let text = "# a comment\naddress = 10.0.2.15/24\ngateway = 10.0.2.2\nrpc = 10.0.2.15:7300\nname = north\n";
         let machine = Machine::parse(text).unwrap();
         assert_eq!(machine.address, Address::Static([10, 0, 2, 15].into(), 24, Some([10, 0, 2, 2].into())));
-        assert_eq!(Machine::parse("address = dhcp\nrpc = 1.2.3.4:5").unwrap().address, Address::Dhcp);
+        assert!(!machine.pin_at_console);
+        let machine = Machine::parse("address = dhcp\nrpc = 1.2.3.4:5\npin = console").unwrap();
+        assert_eq!((machine.address, machine.pin_at_console), (Address::Dhcp, true));
     }
 
     #[test]
@@ -96,6 +109,7 @@ mod tests {
             "address = 1.2.3.4/33\nrpc = 1.2.3.4:5",
             "address = dhcp\nrpc = 1.2.3.4",
             "address = dhcp\nrpc = 1.2.3.4:5\nshell = yes",
+            "address = dhcp\nrpc = 1.2.3.4:5\npin = 1234",
             "address = dhcp\nrpc = 1.2.3.4:5\ninterface = ../eth0",
             "nonsense",
         ] {

@@ -21,6 +21,8 @@ mod kernel_modules;
 mod machine;
 mod mounts;
 mod network;
+mod pin;
+mod sealed;
 mod services;
 mod state;
 mod watchdog;
@@ -51,6 +53,9 @@ pub enum Fault {
     /// Something that must be there once is missing, or there more than once.
     #[error("{0}")]
     Machine(String),
+    /// The state.
+    #[error("the state: {0}")]
+    State(String),
     /// The configuration.
     #[error("the configuration: {0}")]
     Configuration(String),
@@ -125,12 +130,13 @@ fn run() -> Result<(), Fault> {
     console::take()?;
     let text = std::fs::read_to_string("/proc/cmdline").map_err(Fault::system("reading /proc/cmdline"))?;
     let line = BootLine::parse(&text)?;
-    say(format_args!("release {} of {}", line.release, line.flavour));
+    say(format_args!("release {} of {}; seal the state: {}", line.release, line.flavour, line.seal));
     tell_measurement();
     raise_limits();
     let trusted = std::fs::read("/trusted.key").map_err(Fault::system("reading the trusted key"))?;
     let trusted: [u8; 32] =
         trusted.try_into().map_err(|_| Fault::Configuration("the trusted key has no 32 bytes".into()))?;
+    let policies = sealed::Policies::of_image();
     kernel_modules::load(Path::new("/modules"))?;
     let disk = disks::find_root(&line)?;
     say(format_args!("root on {}", disk.root.display()));
@@ -141,7 +147,7 @@ fn run() -> Result<(), Fault> {
     if line.flavour == Flavour::Ceremony {
         mounts::memory_state()?;
     } else {
-        state::mount(&disk)?;
+        state::mount(&disk, line.seal, policies.as_ref())?;
     }
     machine::identify()?;
     let configuration = configuration::take(&disk, &trusted)?;

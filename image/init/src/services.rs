@@ -6,10 +6,12 @@ use crate::configuration::{NODE_USER, SIGNER_USER};
 use crate::disks::Disk;
 use crate::health::{self, Health};
 use crate::machine::Machine;
+use crate::pin::Pin;
 use crate::state::FOLDER;
 use crate::watchdog::Watchdog;
 use crate::{Fault, journal, mounts, say, uptime_s};
 use image_formats::boot_line::{BootLine, Flavour};
+use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -23,6 +25,10 @@ const SILENCE: Duration = Duration::from_secs(15);
 const TRIAL: Duration = Duration::from_secs(240);
 /// Longest wait between two starts of a service that ends.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Exit status of a signer whose token did not accept the PIN. A token locks after a few of those.
+const PIN_REFUSED: i32 = 49;
+/// Longer than a machine runs.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 const TICK: Duration = Duration::from_millis(100);
 
 /// A service.
@@ -33,27 +39,32 @@ struct Service {
     process: Option<i32>,
     pause: Duration,
     due: Instant,
+    /// What it reads from a descriptor.
+    pin: Option<Pin>,
 }
 
 impl Service {
     fn new(name: &'static str, user: u32, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        Self { name, user, arguments, process: None, pause: Duration::from_secs(1), due: Instant::now() }
+        Self { name, user, arguments, process: None, pause: Duration::from_secs(1), due: Instant::now(), pin: None }
     }
 
-    fn command(&self) -> Command {
+    fn command(&self, arguments: &[String]) -> Command {
         let mut command = Command::new("/usr/bin/stele");
-        command.args(&self.arguments).env_clear().current_dir(Path::new(FOLDER).join(self.name));
+        command.args(arguments).env_clear().current_dir(Path::new(FOLDER).join(self.name));
         let token = Path::new(FOLDER).join("signer/softhsm2.conf");
         if self.user == SIGNER_USER && token.exists() {
             command.env("SOFTHSM2_CONF", token);
+        }
+        if let Some(pin) = &self.pin {
+            pin.hand_to(&mut command);
         }
         command.uid(self.user).gid(self.user).stdin(Stdio::null());
         command
     }
 
     fn start(&mut self, aloud: bool) {
-        let spawned = self.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let spawned = self.command(&self.arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         match spawned {
             Ok(mut child) => {
                 self.process = i32::try_from(child.id()).ok();
@@ -76,12 +87,23 @@ impl Service {
     }
 }
 
+/// What only root may open, for the one user who needs it: the signer asks the TPM for its fence and for attestations, the
+/// node shows what the firmware measured. Where there is no TPM there is neither.
+fn lend(path: &str, user: u32) -> Result<(), Fault> {
+    match std::os::unix::fs::chown(path, Some(user), None) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Fault::system(format!("giving {path} away"))(error)),
+        _ => Ok(()),
+    }
+}
+
 /// Starts them, and never returns but with a fault that only a restart can mend.
 pub fn supervise(line: &BootLine, machine: &Machine, disk: &Disk, mut dog: Watchdog) -> Result<(), Fault> {
     let aloud = line.flavour == Flavour::Dev;
     mounts::folder("/run/stele")?;
     std::os::unix::fs::chown("/run/stele", Some(SIGNER_USER), Some(SIGNER_USER))
         .map_err(Fault::system("giving /run/stele away"))?;
+    lend("/dev/tpmrm0", SIGNER_USER)?;
+    lend("/sys/kernel/security/tpm0/binary_bios_measurements", NODE_USER)?;
     if line.flavour == Flavour::Ceremony {
         say("STELE READY ceremony");
         loop {
@@ -94,14 +116,27 @@ pub fn supervise(line: &BootLine, machine: &Machine, disk: &Disk, mut dog: Watch
         Service::new("signer", SIGNER_USER, &["signer", "--config", &folder("signer"), "run"]),
         Service::new("node", NODE_USER, &["node", "--config", &folder("node")]),
     ];
-    make_guard(&services[0], &folder("signer"))?;
+    if machine.pin_at_console {
+        services[0].pin = Some(Pin::ask(&mut dog)?);
+    }
+    make_guard(&services[0], &folder("signer"), &mut dog)?;
     let trial = blessing::on_trial(disk, line.release)?;
     let answers = health::watch(machine.rpc);
     let started = Instant::now();
     let mut last: Option<(Instant, Health)> = None;
     let (mut ready, mut open, mut hung, mut certified) = (None, trial, false, false);
+    // A PIN from the configuration would be the same after a restart, and lock the token: somebody has to come.
+    let mut held = false;
     loop {
-        reap(&mut services);
+        let refused = reap(&mut services);
+        if refused {
+            if machine.pin_at_console {
+                return Err(pin_refused());
+            }
+            held = true;
+            services[0].due = Instant::now() + NEVER;
+            say(format_args!("STELE HELD: {}", pin_refused()));
+        }
         // The node asks for the signer's socket at once.
         let signer = Path::new("/run/stele/signer.sock").exists();
         for service in &mut services {
@@ -149,34 +184,36 @@ pub fn supervise(line: &BootLine, machine: &Machine, disk: &Disk, mut dog: Watch
         }
         let gets_on = |(at, health): &(Instant, Health)| health.gets_on && at.elapsed() < SILENCE;
         let alive = last.as_ref().map_or(started.elapsed() < START, gets_on);
-        if alive {
+        if alive || held {
             dog.feed();
         }
         std::thread::sleep(TICK);
     }
 }
 
+fn pin_refused() -> Fault {
+    Fault::Machine("the token did not accept the PIN: it is not tried again before the next start".into())
+}
+
 /// On the very first start of a machine, and never again, the signer has no guard file: that is when it is made.
-fn make_guard(signer: &Service, config: &str) -> Result<(), Fault> {
+fn make_guard(signer: &Service, config: &str, dog: &mut Watchdog) -> Result<(), Fault> {
     let mark = Path::new(FOLDER).join("guarded");
     if mark.exists() {
         return Ok(());
     }
-    let mut command = signer.command();
-    let name = command.get_program().to_owned();
-    command = {
-        let mut other = Command::new(name);
-        other.args(["signer", "--config", config, "init"]).env_clear().current_dir(Path::new(FOLDER).join("signer"));
-        for (key, value) in command.get_envs() {
-            if let Some(value) = value {
-                other.env(key, value);
+    if !Path::new(FOLDER).join("signer/guard").exists() {
+        let arguments = ["signer", "--config", config, "init"].map(str::to_owned);
+        let status = signer.command(&arguments).status().map_err(Fault::system("making the signer's guard file"))?;
+        if status.code() == Some(PIN_REFUSED) {
+            if signer.pin.is_some() {
+                return Err(pin_refused());
+            }
+            say(format_args!("STELE HELD: {}", pin_refused()));
+            loop {
+                dog.feed();
+                std::thread::sleep(TICK);
             }
         }
-        other.uid(SIGNER_USER).gid(SIGNER_USER).stdin(Stdio::null());
-        other
-    };
-    if !Path::new(FOLDER).join("signer/guard").exists() {
-        let status = command.status().map_err(Fault::system("making the signer's guard file"))?;
         if !status.success() {
             return Err(Fault::Machine(format!("the signer's guard file was not made: {status}")));
         }
@@ -184,19 +221,21 @@ fn make_guard(signer: &Service, config: &str) -> Result<(), Fault> {
     std::fs::write(&mark, "").map_err(Fault::system("remembering the guard file"))
 }
 
-/// Collects whatever has ended: services, and orphans of theirs.
-fn reap(services: &mut [Service]) {
+/// Collects whatever has ended: services, and orphans of theirs. Whether one of them ended for its PIN.
+fn reap(services: &mut [Service]) -> bool {
+    let mut refused = false;
     loop {
         let mut status = 0;
         // SAFETY: the pointer is to an integer that lives through the call.
         let process = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) };
         if process <= 0 {
-            return;
+            return refused;
         }
         if let Some(service) = services.iter_mut().find(|service| service.process == Some(process)) {
             let how = if libc::WIFSIGNALED(status) {
                 format!("ended by signal {}", libc::WTERMSIG(status))
             } else {
+                refused |= service.user == SIGNER_USER && libc::WEXITSTATUS(status) == PIN_REFUSED;
                 format!("ended with {}", libc::WEXITSTATUS(status))
             };
             service.ended(&how);

@@ -1,7 +1,7 @@
 //! `image build`.
 
 use clap::{Args, ValueEnum};
-use image_formats::boot_line::Flavour;
+use image_formats::boot_line::{Flavour, Seal};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -10,6 +10,7 @@ use stele_image::configuration;
 use stele_image::failure::Failure;
 use stele_image::fetch::{self, Cache};
 use stele_image::lock::Lock;
+use stele_image::policy_key::Signatory;
 
 /// Build a disk image out of pinned packages and our programs. The same inputs give the same bytes, wherever it runs.
 #[derive(Debug, Args)]
@@ -42,6 +43,13 @@ pub struct BuildArgs {
     /// The certificate of the key (PEM), which the firmware's db has.
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
+    /// Sign with this P-256 key (PEM) the states under which a machine's sealed state opens. Later releases need the same
+    /// key; without one, states are not encrypted.
+    #[arg(long, value_name = "KEY")]
+    policy_key: Option<PathBuf>,
+    /// Whether a machine's state is encrypted under a key that is sealed to its TPM.
+    #[arg(long, value_enum, default_value = "if-possible")]
+    seal: SealName,
     /// The folder with the built `stele`; `cargo xtask image build` gives it.
     #[arg(long, value_name = "DIR")]
     binaries: PathBuf,
@@ -93,9 +101,19 @@ enum KernelName {
     Metal,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum SealName {
+    /// A machine whose state is not sealed does not start.
+    Required,
+    /// Where there is a TPM, and the image has signed policies.
+    IfPossible,
+    /// Not.
+    Never,
+}
+
 impl BuildArgs {
     /// What `image test` builds.
-    pub fn for_tests(binaries: &Path, init: &Path, release: u64) -> Self {
+    pub fn for_tests(binaries: &Path, init: &Path, release: u64, policy_key: &Path) -> Self {
         Self {
             flavour: FlavourName::Dev,
             gpu: GpuName::None,
@@ -105,6 +123,8 @@ impl BuildArgs {
             pkcs11_bundle: None,
             sign: None,
             certificate: None,
+            policy_key: Some(policy_key.to_owned()),
+            seal: SealName::IfPossible,
             binaries: binaries.to_owned(),
             init: init.to_owned(),
             out: PathBuf::new(),
@@ -113,6 +133,11 @@ impl BuildArgs {
             offline: false,
             json: false,
         }
+    }
+
+    /// The same with `--seal required`.
+    pub fn demanding_a_seal(self) -> Self {
+        Self { seal: SealName::Required, ..self }
     }
 
     /// Builds in memory.
@@ -184,7 +209,18 @@ fn order(args: &BuildArgs) -> Result<Order, Failure> {
         (Some(KernelName::Cloud), _) | (None, Flavour::Dev) => Kernel::Cloud,
         (Some(KernelName::Metal), _) | (None, _) => Kernel::Metal,
     };
+    let seal = match args.seal {
+        SealName::Required => Seal::Required,
+        SealName::IfPossible => Seal::IfPossible,
+        SealName::Never => Seal::Never,
+    };
+    if seal == Seal::Required && args.policy_key.is_none() {
+        let help = "give --policy-key: nothing opens a state for which no state of the machine is signed";
+        return Err(Failure::unfit("--seal required needs signed policies", help));
+    }
     Ok(Order {
+        seal,
+        policy: args.policy_key.as_deref().map(Signatory::open).transpose()?,
         flavour,
         release: args.release,
         kernel,

@@ -23,17 +23,21 @@ pub struct TestArgs {
     list: bool,
 }
 
-/// Builds two releases and runs the scenarios.
+/// Builds the releases and runs the scenarios.
 pub fn run(args: &TestArgs) -> Result<(), Failure> {
     if args.list {
         scenarios::ALL.iter().for_each(|scenario| println!("{}", scenario.0));
         return Ok(());
     }
-    let built = |release| BuildArgs::for_tests(&args.binaries, &args.init, release).build();
     let folder = std::env::temp_dir().join(format!("stele-image-test-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).map_err(Failure::io(format!("making {}", folder.display())))?;
+    let policy_key = folder.join("policy.key");
+    scenarios::make_policy_key(&policy_key)?;
+    let built = |release| BuildArgs::for_tests(&args.binaries, &args.init, release, &policy_key);
     let bench = Bench {
-        image: built(1)?.image,
-        next: built(2)?.image,
+        image: built(1).build()?.image,
+        next: built(2).build()?.image,
+        demanding: built(3).demanding_a_seal().build()?.image,
         stele: args.binaries.join("stele"),
         folder: folder.clone(),
     };

@@ -50,6 +50,12 @@ pub fn run(args: &UpdateArgs) -> Result<(), Failure> {
     let image = read(&args.image)?;
     let done = update::update(&disk, &image, args.attempts)?;
     println!("release {} is on trial, {} times at most; release {} stays", done.to, args.attempts, done.from);
+    if done.strands_the_state {
+        println!(
+            "warning: release {} does not have the policy key of release {}: a state that is sealed stays shut to it",
+            done.to, done.from
+        );
+    }
     Ok(())
 }
 

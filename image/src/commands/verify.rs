@@ -51,6 +51,14 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
             "    kernel image {}\n    root hash    {}\n    PCR 11       {}",
             entry.uki_sha256, entry.root_hash, entry.pcr11
         );
+        let state = match (&entry.policy_key, entry.seal.as_str()) {
+            _ if entry.flavour == Flavour::Ceremony.name() => "none is kept".to_owned(),
+            (Some(_), "never") => "a new one is not encrypted".to_owned(),
+            (Some(key), seal) => format!("sealed {seal}; opens to images that policy key {key} has signed"),
+            (None, "never") => "not encrypted".to_owned(),
+            (None, _) => "not encrypted: the image brings no signed policies (`image build --policy-key`)".to_owned(),
+        };
+        println!("    state        {state}");
         println!(
             "    {} files, {} modules, no shell, script, setuid file or writable code",
             entry.files,

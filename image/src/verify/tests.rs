@@ -5,7 +5,7 @@ use crate::assemble::{system_partition, uki_path};
 use crate::pe::tests::stub;
 use crate::tree::Tree;
 use crate::{cpio, erofs, uki};
-use image_formats::boot_line::BootLine;
+use image_formats::boot_line::{BootLine, Seal};
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
@@ -13,31 +13,47 @@ const INDEX: &str = "m dm_mod dm-mod.ko.xz \nm dm_verity dm-verity.ko.xz dm_mod\
 
 /// A small image of some release.
 pub(crate) fn release(number: u64) -> Vec<u8> {
-    numbered(number, INDEX, |tree| tree.file("etc/release", number.to_string()))
+    numbered(number, INDEX, |tree| tree.file("etc/release", number.to_string()), false)
+}
+
+/// The same with signed policies.
+pub(crate) fn release_with_policies(number: u64) -> Vec<u8> {
+    numbered(number, INDEX, |tree| tree.file("etc/release", number.to_string()), true)
 }
 
 fn small(index: &str, files: impl FnOnce(&mut Tree)) -> Vec<u8> {
-    numbered(7, index, files)
+    numbered(7, index, files, false)
 }
 
-fn numbered(release: u64, index: &str, files: impl FnOnce(&mut Tree)) -> Vec<u8> {
+fn numbered(release: u64, index: &str, files: impl FnOnce(&mut Tree), policies: bool) -> Vec<u8> {
     let mut tree = Tree::default();
     tree.file("etc/os-release", *b"ID=stele\n");
     tree.file("usr/lib/stele/modules/index", *b"m virtio_net virtio_net.ko.xz \n");
     files(&mut tree);
     let root = erofs::write(&tree, &[1; 16]);
     let hashes = verity::Tree::over(&root).unwrap();
-    let line = BootLine { flavour: Flavour::Dev, root: hashes.root, data_blocks: hashes.data_blocks, release };
+    let line = BootLine {
+        flavour: Flavour::Dev,
+        root: hashes.root,
+        data_blocks: hashes.data_blocks,
+        release,
+        seal: Seal::IfPossible,
+    };
     let mut initial = Tree::default();
     initial.file("modules/index", index);
     let initrd = cpio::encode(&initial);
-    let parts = uki::Parts {
+    let text = line.to_string();
+    let mut parts = uki::Parts {
         stub: &stub(),
         linux: b"kernel",
         initrd: &initrd,
-        line: &line.to_string(),
+        line: &text,
         os_release: "ID=stele",
+        policy_key: policies.then_some(uki::tests::KEY),
+        policies: None,
     };
+    let signed = uki::tests::signed(&uki::measured(&uki::assemble(&parts).unwrap()).unwrap(), &text);
+    parts.policies = policies.then_some(&signed);
     let uki = uki::assemble(&parts).unwrap();
     let system = system_partition(&uki, b"loader", release).unwrap();
     disk::image(&system, &[], &[root, hashes.bytes].concat(), &hashes.root)
@@ -51,6 +67,15 @@ fn a_sound_image_tells_what_it_is() {
     assert_eq!((entries.len(), entries[0].release, entries[0].flavour.as_str()), (1, 7, "dev"));
     assert_eq!(entries[0].file, uki_path(7, None));
     assert_eq!(entries[0].modules, ["virtio_net", "dm_verity", "dm_mod"]);
+}
+
+#[test]
+fn the_state_is_told_with_the_key_that_opens_it() {
+    let told = |image: &[u8]| verify(image, Wanted::default()).unwrap().remove(0);
+    let (plain, sealed) = (told(&release(7)), told(&release_with_policies(7)));
+    assert_eq!((plain.seal.as_str(), plain.policy_key.clone()), ("if-possible", None));
+    assert_eq!(sealed.policy_key.map(|key| key.len()), Some(64));
+    assert_ne!(plain.pcr11, sealed.pcr11);
 }
 
 #[test]
