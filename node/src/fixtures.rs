@@ -199,24 +199,31 @@ pub fn executed(count: u64) -> Vec<Executed> {
     (1..=count).map(&mut next).collect()
 }
 
-/// Writes a height to a log as validator 0 does: own blocks as proposals, the others as they came, and the commit.
-pub fn log_executed(log: &storage::log::Log, height: &Executed) {
+/// The records of a height in the log of validator 0: own blocks as proposals, the others as they came, and the commit.
+pub fn records_of(height: &Executed) -> Vec<(u8, Vec<u8>)> {
     use crate::records::{self, Commit, Proposal};
-    let append = |kind, parts: &[&[u8]]| {
-        log.append_quiet(kind, parts).expect("room");
-    };
+    let mut all = Vec::new();
     for (header, payload) in &height.blocks {
         if header.author() == AuthorityIndex(0) {
             let (statement, body, votes) = (*header.statement(), header.body().clone(), header.votes().to_vec());
-            append(records::PROPOSAL, &[&Proposal { statement, body, votes }.to_part(), payload.raw()]);
-            append(records::SIGNED, &[header.raw()]);
+            let proposal = Proposal { statement, body, votes }.to_part();
+            all.push((records::PROPOSAL, [&*proposal, payload.raw()].concat()));
+            all.push((records::SIGNED, header.raw().to_vec()));
         } else {
-            append(records::BLOCK, &[&records::block_part(header), payload.raw()]);
+            all.push((records::BLOCK, [&*records::block_part(header), payload.raw()].concat()));
         }
     }
     let count = height.blocks.iter().map(|(_, payload)| payload.transactions().count()).sum();
     let verdicts = records::pack_verdicts((0..count).map(|_| true));
-    append(records::COMMIT, &[&Commit { record: height.record.clone(), verdicts }.to_bytes()]);
+    all.push((records::COMMIT, Commit { record: height.record.clone(), verdicts }.to_bytes()));
+    all
+}
+
+/// Writes a height to a log, in groups as they come about.
+pub fn log_executed(log: &Log, height: &Executed) {
+    for (kind, payload) in records_of(height) {
+        log.append_quiet(kind, &[&payload]).expect("room");
+    }
 }
 
 /// The state of some accounts behind a header, whose root the header 8 heights above is to carry; and its packed chunks.

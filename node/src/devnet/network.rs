@@ -1,27 +1,22 @@
 //! The validators of a devnet: their files and keys, their processes, and how they are asked.
 
+use super::DevnetArgs;
 use super::accounts::Accounts;
 use super::process::Process;
 use super::site::{Site, write_private};
-use super::{DevnetArgs, SignerKind};
-use client::rpc::{NodeState, NodeStatus};
+use super::validator::{NODE_PATIENCE, Launch, Validator, make_keys, make_store};
+use client::rpc::NodeStatus;
 use client::{RpcClient, now_ms};
-use hsm::config::{FenceConfig, KeystoreConfig, Pkcs11Config, ProcessConfig, SigningConfig};
-use hsm::{PublicKeys, SignerConfig, StoreConfig, keystore, provision, secret, softhsm};
-use miette::{IntoDiagnostic, WrapErr, bail, miette};
+use hsm::config::KeystoreConfig;
+use hsm::{keystore, secret};
+use miette::{IntoDiagnostic, WrapErr};
 use netem::Emulation;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::process::Command;
-use types::{
-    AlgId, Allocation, Authority, AuthorityIndex, ChainId, Digest, Epoch, Genesis, Governance, Parameters, Stake,
-};
+use types::{AlgId, Allocation, Authority, ChainId, Digest, Genesis, Governance, Parameters, Stake};
 
-/// Longest wait for a signer to listen, and for all nodes to be ready.
-const SIGNER_PATIENCE: Duration = Duration::from_secs(30);
-const NODE_PATIENCE: Duration = Duration::from_secs(90);
 /// Longest wait for a process to end after it was asked to.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// Transactions are signed ahead of their intended send time, so the ledger must accept a distant expiry.
@@ -30,30 +25,17 @@ const VALIDITY_WINDOW_MS: u64 = 600_000;
 const HAND_BALANCE: u64 = 1_000_000;
 /// Ports of a validator that has an address of its own: for validators, for clients, for RPC.
 const PORTS: [u16; 3] = [7100, 7200, 7300];
-const NO_CHAIN: ChainId = ChainId(Digest::ZERO);
 
-/// One validator.
+/// A validator whose node is killed and started at will.
 #[derive(Debug)]
-pub struct Validator {
-    dir: PathBuf,
-    store: StoreConfig,
-    signing: SigningConfig,
-    authority: Authority,
-    rpc: RpcClient,
-    signer: Option<Process>,
-    node: Option<Process>,
-}
-
-impl Validator {
-    /// Name, keys and addresses.
-    pub fn authority(&self) -> &Authority {
-        &self.authority
-    }
-
+pub struct Victim {
+    index: usize,
+    /// How its node is started, and where its files are.
+    pub launch: Launch,
     /// Its RPC.
-    pub fn rpc(&self) -> &RpcClient {
-        &self.rpc
-    }
+    pub rpc: RpcClient,
+    /// Its node, if that runs.
+    pub node: Option<Process>,
 }
 
 /// All of them.
@@ -64,18 +46,18 @@ pub struct Network {
     chain: ChainId,
     validators: Vec<Validator>,
     /// The validators' hosts, in order; without it they share this machine's loopback.
-    links: Option<Emulation>,
+    links: Option<Arc<Emulation>>,
 }
 
 impl Network {
     /// Nothing yet, but where it will be.
     pub fn new(site: &Site, links: Option<Emulation>) -> Self {
-        Self { root: site.path().to_owned(), genesis: None, chain: NO_CHAIN, validators: Vec::new(), links }
+        Self { root: site.path().to_owned(), genesis: None, chain: ChainId(Digest::ZERO), validators: Vec::new(), links: links.map(Arc::new) }
     }
 
     /// What is between the validators, if it is not loopback.
     pub fn links(&self) -> Option<&Emulation> {
-        self.links.as_ref()
+        self.links.as_deref()
     }
 
     /// The ledger.
@@ -135,8 +117,9 @@ impl Network {
                 rpc_address: address(ports[2]),
             };
             let rpc = RpcClient::new(&format!("http://{}", authority.rpc_address)).into_diagnostic()?;
+            let launch = Launch::new(dir, index, authority.name.clone(), self.links.clone());
             self.validators.push(Validator {
-                dir,
+                launch,
                 store,
                 signing: args.signing.config(args.signer_latency_ms),
                 authority,
@@ -190,25 +173,25 @@ impl Network {
         for validator in &mut self.validators {
             validator.signer_listens().await?;
         }
-        for (host, validator) in self.validators.iter_mut().enumerate() {
-            match &self.links {
-                None => validator.start_node()?,
-                Some(links) => {
-                    // A process belongs to the namespace of the thread that starts it, and to this runtime.
-                    let runtime = tokio::runtime::Handle::current();
-                    let started = links.inside(host, || {
-                        let _inside = runtime.enter();
-                        validator.start_node()
-                    });
-                    started.into_diagnostic()??;
-                }
-            }
+        for validator in &mut self.validators {
+            validator.node = Some(validator.launch.start()?);
         }
         let deadline = Instant::now() + NODE_PATIENCE;
         for validator in &mut self.validators {
             validator.ready(deadline).await?;
         }
         Ok(())
+    }
+
+    /// A validator, to do something to its node. Until that is given back, nobody here looks after it.
+    pub fn lend(&mut self, index: usize) -> Victim {
+        let validator = &mut self.validators[index];
+        Victim { index, launch: validator.launch.clone(), rpc: validator.rpc.clone(), node: validator.node.take() }
+    }
+
+    /// Takes a validator back.
+    pub fn give_back(&mut self, victim: Victim) {
+        self.validators[victim.index].node = victim.node;
     }
 
     /// How many processes ended that should run.
@@ -247,177 +230,6 @@ impl Network {
             }
         }
     }
-}
-
-impl Validator {
-    fn configure(&self, chain: ChainId, index: usize, args: &DevnetArgs) -> miette::Result<()> {
-        let config = self.signer_config(chain, index, "guard");
-        write_private(&self.dir.join("signer.toml"), &toml::to_string(&config).into_diagnostic()?)?;
-        let keys = PublicKeys {
-            consensus: self.authority.consensus_key.clone(),
-            transport: self.authority.transport_key.clone(),
-        };
-        provision::guard(&config, &keys).into_diagnostic().wrap_err("the signer's guard file")?;
-        let mut verify = toml::Table::new();
-        verify.insert("threads".into(), i64::from(args.verify_threads).into());
-        verify.insert("gpu".into(), toml::Value::try_from(args.gpu).into_diagnostic()?);
-        if let Some(adapter) = &args.gpu_adapter {
-            verify.insert("gpu_adapter".into(), adapter.as_str().into());
-        }
-        let mut node = toml::toml! {
-            genesis = "../genesis.toml"
-            data_dir = "."
-            [signer]
-            socket = "signer.sock"
-            [log]
-            segment_bytes = 16777216
-        };
-        node.insert("validator".into(), self.authority.name.as_str().into());
-        node.insert("shards".into(), i64::from(args.shards).into());
-        node.insert("verify".into(), verify.into());
-        let mut transport = toml::Table::new();
-        if let Some(congestion) = args.congestion {
-            transport.insert("congestion".into(), toml::Value::try_from(congestion).into_diagnostic()?);
-        }
-        if let Some(bytes) = args.copies {
-            transport.insert("copy_bytes_per_second".into(), i64::from(bytes).into());
-        }
-        node.insert("transport".into(), transport.into());
-        let node = toml::to_string(&node).into_diagnostic()?;
-        write_private(&self.dir.join("node.toml"), &node)
-    }
-
-    fn signer_config(&self, chain: ChainId, index: usize, guard: &str) -> SignerConfig {
-        let config = signer_config(&self.dir, self.store.clone(), chain, index, guard);
-        SignerConfig { signing: self.signing.clone(), ..config }
-    }
-
-    fn start_signer(&mut self) -> miette::Result<()> {
-        let mut command = stele(&self.dir)?;
-        command.args(["signer", "--config", "signer.toml", "run", "--exit-with-parent"]);
-        let name = format!("the signer of {}", self.authority.name);
-        self.signer = Some(Process::spawn(command, name, self.dir.join("signer.log"))?);
-        Ok(())
-    }
-
-    async fn signer_listens(&mut self) -> miette::Result<()> {
-        let deadline = Instant::now() + SIGNER_PATIENCE;
-        while UnixStream::connect(self.dir.join("signer.sock")).is_err() {
-            if let Some(signer) = &mut self.signer {
-                signer.check()?;
-            }
-            if Instant::now() > deadline {
-                bail!("the signer of {} does not listen after {} s", self.authority.name, SIGNER_PATIENCE.as_secs());
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Ok(())
-    }
-
-    fn start_node(&mut self) -> miette::Result<()> {
-        let mut command = stele(&self.dir)?;
-        command.args(["node", "--config", "node.toml", "--exit-with-parent"]);
-        self.node = Some(Process::spawn(command, self.authority.name.clone(), self.dir.join("node.log"))?);
-        Ok(())
-    }
-
-    async fn ready(&mut self, deadline: Instant) -> miette::Result<()> {
-        loop {
-            let last = match self.rpc.status().await {
-                Ok(status) if status.state == NodeState::Ready => return Ok(()),
-                Ok(status) => format!("it is {}", status.state.label()),
-                Err(error) => error.to_string(),
-            };
-            for process in [&mut self.node, &mut self.signer].into_iter().flatten() {
-                process.check()?;
-            }
-            if Instant::now() > deadline {
-                let log = self.dir.join("node.log");
-                return Err(miette!(
-                    help = format!("its log is {}", log.display()),
-                    "{} is not ready after {} s: {last}",
-                    self.authority.name,
-                    NODE_PATIENCE.as_secs()
-                ));
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-}
-
-/// This very program, to be run in the directory of a node, and with that node's tokens.
-fn stele(dir: &Path) -> miette::Result<Command> {
-    let program = std::env::current_exe().into_diagnostic().wrap_err("cannot find the running program")?;
-    let mut command = Command::new(program);
-    command.current_dir(dir).env(softhsm::CONF_VARIABLE, dir.join("softhsm2.conf"));
-    Ok(command)
-}
-
-fn signer_config(dir: &Path, store: StoreConfig, chain: ChainId, index: usize, guard: &str) -> SignerConfig {
-    SignerConfig {
-        chain,
-        author: AuthorityIndex(u16::try_from(index).expect("--validators is at most 64")),
-        epoch: Epoch(1),
-        guard: dir.join(guard),
-        socket: dir.join("signer.sock"),
-        signing: SigningConfig::default(),
-        fence: FenceConfig::default(),
-        attestation: None,
-        process: ProcessConfig::default(),
-        store,
-    }
-}
-
-/// The place for the keys of a node, with the secrets that open it.
-fn make_store(kind: SignerKind, dir: &Path, index: usize) -> miette::Result<StoreConfig> {
-    let random = |name: &str| {
-        let path = dir.join(name);
-        secret::create_random(&path).into_diagnostic().map(|()| path)
-    };
-    match kind {
-        SignerKind::Soft => Ok(StoreConfig::Keystore(KeystoreConfig {
-            path: dir.join("keys.stele"),
-            passphrase_file: random("passphrase")?,
-        })),
-        SignerKind::Softhsm => {
-            let module = softhsm::find_module().ok_or_else(|| {
-                miette!(
-                    help = "install it (Debian, Ubuntu: apt install softhsm2), or use --signer soft",
-                    "SoftHSM2 is not installed"
-                )
-            })?;
-            softhsm::write_conf(dir).into_diagnostic().wrap_err("SoftHSM2's directory")?;
-            random("so-pin")?;
-            Ok(StoreConfig::Pkcs11(Pkcs11Config::new(module, &format!("node-{index}"), random("pin")?)))
-        }
-    }
-}
-
-/// Makes the keys of a node in a process of their own, as an operator does: a process can load a PKCS#11 module once,
-/// and finds its tokens through its environment. The chain is not known yet, so that the guard comes later.
-async fn make_keys(dir: &Path, store: &StoreConfig, index: usize, alg: AlgId) -> miette::Result<PublicKeys> {
-    let config = signer_config(dir, store.clone(), NO_CHAIN, index, "guard.unused");
-    write_private(&dir.join("provision.toml"), &toml::to_string(&config).into_diagnostic()?)?;
-    let mut command = stele(dir)?;
-    command.args(["signer", "--config", "provision.toml", "provision", "--algorithm", alg.name()]);
-    if matches!(store, StoreConfig::Pkcs11(_)) {
-        command.args(["--so-pin-file", "so-pin"]);
-    }
-    let output = command.kill_on_drop(true).output().await.into_diagnostic().wrap_err("cannot run the signer")?;
-    if !output.status.success() {
-        let help = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(miette!(help = help, "the keys of node-{index} were not made: {}", output.status));
-    }
-    let keys: PrintedKeys =
-        serde_json::from_slice(&output.stdout).into_diagnostic().wrap_err("the signer's public keys")?;
-    Ok(PublicKeys { consensus: keys.consensus_key, transport: keys.transport_key })
-}
-
-/// What `stele signer provision` prints.
-#[derive(serde::Deserialize)]
-struct PrintedKeys {
-    consensus_key: types::PublicKey,
-    transport_key: types::PublicKey,
 }
 
 /// Three free ports a validator. They are free now; whoever takes one before its node does makes that node fail, with

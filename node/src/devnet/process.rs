@@ -75,6 +75,12 @@ impl Process {
         }
     }
 
+    /// Kills it, as a loss of power does.
+    pub async fn kill(mut self) {
+        // It fails only where the process has ended by itself.
+        let _ = self.child.kill().await;
+    }
+
     /// Waits until it has ended, and kills it where that takes too long.
     pub async fn stop(mut self, patience: Duration) {
         drop(self.stdin.take());

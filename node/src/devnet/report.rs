@@ -4,6 +4,7 @@ use super::links::LinksReport;
 use super::load::{Cpu, Measured};
 use super::measure::{Counts, Latency};
 use super::network::Network;
+use super::recovery::Recovery;
 use super::{DevnetArgs, Rate, WARM_UP, usage};
 use crate::config::CongestionControl;
 use client::rpc::{CertifiedMs, EngineStatus, LogStatus, NodeStatus, SignerStatus, Stages, VerifyStatus};
@@ -88,6 +89,10 @@ pub struct Report {
     pub stages: Stages,
     /// Most memory of the largest node.
     pub rss_bytes_max: u64,
+    /// What nodes wrote to the disk.
+    pub disk: Disk,
+    /// How long a validator takes to be back; null without `--recover`.
+    pub recovery: Option<Recovery>,
     /// What is between the validators; null for loopback.
     pub links: Option<LinksReport>,
     /// Congestion control that was asked for; null for the node's default.
@@ -114,6 +119,18 @@ pub struct CpuField {
     pub signers: f64,
     /// Of the load generator.
     pub load: f64,
+}
+
+/// What a node writes, since its start; of the node that wrote most. What its database has not written yet, some tens of
+/// megabytes at most, is not in it.
+#[derive(Debug, Serialize)]
+pub struct Disk {
+    /// Bytes handed to the block layer for it (`write_bytes` of `proc(5)`).
+    pub written_bytes: u64,
+    /// The same by bytes of transactions committed.
+    pub amplification: f64,
+    /// Bytes that its log grew by for one transaction, blocks and commits and padding included.
+    pub log_bytes_per_transaction: f64,
 }
 
 /// `"max"` or a number.
@@ -219,6 +236,16 @@ impl Report {
                 .collect(),
             stages,
             rss_bytes_max: network.pids().0.into_iter().map(usage::rss_max).max().unwrap_or(0),
+            disk: {
+                let written_bytes = network.pids().0.into_iter().map(usage::written).max().unwrap_or(0);
+                let transactions = max(|status| status.committed_transactions).max(1) as f64;
+                Disk {
+                    written_bytes,
+                    amplification: round(written_bytes as f64 / (transactions * f64::from(args.payload))),
+                    log_bytes_per_transaction: round(max(|status| status.log.bytes) as f64 / transactions),
+                }
+            },
+            recovery: None,
             links: network.links().map(|links| args.links.report(links.counts())),
             congestion: args.congestion,
             chain: network.chain(),
@@ -287,6 +314,10 @@ impl Report {
             self.log.sync_p99_us
         );
         println!(
+            "  disk            {:.0} MiB written by a node, {} times the transactions; {:.0} bytes of log a transaction",
+            mib(self.disk.written_bytes), self.disk.amplification, self.disk.log_bytes_per_transaction
+        );
+        println!(
             "  CPU             {} s on {} cores; {} µs a transaction and node",
             self.cpu_seconds, self.cores, self.cpu_us_per_transaction_and_node
         );
@@ -301,6 +332,24 @@ impl Report {
             );
         }
     }
+}
+
+/// The lines of `--recover`.
+pub fn print_recovery(recovery: &Recovery) {
+    let Recovery { restart, rejoin } = recovery;
+    println!();
+    println!(
+        "  restart         ready {:.2} s after a kill, with {} transactions in the ledger",
+        restart.ready_seconds, restart.transactions
+    );
+    match rejoin.seconds {
+        Some(seconds) => println!("  empty disk      as far as the others after {seconds:.2} s"),
+        None => println!("  empty disk      not as far as the others before the load ended"),
+    }
+    println!(
+        "                  {:.0} transactions a second, {:.1} times the network's {:.0}",
+        rejoin.transactions_per_second, rejoin.of_network, rejoin.network_transactions_per_second
+    );
 }
 
 /// The highest height that every answering node has, and whether all nodes have the same header there.

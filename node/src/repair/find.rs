@@ -4,7 +4,7 @@ use super::RepairError;
 use crate::config::STATE;
 use crate::rebuild::Source;
 use crate::records::{self, Proposal};
-use crate::tables::Tables;
+use crate::tables::{BlockPlace, TableError, Tables};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,18 +25,25 @@ pub(super) struct Found {
     pub last: Height,
     /// The last height that came with a state from peers: the log never had those up to it.
     pub synced: Height,
-    /// Blocks that are left, of those that may be asked for.
+    /// Blocks that are left whole, of those that may be asked for: of own ones, proposal and signed header.
     blocks: BTreeSet<Digest>,
     /// The database, where it can be read.
     pub tables: Option<Tables>,
 }
 
 impl Found {
-    /// Whether the log still has a block.
+    /// Whether the log still has a block, with its signature.
     pub fn has(&self, block: &Digest) -> Result<bool, RepairError> {
         if self.blocks.contains(block) {
             return Ok(true);
         }
+        let (Some(tables), Some(damaged)) = (&self.tables, self.first_damaged) else { return Ok(false) };
+        let is_left = |place: BlockPlace| place.signed.unwrap_or(place.block).segment < damaged;
+        Ok(tables.block_place(block)?.is_some_and(is_left))
+    }
+
+    /// Whether the payload of a block lies before the damage, as far as the rows say.
+    fn has_payload(&self, block: &Digest) -> Result<bool, TableError> {
         let (Some(tables), Some(damaged)) = (&self.tables, self.first_damaged) else { return Ok(false) };
         Ok(tables.block_place(block)?.is_some_and(|place| place.block.segment < damaged))
     }
@@ -96,11 +103,22 @@ pub(super) fn find(source: &Source, files: &Files) -> Result<Found, RepairError>
             Some(applied) => bound.min(applied.replay_from),
             None => 0,
         };
+        let mut proposals = BTreeSet::new();
         check::check(files, &source.identity, &mut |record| {
             if let Seen::Record { position, kind, payload } = record
                 && position.segment >= from
             {
-                found.blocks.extend(block_of(&chain, kind, payload)?);
+                let payload_of = block_of(&chain, kind, payload)?;
+                if kind == records::PROPOSAL {
+                    proposals.extend(payload_of);
+                } else {
+                    found.blocks.extend(payload_of);
+                }
+                if let Some(block) = signed_of(&chain, kind, payload)?
+                    && (proposals.contains(&block) || found.has_payload(&block)?)
+                {
+                    found.blocks.insert(block);
+                }
             }
             Ok(())
         })?;

@@ -5,8 +5,9 @@ use super::*;
 use crate::backup::depot::Depot;
 use crate::backup::take::{Wanted, take};
 use crate::config::{LOG, STATE};
-use crate::fixtures::{executed, genesis};
-use crate::rebuild::tests::{IDENTITY, directory, rebuild};
+use crate::fixtures::{executed, genesis, records_of};
+use crate::rebuild::tests::{IDENTITY, directory, open_log, rebuild};
+use crate::records::{BLOCK, COMMIT, PROPOSAL, SIGNED};
 use std::fs;
 use storage::log::Files;
 use storage::log::check;
@@ -24,7 +25,10 @@ struct Node {
 }
 
 fn node() -> Node {
-    let (dir, source) = directory(&executed(HEIGHTS));
+    node_of(directory(&executed(HEIGHTS)))
+}
+
+fn node_of((dir, source): (TempDir, Source)) -> Node {
     let header = rebuild(&source).expect("a whole log").header;
     let node = Node { dir, source, backup: tempfile::tempdir().expect("a directory"), header };
     assert_eq!(certified(&node, &node.depot()), HEIGHTS - 1);
@@ -112,6 +116,32 @@ fn flipped_bytes_torn_out_pages_and_lost_segments_come_back_proven() {
     assert!(!node.repair().expect("the backup has it").state_kept);
     rebuild(&node.source).expect("a whole log");
     node.is_whole();
+}
+
+#[test]
+fn a_single_record_of_each_kind_comes_back_and_with_it_what_it_belongs_to() {
+    // Each record is durable before the next one, so that no two share a group.
+    let (dir, source) = directory(&[]);
+    let log = open_log(dir.path());
+    let (mut kinds, mut places) = (Vec::new(), Vec::new());
+    for (kind, payload) in executed(HEIGHTS).iter().flat_map(records_of) {
+        let (sender, durable) = std::sync::mpsc::channel();
+        let done = Box::new(move |place| sender.send(place).expect("somebody waits"));
+        log.append(kind, &[&payload], done).expect("room");
+        places.push(durable.recv().expect("an answer").expect("durable"));
+        kinds.push(kind);
+    }
+    drop(log);
+    let node = node_of((dir, source));
+    // From the end on, some segments apart: a repair moves what lies behind the damage.
+    for (kind, below) in [(COMMIT, 58), (BLOCK, 48), (SIGNED, 38), (PROPOSAL, 28)] {
+        let of_heights = &kinds[..kinds.len() / HEIGHTS as usize * below];
+        let place = places[of_heights.iter().rposition(|each| *each == kind).expect("one of each kind")];
+        node.spoil(place.segment, std::iter::once(place.offset as usize + 40));
+        let done = node.repair().expect("the backup has it");
+        assert_eq!((done.damaged, done.blocks + done.commits.len() as u64), (1, 1), "kind {kind}: {done:?}");
+        node.is_whole();
+    }
 }
 
 #[test]

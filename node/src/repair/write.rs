@@ -2,7 +2,7 @@
 //! between.
 
 use super::fetch::Fetch;
-use super::find::{Found, block_of};
+use super::find::{Found, block_of, signed_of};
 use super::{Done, RepairError, Site};
 use crate::durable;
 use crate::rebuild::Source;
@@ -133,10 +133,12 @@ impl Writing<'_> {
                 self.next = record.height.next();
                 (self.progress)(record.height);
             }
-        } else if let Some(block) = block_of(&self.chain, kind, payload)?
-            && self.added.contains(&block)
-        {
-            return Ok(());
+        } else if let Some(block) = block_of(&self.chain, kind, payload)?.or(signed_of(&self.chain, kind, payload)?) {
+            // Of an own block that lost one of its two records the other is of no use: it is fetched whole, or given up.
+            let is_own = matches!(kind, records::PROPOSAL | records::SIGNED);
+            if self.added.contains(&block) || is_own && !self.found.has(&block)? {
+                return Ok(());
+            }
         }
         self.log.append_quiet(kind, &[payload])?;
         self.done.kept += 1;

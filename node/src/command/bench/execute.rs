@@ -124,7 +124,7 @@ fn rows(args: &ExecuteArgs) -> Vec<Row> {
     let (accounts, commit) = (most(&args.accounts), most(&args.commit) as usize);
     let shape = |kind, accounts, commit: usize, shards, cross| {
         let commits = (LOAD / commit).max(2);
-        Shape { kind, accounts, commit, commits, shards, cross, snapshots: 0 }
+        Shape { kind, accounts, active: None, commit, commits, shards, cross, snapshots: 0 }
     };
     for accounts in &args.accounts {
         for commit in &args.commit {
@@ -276,7 +276,7 @@ mod tests {
         for (kind, cross, sent) in
             [(Kind::Transfer, Some(0), 0.0), (Kind::Transfer, Some(100), 2.0), (Kind::Sale, None, f64::NAN)]
         {
-            let shape = Shape { kind, accounts: 64, commit: 50, commits: 8, shards: 4, cross, snapshots: 0 };
+            let shape = Shape { kind, accounts: 64, active: None, commit: 50, commits: 8, shards: 4, cross, snapshots: 0 };
             let load = Load::draw(shape);
             let mut spent = Spent::default();
             over_the_ledger(&load, 4, 0, &mut spent);

@@ -71,7 +71,10 @@ impl Found {
                 let mut entry = Entry::bare(Arc::new(records::unsigned_header(&proposal)));
                 entry.position = Some(position);
                 self.blocks.put(proposal.statement.block_ref(), entry);
-                self.unsigned = Some(proposal);
+                // An earlier one without a signed header lost it to damage: it was repaired away.
+                if let Some(lost) = self.unsigned.replace(proposal) {
+                    self.blocks.remove(&lost.statement.block_ref());
+                }
             }
             records::SIGNED => {
                 // The header keeps its bytes alive: a copy frees those of the whole group.
@@ -101,6 +104,8 @@ impl Found {
                 let mut entry = Entry::bare(Arc::clone(&header));
                 entry.position = Some(position);
                 self.blocks.put(header.block_ref(), entry);
+                // An own one whose signed header was damaged, fetched whole.
+                self.unsigned.take_if(|waiting| waiting.statement.block_ref() == header.block_ref());
                 self.headers.push(header);
             }
             records::COMMIT => {

@@ -34,6 +34,8 @@ pub enum Kind {
 pub struct Shape {
     pub kind: Kind,
     pub accounts: u32,
+    /// How many of them have part in transactions: all, where it is `None`. Transfers before the measured ones touch each.
+    pub active: Option<u32>,
     /// Transactions of a commit.
     pub commit: usize,
     pub commits: usize,
@@ -45,7 +47,7 @@ pub struct Shape {
     pub snapshots: u64,
 }
 
-/// A ledger to be, commits that make its objects, and the commits that are measured.
+/// A ledger to be, commits that make its objects or touch its active accounts, and the commits that are measured.
 pub struct Load {
     pub genesis: Genesis,
     pub before: Vec<CommitInput>,
@@ -73,8 +75,11 @@ impl Load {
         let addresses: Vec<Address> = keys.iter().map(PublicKey::address).collect();
         let genesis = genesis(&addresses, shape.snapshots);
         let chain = genesis.chain_id();
-        let mut draw = Drawing { shape, chain, keys, addresses, genesis, dice: Dice(1), nonce: 0, owners: Vec::new() };
+        let active = shape.active.map_or(keys.len(), |active| keys.len().min(active as usize));
+        let (dice, owners) = (Dice(1), Vec::new());
+        let mut draw = Drawing { shape, chain, keys, addresses, active, genesis, dice, nonce: 0, owners };
         let before = match shape.kind {
+            Kind::Transfer if shape.active.is_some() => draw.touches(),
             Kind::Transfer => Vec::new(),
             Kind::Object | Kind::Sale => draw.objects(),
         };
@@ -90,6 +95,8 @@ struct Drawing {
     chain: ChainId,
     keys: Vec<PublicKey>,
     addresses: Vec<Address>,
+    /// The first ones, which have part in transactions.
+    active: usize,
     genesis: Genesis,
     dice: Dice,
     nonce: u64,
@@ -98,6 +105,21 @@ struct Drawing {
 }
 
 impl Drawing {
+    /// Transfers from every second active account to the next one.
+    fn touches(&mut self) -> Vec<CommitInput> {
+        let senders: Vec<usize> = (0..self.active - 1).step_by(2).collect();
+        let chunks = senders.chunks(self.shape.commit).zip(1..);
+        chunks
+            .map(|(chunk, height)| {
+                let transfers = chunk.iter().map(|from| {
+                    self.nonce += 1;
+                    self.transfer(height, *from, from + 1)
+                });
+                input(height, transfers.collect())
+            })
+            .collect()
+    }
+
     /// One object for each account.
     fn objects(&mut self) -> Vec<CommitInput> {
         self.owners = (0..self.keys.len()).collect();
@@ -125,7 +147,7 @@ impl Drawing {
     fn transaction(&mut self, height: u64) -> Transaction {
         self.nonce += 1;
         let (from, object) = match self.shape.kind {
-            Kind::Transfer => (self.dice.below(self.keys.len()), 0),
+            Kind::Transfer => (self.dice.below(self.active), 0),
             Kind::Object | Kind::Sale => {
                 let object = self.dice.below(self.owners.len());
                 (self.owners[object], object)
@@ -135,10 +157,7 @@ impl Drawing {
         let (seller, buyer) = (self.addresses[from], self.addresses[to]);
         let transfer = Step::Transfer { object: ObjectId::issued(&self.addresses[object], 0), to: buyer };
         match self.shape.kind {
-            Kind::Transfer => {
-                let body = TransactionBody::Transfer { to: buyer, amount: 1, memo: vec![0; MEMO_BYTES].into() };
-                self.signed(height, from, body, 1)
-            }
+            Kind::Transfer => self.transfer(height, from, to),
             Kind::Object => {
                 self.owners[object] = to;
                 self.call(height, from, None, vec![transfer])
@@ -151,13 +170,18 @@ impl Drawing {
         }
     }
 
+    fn transfer(&self, height: u64, from: usize, to: usize) -> Transaction {
+        let to = self.addresses[to];
+        self.signed(height, from, TransactionBody::Transfer { to, amount: 1, memo: vec![0; MEMO_BYTES].into() }, 1)
+    }
+
     /// Another account, in another shard or in the same where that is asked for.
     fn receiver(&mut self, from: usize) -> usize {
         let shards = NonZeroU16::new(self.shape.shards).expect("the flag has a range");
         let shard = |address: &Address| shard_of(&(*address).into(), shards);
         let cross = self.shape.cross.map(|percent| self.dice.below(100) < percent as usize);
         loop {
-            let to = self.dice.below(self.keys.len());
+            let to = self.dice.below(self.active);
             let crosses = shard(&self.addresses[from]) != shard(&self.addresses[to]);
             if to != from && cross.is_none_or(|cross| cross == crosses) {
                 return to;
