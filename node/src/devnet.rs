@@ -48,7 +48,7 @@ const TAIL: Duration = Duration::from_secs(20);
   stele devnet --algorithm sm2-sm3              accounts that sign with SM2
   stele devnet --gpu require --verify-threads 4 verified on a GPU, and on four threads of each validator
   stele devnet --delay-ms 25 --loss 1           validators 50 ms of round trip apart, one packet in a hundred lost
-  stele devnet --rate 2000 --seconds 60 --recover how long a validator takes to be back, without and with a new disk
+  stele devnet --rate 2000 --restart --rejoin   how long a validator takes to be back, with its disk and without
   stele devnet --signer soft --json out.json    keys in encrypted files; the report also as JSON")]
 pub struct DevnetArgs {
     /// Validators, each a process with its signer process.
@@ -104,10 +104,13 @@ pub struct DevnetArgs {
     copies: Option<u32>,
     #[command(flatten)]
     links: links::LinkArgs,
-    /// After the window kill a validator and start it again; then, under the same load for as long again, kill it, empty
-    /// its disk and start it; and report how long it takes to be back.
+    /// After the window kill a validator, start it again, and report how long it takes until it is ready.
     #[arg(long)]
-    recover: bool,
+    restart: bool,
+    /// After the window, under the same load for as long again, kill a validator, empty its disk, start it, and report how
+    /// long it takes until it is as far as the others.
+    #[arg(long)]
+    rejoin: bool,
     /// Directory for the network's files: new or empty, and kept. Default: a new one among the temporary files.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -272,11 +275,8 @@ async fn drive(args: &DevnetArgs, site: &Site, network: &mut Network) -> miette:
     let measured = load::run(network, presigner, args).await?;
     let mut report = report::Report::gather(args, network, measured).await;
     report.print();
-    if args.recover {
-        let recovery = recovery::run(network, args).await?;
-        report::print_recovery(&recovery);
-        report.recovery = Some(recovery);
-    }
+    report.recovery = recovery::run(network, args).await?;
+    report.recovery.print();
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&report).into_diagnostic()?;
         std::fs::write(path, text + "\n")

@@ -48,6 +48,11 @@ pub const PACKAGES: &[Package] = &[
         present: || on_path("swtpm"),
     },
     Package {
+        name: "strace",
+        reason: "delays system calls, for the test of a validator on a slow disk",
+        present: || on_path("strace"),
+    },
+    Package {
         name: "libvulkan1",
         reason: "the Vulkan loader, for signature verification on GPUs",
         present: || any_library("libvulkan.so.1"),

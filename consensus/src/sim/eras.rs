@@ -159,6 +159,17 @@ impl Simulation {
         machines.filter_map(|node| era.member(node.machine)).map(|member| era.committee().stake(member).0).sum()
     }
 
+    /// Members of the committee that all changes lead to which are decided or wait.
+    pub(crate) fn members_to_be(&self) -> usize {
+        let last = self.eras.last().expect("there is a first epoch");
+        let changes = last.change.iter().chain(&self.changes);
+        changes.fold(last.committee().size(), |members, change| match change {
+            Change::Add(..) => members + 1,
+            Change::Remove(_) => members.saturating_sub(1),
+            Change::Rekey(_) => members,
+        })
+    }
+
     /// Changes the committee, after the changes that wait already.
     pub(crate) fn change_committee(&mut self, change: Change) {
         self.changes.push_back(change);

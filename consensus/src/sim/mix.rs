@@ -165,7 +165,7 @@ impl Simulation {
     /// A change that leaves at least four members.
     fn draw_membership(&mut self) -> Action {
         let spare = self.machines().find(|machine| !self.was_member(*machine));
-        let members = self.newest_committee().size();
+        let members = self.members_to_be();
         match (self.rng.between(0, 3), spare) {
             (0, Some(machine)) => Action::Membership(Membership::Add(1), Who::Nodes(vec![machine.0])),
             (1, _) if members > 4 => Action::Membership(Membership::Remove, Who::Random(1)),

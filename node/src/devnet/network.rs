@@ -4,7 +4,7 @@ use super::DevnetArgs;
 use super::accounts::Accounts;
 use super::process::Process;
 use super::site::{Site, write_private};
-use super::validator::{NODE_PATIENCE, Launch, Validator, make_keys, make_store};
+use super::validator::{Launch, NODE_PATIENCE, Validator, make_keys, make_store};
 use client::rpc::NodeStatus;
 use client::{RpcClient, now_ms};
 use hsm::config::KeystoreConfig;
@@ -52,7 +52,13 @@ pub struct Network {
 impl Network {
     /// Nothing yet, but where it will be.
     pub fn new(site: &Site, links: Option<Emulation>) -> Self {
-        Self { root: site.path().to_owned(), genesis: None, chain: ChainId(Digest::ZERO), validators: Vec::new(), links: links.map(Arc::new) }
+        Self {
+            root: site.path().to_owned(),
+            genesis: None,
+            chain: ChainId(Digest::ZERO),
+            validators: Vec::new(),
+            links: links.map(Arc::new),
+        }
     }
 
     /// What is between the validators, if it is not loopback.

@@ -1,6 +1,6 @@
 //! How long a validator takes to be back: killed and started again on its disk, and with its disk gone while the load goes on.
 
-use super::load::{self, Measured};
+use super::load;
 use super::network::{Network, Victim};
 use super::process::Process;
 use super::traffic::{Order, Presigner};
@@ -19,13 +19,13 @@ const RESTART_PATIENCE: Duration = Duration::from_mins(5);
 /// Heights behind another node at which one counts as caught up: the two are not asked at the same moment.
 const CLOSE: u64 = 8;
 
-/// Both ways of coming back.
-#[derive(Clone, Debug, Serialize)]
+/// Both ways of coming back; null where they were not asked for.
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Recovery {
     /// Killed, and started again.
-    pub restart: Restart,
+    pub restart: Option<Restart>,
     /// Killed, its disk emptied, and started again under load.
-    pub rejoin: Rejoin,
+    pub rejoin: Option<Rejoin>,
 }
 
 /// A node that was killed and finds its disk as it left it.
@@ -54,27 +54,51 @@ pub struct Rejoin {
     pub of_network: f64,
 }
 
-/// Does both to the last validator.
+/// Does to the last validator what is asked for.
 ///
 /// # Errors
 /// A process that cannot be started, or a node that does not come back.
 pub async fn run(network: &mut Network, args: &DevnetArgs) -> miette::Result<Recovery> {
-    let last = network.validators().len() - 1;
-    let other = network.validators()[0].rpc().clone();
-    let mut victim = network.lend(last);
-    println!("  {} is killed and started again", victim.launch.name());
-    let restart = restart(&mut victim).await?;
-
-    let accounts = accounts::Accounts::new(args.algorithm, accounts::COUNT);
-    let duration = WARM_UP + Duration::from_secs(args.seconds.into());
-    let order = Order { chain: network.chain(), payload: args.payload as usize, rate: args.rate, duration };
-    let presigner = Presigner::start(accounts, order);
-    screen::presigning(&presigner).await;
-    println!("  {} is killed, its disk emptied, and started again under the same load", victim.launch.name());
-    let (load, rejoin) = tokio::join!(load::run(network, presigner, args), rejoin(&mut victim, &other, duration));
-    let (_, rejoin): (Measured, _) = (load?, rejoin?);
+    let mut recovery = Recovery::default();
+    let mut victim = network.lend(network.validators().len() - 1);
+    if args.restart {
+        println!("  {} is killed and started again", victim.launch.name());
+        recovery.restart = Some(restart(&mut victim).await?);
+    }
+    if args.rejoin {
+        let accounts = accounts::Accounts::new(args.algorithm, accounts::COUNT);
+        let duration = WARM_UP + Duration::from_secs(args.seconds.into());
+        let order = Order { chain: network.chain(), payload: args.payload as usize, rate: args.rate, duration };
+        let presigner = Presigner::start(accounts, order);
+        screen::presigning(&presigner).await;
+        println!("  {} is killed, its disk emptied, and started again under the same load", victim.launch.name());
+        let other = network.validators()[0].rpc().clone();
+        let (load, rejoin) = tokio::join!(load::run(network, presigner, args), rejoin(&mut victim, &other, duration));
+        load?;
+        recovery.rejoin = Some(rejoin?);
+    }
     network.give_back(victim);
-    Ok(Recovery { restart, rejoin })
+    Ok(recovery)
+}
+
+impl Recovery {
+    /// Its lines of the table.
+    pub fn print(&self) {
+        if let Some(Restart { ready_seconds, transactions, .. }) = &self.restart {
+            println!(
+                "  restart         ready {ready_seconds:.2} s after a kill, with {transactions} transactions in the ledger"
+            );
+        }
+        let Some(rejoin) = &self.rejoin else { return };
+        match rejoin.seconds {
+            Some(seconds) => println!("  empty disk      as far as the others after {seconds:.2} s"),
+            None => println!("  empty disk      not as far as the others before the load ended"),
+        }
+        println!(
+            "                  {:.0} transactions a second, {:.1} times the network's {:.0}",
+            rejoin.transactions_per_second, rejoin.of_network, rejoin.network_transactions_per_second
+        );
+    }
 }
 
 async fn restart(victim: &mut Victim) -> miette::Result<Restart> {

@@ -91,8 +91,8 @@ pub struct Report {
     pub rss_bytes_max: u64,
     /// What nodes wrote to the disk.
     pub disk: Disk,
-    /// How long a validator takes to be back; null without `--recover`.
-    pub recovery: Option<Recovery>,
+    /// How long a validator takes to be back: `--restart`, `--rejoin`.
+    pub recovery: Recovery,
     /// What is between the validators; null for loopback.
     pub links: Option<LinksReport>,
     /// Congestion control that was asked for; null for the node's default.
@@ -245,7 +245,7 @@ impl Report {
                     log_bytes_per_transaction: round(max(|status| status.log.bytes) as f64 / transactions),
                 }
             },
-            recovery: None,
+            recovery: Recovery::default(),
             links: network.links().map(|links| args.links.report(links.counts())),
             congestion: args.congestion,
             chain: network.chain(),
@@ -315,7 +315,9 @@ impl Report {
         );
         println!(
             "  disk            {:.0} MiB written by a node, {} times the transactions; {:.0} bytes of log a transaction",
-            mib(self.disk.written_bytes), self.disk.amplification, self.disk.log_bytes_per_transaction
+            mib(self.disk.written_bytes),
+            self.disk.amplification,
+            self.disk.log_bytes_per_transaction
         );
         println!(
             "  CPU             {} s on {} cores; {} µs a transaction and node",
@@ -332,24 +334,6 @@ impl Report {
             );
         }
     }
-}
-
-/// The lines of `--recover`.
-pub fn print_recovery(recovery: &Recovery) {
-    let Recovery { restart, rejoin } = recovery;
-    println!();
-    println!(
-        "  restart         ready {:.2} s after a kill, with {} transactions in the ledger",
-        restart.ready_seconds, restart.transactions
-    );
-    match rejoin.seconds {
-        Some(seconds) => println!("  empty disk      as far as the others after {seconds:.2} s"),
-        None => println!("  empty disk      not as far as the others before the load ended"),
-    }
-    println!(
-        "                  {:.0} transactions a second, {:.1} times the network's {:.0}",
-        rejoin.transactions_per_second, rejoin.of_network, rejoin.network_transactions_per_second
-    );
 }
 
 /// The highest height that every answering node has, and whether all nodes have the same header there.

@@ -314,7 +314,8 @@ impl Shared {
         }
     }
 
-    /// Reads a state into its directory, and gives its root.
+    /// Reads a state into its directory, and gives its root. The root is what execution waits for: files that fail cost the
+    /// snapshot alone.
     fn read(
         &self,
         snapshot: &StateSnapshot<'_>,
@@ -322,14 +323,18 @@ impl Shared {
         approvals: &Approvals,
     ) -> Result<Digest, StreamError> {
         let (part, whole) = (self.dir_of(header.height, ".part"), self.dir_of(header.height, ""));
-        for old in [&part, &whole] {
-            durable::remove_dir(old)?;
-        }
+        let not_kept = |error: io::Error| {
+            tracing::error!(height = header.height.0, dir = %self.service.dir.display(), %error, "the snapshot is not kept");
+        };
+        let cleared = [&part, &whole].into_iter().try_for_each(|old| durable::remove_dir(old));
+        let dir = cleared.is_ok().then_some(part.as_path());
+        cleared.unwrap_or_else(not_kept);
         let root_height = self.plan.root_height(header.height);
-        let (manifest, written) = pack::pack(snapshot, header, approvals, root_height, Some(&part), &self.stopping)?;
+        let (manifest, written) = pack::pack(snapshot, header, approvals, root_height, dir, &self.stopping)?;
         if written {
-            std::fs::rename(&part, &whole)?;
-            durable::sync_dir(&self.service.dir)?;
+            let placed = std::fs::rename(&part, &whole).and_then(|()| durable::sync_dir(&self.service.dir));
+            // What is not in place is found to be missing when the directory is read.
+            placed.unwrap_or_else(not_kept);
         }
         Ok(manifest.root())
     }

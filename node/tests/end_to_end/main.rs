@@ -39,6 +39,7 @@ mod restores;
 mod retention;
 mod signers;
 mod simulate;
+mod slow_disk;
 mod snapshots;
 mod start_up;
 mod state_sync;

@@ -1,7 +1,7 @@
 //! Four validators on loopback: their files as an operator would make them, their processes, and how they are asked.
 
 use crate::check::until;
-use crate::process::{Ended, Process, run_to_end, stele, tail};
+use crate::process::{Ended, Process, run_to_end, stele, tail, under};
 use client::rpc::{NodeState, NodeStatus};
 use client::{Account, Client, ClientOptions, RpcClient, Updates, now_ms};
 use hsm::config::{KeystoreConfig, Pkcs11Config, SigningConfig, SigningMode};
@@ -93,6 +93,8 @@ pub struct Node {
     pub process: Option<Process>,
     /// Variables of the node process, beyond those of this one.
     pub environment: Vec<(String, std::ffi::OsString)>,
+    /// A program under which the node's process runs, with its arguments; the process stays a child of the test.
+    pub tracer: Vec<String>,
     /// The host of an emulated network that it runs on.
     host: Option<(Arc<Emulation>, usize)>,
     softhsm: bool,
@@ -271,8 +273,8 @@ impl Node {
             rpc_address: address(ports[2]),
         };
         let rpc = RpcClient::new(&authority.rpc_address.to_string()).unwrap();
-        let (environment, host) = (Vec::new(), None);
-        Self { dir, authority, rpc, signer: None, process: None, environment, host, softhsm, starts: 0 }
+        let (environment, tracer, host) = (Vec::new(), Vec::new(), None);
+        Self { dir, authority, rpc, signer: None, process: None, environment, tracer, host, softhsm, starts: 0 }
     }
 
     /// Runs a command of the node's binary where its files are, to its end.
@@ -375,6 +377,7 @@ impl Node {
         let mut command = stele(&self.dir);
         command.args(["node", "--config", "node.toml", "--exit-with-parent"]).args(more);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let command = under(&self.tracer, command);
         let log = self.dir.join(format!("node-{}.log", self.starts));
         let name = self.authority.name.clone();
         self.process = Some(match &self.host {

@@ -20,6 +20,18 @@ pub fn stele(directory: &Path) -> Command {
     command
 }
 
+/// The same command, under a tracer that is named with its arguments; as it is, where that is empty.
+pub fn under(tracer: &[String], command: Command) -> Command {
+    let Some((program, arguments)) = tracer.split_first() else { return command };
+    let mut traced = Command::new(program);
+    traced.args(arguments).arg(command.get_program()).args(command.get_args());
+    traced.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(directory) = command.get_current_dir() {
+        traced.current_dir(directory);
+    }
+    traced
+}
+
 fn beside_this_program() -> PathBuf {
     let this = std::env::current_exe().unwrap();
     let profile = this.parent().and_then(Path::parent).expect("test programs are in <profile>/deps");

@@ -217,7 +217,9 @@ impl SegmentReader for Files {
     }
 
     fn read(&self, segment: u64, offset: u64, into: &mut [u8]) -> io::Result<()> {
-        if !self.direct {
+        let is_whole = |bytes: usize| bytes.is_multiple_of(PAGE);
+        let pages = is_whole(into.as_ptr().addr()) && is_whole(into.len()) && offset.is_multiple_of(PAGE as u64);
+        if pages || !self.direct {
             return self.segment(segment)?.read_exact_at(into, offset);
         }
         into.copy_from_slice(&self.read_shared(segment, offset, into.len())?);

@@ -1,8 +1,9 @@
-//! A window on one segment, and the groups in it. It reads ahead, so that a scan is one pass of large reads. Memory: one
-//! group, and never more than a segment, whatever lengths the bytes claim.
+//! A window on one segment, and the groups in it. It reads ahead, so that a scan is one pass of large reads, each byte once
+//! and straight into the window's pages. Memory: one group, and never more than a segment, whatever lengths the bytes claim.
 
 use super::LogError;
-use super::format::{self, GROUP_HEADER, GroupHeader, HeaderFault, PAGE, SegmentHeader};
+use super::buffer::PageBuffer;
+use super::format::{self, GROUP_HEADER, GroupHeader, HeaderFault, PAGE, SegmentHeader, page_up};
 use super::io::SegmentReader;
 
 /// Bytes that are read at once.
@@ -18,8 +19,11 @@ pub(super) struct Window<'a> {
     disk: &'a dyn SegmentReader,
     pub(super) segment: u64,
     pub(super) length: u64,
+    /// Offset of the first byte in `pages`, a multiple of a page.
     start: u64,
-    bytes: Vec<u8>,
+    /// How many bytes of `pages` are those of the segment.
+    filled: usize,
+    pages: PageBuffer,
 }
 
 impl<'a> Window<'a> {
@@ -36,7 +40,7 @@ impl<'a> Window<'a> {
     /// Opens a segment, whatever it holds.
     pub(super) fn unchecked(disk: &'a dyn SegmentReader, segment: u64) -> Result<Self, LogError> {
         let length = disk.length(segment).map_err(LogError::io("measure a segment"))?;
-        Ok(Self { disk, segment, length, start: 0, bytes: Vec::new() })
+        Ok(Self { disk, segment, length, start: 0, filled: 0, pages: PageBuffer::zeroed(WINDOW) })
     }
 
     /// What its first page says.
@@ -50,23 +54,58 @@ impl<'a> Window<'a> {
         if end > self.length {
             return Ok(None);
         }
-        if offset < self.start || end > self.start + self.bytes.len() as u64 {
-            let ahead = usize::try_from(self.length - offset).map_or(WINDOW, |left| left.min(WINDOW));
-            self.start = offset;
-            self.bytes.resize(count.max(ahead), 0);
-            let mut read = self.disk.read(self.segment, offset, &mut self.bytes);
-            if read.is_err() && count < ahead {
-                // What cannot be read may lie behind what is asked for.
-                self.bytes.resize(count, 0);
-                read = self.disk.read(self.segment, offset, &mut self.bytes);
-            }
-            if let Err(error) = read {
-                self.bytes.clear();
-                return Err(LogError::io("read a segment")(error));
-            }
+        if offset < self.start || end > self.start + self.filled as u64 {
+            self.move_to(offset, count)?;
         }
         let from = usize::try_from(offset - self.start).expect("a window is in memory");
-        Ok(self.bytes.get(from..from + count))
+        Ok(self.pages.bytes()[..self.filled].get(from..from + count))
+    }
+
+    /// Moves so that `count` bytes from `offset` are in, and as many behind them as there is room for.
+    fn move_to(&mut self, offset: u64, count: usize) -> Result<(), LogError> {
+        let start = offset - offset % PAGE as u64;
+        let least = page_up(usize::try_from(offset - start).expect("less than a page") + count);
+        let kept = self.keep_from(start, least);
+        (self.start, self.filled) = (start, kept);
+        let left = usize::try_from(self.length - start).unwrap_or(usize::MAX);
+        // The last page of what is no whole segment may be a part of one.
+        let (least, ahead) = (least.min(left), self.pages.bytes().len().min(left));
+        let mut read = self.fill(ahead);
+        if read.is_err() && least < ahead {
+            // What cannot be read may lie behind what is asked for.
+            read = self.fill(least);
+        }
+        read.map_err(|error| {
+            self.filled = 0;
+            LogError::io("read a segment")(error)
+        })
+    }
+
+    /// Makes room for `least` bytes, and moves what is here from `start` on to the front; how many bytes that is.
+    fn keep_from(&mut self, start: u64, least: usize) -> usize {
+        let skip = start.checked_sub(self.start).and_then(|skip| usize::try_from(skip).ok());
+        // Whole pages, so that what follows is read to whole pages.
+        let skip = skip.filter(|skip| *skip < self.filled && self.filled.is_multiple_of(PAGE));
+        let here = skip.map_or(0..0, |skip| skip..self.filled);
+        let kept = here.len();
+        if least > self.pages.bytes().len() {
+            let mut larger = PageBuffer::zeroed(least);
+            larger.bytes_mut()[..kept].copy_from_slice(&self.pages.bytes()[here]);
+            self.pages = larger;
+        } else {
+            self.pages.bytes_mut().copy_within(here, 0);
+        }
+        kept
+    }
+
+    /// Reads on until `count` bytes are in.
+    fn fill(&mut self, count: usize) -> std::io::Result<()> {
+        if self.filled < count {
+            let into = &mut self.pages.bytes_mut()[self.filled..count];
+            self.disk.read(self.segment, self.start + self.filled as u64, into)?;
+            self.filled = count;
+        }
+        Ok(())
     }
 
     /// The valid group at `offset`, with its bytes and checksum.

@@ -276,7 +276,8 @@ mod tests {
         for (kind, cross, sent) in
             [(Kind::Transfer, Some(0), 0.0), (Kind::Transfer, Some(100), 2.0), (Kind::Sale, None, f64::NAN)]
         {
-            let shape = Shape { kind, accounts: 64, active: None, commit: 50, commits: 8, shards: 4, cross, snapshots: 0 };
+            let shape =
+                Shape { kind, accounts: 64, active: None, commit: 50, commits: 8, shards: 4, cross, snapshots: 0 };
             let load = Load::draw(shape);
             let mut spent = Spent::default();
             over_the_ledger(&load, 4, 0, &mut spent);

@@ -59,6 +59,9 @@ pub struct LogArgs {
     /// Rounds that these seconds are cut into.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_000), value_name = "N")]
     rounds: u32,
+    /// Size of the log that is read back, for each size of a record.
+    #[arg(long, default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(1..=65_536), value_name = "MIB")]
+    scan_mib: u32,
     #[command(flatten)]
     pages: PageArgs,
 }
@@ -144,11 +147,11 @@ fn measure(args: &LogArgs) -> Result<Durability, BenchError> {
             let directory = Scratch::make(&args.dir)?;
             let mut cell = Cell::open(&directory.0, *record_bytes, *writers)?;
             cell.measure(args, &mut result)?;
-            // A log is scanned when it is opened.
-            drop(cell);
-            let dir = directory.0.join(Kind::Stele.name());
-            result.scans.push(scan::scan(&dir, *record_bytes, *writers).map_err(failed(Kind::Stele))?);
         }
+        note(&format!("a log of records of {record_bytes} bytes, read back"));
+        let directory = Scratch::make(&args.dir)?;
+        let scan = scan::scan(&directory.0, *record_bytes, u64::from(args.scan_mib) << 20);
+        result.scans.push(scan.map_err(failed(Kind::Stele))?);
     }
     Ok(result)
 }

@@ -135,6 +135,21 @@ fn a_state_is_offered_once_its_root_is_certified_and_is_that_of_its_height() {
 }
 
 #[test]
+fn files_that_fail_cost_a_snapshot_and_not_its_root() {
+    let node = Node::new();
+    let snapshots = node.dir.path().join("snapshots");
+    // In the way of the directory itself, and of the one that becomes it: no directory, so that neither can be removed.
+    for (height, in_the_way) in [(16, "state-16"), (32, "state-32.part")] {
+        std::fs::write(snapshots.join(in_the_way), b"a file").expect("a file");
+        (height - 15..=height + 8).for_each(|height| node.execute(height));
+        assert!(node.snapshots.root_if_known(Height(height)).is_some());
+    }
+    (41..=56).for_each(|height| node.execute(height));
+    node.wait(48);
+    assert_eq!(node.kept(), [48]);
+}
+
+#[test]
 fn what_is_kept_is_found_again_after_a_start_and_what_is_damaged_is_not() {
     let mut node = Node::new();
     (1..=24).for_each(|height| node.execute(height));

@@ -2,23 +2,26 @@
 //! beside it its files in large reads, with nothing done to the bytes: what the disk gives.
 
 use super::engines::{EngineFault, IDENTITY};
+use super::round::noise;
 use serde::Serialize;
 use std::path::Path;
+use std::sync::mpsc::channel;
 use std::time::Instant;
 use storage::log::io::SegmentReader;
-use storage::log::{Files, scan};
+use storage::log::{Files, Log, LogFault, LogOptions, scan};
 
 /// Bytes of a bare read.
 const READ_BYTES: usize = 1 << 20;
+/// Memory past the page cache begins at a multiple of it.
+const PAGE: usize = 4096;
 
 /// What it took.
 #[derive(Clone, Debug, Serialize)]
 pub struct Scan {
     pub record_bytes: u32,
-    pub writers: u32,
     /// Records that were visited.
     pub records: u64,
-    /// Bytes of the segments that hold them.
+    /// Bytes of all segments, those made ahead included: a scan reads them too.
     pub bytes: u64,
     /// Wall time of the scan.
     pub seconds: f64,
@@ -27,16 +30,47 @@ pub struct Scan {
     pub bare_gb_per_s: f64,
 }
 
-/// Reads the log in `dir` back.
-pub fn scan(dir: &Path, record_bytes: u32, writers: u32) -> Result<Scan, EngineFault> {
+/// Writes a log of `log_bytes` bytes of records in `dir`, and reads it back.
+pub fn scan(dir: &Path, record_bytes: u32, log_bytes: u64) -> Result<Scan, EngineFault> {
+    write(dir, record_bytes, log_bytes)?;
     let files = Files::inspect(dir)?;
-    let segments = files.segments()?;
     let begun = Instant::now();
     let found = scan::scan(&files, &IDENTITY, None, &mut |_| Ok(()))?;
     let seconds = begun.elapsed().as_secs_f64();
-    let last = found.map_or(0, |found| found.tail.segment);
-    let (mut bytes, begun, mut into) = (0, Instant::now(), vec![0; READ_BYTES]);
-    for segment in segments.into_iter().filter(|segment| *segment <= last) {
+    let begun = Instant::now();
+    let bytes = read(&files)?;
+    let bare = begun.elapsed().as_secs_f64();
+    let rate = |seconds: f64| bytes as f64 / 1e9 / seconds.max(f64::MIN_POSITIVE);
+    Ok(Scan {
+        record_bytes,
+        records: found.map_or(0, |found| found.records),
+        bytes,
+        seconds,
+        scan_gb_per_s: rate(seconds),
+        bare_gb_per_s: rate(bare),
+    })
+}
+
+/// The last record is waited for, and with it all before it.
+fn write(dir: &Path, record_bytes: u32, log_bytes: u64) -> Result<(), EngineFault> {
+    let log = Log::open(LogOptions::new(dir, IDENTITY), None, &mut |_| Ok(()))?;
+    let record = noise(5, record_bytes as usize);
+    for _ in 1..(log_bytes / u64::from(record_bytes)).max(1) {
+        log.append_quiet(1, &[&record])?;
+    }
+    let (durable, last) = channel();
+    // It fails only when nobody waits any more.
+    log.append(1, &[&record], Box::new(move |result| drop(durable.send(result))))?;
+    last.recv().unwrap_or(Err(LogFault::Closed))?;
+    Ok(())
+}
+
+/// Reads all segments as they are; how many bytes they have.
+fn read(files: &Files) -> Result<u64, EngineFault> {
+    let (mut bytes, mut memory) = (0, vec![0; READ_BYTES + PAGE]);
+    let skip = memory.as_ptr().align_offset(PAGE);
+    let into = &mut memory[skip..skip + READ_BYTES];
+    for segment in files.segments()? {
         let length = files.length(segment)?;
         let mut offset = 0;
         while offset < length {
@@ -46,15 +80,5 @@ pub fn scan(dir: &Path, record_bytes: u32, writers: u32) -> Result<Scan, EngineF
         }
         bytes += length;
     }
-    let bare = begun.elapsed().as_secs_f64();
-    let rate = |seconds: f64| bytes as f64 / 1e9 / seconds.max(f64::MIN_POSITIVE);
-    Ok(Scan {
-        record_bytes,
-        writers,
-        records: found.map_or(0, |found| found.records),
-        bytes,
-        seconds,
-        scan_gb_per_s: rate(seconds),
-        bare_gb_per_s: rate(bare),
-    })
+    Ok(bytes)
 }

@@ -10,6 +10,7 @@ fn measured(record_bytes: &[u32], writers: &[u32]) -> Durability {
         writers: writers.to_vec(),
         seconds: 1,
         rounds: 10,
+        scan_mib: 1,
         pages: PageArgs::default(),
     };
     let result = measure(&args).expect("a disk that works");

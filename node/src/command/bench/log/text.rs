@@ -28,14 +28,13 @@ const GROUPS: [Column<GroupCommit>; 9] = [
     ("p99 of bare", |row| format!("{} ×", fixed(row.p99_us as f64 / row.bare_p99_us.max(1) as f64, 2))),
 ];
 
-const SCANS: [Column<Scan>; 7] = [
+const SCANS: [Column<Scan>; 6] = [
     ("record, bytes", |row| row.record_bytes.to_string()),
-    ("writers", |row| row.writers.to_string()),
     ("records", |row| row.records.to_string()),
     ("MB", |row| fixed(row.bytes as f64 / 1e6, 0)),
     ("scan, GB/s", |row| fixed(row.scan_gb_per_s, 2)),
     ("bare read, GB/s", |row| fixed(row.bare_gb_per_s, 2)),
-    ("start, s", |row| fixed(row.seconds, 2)),
+    ("scan, s", |row| fixed(row.seconds, 2)),
 ];
 
 const READ_BACK: &str = "The log read back as a start does it, every checksum, and its files as they are, past the page cache where the log is:";

@@ -109,8 +109,7 @@ impl Node {
         let (began, cpu) = (Instant::now(), execute::cpu_time());
         let read = pack::pack(&database.snapshot(), &header, &Approvals::default(), Height(1), Some(&dir), &go_on);
         let (manifest, _) = read.map_err(|error| BenchError::State { what: error.to_string() })?;
-        let (seconds, cpu_s) =
-            (began.elapsed().as_secs_f64(), execute::cpu_time().saturating_sub(cpu).as_secs_f64());
+        let (seconds, cpu_s) = (began.elapsed().as_secs_f64(), execute::cpu_time().saturating_sub(cpu).as_secs_f64());
         let packed = pack::Pack::open(&dir).map_err(|error| BenchError::State { what: error.to_string() })?;
         let summary = &manifest.summary;
         Ok(Snapshot {
