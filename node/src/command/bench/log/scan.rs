@@ -59,8 +59,11 @@ fn write(dir: &Path, record_bytes: u32, log_bytes: u64) -> Result<(), EngineFaul
         log.append_quiet(1, &[&record])?;
     }
     let (durable, last) = channel();
-    // It fails only when nobody waits any more.
-    log.append(1, &[&record], Box::new(move |result| drop(durable.send(result))))?;
+    let tell = move |result| {
+        // It fails only when nobody waits any more.
+        let _ = durable.send(result);
+    };
+    log.append(1, &[&record], Box::new(tell))?;
     last.recv().unwrap_or(Err(LogFault::Closed))?;
     Ok(())
 }
