@@ -69,6 +69,9 @@ pub struct LogOptions {
     pub backend: Backend,
     /// Groups on their way to the disk at the same time, 1 to 64. Default 4.
     pub groups_in_flight_max: u32,
+    /// While groups of so many bytes are on their way, no other one follows: they keep the disk busy, and behind them it would
+    /// only wait. At least 1. Default 1 MiB.
+    pub bytes_in_flight_max: u64,
     /// Bytes of a group, 4 KiB to 16 MiB. Default 1 MiB.
     pub group_bytes_max: u32,
     /// Bytes accepted and not durable; `append` waits above it. Default 8 MiB.
@@ -92,6 +95,7 @@ impl LogOptions {
             segment_bytes: 16 << 20,
             backend: Backend::Auto,
             groups_in_flight_max: 4,
+            bytes_in_flight_max: 1 << 20,
             group_bytes_max: 1 << 20,
             queue_bytes_max: 8 << 20,
             dsync_bytes_max: 1 << 20,
@@ -105,6 +109,7 @@ impl LogOptions {
         let checks = [
             ("segment_bytes", segment_ok && self.segment_bytes.is_multiple_of(PAGE as u64)),
             ("groups_in_flight_max", (1..=64).contains(&self.groups_in_flight_max)),
+            ("bytes_in_flight_max", self.bytes_in_flight_max >= 1),
             ("group_bytes_max", (4 << 10..=16 << 20).contains(&self.group_bytes_max)),
             ("spare_segments", self.spare_segments >= 1),
         ];
@@ -162,6 +167,7 @@ impl Log {
         let limits = Limits {
             segment_bytes: options.segment_bytes,
             groups_in_flight_max: options.groups_in_flight_max,
+            bytes_in_flight_max: options.bytes_in_flight_max,
             group_bytes_max: options.group_bytes_max,
             queue_bytes_max: options.queue_bytes_max,
         };

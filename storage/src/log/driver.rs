@@ -184,7 +184,7 @@ fn turn(
         }
         writes.extend(core.writer.next_write());
     }
-    core.asleep = core.writer.in_flight() < shared.groups_in_flight_max as usize;
+    core.asleep = core.writer.hands_out_more();
     let wants_spare = core.writer.spares() < shared.spares_wanted;
     drop(core);
     for write in writes {

@@ -20,6 +20,8 @@ pub struct Limits {
     pub segment_bytes: u64,
     /// Groups handed out and not completed.
     pub groups_in_flight_max: u32,
+    /// Bytes of such groups that are enough to keep a disk busy: while there are as many, no further group is handed out.
+    pub bytes_in_flight_max: u64,
     /// Bytes of a group; a larger record makes a group of its own.
     pub group_bytes_max: u32,
     /// Bytes accepted and not durable.
@@ -180,7 +182,7 @@ impl<T> Writer<T> {
 
     /// The next group to write: whatever is waiting, if fewer than the limit are in flight.
     pub fn next_write(&mut self) -> Option<Write> {
-        if self.in_flight.len() >= self.limits.groups_in_flight_max as usize {
+        if !self.hands_out_more() {
             return None;
         }
         if self.full.is_empty() {
@@ -216,6 +218,13 @@ impl<T> Writer<T> {
         };
         self.in_flight.push_back(group);
         Some(write)
+    }
+
+    /// Whether another group may go to the disk beside those that are on their way.
+    pub fn hands_out_more(&self) -> bool {
+        let on_their_way = self.in_flight.iter().filter(|group| !group.durable);
+        let bytes: u64 = on_their_way.map(|group| group.used as u64).sum();
+        self.in_flight.len() < self.limits.groups_in_flight_max as usize && bytes < self.limits.bytes_in_flight_max
     }
 
     /// A write has ended. Tokens of records that are durable now are added to `finished`, in the order of the log.
@@ -362,5 +371,48 @@ impl<T> Writer<T> {
             buffer,
             waiting: Vec::new(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_small_groups_are_on_their_way_at_once_and_few_large_ones() {
+        let limits = Limits {
+            segment_bytes: 1 << 20,
+            groups_in_flight_max: 3,
+            bytes_in_flight_max: 100_000,
+            group_bytes_max: 64 << 10,
+            queue_bytes_max: 1 << 20,
+        };
+        let tail =
+            Tail { segment: 0, segment_bytes: 1 << 20, offset: PAGE as u32, sequence: 0, crc: 0, incarnation: 1 };
+        let mut writer = Writer::new(limits, 0, tail);
+        // As many groups as go out, each of one record.
+        let mut hand_out = |bytes: usize| {
+            let mut sequences = Vec::new();
+            loop {
+                let payload = vec![1; bytes];
+                writer.append(1, &[&payload], crc32c::crc32c(&payload), &mut Some(())).expect("there is room");
+                match writer.next_write() {
+                    Some(write) => sequences.push(write.sequence),
+                    None => break,
+                }
+            }
+            let mut finished = Vec::new();
+            for sequence in &sequences {
+                writer.completed(*sequence, Ok(()), &mut finished);
+            }
+            // What was appended last goes out alone.
+            let last = writer.next_write().expect("nothing is on its way");
+            writer.completed(last.sequence, Ok(()), &mut finished);
+            assert_eq!(finished.len(), sequences.len() + 1);
+            sequences.len()
+        };
+        assert_eq!(hand_out(100), 3);
+        assert_eq!(hand_out(60_000), 2);
+        assert_eq!(hand_out(150_000), 1);
     }
 }

@@ -22,6 +22,7 @@ pub const SEGMENT_BYTES: u64 = 64 << 10;
 pub const LIMITS: Limits = Limits {
     segment_bytes: SEGMENT_BYTES,
     groups_in_flight_max: 4,
+    bytes_in_flight_max: 16 << 10,
     group_bytes_max: 8 << 10,
     queue_bytes_max: 32 << 10,
 };
