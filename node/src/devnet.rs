@@ -197,6 +197,12 @@ enum DevnetError {
     PayloadTooSmall { given: u32, needed: usize },
     #[error("--payload {given} is too large: a ledger allows transactions of {PAYLOAD_MAX} bytes at most")]
     PayloadTooLarge { given: u32 },
+    #[error("--{option} comes after a load, and --seconds is 0")]
+    #[diagnostic(help("give --seconds 10 or more"))]
+    NoLoad { option: &'static str },
+    #[error("--rejoin takes a validator away, and {validators} do not go on without one")]
+    #[diagnostic(help("give --validators {FEWEST_TO_REJOIN} or more"))]
+    TooFewToRejoin { validators: u16 },
     #[error("interrupted before the report")]
     #[diagnostic(help("every process was stopped"))]
     Interrupted,
@@ -216,6 +222,8 @@ enum DevnetError {
     ProcessesDied { count: usize },
 }
 
+/// Fewest validators that go on without one of them.
+const FEWEST_TO_REJOIN: u16 = 4;
 /// Largest transaction that a genesis may allow.
 const PAYLOAD_MAX: u32 = 64 << 10;
 
@@ -230,6 +238,13 @@ pub async fn run(args: DevnetArgs) -> miette::Result<()> {
     }
     if args.payload > PAYLOAD_MAX {
         return Err(DevnetError::PayloadTooLarge { given: args.payload }.into());
+    }
+    let after_load = [("restart", args.restart), ("rejoin", args.rejoin)];
+    if let Some((option, _)) = after_load.into_iter().find(|(_, asked)| *asked && args.seconds == 0) {
+        return Err(DevnetError::NoLoad { option }.into());
+    }
+    if args.rejoin && args.validators < FEWEST_TO_REJOIN {
+        return Err(DevnetError::TooFewToRejoin { validators: args.validators }.into());
     }
     let mut interrupt = Interrupt::new()?;
     let links = args.links.emulate(args.validators)?;

@@ -106,7 +106,7 @@ async fn restart(victim: &mut Victim) -> miette::Result<Restart> {
     kill(victim).await;
     let began = Instant::now();
     victim.node = Some(victim.launch.start()?);
-    while state(victim).await? != Some(NodeState::Ready) {
+    while ask(victim).await?.is_none_or(|status| status.state != NodeState::Ready) {
         if began.elapsed() > RESTART_PATIENCE {
             bail!("{} is not ready {} s after its start", victim.launch.name(), RESTART_PATIENCE.as_secs());
         }
@@ -135,8 +135,7 @@ async fn rejoin(victim: &mut Victim, other: &RpcClient, duration: Duration) -> m
     let (mut own, mut seconds) = (0, None);
     while seconds.is_none() && Instant::now() < load_ends {
         tokio::time::sleep(POLL).await;
-        state(victim).await?;
-        let Ok(now) = victim.rpc.status().await else { continue };
+        let Some(now) = ask(victim).await? else { continue };
         own = now.committed_transactions;
         if now.height.0 + CLOSE >= status(other).await?.height.0 {
             seconds = Some(began.elapsed().as_secs_f64());
@@ -163,8 +162,8 @@ async fn status(rpc: &RpcClient) -> miette::Result<NodeStatus> {
     rpc.status().await.into_diagnostic()
 }
 
-/// What a node is able to do, once it answers.
-async fn state(victim: &mut Victim) -> miette::Result<Option<NodeState>> {
+/// What a node says of itself, once it answers.
+async fn ask(victim: &mut Victim) -> miette::Result<Option<NodeStatus>> {
     victim.node.as_mut().map(Process::check).transpose()?;
-    Ok(victim.rpc.status().await.ok().map(|status| status.state))
+    Ok(victim.rpc.status().await.ok())
 }
