@@ -7,10 +7,11 @@ use crate::load::Load;
 use crate::network::{Network, Options, VALIDATORS, address, key};
 use crate::process::{POLL, Process};
 use bytes::Bytes;
+use client::RpcError;
 use std::io::Write;
 use std::time::Duration;
 use types::{
-    Change, Digest, Epoch, EpochChain, EpochStart, Governance, Height, Outcome, Parameters, Transaction,
+    Change, Digest, Epoch, EpochChain, EpochStart, Governance, Height, Outcome, Parameters, Reject, Transaction,
     TransactionBody, TransactionId,
 };
 
@@ -27,13 +28,19 @@ async fn network() -> Network {
     Network::start(Options { governance, ..Options::default() }).await
 }
 
-/// Both members approve a change, through different nodes.
+/// Both members approve a change, through different nodes. A node that has lost sight of a peer for a moment refuses a change
+/// of the committee, and is asked again.
 async fn decide(network: &Network, epoch: u64, change: &Change) {
     for member in 0..2u8 {
         let body = TransactionBody::Govern { epoch: Epoch(epoch), change: Box::new(change.clone()) };
-        let (chain, until) = (network.chain(), client::now_ms() + 30_000);
-        let approval = Transaction::sign(&chain, &key(member), until, 0, body).unwrap();
-        network.nodes[usize::from(member)].rpc.submit(&approval).await.unwrap();
+        let (chain, valid_until) = (network.chain(), client::now_ms() + 30_000);
+        let approval = Transaction::sign(&chain, &key(member), valid_until, 0, body).unwrap();
+        let rpc = &network.nodes[usize::from(member)].rpc;
+        until("the approval is taken", CHANGED, async || match rpc.submit(&approval).await {
+            Err(RpcError::Refused(Reject::QuorumUnreachable)) => None,
+            submitted => Some(submitted.unwrap()),
+        })
+        .await;
     }
 }
 
