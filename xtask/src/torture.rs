@@ -195,7 +195,9 @@ fn fire(binaries: &TestBinaries, seed: u64, minutes: u64) -> Result<Totals, Fail
 fn simulate(workspace: &Workspace, binaries: &TestBinaries, seed: u64, minutes: u64) -> Result<Totals, Failure> {
     let stele = binaries.binaries.get("stele").ok_or_else(|| Failure::new("`stele` was not built", ""))?;
     let listed = output_of(Command::new(stele).args(["simulate", "--list"])).unwrap_or_default();
-    let mixes: Vec<_> = listed.split_whitespace().filter(|word| word.starts_with("mix-")).collect();
+    // A name, and behind it what the scenario is about.
+    let names = listed.lines().filter_map(|line| line.split_whitespace().next());
+    let mixes: Vec<_> = names.filter(|name| name.starts_with("mix-")).collect();
     if mixes.is_empty() {
         return Err(Failure::new("`stele simulate --list` names no mix of faults", ""));
     }
