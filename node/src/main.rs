@@ -29,7 +29,6 @@ mod rebuild;
 mod records;
 mod repair;
 mod replica;
-mod restored_log;
 mod rpc;
 mod signatures;
 mod state_sync;

@@ -248,6 +248,21 @@ impl Log {
         self.shared.append(kind, parts, &mut None)
     }
 
+    /// Appends a record and waits until it, and all before it, is durable. Not for the callback of another record.
+    ///
+    /// # Errors
+    /// Why it is refused, or never will be durable.
+    pub fn append_durable(&self, kind: u8, parts: &[&[u8]]) -> Result<LogPosition, LogFault> {
+        let (sender, durable) = sync_channel(1);
+        let tell = move |result| {
+            // It is waited for below.
+            let _ = sender.send(result);
+        };
+        // What it returns is what the callback hears as well.
+        let _ = self.append(kind, parts, Box::new(tell));
+        durable.recv().unwrap_or(Err(LogFault::Closed))
+    }
+
     /// Reads a record that was appended, durable or not. Its checksum is bound to its position, so bytes of another
     /// record are never taken for it. The payload is the memory that the disk wrote to, up to 16 KiB of other records
     /// included: keep a copy of what is kept for long.

@@ -13,7 +13,6 @@ use crate::durable;
 use crate::rebuild::{self, RebuildError, Source};
 use crate::records;
 use crate::replica::event::CertifiedCommit;
-use crate::restored_log;
 use crate::tables::Tables;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, TryLockError};
@@ -209,7 +208,7 @@ fn read_all(
             Ok(())
         })?;
         // Also says that all before it is durable.
-        restored_log::end(&log)?;
+        log.append_durable(records::RESTORED, &[])?;
         read.ranges.push(hash);
         keep(&site.join(READ), &serde_json::to_vec(&read)?)?;
     }

@@ -6,6 +6,7 @@ use super::process::Process;
 use super::traffic::{Order, Presigner};
 use super::{DevnetArgs, WARM_UP, accounts, screen};
 use crate::config::{LOG, SNAPSHOTS, STATE};
+use crate::durable;
 use client::RpcClient;
 use client::rpc::{NodeState, NodeStatus};
 use miette::{IntoDiagnostic, WrapErr, bail};
@@ -122,12 +123,8 @@ async fn rejoin(victim: &mut Victim, other: &RpcClient, duration: Duration) -> m
     kill(victim).await;
     for name in [LOG, STATE, SNAPSHOTS] {
         let path = victim.launch.dir().join(name);
-        match std::fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).into_diagnostic().wrap_err_with(|| format!("cannot empty {}", path.display()));
-            }
-            _ => {}
-        }
+        let removed = durable::remove_dir(&path).into_diagnostic();
+        removed.wrap_err_with(|| format!("cannot empty {}", path.display()))?;
     }
     let before = status(other).await?;
     let began = Instant::now();

@@ -8,8 +8,8 @@ use crate::tables::{BlockPlace, TableError, Tables};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use storage::log::Files;
 use storage::log::check::{self, Seen};
+use storage::log::{Files, LogPosition};
 use storage::state::StateDb;
 use types::{BlockHeader, ChainId, Decode, DecodeError, Digest, Height};
 
@@ -34,18 +34,14 @@ pub(super) struct Found {
 impl Found {
     /// Whether the log still has a block, with its signature.
     pub fn has(&self, block: &Digest) -> Result<bool, RepairError> {
-        if self.blocks.contains(block) {
-            return Ok(true);
-        }
-        let (Some(tables), Some(damaged)) = (&self.tables, self.first_damaged) else { return Ok(false) };
-        let is_left = |place: BlockPlace| place.signed.unwrap_or(place.block).segment < damaged;
-        Ok(tables.block_place(block)?.is_some_and(is_left))
+        // The signed header of an own block lies behind its proposal.
+        Ok(self.blocks.contains(block) || self.is_before(block, |place| place.signed.unwrap_or(place.block))?)
     }
 
-    /// Whether the payload of a block lies before the damage, as far as the rows say.
-    fn has_payload(&self, block: &Digest) -> Result<bool, TableError> {
+    /// Whether a record of a block lies before the damage, as far as the rows say.
+    fn is_before(&self, block: &Digest, record: fn(&BlockPlace) -> LogPosition) -> Result<bool, TableError> {
         let (Some(tables), Some(damaged)) = (&self.tables, self.first_damaged) else { return Ok(false) };
-        Ok(tables.block_place(block)?.is_some_and(|place| place.block.segment < damaged))
+        Ok(tables.block_place(block)?.is_some_and(|place| record(&place).segment < damaged))
     }
 }
 
@@ -115,7 +111,7 @@ pub(super) fn find(source: &Source, files: &Files) -> Result<Found, RepairError>
                     found.blocks.extend(payload_of);
                 }
                 if let Some(block) = signed_of(&chain, kind, payload)?
-                    && (proposals.contains(&block) || found.has_payload(&block)?)
+                    && (proposals.contains(&block) || found.is_before(&block, |place| place.block)?)
                 {
                     found.blocks.insert(block);
                 }

@@ -125,10 +125,7 @@ fn a_single_record_of_each_kind_comes_back_and_with_it_what_it_belongs_to() {
     let log = open_log(dir.path());
     let (mut kinds, mut places) = (Vec::new(), Vec::new());
     for (kind, payload) in executed(HEIGHTS).iter().flat_map(records_of) {
-        let (sender, durable) = std::sync::mpsc::channel();
-        let done = Box::new(move |place| sender.send(place).expect("somebody waits"));
-        log.append(kind, &[&payload], done).expect("room");
-        places.push(durable.recv().expect("an answer").expect("durable"));
+        places.push(log.append_durable(kind, &[&payload]).expect("room"));
         kinds.push(kind);
     }
     drop(log);

@@ -8,7 +8,6 @@ use crate::durable;
 use crate::rebuild::Source;
 use crate::records::{self, Commit};
 use crate::replica::event::CertifiedCommit;
-use crate::restored_log;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use storage::log::check::{self, Seen};
@@ -64,7 +63,7 @@ pub(super) fn write(
     writing.fetch_up_to(found.last.next())?;
     let mut done = writing.done;
     done.height = found.last;
-    restored_log::end(&log)?;
+    log.append_durable(records::RESTORED, &[])?;
     drop(log);
     let checked = check::check(&Files::inspect(&dir)?, &source.identity, &mut |_| Ok(()))?;
     if checked.damaged > 0 {

@@ -3,8 +3,8 @@
 use crate::load::Load;
 use crate::network::{Network, Options};
 use crate::process::{Ended, run_to_end, stele};
-use crate::tpm;
 use std::path::Path;
+use tpm::simulator::Simulator;
 
 const NONCE: &str = "5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c";
 
@@ -19,11 +19,12 @@ async fn an_operator_elsewhere_tells_the_machine_of_a_validator_from_another() {
     let mut network = Network::prepare(Options::default()).await;
     let mut tpms = Vec::new();
     for node in &network.nodes[..2] {
-        tpms.push(tpm::start(&node.dir).await);
+        let tpm = Simulator::start();
         let path = node.dir.join("signer.toml");
         let text = std::fs::read_to_string(&path).unwrap();
-        let more = format!("\n[attestation]\ndevice = {:?}\nregisters = [7, 11]\n", tpm::socket(&node.dir));
+        let more = format!("\n[attestation]\ndevice = {:?}\nregisters = [7, 11]\n", tpm.socket());
         std::fs::write(&path, text + &more).unwrap();
+        tpms.push(tpm);
     }
     network.start_signers().await;
     network.start_nodes().await;

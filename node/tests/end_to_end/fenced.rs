@@ -5,7 +5,7 @@ use crate::check::{PATIENCE, no_round_has_two_blocks, nothing_is_missing_at, tip
 use crate::load::Load;
 use crate::network::{Network, Node, Options};
 use crate::process::{Ended, run_to_end, stele};
-use crate::tpm;
+use tpm::simulator::Simulator;
 use types::Round;
 
 fn signer(node: &Node, step: &[&str]) -> Ended {
@@ -26,12 +26,12 @@ async fn signs_from(node: &Node, round: Round) {
 async fn a_validator_whose_signer_crashed_over_a_tpm_goes_on_above_what_was_reserved() {
     let mut network = Network::prepare(Options::default()).await;
     let node = &mut network.nodes[3];
-    let _tpm = tpm::start(&node.dir).await;
+    let tpm = Simulator::start();
     let path = node.dir.join("signer.toml");
     let text = std::fs::read_to_string(&path).unwrap();
-    let tpm = format!("[fence.tpm]\ndevice = {:?}\nindex = 0x01800000\nrounds = 64\n", tpm::socket(&node.dir));
+    let fence = format!("[fence.tpm]\ndevice = {:?}\nindex = 0x01800000\nrounds = 64\n", tpm.socket());
     assert!(text.contains("[fence.machine]\n"), "{text}");
-    std::fs::write(&path, text.replace("[fence.machine]\n", &tpm)).unwrap();
+    std::fs::write(&path, text.replace("[fence.machine]\n", &fence)).unwrap();
     node.renew_guard();
 
     network.start_signers().await;

@@ -13,7 +13,6 @@ mod load;
 mod network;
 mod process;
 mod schedule;
-mod tpm;
 
 mod absence;
 mod agreement;

@@ -70,8 +70,6 @@ fn a_full_file_system_stops_the_log_and_loses_nothing() {
 
         std::fs::remove_file(ballast).unwrap();
         let log = Log::open(options, None, &mut |_| Ok(())).unwrap();
-        let (sender, receiver) = std::sync::mpsc::channel();
-        log.append(1, &[b"on it goes"], Box::new(move |result| sender.send(result).unwrap())).unwrap();
-        receiver.recv().unwrap().unwrap();
+        log.append_durable(1, &[b"on it goes"]).unwrap();
     }
 }

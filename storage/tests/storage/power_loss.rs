@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use storage::log::{Backend, Log, LogOptions, Record};
@@ -113,10 +112,7 @@ fn write_until_told() {
 }
 
 fn append(log: &Log, kind: u8, number: u64) -> u64 {
-    let (sender, durable) = channel();
-    let done = Box::new(move |result| sender.send(result).expect("it is waited for"));
-    log.append(kind, &[&payload(kind, number)], done).unwrap();
-    durable.recv().unwrap().unwrap().segment
+    log.append_durable(kind, &[&payload(kind, number)]).unwrap().segment
 }
 
 fn apply(state: &StateDb, height: u64) {

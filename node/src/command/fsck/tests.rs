@@ -28,9 +28,7 @@ fn open_tables(dir: &Path) -> Tables {
 }
 
 fn append(log: &Log, kind: u8, parts: &[&[u8]]) {
-    let (sender, receiver) = std::sync::mpsc::channel();
-    log.append(kind, parts, Box::new(move |result| sender.send(result).expect("the test waits"))).expect("room");
-    receiver.recv().expect("an answer").expect("durable");
+    log.append_durable(kind, parts).expect("room");
 }
 
 /// The state of height 0, and eight heights in the log: an own proposal, another's block and a commit each.

@@ -5,10 +5,9 @@ use super::engines::{EngineFault, IDENTITY};
 use super::round::noise;
 use serde::Serialize;
 use std::path::Path;
-use std::sync::mpsc::channel;
 use std::time::Instant;
 use storage::log::io::SegmentReader;
-use storage::log::{Files, Log, LogFault, LogOptions, scan};
+use storage::log::{Files, Log, LogOptions, scan};
 
 /// Bytes of a bare read.
 const READ_BYTES: usize = 1 << 20;
@@ -58,13 +57,7 @@ fn write(dir: &Path, record_bytes: u32, log_bytes: u64) -> Result<(), EngineFaul
     for _ in 1..(log_bytes / u64::from(record_bytes)).max(1) {
         log.append_quiet(1, &[&record])?;
     }
-    let (durable, last) = channel();
-    let tell = move |result| {
-        // It fails only when nobody waits any more.
-        let _ = durable.send(result);
-    };
-    log.append(1, &[&record], Box::new(tell))?;
-    last.recv().unwrap_or(Err(LogFault::Closed))?;
+    log.append_durable(1, &[&record])?;
     Ok(())
 }
 

@@ -93,9 +93,7 @@ impl Node {
             assert!(executed.receipts.iter().all(|receipt| receipt.outcome.is_applied()), "transfers are sound");
             transfers += if index >= warm_up { input.transactions.len() } else { 0 };
         }
-        let spent = execute::cpu_time().saturating_sub(cpu);
-        let per = |time: Duration| transfers as f64 / time.as_secs_f64();
-        Rate { engine, per_s: per(began.elapsed()), per_cpu_s: per(spent), transfers }
+        Rate::since(began, cpu, engine, transfers)
     }
 
     /// Reads the state as it is, with nothing beside it.

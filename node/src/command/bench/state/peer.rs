@@ -5,7 +5,7 @@ use crate::command::bench::{BenchError, execute};
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{DB, WriteBatch, WriteOptions};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use types::Digest;
 
 fn value(index: u32) -> ([u8; 32], [u8; 16]) {
@@ -27,10 +27,8 @@ pub(super) fn rate(dir: &Path, commit: usize, commits: usize) -> Result<Rate, Be
         }
         db.write_opt(batch, &write).map_err(failed)?;
     }
-    let (transfers, spent) = (commit * commits, execute::cpu_time().saturating_sub(cpu));
-    let per = |time: Duration| transfers as f64 / time.as_secs_f64();
     let engine = "RocksDB, two puts a transfer and nothing else".to_owned();
-    Ok(Rate { engine, per_s: per(began.elapsed()), per_cpu_s: per(spent), transfers })
+    Ok(Rate::since(began, cpu, engine, commit * commits))
 }
 
 /// RocksDB's own checkpoint of as many rows: a flush and hard links.

@@ -1,6 +1,8 @@
 //! What was measured, as JSON and as a table.
 
+use crate::command::bench::execute;
 use serde::Serialize;
+use std::time::{Duration, Instant};
 
 /// Transfers a second, with all CPU time.
 #[derive(Clone, Debug, Serialize)]
@@ -9,6 +11,15 @@ pub(super) struct Rate {
     pub per_s: f64,
     pub per_cpu_s: f64,
     pub transfers: usize,
+}
+
+impl Rate {
+    /// Of transfers that began at a moment, when the process had taken so much CPU time.
+    pub(super) fn since(began: Instant, cpu: Duration, engine: String, transfers: usize) -> Self {
+        let spent = execute::cpu_time().saturating_sub(cpu);
+        let per = |time: Duration| transfers as f64 / time.as_secs_f64();
+        Self { engine, per_s: per(began.elapsed()), per_cpu_s: per(spent), transfers }
+    }
 }
 
 /// Times of commits, in microseconds.
