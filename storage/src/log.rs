@@ -14,6 +14,7 @@ pub mod format;
 pub mod io;
 mod kinds;
 mod position;
+mod read_ahead;
 mod reader;
 pub mod scan;
 mod stats;

@@ -9,6 +9,7 @@
 
 use super::format::{self, GROUP_HEADER, GroupHeader, HeaderFault, PAGE, Records, page_up};
 use super::io::SegmentReader;
+use super::read_ahead::reading_ahead;
 use super::window::{SEGMENT_BYTES_MAX, Window};
 use super::{LogError, LogPosition, VisitError};
 
@@ -124,6 +125,14 @@ pub fn identity(disk: &dyn SegmentReader) -> Result<Option<[u8; 32]>, LogError> 
 
 /// Checks the log of `identity` and shows all of it to `see`, which can end the check with an error.
 pub fn check(
+    disk: &dyn SegmentReader,
+    identity: &[u8; 32],
+    see: &mut dyn FnMut(Seen<'_>) -> Result<(), VisitError>,
+) -> Result<Checked, LogError> {
+    reading_ahead(disk, |disk| pass(disk, identity, see))
+}
+
+fn pass(
     disk: &dyn SegmentReader,
     identity: &[u8; 32],
     see: &mut dyn FnMut(Seen<'_>) -> Result<(), VisitError>,

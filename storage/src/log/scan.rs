@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::format::{self, GROUP_HEADER, GroupHeader, PAGE, Records, page_up};
 use super::io::SegmentReader;
+use super::read_ahead::reading_ahead;
 use super::window::Window;
 use super::writer::Tail;
 use super::{LogError, LogPosition, Record, VisitError};
@@ -27,8 +28,18 @@ pub struct Scan {
     pub cut: bool,
 }
 
-/// Scans from segment `from` (or from the oldest) and shows every record to `visit`, in order. Memory: one group.
+/// Scans from segment `from` (or from the oldest) and shows every record to `visit`, in order. Memory: one group, and what
+/// is read ahead of it.
 pub fn scan(
+    disk: &dyn SegmentReader,
+    identity: &[u8; 32],
+    from: Option<u64>,
+    visit: &mut dyn FnMut(Record) -> Result<(), VisitError>,
+) -> Result<Option<Scan>, LogError> {
+    reading_ahead(disk, |disk| pass(disk, identity, from, visit))
+}
+
+fn pass(
     disk: &dyn SegmentReader,
     identity: &[u8; 32],
     from: Option<u64>,
