@@ -6,7 +6,9 @@
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use ledger::{Account, CommitInput, Expansion, Ledger, LedgerOptions, LtHash, MemoryState, OrderedTransaction, proof};
+use ledger::{
+    Account, Accumulator, CommitInput, Element, Ledger, LedgerOptions, MemoryState, OrderedTransaction, proof,
+};
 use std::hint::black_box;
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -146,12 +148,13 @@ fn execution(criterion: &mut Criterion) {
 
 fn state_digest(criterion: &mut Criterion) {
     let (address, account) = (Address::from_bytes([9; 32]), Account { balance: 1, transfers_out: 2 });
-    let (mut old, mut new, mut sum) = (Expansion::zeroed(), Expansion::zeroed(), LtHash::default());
+    let mut sum = Accumulator::default();
     let mut group = criterion.benchmark_group("lthash");
-    group.bench_function("expand", |bencher| bencher.iter(|| old.account(black_box(&address), black_box(&account))));
-    new.account(&address, &Account { balance: 2, ..account });
-    group.bench_function("add", |bencher| bencher.iter(|| sum.add(black_box(&new))));
-    group.bench_function("replace", |bencher| bencher.iter(|| sum.replace(black_box(&old), black_box(&new))));
+    group.bench_function("add", |bencher| {
+        bencher.iter(|| sum.add(&Element::account(black_box(&address), black_box(&account))));
+    });
+    group.bench_function("sum", |bencher| bencher.iter(|| black_box(&sum).sum()));
+    let sum = sum.sum();
     group.bench_function("digest", |bencher| bencher.iter(|| black_box(&sum).digest()));
     group.finish();
 }

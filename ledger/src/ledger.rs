@@ -8,7 +8,7 @@ use crate::executed::{Executed, LiveChange, Work};
 use crate::governance::Approvals;
 use crate::input::CommitInput;
 use crate::live::{LiveBucket, LiveSet};
-use crate::lthash::{Expansion, LtHash};
+use crate::lthash::{Accumulator, Element, LtHash};
 use crate::proof;
 use crate::screen::{Policy, Screen};
 use crate::shard::Shard;
@@ -331,34 +331,26 @@ impl Ledger {
 
     /// Puts other approvals in the place of those there are, in the state digest too. Gives the expansions it took.
     fn change_approvals(&mut self, approvals: Approvals) -> u64 {
-        let mut expansion = Expansion::zeroed();
+        let mut change = Accumulator::default();
         let (before, after) = (self.approvals.element(), approvals.element());
-        if let Some(before) = &before {
-            expansion.approvals(before);
-            self.state.remove(&expansion);
-        }
-        if let Some(after) = &after {
-            expansion.approvals(after);
-            self.state.add(&expansion);
-        }
+        before.iter().for_each(|before| change.remove(&Element::approvals(before)));
+        after.iter().for_each(|after| change.add(&Element::approvals(after)));
+        self.state.combine(&change.sum());
         self.approvals = approvals;
         u64::from(before.is_some()) + u64::from(after.is_some())
     }
 
     /// Drops the buckets that have run out and takes in the new one, in the set and in the state digest.
     fn change_live(&mut self, input: &CommitInput, run_out: &[(Height, Digest)], claimed: Option<&LiveBucket>) {
-        let mut expansion = Expansion::zeroed();
-        for (height, digest) in run_out {
-            expansion.live(*height, digest);
-            self.state.remove(&expansion);
-        }
+        let mut change = Accumulator::default();
+        run_out.iter().for_each(|(height, digest)| change.remove(&Element::live(*height, digest)));
         self.live.drop_run_out(input.timestamp);
         if let Some(bucket) = claimed {
             let digest = bucket.digest();
-            expansion.live(bucket.height, &digest);
-            self.state.add(&expansion);
+            change.add(&Element::live(bucket.height, &digest));
             assert!(self.live.insert(bucket, digest), "admission claims only ids that are not live");
         }
+        self.state.combine(&change.sum());
     }
 }
 

@@ -86,7 +86,7 @@ pub use governance::Approvals;
 pub use input::{CommitInput, OrderedTransaction, Undecodable};
 pub use ledger::{Ledger, LedgerOptions};
 pub use live::{LiveBucket, LiveIds};
-pub use lthash::{Expansion, LtHash};
+pub use lthash::{Accumulator, Element, LtHash};
 pub use rules::{CALL_SLOTS_MAX, claims_id, is_author_fault};
 pub use screen::Screen;
 pub use shard::{SLOTS, shard_of, slot_of};

@@ -27,67 +27,106 @@ const APPROVALS: u8 = 3;
 /// First byte of the element of any other value.
 const VALUE: u8 = 4;
 
-/// One element, expanded: 2 KiB.
-#[derive(Clone)]
-pub struct Expansion([u8; BYTES]);
+/// One element of the set: what is hashed.
+#[derive(Clone, Copy)]
+pub struct Element {
+    bytes: [u8; Element::BYTES_MAX],
+    length: usize,
+}
 
-impl Expansion {
-    /// A place for an expansion.
-    pub fn zeroed() -> Self {
-        Self([0; BYTES])
-    }
+impl Element {
+    /// One block of BLAKE3.
+    const BYTES_MAX: usize = 64;
 
-    /// Expands the element of a value under its key. An account stands in it as it is; of any other value a digest does,
-    /// over the key and the value, because an element has no room for them.
-    pub fn value(&mut self, key: &StateKey, value: &Value) {
+    /// The element of a value under its key. An account stands in it as it is; of any other value a digest does, over the
+    /// key and the value, because an element has no room for them.
+    pub fn value(key: &StateKey, value: &Value) -> Self {
         if let (StateKey::Account(address), Value::Account(account)) = (key, value) {
-            return self.account(address, account);
+            return Self::account(address, account);
         }
         let digest = Hasher::new("stele/state-value/1").with_encoded(key).with_encoded(value).finish();
         let mut element = [0; 1 + Digest::ENCODED_LEN];
         element[0] = VALUE;
         element[1] = digest.alg() as u8;
         element[2..].copy_from_slice(digest.as_bytes());
-        self.fill(&element);
+        Self::of(&element)
     }
 
-    /// Expands the element of an account.
-    pub fn account(&mut self, address: &Address, account: &Account) {
+    /// The element of an account.
+    pub fn account(address: &Address, account: &Account) -> Self {
         let mut element = [0; 1 + 32 + Account::ENCODED_LEN];
         element[0] = ACCOUNT;
         element[1..33].copy_from_slice(address.as_bytes());
         element[33..41].copy_from_slice(&account.balance.to_le_bytes());
         element[41..].copy_from_slice(&account.transfers_out.to_le_bytes());
-        self.fill(&element);
+        Self::of(&element)
     }
 
-    /// Expands the element of the ids that a height claimed; `bucket` is [`crate::LiveBucket::digest`].
-    pub fn live(&mut self, height: Height, bucket: &Digest) {
+    /// The element of the ids that a height claimed; `bucket` is [`crate::LiveBucket::digest`].
+    pub fn live(height: Height, bucket: &Digest) -> Self {
         let mut element = [0; 1 + 8 + Digest::ENCODED_LEN];
         element[0] = LIVE;
         element[1..9].copy_from_slice(&height.0.to_le_bytes());
         element[9] = bucket.alg() as u8;
         element[10..].copy_from_slice(bucket.as_bytes());
-        self.fill(&element);
+        Self::of(&element)
     }
 
-    /// Expands the element of the governance's approvals; `approvals` is [`crate::Approvals::element`].
-    pub fn approvals(&mut self, approvals: &Digest) {
+    /// The element of the governance's approvals; `approvals` is [`crate::Approvals::element`].
+    pub fn approvals(approvals: &Digest) -> Self {
         let mut element = [0; 1 + Digest::ENCODED_LEN];
         element[0] = APPROVALS;
         element[1] = approvals.alg() as u8;
         element[2..].copy_from_slice(approvals.as_bytes());
-        self.fill(&element);
+        Self::of(&element)
     }
 
-    fn fill(&mut self, element: &[u8]) {
-        lanes::expand(element, &mut self.0);
+    fn of(element: &[u8]) -> Self {
+        let mut bytes = [0; Self::BYTES_MAX];
+        bytes[..element.len()].copy_from_slice(element);
+        Self { bytes, length: element.len() }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
     }
 }
 
-impl fmt::Debug for Expansion {
+impl fmt::Debug for Element {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Expansion")
+        f.write_str("Element")
+    }
+}
+
+/// A sum in the making: elements are added and taken out, and at the end it is put in order.
+pub struct Accumulator(lanes::Sum);
+
+impl Default for Accumulator {
+    fn default() -> Self {
+        Self(lanes::Sum::zero())
+    }
+}
+
+impl Accumulator {
+    /// Puts an element in.
+    pub fn add(&mut self, element: &Element) {
+        self.0.change::<true>(element);
+    }
+
+    /// Takes an element out.
+    pub fn remove(&mut self, element: &Element) {
+        self.0.change::<false>(element);
+    }
+
+    /// What it has come to.
+    pub fn sum(&self) -> LtHash {
+        LtHash(self.0.in_order())
+    }
+}
+
+impl fmt::Debug for Accumulator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.sum().fmt(f)
     }
 }
 
@@ -102,21 +141,6 @@ impl Default for LtHash {
 }
 
 impl LtHash {
-    /// Puts an element in.
-    pub fn add(&mut self, element: &Expansion) {
-        lanes::change(&mut self.0, None, Some(&element.0));
-    }
-
-    /// Takes an element out.
-    pub fn remove(&mut self, element: &Expansion) {
-        lanes::change(&mut self.0, Some(&element.0), None);
-    }
-
-    /// Puts one element in another's place, in one pass.
-    pub fn replace(&mut self, old: &Expansion, new: &Expansion) {
-        lanes::change(&mut self.0, Some(&old.0), Some(&new.0));
-    }
-
     /// Adds the sum of another set or change.
     pub fn combine(&mut self, other: &LtHash) {
         for (lane, other) in self.0.iter_mut().zip(other.0.iter()) {
@@ -135,20 +159,11 @@ impl LtHash {
         live: impl IntoIterator<Item = &'a crate::LiveBucket>,
         approvals: &crate::Approvals,
     ) -> Self {
-        let (mut sum, mut expansion) = (Self::default(), Expansion::zeroed());
-        for (key, value) in values {
-            expansion.value(&key, &value);
-            sum.add(&expansion);
-        }
-        for bucket in live {
-            expansion.live(bucket.height, &bucket.digest());
-            sum.add(&expansion);
-        }
-        if let Some(element) = approvals.element() {
-            expansion.approvals(&element);
-            sum.add(&expansion);
-        }
-        sum
+        let mut sum = Accumulator::default();
+        values.into_iter().for_each(|(key, value)| sum.add(&Element::value(&key, &value)));
+        live.into_iter().for_each(|bucket| sum.add(&Element::live(bucket.height, &bucket.digest())));
+        approvals.element().iter().for_each(|approvals| sum.add(&Element::approvals(approvals)));
+        sum.sum()
     }
 }
 
@@ -181,40 +196,53 @@ impl Decode for LtHash {
 mod tests {
     use super::*;
 
-    fn expanded(seed: u8, balance: u64) -> Expansion {
-        let mut expansion = Expansion::zeroed();
-        expansion.account(&Address::from_bytes([seed; 32]), &Account { balance, transfers_out: 0 });
-        expansion
+    fn element(seed: u8, balance: u64) -> Element {
+        Element::account(&Address::from_bytes([seed; 32]), &Account { balance, transfers_out: 0 })
     }
 
     #[test]
     fn the_order_of_changes_cannot_be_seen_and_a_removed_element_leaves_nothing() {
-        let (a, b, c) = (expanded(1, 1), expanded(2, 2), expanded(2, 3));
-        let (mut one, mut other) = (LtHash::default(), LtHash::default());
+        let (a, b, c) = (element(1, 1), element(2, 2), element(2, 3));
+        let (mut one, mut other) = (Accumulator::default(), Accumulator::default());
         one.add(&a);
         one.add(&b);
-        one.replace(&b, &c);
+        one.remove(&b);
+        one.add(&c);
         other.add(&c);
         other.add(&a);
-        assert_eq!(one.digest(), other.digest());
+        assert_eq!(one.sum().digest(), other.sum().digest());
         one.remove(&a);
         one.remove(&c);
-        assert_eq!(one, LtHash::default());
+        assert_eq!(one.sum(), LtHash::default());
+    }
+
+    #[test]
+    fn sums_of_parts_combine_to_the_sum_of_all() {
+        let (mut one, mut other, mut both) = (Accumulator::default(), Accumulator::default(), Accumulator::default());
+        for seed in 0..9 {
+            let part = if seed % 2 == 0 { &mut one } else { &mut other };
+            part.add(&element(seed, 5));
+            both.add(&element(seed, 5));
+        }
+        let mut sum = one.sum();
+        sum.combine(&other.sum());
+        assert_eq!(sum, both.sum());
     }
 
     #[test]
     fn one_element_twice_is_not_none() {
-        let a = expanded(1, 1);
-        let mut sum = LtHash::default();
+        let a = element(1, 1);
+        let mut sum = Accumulator::default();
         sum.add(&a);
         sum.add(&a);
-        assert_ne!(sum, LtHash::default(), "a sum under XOR would be forgeable");
+        assert_ne!(sum.sum(), LtHash::default(), "a sum under XOR would be forgeable");
     }
 
     #[test]
     fn the_encoding_reads_back_and_takes_nothing_shorter() {
-        let mut sum = LtHash::default();
-        sum.add(&expanded(7, 7));
+        let mut sum = Accumulator::default();
+        sum.add(&element(7, 7));
+        let sum = sum.sum();
         let bytes = sum.to_bytes();
         assert_eq!(bytes.len(), BYTES);
         assert_eq!(LtHash::from_bytes(&bytes), Ok(sum));

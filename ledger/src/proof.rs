@@ -1,7 +1,7 @@
 //! Inclusion proofs for a height: that a transaction or a receipt stands under a root of the ledger header. Built here
 //! from what storage keeps of the height, verified anywhere with [`types::MerkleProof::verify`].
 
-use types::merkle::{leaf_hash, root_of_hashes};
+use types::merkle::{leaf_hashes, root_of_hashes};
 use types::{Digest, Encode, MerkleProof, Receipt, TransactionId};
 
 /// The leaf content of a transaction: pass it to [`MerkleProof::verify`] with [`types::LedgerHeader::transaction_root`].
@@ -35,15 +35,13 @@ pub fn receipt_proof(receipts: &[Receipt], index: usize) -> Option<MerkleProof> 
 }
 
 fn hashes(leaves: impl IntoIterator<Item = impl Encode>) -> Vec<Digest> {
-    let mut content = Vec::new();
-    leaves
-        .into_iter()
-        .map(|leaf| {
-            content.clear();
-            leaf.encode(&mut content);
-            leaf_hash(&content)
-        })
-        .collect()
+    let (mut contents, mut ends) = (Vec::new(), Vec::new());
+    for leaf in leaves {
+        leaf.encode(&mut contents);
+        ends.push(contents.len());
+    }
+    let starts = [0].into_iter().chain(ends.iter().copied());
+    leaf_hashes(starts.zip(&ends).map(|(start, end)| &contents[start..*end]))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 
 use crate::account::Account;
 use crate::executed::Work;
-use crate::lthash::{Expansion, LtHash};
+use crate::lthash::{Accumulator, Element, LtHash};
 use crate::state::{StateFault, StateReader};
 use crate::table::TableKey;
 use crate::value::Value;
@@ -173,8 +173,7 @@ impl Shard {
 
     /// Ends a commit that goes through: the working values become the cached ones.
     pub(crate) fn settle(&mut self, height: Height) -> NetChange {
-        let mut change = NetChange::default();
-        let (mut old, mut new) = (Expansion::zeroed(), Expansion::zeroed());
+        let (mut change, mut state) = (NetChange::default(), Accumulator::default());
         for working in &self.working {
             if working.now == working.before {
                 continue;
@@ -182,27 +181,17 @@ impl Shard {
             let entry = &mut self.entries[working.entry as usize];
             (entry.value, entry.written) = (working.now.clone(), height);
             let key = entry.key;
-            match (&working.before, &working.now) {
-                (Some(before), Some(now)) => {
-                    old.value(&key, before);
-                    new.value(&key, now);
-                    change.state.replace(&old, &new);
-                    change.work.expansions += 2;
-                }
-                (Some(before), None) => {
-                    old.value(&key, before);
-                    change.state.remove(&old);
-                    change.work.expansions += 1;
-                }
-                (None, Some(now)) => {
-                    new.value(&key, now);
-                    change.state.add(&new);
-                    change.work.expansions += 1;
-                }
-                (None, None) => {}
+            if let Some(before) = &working.before {
+                state.remove(&Element::value(&key, before));
+                change.work.expansions += 1;
+            }
+            if let Some(now) = &working.now {
+                state.add(&Element::value(&key, now));
+                change.work.expansions += 1;
             }
             change.values.push(Changed { key, before: working.before.clone(), now: working.now.clone() });
         }
+        change.state = state.sum();
         change.work.values_named = self.working.len() as u64;
         change.work.values_read = self.missing.len() as u64;
         change.work.values_changed = change.values.len() as u64;

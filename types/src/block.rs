@@ -467,7 +467,7 @@ impl Payload {
     /// What a header says of it. Hashes every byte.
     pub fn descriptor(&self) -> PayloadDescriptor {
         PayloadDescriptor {
-            root: merkle::root_of_hashes(self.slices().map(merkle::leaf_hash).collect()),
+            root: merkle::root_of_hashes(merkle::leaf_hashes(self.slices())),
             bytes: self.raw.len() as u32,
             count: self.places.len() as u32,
         }
@@ -475,7 +475,7 @@ impl Payload {
 
     /// Proves that the transaction at `index` is part of this payload; `None` where there is none. Hashes every byte.
     pub fn prove(&self, index: usize) -> Option<MerkleProof> {
-        MerkleProof::build(self.slices().map(merkle::leaf_hash).collect(), index)
+        MerkleProof::build(merkle::leaf_hashes(self.slices()), index)
     }
 
     /// Number of transactions.

@@ -3,37 +3,49 @@
 //!
 //! The builder here is the reference; `accel` builds large trees on the best device and must agree with it.
 
+mod lanes;
+
 use crate::codec::{Decode, DecodeError, Encode, Reader, put_list};
 use crate::digest::Digest;
-use sha2::Digest as _;
 
 /// Longest path that a proof may have: a tree of 2^40 leaves.
 const PATH_MAX: usize = 40;
 
+/// First byte of what is hashed for a leaf, and for a node.
+const LEAF: u8 = 0;
+const NODE: u8 = 1;
+/// Nodes that are hashed at a time.
+const NODES: usize = 16;
+
 /// Hash of a leaf with this content.
 pub fn leaf_hash(content: &[u8]) -> Digest {
-    sha256(&[&[0], content])
+    digest(lanes::hash_one(LEAF, content))
+}
+
+/// Hashes of leaves with these contents, in order: many cost less than each by itself.
+pub fn leaf_hashes<'a>(contents: impl IntoIterator<Item = &'a [u8]>) -> Vec<Digest> {
+    lanes::hash_each(LEAF, contents).into_iter().map(digest).collect()
 }
 
 fn node_hash(left: &Digest, right: &Digest) -> Digest {
-    let mut input = [1; 65];
-    input[1..33].copy_from_slice(left.as_bytes());
-    input[33..].copy_from_slice(right.as_bytes());
-    sha256(&[&input])
+    digest(lanes::hash_one(NODE, &joined(left, right)))
 }
 
-fn sha256(parts: &[&[u8]]) -> Digest {
-    let mut hasher = sha2::Sha256::new();
-    for part in parts {
-        hasher.update(part);
-    }
-    let bytes: [u8; 32] = hasher.finalize().into();
+fn joined(left: &Digest, right: &Digest) -> [u8; 64] {
+    let mut both = [0; 64];
+    both[..32].copy_from_slice(left.as_bytes());
+    both[32..].copy_from_slice(right.as_bytes());
+    both
+}
+
+fn digest(bytes: [u8; 32]) -> Digest {
     Digest::from_parts(crate::AlgId::Sha256, bytes).expect("SHA-256 is a digest algorithm")
 }
 
 /// Root over the contents of leaves, in order; over no leaves it is the hash of nothing.
 pub fn merkle_root<T: AsRef<[u8]>>(leaves: impl IntoIterator<Item = T>) -> Digest {
-    root_of_hashes(leaves.into_iter().map(|leaf| leaf_hash(leaf.as_ref())).collect())
+    let leaves: Vec<T> = leaves.into_iter().collect();
+    root_of_hashes(leaf_hashes(leaves.iter().map(AsRef::as_ref)))
 }
 
 /// Root over leaf hashes, in order.
@@ -41,19 +53,30 @@ pub fn merkle_root<T: AsRef<[u8]>>(leaves: impl IntoIterator<Item = T>) -> Diges
 /// Pairing neighbours level by level and promoting an odd last one gives the tree of RFC 6962.
 pub fn root_of_hashes(mut level: Vec<Digest>) -> Digest {
     if level.is_empty() {
-        return sha256(&[]);
+        return Digest::sha256(&[]);
     }
     while level.len() > 1 {
-        let pairs = level.len().div_ceil(2);
-        for pair in 0..pairs {
-            level[pair] = match level.get(2 * pair + 1) {
-                Some(right) => node_hash(&level[2 * pair], right),
-                None => level[2 * pair],
-            };
-        }
-        level.truncate(pairs);
+        raise(&mut level);
     }
     level[0]
+}
+
+/// Puts the next level of a tree in the place of a level.
+fn raise(level: &mut Vec<Digest>) {
+    let (pairs, odd) = (level.len() / 2, level.len() % 2);
+    let mut contents = [[0; 64]; NODES];
+    for start in (0..pairs).step_by(NODES) {
+        let count = NODES.min(pairs - start);
+        for (content, pair) in contents.iter_mut().zip(level[2 * start..].as_chunks::<2>().0) {
+            *content = joined(&pair[0], &pair[1]);
+        }
+        let hashes = lanes::hash_each(NODE, contents[..count].iter().map(|content| &content[..]));
+        level[start..].iter_mut().zip(hashes).for_each(|(place, hash)| *place = digest(hash));
+    }
+    if odd == 1 {
+        level[pairs] = level[2 * pairs];
+    }
+    level.truncate(pairs + odd);
 }
 
 /// Proof that a leaf stands at a position of a list with a known root (RFC 6962 §2.1.1).
@@ -78,10 +101,7 @@ impl MerkleProof {
             if let Some(sibling) = level.get(position ^ 1) {
                 path.push(*sibling);
             }
-            level = level
-                .chunks(2)
-                .map(|pair| if let [left, right] = pair { node_hash(left, right) } else { pair[0] })
-                .collect();
+            raise(&mut level);
             position /= 2;
         }
         Some(Self { index: index as u64, count, path })
@@ -139,7 +159,7 @@ mod tests {
     /// RFC 6962 §2.1, transcribed: split at the largest power of two below n.
     fn naive_root(leaves: &[Vec<u8>]) -> Digest {
         match leaves {
-            [] => sha256(&[]),
+            [] => Digest::sha256(&[]),
             [leaf] => leaf_hash(leaf),
             _ => {
                 let split = leaves.len().next_power_of_two() / 2;

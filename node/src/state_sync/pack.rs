@@ -16,7 +16,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
-use types::merkle::{leaf_hash, root_of_hashes};
+use types::merkle::{leaf_hash, leaf_hashes, root_of_hashes};
 use types::snapshot::{CHUNK_BYTES_MAX, RowKind, RowProof, RowRef, StateChunk, StateManifest, StateProof};
 use types::{Decode, DecodeError, Digest, Encode, Hasher, Height, MerkleProof, Reader, StateKey};
 
@@ -100,7 +100,7 @@ pub fn unpack(chunk: &StateChunk, packed: &[u8]) -> Result<Vec<u8>, ChunkError> 
         return Err(ChunkError::Packing);
     }
     let rows = snap::raw::Decoder::new().decompress_vec(packed).map_err(|_| ChunkError::Packing)?;
-    let leaves: Vec<Digest> = split(&rows).map_err(|_| ChunkError::Rows)?.into_iter().map(leaf_hash).collect();
+    let leaves = leaf_hashes(split(&rows).map_err(|_| ChunkError::Rows)?);
     if leaves.len() != chunk.rows as usize {
         return Err(ChunkError::Rows);
     }
@@ -250,7 +250,7 @@ impl Pack {
     }
 
     fn proof_of(&self, chunk: usize, rows: &[&[u8]], row: usize) -> RowProof {
-        let leaves = rows.iter().map(|row| leaf_hash(row)).collect();
+        let leaves = leaf_hashes(rows.iter().copied());
         let chunks = self.manifest.chunks.iter().map(|chunk| leaf_hash(&chunk.to_bytes())).collect();
         RowProof {
             row: rows[row].to_vec(),

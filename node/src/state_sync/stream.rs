@@ -8,7 +8,7 @@
 //! are there ([`crate::tables::BeforeKey`]): that is how a node that was killed finds the state again.
 
 use crate::tables::{BeforeKey, before_key, before_value};
-use ledger::{Approvals, Expansion, LiveBucket, LtHash, Value};
+use ledger::{Accumulator, Approvals, Element, LiveBucket, LtHash, Value};
 use std::io::{self, Read, Write};
 use storage::state::{Family, StateError, StateIterator, StateSnapshot};
 use thiserror::Error;
@@ -207,7 +207,7 @@ pub fn read<E: From<StreamError>>(
     mut take: impl FnMut(Row) -> Result<(), E>,
 ) -> Result<Total, E> {
     let mut total = Total { sum: LtHash::default(), live_buckets: 0, live_ids: 0, approvals: Approvals::default() };
-    let (mut expansion, mut parts) = (Expansion::zeroed(), None::<Parts>);
+    let (mut sum, mut parts) = (Accumulator::default(), None::<Parts>);
     let mut last: Option<(RowKind, Vec<u8>)> = None;
     for row in 0.. {
         let wrong = |what| StreamError::Row { row, what };
@@ -221,8 +221,7 @@ pub fn read<E: From<StreamError>>(
         if kind == RowKind::Value {
             let state_key = StateKey::from_row_key(&key).ok_or_else(|| wrong("its key is none of a state"))?;
             let decoded = Value::from_bytes(&state_key, &value).map_err(|_| wrong("it does not decode"))?;
-            expansion.value(&state_key, &decoded);
-            total.sum.add(&expansion);
+            sum.add(&Element::value(&state_key, &decoded));
             take(Row { family: Family::Accounts, key, value })?;
             continue;
         }
@@ -245,14 +244,15 @@ pub fn read<E: From<StreamError>>(
             _ => {
                 let begun = Parts { kind, key: whole.to_vec(), next: 1, value };
                 if let Some(whole) = parts.replace(begun) {
-                    finish(whole, row, &mut total, &mut take)?;
+                    finish(whole, row, &mut total, &mut sum, &mut take)?;
                 }
             }
         }
     }
     if let Some(whole) = parts {
-        finish(whole, u64::MAX, &mut total, &mut take)?;
+        finish(whole, u64::MAX, &mut total, &mut sum, &mut take)?;
     }
+    total.sum = sum.sum();
     Ok(total)
 }
 
@@ -261,6 +261,7 @@ fn finish<E: From<StreamError>>(
     parts: Parts,
     row: u64,
     total: &mut Total,
+    sum: &mut Accumulator,
     take: &mut impl FnMut(Row) -> Result<(), E>,
 ) -> Result<(), E> {
     let wrong = |what| StreamError::Row { row, what };
@@ -268,7 +269,7 @@ fn finish<E: From<StreamError>>(
     let Parts { kind, key, value, .. } = parts;
     if kind == RowKind::Approvals {
         total.approvals = Approvals::from_bytes(&value).map_err(undecodable)?;
-        total.sum.combine(&LtHash::of_state([], [], &total.approvals));
+        total.approvals.element().iter().for_each(|approvals| sum.add(&Element::approvals(approvals)));
         return Ok(());
     }
     let bucket = LiveBucket::from_bytes(&value).map_err(undecodable)?;
@@ -277,9 +278,7 @@ fn finish<E: From<StreamError>>(
     }
     total.live_buckets += 1;
     total.live_ids += bucket.ids.len() as u64;
-    let mut expansion = Expansion::zeroed();
-    expansion.live(bucket.height, &bucket.digest());
-    total.sum.add(&expansion);
+    sum.add(&Element::live(bucket.height, &bucket.digest()));
     take(Row { family: Family::LiveIds, key, value })
 }
 

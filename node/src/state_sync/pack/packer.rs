@@ -10,9 +10,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use storage::state::StateSnapshot;
 use types::codec::put_bytes;
-use types::merkle::{leaf_hash, root_of_hashes};
+use types::merkle::{leaf_hashes, root_of_hashes};
 use types::snapshot::{CHUNK_BYTES_MAX, CHUNKS_MAX, RowKind, StateChunk, StateManifest, StateSummary, put_row};
-use types::{Digest, Encode, Height, LedgerHeader};
+use types::{Encode, Height, LedgerHeader};
 
 /// Cuts rows into chunks, and writes them to a directory where there is one.
 pub struct Packer<'a> {
@@ -20,7 +20,8 @@ pub struct Packer<'a> {
     stop: &'a AtomicBool,
     packer: snap::raw::Encoder,
     chunk: Vec<u8>,
-    leaves: Vec<Digest>,
+    /// Where each row of the chunk ends.
+    ends: Vec<usize>,
     first: Option<(RowKind, Vec<u8>)>,
     chunks: Vec<StateChunk>,
     places: Vec<Place>,
@@ -41,7 +42,7 @@ impl<'a> Packer<'a> {
             stop,
             packer: snap::raw::Encoder::new(),
             chunk: Vec::with_capacity(CHUNK_BYTES_MAX),
-            leaves: Vec::new(),
+            ends: Vec::new(),
             first: None,
             chunks: Vec::new(),
             places: Vec::new(),
@@ -55,9 +56,8 @@ impl<'a> Packer<'a> {
         if self.chunk.len() + 9 + key.len() + value.len() > CHUNK_BYTES_MAX {
             self.close()?;
         }
-        let start = self.chunk.len();
         put_row(&mut self.chunk, kind, key, value);
-        self.leaves.push(leaf_hash(&self.chunk[start..]));
+        self.ends.push(self.chunk.len());
         self.first.get_or_insert_with(|| (kind, key.to_vec()));
         Ok(())
     }
@@ -70,8 +70,11 @@ impl<'a> Packer<'a> {
         if self.chunks.len() == CHUNKS_MAX {
             return Err(StreamError::TooLarge);
         }
-        let (rows, bytes) = (self.leaves.len() as u32, self.chunk.len() as u32);
-        self.chunks.push(StateChunk { rows, bytes, root: root_of_hashes(std::mem::take(&mut self.leaves)) });
+        let (rows, bytes) = (self.ends.len() as u32, self.chunk.len() as u32);
+        let ranges = [0].into_iter().chain(self.ends.iter().copied()).zip(&self.ends);
+        let root = root_of_hashes(leaf_hashes(ranges.map(|(start, end)| &self.chunk[start..*end])));
+        self.chunks.push(StateChunk { rows, bytes, root });
+        self.ends.clear();
         self.rows += u64::from(rows);
         self.bytes += u64::from(bytes);
         if let Some(out) = &mut self.out {
