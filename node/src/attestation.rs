@@ -8,17 +8,23 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
-pub use policy::Policy;
+pub use policy::{Policy, PolicyError};
 
-use client::rpc::{AttestationInfo, HexBytes};
-use hsm::PublicKeys;
+use client::rpc::{AttestationInfo, EVENT_LOG_BYTES_MAX, HexBytes};
 use hsm::attestation::{Attestation, Nonce};
+use hsm::{PublicKeys, SignError, SignerClient};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 use thiserror::Error;
 use tpm::event_log::EventLog;
 use tpm::quote::{Quote, Value};
-use types::{DecodeError, Genesis, Signature};
+use types::{Authority, ChainId, DecodeError, Signature};
+
+/// Where the kernel has the firmware's list of what it measured; root alone may read it.
+const EVENT_LOG: &str = "/sys/kernel/security/tpm0/binary_bios_measurements";
 
 /// Why a document is none.
 #[derive(Debug, Error)]
@@ -51,6 +57,22 @@ pub fn info(attestation: &Attestation, event_log: Option<Vec<u8>>) -> Attestatio
     }
 }
 
+/// The document of this machine's attestation over a nonce, made by the signer behind this socket. Takes tenths of a second.
+///
+/// # Errors
+/// [`SignError`] where there is no signer, or where it makes none.
+pub fn own(signer: &Path, nonce: &Nonce) -> Result<AttestationInfo, SignError> {
+    let attestation = SignerClient::connect(signer)?.attest(nonce)?;
+    Ok(info(&attestation, event_log()))
+}
+
+fn event_log() -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = File::open(EVENT_LOG).ok()?;
+    file.take(EVENT_LOG_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).ok()?;
+    (bytes.len() <= EVENT_LOG_BYTES_MAX).then_some(bytes)
+}
+
 /// The attestation in a document.
 fn read(info: &AttestationInfo) -> Result<Attestation, DocumentError> {
     let value = |(at, value): (&u8, &HexBytes)| -> Result<(u8, Value), DocumentError> {
@@ -78,7 +100,9 @@ pub struct Expected<'a> {
     /// What was sent.
     pub nonce: Nonce,
     /// Of which ledger the validator should be.
-    pub genesis: &'a Genesis,
+    pub chain: ChainId,
+    /// Whose keys it may be: names and keys.
+    pub validators: &'a [(String, PublicKeys)],
     /// Which machine it should be.
     pub policy: Option<&'a Policy>,
 }
@@ -111,7 +135,7 @@ pub struct Check {
 pub struct Verdict {
     /// Nothing fails.
     pub holds: bool,
-    /// Whose machine it is, by the genesis.
+    /// Whose machine it is, by its keys.
     pub validator: Option<String>,
     /// Which TPM it is: the name of its attestation key, which policies list.
     pub tpm_key_name: HexBytes,
@@ -131,8 +155,8 @@ pub fn judge(info: &AttestationInfo, expected: &Expected<'_>) -> Result<Verdict,
     let attestation = read(info)?;
     let verified = attestation.verify();
     let resets = verified.as_ref().ok().map(|statement| statement.resets);
-    let validator = validator(expected.genesis, &attestation.keys);
-    let chain = expected.genesis.chain_id();
+    let found = expected.validators.iter().find(|(_, keys)| *keys == attestation.keys);
+    let validator = found.map(|(name, _)| name.clone());
     let mut checks = vec![
         Check::of(
             "signatures",
@@ -150,13 +174,13 @@ pub fn judge(info: &AttestationInfo, expected: &Expected<'_>) -> Result<Verdict,
                 false => format!("another one: {}", info.nonce),
             },
         ),
-        Check::of("ledger", attestation.chain == chain, format!("{}", attestation.chain)),
+        Check::of("ledger", attestation.chain == expected.chain, format!("{}", attestation.chain)),
         Check::of(
             "validator",
             validator.is_some(),
             match &validator {
                 Some(name) => name.clone(),
-                None => format!("the genesis has no validator with transport key {}", attestation.keys.transport),
+                None => format!("no validator that is looked for has transport key {}", attestation.keys.transport),
             },
         ),
     ];
@@ -167,7 +191,7 @@ pub fn judge(info: &AttestationInfo, expected: &Expected<'_>) -> Result<Verdict,
         None => checks.push(unchecked("machine", "no --policy says which TPM and which registers it should be".into())),
     }
     checks.push(match &info.event_log {
-        Some(log) => event_log(&log.0, &attestation.quote.registers, expected.policy.is_some_and(Policy::wants_log)),
+        Some(log) => adds_up(&log.0, &attestation.quote.registers, expected.policy.is_some_and(Policy::wants_log)),
         None if expected.policy.is_some_and(Policy::wants_log) => {
             Check::of("event log", false, "the policy wants one, and there is none".to_owned())
         }
@@ -197,14 +221,14 @@ impl Check {
     }
 }
 
-fn validator(genesis: &Genesis, keys: &PublicKeys) -> Option<String> {
-    let same = |(consensus, transport)| (consensus, transport) == (&keys.consensus, &keys.transport);
-    let found = genesis.validators.iter().find(|validator| same((&validator.consensus_key, &validator.transport_key)));
-    found.map(|validator| validator.name.clone())
+/// The name and the keys of a validator.
+pub fn keys_of(validator: &Authority) -> (String, PublicKeys) {
+    let (consensus, transport) = (validator.consensus_key.clone(), validator.transport_key.clone());
+    (validator.name.clone(), PublicKeys { consensus, transport })
 }
 
 /// Whether what the firmware lists adds up to what the TPM holds. Where nobody asked for that, it is told all the same.
-fn event_log(bytes: &[u8], registers: &BTreeMap<u8, Value>, wanted: bool) -> Check {
+fn adds_up(bytes: &[u8], registers: &BTreeMap<u8, Value>, wanted: bool) -> Check {
     let graded = |holds: bool, found: String| {
         let check = Check::of("event log", holds, found);
         if holds || wanted { check } else { Check { standing: Standing::Unchecked, ..check } }

@@ -2,6 +2,7 @@
 //!
 //! Raw [`Config`] → checked [`Plan`], once, at start. Paths in the file are relative to the file.
 
+use crate::attestation::PolicyError;
 use clap::ValueEnum;
 use miette::{Diagnostic, NamedSource, SourceSpan};
 use serde::{Deserialize, Serialize};
@@ -63,6 +64,9 @@ pub struct Config {
     /// What the machine must be.
     #[serde(default)]
     pub hardware: HardwareSection,
+    /// What the machines of other validators must be.
+    #[serde(default)]
+    pub attestation: AttestationSection,
 }
 
 fn here() -> PathBuf {
@@ -71,6 +75,15 @@ fn here() -> PathBuf {
 
 fn one() -> NonZeroU16 {
     NonZeroU16::MIN
+}
+
+/// What the machines of other validators must be.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AttestationSection {
+    /// Path of a policy of `stele attest`: a link to a peer counts once its machine is attested and the policy allows it.
+    /// Default: none, and a link to every member of the committee counts.
+    pub peers: Option<PathBuf>,
 }
 
 /// The signer process.
@@ -354,6 +367,10 @@ pub enum ConfigError {
         /// Why.
         source: firmware_hal::PolicyError,
     },
+    /// The policy over the machines of peers is none.
+    #[error("[attestation] peers: {0}")]
+    #[diagnostic(help("`stele attest policy` writes the policy that a machine fulfils as it is"))]
+    Machines(PolicyError),
     /// The validator is not in the genesis.
     #[error("genesis has no validator named `{name}`")]
     #[diagnostic(help("it has: {known}; a validator that the governance has added since starts with --join"))]

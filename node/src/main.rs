@@ -18,6 +18,7 @@ mod identity;
 mod ingress;
 mod key_ages;
 mod machine;
+mod machines;
 mod metrics;
 mod node;
 mod notify;

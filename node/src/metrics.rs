@@ -15,6 +15,7 @@ pub use signer::{Reading, SignerFigures};
 use crate::config::KeysSection;
 use crate::ingress::now;
 use crate::key_ages::{KeyAge, KeyAges};
+use crate::machines::Admitted;
 use crate::progress::Progress;
 use crate::status::{State, Status};
 use accel::VerifyStats;
@@ -50,6 +51,8 @@ pub struct Figures {
     pub sessions: usize,
     /// Links to the other validators.
     pub peers: Vec<PeerStatus>,
+    /// Which of them count.
+    pub admitted: Admitted,
     /// Connections to the RPC.
     pub rpc_connections: usize,
     /// What the process uses.
@@ -310,6 +313,11 @@ impl Figures {
         let each =
             |value: fn(&PeerStatus) -> u64| self.peers.iter().map(move |peer| (label("peer", peer.index), value(peer)));
         out.gauges("stele_peer_link_flag", "Is the link to this validator up?", each(|peer| u64::from(peer.up)))?;
+        if self.admitted.is_asked() {
+            let admitted = |peer: &PeerStatus| u64::from(self.admitted.holds(peer.index));
+            let admitted = self.peers.iter().map(|peer| (label("peer", peer.index), admitted(peer)));
+            out.gauges("stele_peer_machine_flag", "Is the machine at its other end let in?", admitted)?;
+        }
         let rtt = self.peers.iter().map(|peer| (label("peer", peer.index), peer.rtt_us as f64 / 1e6));
         out.measures("stele_peer_rtt_seconds", "How far is it?", rtt)?;
         let sent = each(|peer| peer.sent_bytes);

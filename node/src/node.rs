@@ -6,6 +6,7 @@ use crate::execution::{Applier, Execution, Order, Receipts, Retention, StateRoot
 use crate::identity::SignerIdentity;
 use crate::ingress::{self, Admission};
 use crate::key_ages::KeyAges;
+use crate::machines::{Admitted, Asked, Door};
 use crate::pool::Pool;
 use crate::reach::Reach;
 use crate::replica::commit_sync::{CommitSync, Standing};
@@ -57,6 +58,8 @@ pub struct Context {
     pub verifier: Arc<Verifier>,
     /// Links to peers.
     pub mesh: Mesh,
+    /// Which of them count.
+    pub admitted: Admitted,
     /// The clients' endpoint.
     pub clients: ClientServer,
     /// Counters and gauges.
@@ -235,13 +238,15 @@ fn run_once(
         .block_on(Mesh::start(links::mesh_config(&plan, reset_secret), identity, mesh_sink))
         .map_err(|source| NodeError::Transport { what: "the validators' port", address: me.peer_address, source })?;
 
+    let (door, admitted) = Door::new(&plan, mesh_events, &mesh, network.handle());
+
     let receipts = Receipts::new(clients.clone(), Arc::clone(&status));
     let archive = Archive::new(plan.chain, log.clone(), tables.clone());
     let admission = Arc::new(Admission {
         chain: plan.chain,
         me: plan.me,
         screen,
-        reach: Reach::new(&plan, mesh.clone()),
+        reach: Reach::new(&plan, mesh.clone(), admitted.clone()),
         pool: Arc::clone(&pool),
         verifier: Arc::clone(&verifier),
         replica: facts.clone(),
@@ -308,8 +313,9 @@ fn run_once(
     };
     let checker = Checker::new(plan.chain, Arc::new(checked.committee.clone()), checked.parameters.clone());
     {
-        let (checker, network, facts) = (checker.clone(), network.handle().clone(), facts.clone());
-        let intake = move || intake::run(&checker, &network, mesh_events, &facts);
+        let (checker, facts) = (checker.clone(), facts.clone());
+        let asked = Asked::new(plan.signer_socket.clone(), network.handle().clone());
+        let intake = move || intake::run(&checker, door, asked, &facts);
         std::thread::Builder::new().name("intake".into()).spawn(intake)?;
     }
     let ingress = network.spawn(ingress::run(Arc::clone(&admission), receipts.clone(), client_events));
@@ -321,6 +327,7 @@ fn run_once(
         log: Arc::clone(&log),
         verifier: Arc::clone(&verifier),
         mesh: mesh.clone(),
+        admitted,
         clients: clients.clone(),
         status: Arc::clone(&status),
         heights,

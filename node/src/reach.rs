@@ -6,6 +6,7 @@
 //! ledger: another node may take it, and so does this one without `[governance] quorum_in_reach`.
 
 use crate::config::Plan;
+use crate::machines::Admitted;
 use std::sync::Arc;
 use transport::Mesh;
 use types::{Authority, AuthorityIndex, Committee, PublicKey};
@@ -25,20 +26,23 @@ pub struct Reach {
     committee: Arc<Committee>,
     me: AuthorityIndex,
     mesh: Mesh,
+    admitted: Admitted,
     quorum_in_reach: bool,
 }
 
 impl Reach {
     /// As this node sees it.
-    pub fn new(plan: &Plan, mesh: Mesh) -> Self {
+    pub fn new(plan: &Plan, mesh: Mesh, admitted: Admitted) -> Self {
         let quorum_in_reach = plan.config.governance.quorum_in_reach;
-        Self { committee: Arc::clone(&plan.committee), me: plan.me, mesh, quorum_in_reach }
+        Self { committee: Arc::clone(&plan.committee), me: plan.me, mesh, admitted, quorum_in_reach }
     }
 
-    /// The validators with a link to this one, and this one; in the order of the committee.
+    /// The validators with a link to this one that counts, and this one; in the order of the committee.
     pub fn members(&self) -> Vec<&Authority> {
         let links = self.mesh.peers();
-        let linked = |index: usize| links.iter().any(|link| usize::from(link.index) == index && link.up);
+        let linked = |index: usize| {
+            links.iter().any(|link| usize::from(link.index) == index && link.up && self.admitted.holds(link.index))
+        };
         let reachable = |index: usize| index == usize::from(self.me.0) || linked(index);
         self.committee
             .authorities()

@@ -117,6 +117,8 @@ pub enum Request {
     State(StateRequest),
     /// From a validator that has lost its disk: its own highest block, and the answering one's last.
     Highest,
+    /// The attestation of the answering validator's machine, over these bytes: the document of docs/attestation.md.
+    Attestation([u8; 32]),
 }
 
 impl Request {
@@ -143,6 +145,10 @@ impl Request {
                 request.encode(&mut out);
             }
             Self::Highest => out.push(5),
+            Self::Attestation(nonce) => {
+                out.push(6);
+                out.extend_from_slice(nonce);
+            }
         }
         out.into()
     }
@@ -159,6 +165,7 @@ impl Request {
             3 => Self::Commits { from: Height::decode(&mut reader)?, to: Height::decode(&mut reader)? },
             4 => Self::State(StateRequest::decode(&mut reader)?),
             5 => Self::Highest,
+            6 => Self::Attestation(reader.array()?),
             tag => return Err(DecodeError::UnknownTag { field: "request", value: tag.into() }),
         };
         reader.finish()?;

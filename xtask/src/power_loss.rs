@@ -40,6 +40,8 @@ const LOAD_SECONDS: u64 = 5;
 const MACHINE_LIMIT: Duration = Duration::from_mins(3);
 const UNMOUNT_ATTEMPTS: u32 = 100;
 const ALL_DONE: &str = "the-load-ended";
+/// What the machine's kernel says where a process has more bytes of registers than it can put back.
+const TOO_MANY_REGISTERS: &str = "ptrace set fp regs failed";
 
 /// Records one run and tries its crash points, as many as fit `minutes`; says how many there were.
 pub fn run(workspace: &Workspace, binaries: &TestBinaries, seed: u64, minutes: u64) -> Result<Totals, Failure> {
@@ -111,6 +113,11 @@ impl Folder {
         machine.stdin(Stdio::null()).stdout(output).stderr(duplicate).process_group(0);
         let child = machine.spawn().map_err(|error| Failure::io("running linux.uml", &error))?;
         wait(child, MACHINE_LIMIT)?;
+        let said = std::fs::read(&console).unwrap_or_default();
+        if String::from_utf8_lossy(&said).contains(TOO_MANY_REGISTERS) {
+            let what = "User-mode Linux 6.1 does not run on this processor: it has no room for all its registers";
+            return Err(Failure::new(what, "take a machine without `amx_tile` among the flags in /proc/cpuinfo"));
+        }
         let entries = write_log::read(&self.file("record.img"))
             .map_err(|error| Failure::io(format!("the record, see {}", console.display()), &error))?;
         if !entries.iter().any(|entry| matches!(entry, Entry::Mark(text) if text == ALL_DONE)) {

@@ -50,13 +50,13 @@ fn log(digest: u8) -> Vec<u8> {
 fn an_event_log_fails_an_attestation_only_where_the_policy_wants_it_to_add_up() {
     let measured = EventLog::parse(&log(5)).expect("a log").replay()[&11];
     let registers = BTreeMap::from([(7, [0; 32]), (11, measured)]);
-    assert_eq!(event_log(&log(5), &registers, true).standing, Standing::Holds);
-    let other = event_log(&log(6), &registers, true);
+    assert_eq!(adds_up(&log(5), &registers, true).standing, Standing::Holds);
+    let other = adds_up(&log(6), &registers, true);
     assert_eq!(other.standing, Standing::Fails);
     assert!(other.found.contains("registers 11"), "{}", other.found);
-    assert_eq!(event_log(&log(6), &registers, false).standing, Standing::Unchecked);
-    assert_eq!(event_log(b"no log", &registers, true).standing, Standing::Fails);
+    assert_eq!(adds_up(&log(6), &registers, false).standing, Standing::Unchecked);
+    assert_eq!(adds_up(b"no log", &registers, true).standing, Standing::Fails);
     // What the firmware did not measure and is not as it was at the start.
     let later = BTreeMap::from([(12, [1; 32]), (11, measured)]);
-    assert_eq!(event_log(&log(5), &later, true).standing, Standing::Fails);
+    assert_eq!(adds_up(&log(5), &later, true).standing, Standing::Fails);
 }

@@ -123,7 +123,8 @@ impl Given {
         let about = || format!("the attestation in {}", self.file.display());
         let text = std::fs::read_to_string(&self.file).into_diagnostic().wrap_err_with(about)?;
         let info: AttestationInfo = serde_json::from_str(&text).into_diagnostic().wrap_err_with(about)?;
-        let expected = Expected { nonce: self.nonce, genesis: &genesis, policy };
+        let validators: Vec<_> = genesis.validators.iter().map(attestation::keys_of).collect();
+        let expected = Expected { nonce: self.nonce, chain: genesis.chain_id(), validators: &validators, policy };
         let verdict = attestation::judge(&info, &expected).into_diagnostic().wrap_err_with(about)?;
         Ok((info, verdict))
     }

@@ -3,6 +3,7 @@
 //! that its signer holds.
 
 use super::{Config, ConfigError, InvalidToml, read};
+use crate::attestation;
 use firmware_hal::Policy;
 use hsm::PublicKeys;
 use miette::Diagnostic;
@@ -71,6 +72,8 @@ pub struct Setup {
     pub ask: Vec<String>,
     /// What the machine must be.
     pub hardware: Option<Policy>,
+    /// What the machines of peers must be.
+    pub machines: Option<Arc<attestation::Policy>>,
     /// The rest of the file, in range.
     pub config: Config,
 }
@@ -96,6 +99,8 @@ impl Setup {
             .map_err(|source| ConfigError::Genesis { path: genesis_path.clone(), source })?;
         config.check()?;
         let hardware = config.hardware.policy.as_ref().map(|path| policy(&base.join(path))).transpose()?;
+        let machines = config.attestation.peers.as_ref().map(|path| attestation::Policy::read(&base.join(path)));
+        let machines = machines.transpose().map_err(ConfigError::Machines)?.map(Arc::new);
         let data_dir = base.join(&config.data_dir);
         let named = genesis.validators.iter().any(|validator| validator.name == config.validator);
         if !named && !join && !data_dir.join(STATE).exists() {
@@ -114,6 +119,7 @@ impl Setup {
             join,
             ask: Vec::new(),
             hardware,
+            machines,
             config,
         })
     }
@@ -144,6 +150,7 @@ impl Setup {
             data_dir: self.data_dir.clone(),
             signer_socket: self.signer_socket.clone(),
             accept_lost_disk: self.accept_lost_disk,
+            machines: self.machines.clone(),
             config: self.config.clone(),
         })
     }
@@ -184,6 +191,8 @@ pub struct Plan {
     pub signer_socket: PathBuf,
     /// Whether the operator accepts that own blocks may be signed twice after a disk was lost.
     pub accept_lost_disk: bool,
+    /// What the machines of peers must be.
+    pub machines: Option<Arc<attestation::Policy>>,
     /// `node.toml`.
     pub config: Config,
 }

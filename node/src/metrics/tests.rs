@@ -41,6 +41,7 @@ fn figures() -> Figures {
         clients: TransportStats::default(),
         sessions: 5,
         peers: Vec::new(),
+        admitted: Admitted::everybody(),
         rpc_connections: 1,
         usage: Usage::now(),
         key_ages: KeyAges::default(),

@@ -3,14 +3,14 @@
 //! Here end: bytes that do not decode, headers with wrong signatures, blocks relayed as if they were the sender's own,
 //! and payloads over the limits. What needs history is the consensus core's matter.
 
+use crate::machines::{Asked, Door};
 use crate::replica::contents::Contents;
 use crate::replica::event::{Fact, ReceivedPayload};
 use crate::wire::{HeaderFrame, PayloadFrame, Request};
 use bytes::Bytes;
 use crossbeam_channel::Sender;
 use std::sync::Arc;
-use tokio::runtime::Handle;
-use transport::{Class, MeshEvent, MeshEvents};
+use transport::{Class, MeshEvent};
 use types::{AuthorityIndex, BlockHeader, ChainId, Committee, Epoch, Evidence, KnownCertificates, Parameters, Payload};
 
 /// Checks that need the epoch's committee and parameters and nothing else. Shared by the intake and by those who ask peers.
@@ -77,8 +77,8 @@ impl Checker {
 }
 
 /// Runs until the mesh or the replica is gone.
-pub fn run(checker: &Checker, network: &Handle, mut mesh: MeshEvents, replica: &Sender<Fact>) {
-    while let Some(event) = mesh.try_recv().or_else(|| network.block_on(mesh.recv())) {
+pub fn run(checker: &Checker, mut door: Door, mut asked: Asked, replica: &Sender<Fact>) {
+    while let Some(event) = door.next() {
         let facts = match event {
             MeshEvent::Up { peer } => vec![Fact::PeerUp(AuthorityIndex(peer))],
             MeshEvent::Down { peer, .. } => vec![Fact::PeerDown(AuthorityIndex(peer))],
@@ -94,6 +94,10 @@ pub fn run(checker: &Checker, network: &Handle, mut mesh: MeshEvents, replica: &
             MeshEvent::Request { peer, body, reply } => {
                 let peer = AuthorityIndex(peer);
                 match Request::parse(&body) {
+                    Ok(Request::Attestation(nonce)) => {
+                        asked.answer(peer, nonce, reply);
+                        vec![]
+                    }
                     Ok(request) => vec![Fact::Request { peer, request, reply }],
                     Err(_) => vec![Fact::Misbehaviour { peer, what: "undecodable_request" }],
                 }

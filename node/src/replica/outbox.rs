@@ -165,6 +165,8 @@ impl Outbox {
                 });
             }
             Request::State(request) => self.snapshots.answer(&self.network, request, reply),
+            // The intake has answered it.
+            Request::Attestation(_) => {}
             Request::Commits { from, to } => {
                 self.network.spawn_blocking(move || {
                     match archive.commits(from, to) {

@@ -3,14 +3,11 @@
 //! A TPM takes tenths of a second for a quote, so there is one at a time, and a pause between two: a stranger who asks
 //! without end holds nobody up but other strangers.
 
-use crate::attestation::info;
-use client::rpc::{AttestationInfo, BUSY_CODE, BusyData, EVENT_LOG_BYTES_MAX, HexBytes};
+use crate::attestation;
+use client::rpc::{AttestationInfo, BUSY_CODE, BusyData, HexBytes};
 use hsm::attestation::Nonce;
-use hsm::client::SignerClient;
 use jsonrpsee::types::ErrorObjectOwned;
 use jsonrpsee::types::error::{INTERNAL_ERROR_CODE, INVALID_PARAMS_CODE};
-use std::fs::File;
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,8 +15,6 @@ use tokio::sync::Mutex;
 
 /// Between two quotes.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Where the kernel has the firmware's list of what it measured; root alone may read it.
-const EVENT_LOG: &str = "/sys/kernel/security/tpm0/binary_bios_measurements";
 
 /// See the module.
 pub(super) struct Attestations {
@@ -49,20 +44,13 @@ impl Attestations {
         }
         let signer = self.signer.clone();
         let making = tokio::task::spawn_blocking(move || {
-            let made = SignerClient::connect(&signer).and_then(|signer| signer.attest(&nonce));
+            let made = attestation::own(&signer, &nonce);
             // Here, so that a caller who goes away does not make room for another one.
             *last = Some(Instant::now());
-            made.map(|attestation| info(&attestation, event_log()))
+            made
         });
         let internal = |text: String| ErrorObjectOwned::owned(INTERNAL_ERROR_CODE, text, None::<()>);
         let made = making.await.map_err(|_| internal("the node is stopping".to_owned()))?;
         made.map_err(|error| internal(format!("no attestation: {error}")))
     }
-}
-
-fn event_log() -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let file = File::open(EVENT_LOG).ok()?;
-    file.take(EVENT_LOG_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).ok()?;
-    (bytes.len() <= EVENT_LOG_BYTES_MAX).then_some(bytes)
 }

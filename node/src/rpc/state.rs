@@ -77,6 +77,7 @@ impl State {
             clients: context.clients.stats(),
             sessions: context.clients.sessions(),
             peers: context.mesh.peers(),
+            admitted: context.admitted.clone(),
             rpc_connections: self.connections_max - self.connections.available_permits(),
             usage: self.usage().await,
             key_ages: context.key_ages.clone(),

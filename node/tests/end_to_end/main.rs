@@ -31,6 +31,7 @@ mod fire;
 mod governance;
 mod hardware;
 mod lost_disk;
+mod machines;
 mod protocols;
 mod rebuilds;
 mod rejects;

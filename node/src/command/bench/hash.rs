@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::hint::black_box;
 use std::time::Duration;
+use types::merkle::root_of_hashes;
 use types::{AlgId, Digest};
 
 /// Measure hashes and Merkle roots.
@@ -23,7 +24,7 @@ use types::{AlgId, Digest};
   OPENSSL_ia32cap=:~0x20000000 stele bench hash --peers     aws-lc-rs as on a processor without SHA extensions
 
 `sha2` takes the processor's SHA extensions by itself where they are (`stele hw` shows sha_ni). Trees are those of the
-ledger, RFC 6962, over leaf hashes.")]
+ledger, RFC 6962, over leaf hashes; with --peers those of SHA-256 also node by node.")]
 pub struct HashArgs {
     /// Hashes, by comma.
     #[arg(long, value_delimiter = ',', default_values_t = ["sha256", "sm3"].map(String::from),
@@ -75,11 +76,13 @@ pub(super) fn run(args: &HashArgs) -> Result<Report, BenchError> {
             let level = level(*leaves as usize);
             let (name, id) = if sha256 { ("sha256 tree", AlgId::Sha256) } else { ("sm3 tree", AlgId::Sm3) };
             if args.engine != EngineChoice::Gpu {
-                results.push(if sha256 {
-                    tree::<Sha256>(name, &level, budget)
-                } else {
-                    tree::<Sm3>(name, &level, budget)
-                });
+                let mut row =
+                    if sha256 { ledger_tree(name, &level, budget) } else { tree::<Sm3>(name, &level, budget) };
+                if args.peers && sha256 {
+                    let one_by_one = tree::<Sha256>(name, &level, budget).items_per_s;
+                    row.peers = BTreeMap::from([("sha2, one by one".to_owned(), one_by_one)]);
+                }
+                results.push(row);
             }
             if let Some(gpu) = &mut gpu {
                 let right = if sha256 { root::<Sha256>(level.clone()) } else { root::<Sm3>(level.clone()) };
@@ -167,6 +170,16 @@ fn message(sha256: bool, bytes: usize, budget: Duration) -> Row {
     }
 }
 
+/// As the ledger makes it.
+fn ledger_tree(alg: &'static str, level: &[[u8; 32]], budget: Duration) -> Row {
+    let leaf = |hash: &[u8; 32]| Digest::from_parts(AlgId::Sha256, *hash).expect("a digest algorithm");
+    let leaves: Vec<Digest> = level.iter().map(leaf).collect();
+    let row = Row { alg, batch: level.len(), ..Row::default() };
+    timed(row, level.len(), budget, || {
+        black_box(root_of_hashes(leaves.clone()));
+    })
+}
+
 fn tree<H: sha2::Digest>(alg: &'static str, level: &[[u8; 32]], budget: Duration) -> Row {
     let row = Row { alg, batch: level.len(), ..Row::default() };
     timed(row, level.len(), budget, || {
@@ -174,7 +187,7 @@ fn tree<H: sha2::Digest>(alg: &'static str, level: &[[u8; 32]], budget: Duration
     })
 }
 
-/// As `types::merkle` does it, under any hash.
+/// The same tree under any hash, node by node.
 fn root<H: sha2::Digest>(mut level: Vec<[u8; 32]>) -> [u8; 32] {
     while level.len() > 1 {
         let pairs = level.len().div_ceil(2);
@@ -222,7 +235,6 @@ fn timed(row: Row, items: usize, budget: Duration, call: impl Fn()) -> Row {
 mod tests {
     use super::*;
     use clap::Parser;
-    use types::merkle::root_of_hashes;
 
     #[derive(Parser)]
     struct Cli {

@@ -20,6 +20,7 @@ fn setup(name: &str) -> Setup {
         join: false,
         ask: Vec::new(),
         hardware: None,
+        machines: None,
         config: toml::from_str(&text).expect("a configuration"),
     }
 }
