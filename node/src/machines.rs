@@ -15,12 +15,13 @@ mod held;
 mod links;
 
 use crate::config::Plan;
+use crate::topology::MACHINE_ANSWERS;
 use asking::{Asking, Heard};
 use links::Links;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, channel};
 use transport::{Mesh, MeshEvent, MeshEvents};
 
 pub use asked::Asked;
@@ -62,7 +63,7 @@ impl Admitted {
 pub struct Door {
     mesh: MeshEvents,
     network: Handle,
-    heard: UnboundedReceiver<Heard>,
+    heard: Receiver<Heard>,
     /// Where there is a policy.
     links: Option<Links>,
 }
@@ -70,7 +71,7 @@ pub struct Door {
 impl Door {
     /// Over the events of a mesh.
     pub fn new(plan: &Plan, events: MeshEvents, mesh: &Mesh, network: &Handle) -> (Self, Admitted) {
-        let (tell, heard) = unbounded_channel();
+        let (tell, heard) = channel(MACHINE_ANSWERS);
         let admitted = plan.machines.as_ref().map_or_else(Admitted::everybody, |_| Admitted::nobody(plan));
         let links = plan.machines.as_ref().map(|policy| {
             let asking = Asking::new(plan, Arc::clone(policy), mesh.clone(), network.clone(), tell);

@@ -14,7 +14,7 @@
 //! |---|---|---|
 //! | 1 | `replica` | the consensus core, the blocks above garbage collection, certificates in the making |
 //! | 1 | `execution` | the ledger, all writes to the state database |
-//! | 1 | `intake` | decoding and checking of peers' headers and payloads |
+//! | 1 | `intake` | decoding and checking of peers' headers and payloads, letting in their machines |
 //! | 1 | `signer-desk` | the one connection to the signer process for round statements |
 //! | 1 | `flush` | flushing the state database |
 //! | n | `net-*` | QUIC, RPC, metrics (tokio); `transport.threads` |
@@ -29,6 +29,8 @@
 /// Peers' frames, from the network to `intake`: the events of each of two lanes, headers and the rest. Full: the reader of
 /// that peer's stream waits, and QUIC's flow control makes the peer wait.
 pub const MESH_EVENTS: u32 = 4096;
+/// What came of asking peers for their machines, to `intake`; one a link. Full: the next ones wait.
+pub const MACHINE_ANSWERS: usize = 64;
 /// Clients' frames, from the network to the ingress. Full: clients' streams wait.
 pub const CLIENT_EVENTS: u32 = 1024;
 /// Everything that the replica reacts to. Full: `intake` waits; execution and the signer desk are few enough never to

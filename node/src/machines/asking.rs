@@ -4,19 +4,22 @@ use crate::attestation::{self, DocumentError, Expected, Policy, Standing};
 use crate::config::Plan;
 use crate::wire::Request;
 use bytes::Bytes;
-use client::rpc::{AttestationInfo, HexBytes};
+use client::rpc::{AttestationInfo, EVENT_LOG_BYTES_MAX, HexBytes};
 use hsm::PublicKeys;
 use hsm::attestation::Nonce;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
 use transport::{Mesh, RequestError};
 use types::{AuthorityIndex, ChainId, Committee};
 
 /// How long a peer has for its answer. Its TPM takes tenths of a second for each of those who ask, one after the other.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Longest document, bytes: its largest part is an event log in hexadecimal.
+const DOCUMENT_BYTES_MAX: usize = 4 * EVENT_LOG_BYTES_MAX;
 
 /// Why a peer's machine is not let in.
 #[derive(Debug, Error)]
@@ -24,6 +27,9 @@ pub(super) enum Refusal {
     /// There is no answer. A node that has no TPM, or does not say what it measured, declines.
     #[error("no attestation: {0}")]
     Unanswered(#[from] RequestError),
+    /// The answer is longer than any document.
+    #[error("the answer is no attestation: it has {0} bytes")]
+    TooLong(usize),
     /// The answer is no document.
     #[error("the answer is no attestation: {0}")]
     Text(#[from] serde_json::Error),
@@ -54,17 +60,11 @@ pub(super) struct Asking {
     policy: Arc<Policy>,
     mesh: Mesh,
     network: Handle,
-    tell: UnboundedSender<Heard>,
+    tell: Sender<Heard>,
 }
 
 impl Asking {
-    pub(super) fn new(
-        plan: &Plan,
-        policy: Arc<Policy>,
-        mesh: Mesh,
-        network: Handle,
-        tell: UnboundedSender<Heard>,
-    ) -> Self {
+    pub(super) fn new(plan: &Plan, policy: Arc<Policy>, mesh: Mesh, network: Handle, tell: Sender<Heard>) -> Self {
         Self { chain: plan.chain, committee: Arc::clone(&plan.committee), policy, mesh, network, tell }
     }
 
@@ -75,7 +75,7 @@ impl Asking {
             tokio::time::sleep(pause).await;
             let outcome = asking.answer_of(peer).await;
             // Nobody listens any more once the node stops.
-            drop(asking.tell.send(Heard { peer, link, outcome }));
+            drop(asking.tell.send(Heard { peer, link, outcome }).await);
         });
     }
 
@@ -96,6 +96,9 @@ fn judged(
     peer: AuthorityIndex,
     policy: &Policy,
 ) -> Result<HexBytes, Refusal> {
+    if answer.len() > DOCUMENT_BYTES_MAX {
+        return Err(Refusal::TooLong(answer.len()));
+    }
     let info: AttestationInfo = serde_json::from_slice(answer)?;
     let validators: Vec<(String, PublicKeys)> =
         committee.authority(peer).map(attestation::keys_of).into_iter().collect();
