@@ -38,6 +38,10 @@ pub enum Why {
     Malformed,
     /// It says more than is read of any source.
     TooLarge,
+    /// The device has fallen off its bus, or answers nothing more until it is reset.
+    Lost,
+    /// It does not answer in time.
+    Silent,
 }
 
 impl Why {
@@ -49,6 +53,8 @@ impl Why {
             Self::Unsupported => "the driver or the device cannot tell",
             Self::Malformed => "what it says makes no sense",
             Self::TooLarge => "it says more than is read",
+            Self::Lost => "the device is lost until it is reset",
+            Self::Silent => "it does not answer",
         }
     }
 }

@@ -1,7 +1,12 @@
 //! How a machine is doing: temperatures, throttling, errors of its memory, wear of its disks. Looked at again and again; what
-//! is said here is what the kernel's drivers say (hwmon, thermal_throttle, EDAC) and NVMe controllers themselves, to whom
-//! may ask them, and what none of them says is not there.
+//! is said here is what the kernel's drivers say (hwmon, thermal_throttle, EDAC), NVMe controllers themselves, to whom may ask
+//! them, and NVIDIA's library of its cards; what none of them says is not there.
 
+mod gpu;
+
+pub use gpu::Gpu;
+
+use crate::fact::Why;
 use crate::root::Root;
 use crate::smart::Smart;
 use serde::Serialize;
@@ -23,6 +28,8 @@ pub struct Health {
     pub throttled: BTreeMap<u32, u64>,
     /// By NVMe controller.
     pub disks: BTreeMap<String, Smart>,
+    /// NVIDIA's cards by PCI address, where their library is installed.
+    pub gpus: BTreeMap<String, Gpu>,
 }
 
 /// Thousandths of a degree Celsius.
@@ -98,6 +105,27 @@ pub enum Trouble {
         /// What it says.
         says: String,
     },
+    /// A card slows itself down to protect itself, now.
+    GpuThrottled {
+        /// Its PCI address.
+        card: String,
+        /// From what.
+        says: String,
+    },
+    /// A card's memory has errors that were not put right, at any time since its driver was loaded.
+    GpuUncorrected {
+        /// Its PCI address.
+        card: String,
+        /// How many.
+        errors: u64,
+    },
+    /// A card has fallen off its bus, needs a reset, or keeps its driver from answering.
+    GpuLost {
+        /// Its PCI address.
+        card: String,
+        /// Which of these.
+        why: Why,
+    },
 }
 
 impl Trouble {
@@ -106,7 +134,7 @@ impl Trouble {
         mem::discriminant(self) == mem::discriminant(before) && self.part() == before.part()
     }
 
-    /// The sensor, controller or disk that it is about.
+    /// The sensor, controller, disk or card that it is about.
     fn part(&self) -> Option<&str> {
         match self {
             Self::Hot { sensor, .. } | Self::Critical { sensor, .. } => Some(sensor),
@@ -114,6 +142,9 @@ impl Trouble {
             | Self::MemoryUncorrected { controller, .. }
             | Self::DiskWorn { controller, .. }
             | Self::DiskFailing { controller, .. } => Some(controller),
+            Self::GpuThrottled { card, .. } | Self::GpuUncorrected { card, .. } | Self::GpuLost { card, .. } => {
+                Some(card)
+            }
             Self::Throttled { .. } => None,
         }
     }
@@ -140,14 +171,22 @@ impl fmt::Display for Trouble {
                 write!(f, "{controller} is worn: {used_percent} % of its endurance is used up; replace it")
             }
             Self::DiskFailing { controller, says } => write!(f, "{controller} is failing: {says}; replace it"),
+            Self::GpuThrottled { card, says } => write!(f, "the GPU {card} slows itself down: {says}"),
+            Self::GpuUncorrected { card, errors } => {
+                write!(f, "{errors} memory errors of the GPU {card} could not be put right; reset it")
+            }
+            Self::GpuLost { card, why } => write!(f, "the GPU {card} is gone: {why}"),
         }
     }
 }
 
 impl Health {
-    /// Looks. Takes milliseconds, and no rights but for the disks.
+    /// Looks. Takes milliseconds, and no rights but for the disks; a GPU's library that hangs takes ten seconds, once.
     pub fn take(root: &Root) -> Self {
-        Self { temperatures: temperatures(root), memory: memory(root), throttled: throttled(root), disks: disks(root) }
+        let (gpus, heat) = gpu::look(root);
+        let mut temperatures = temperatures(root);
+        temperatures.extend(heat);
+        Self { temperatures, memory: memory(root), throttled: throttled(root), disks: disks(root), gpus }
     }
 
     /// What is wrong, given the look before.
@@ -190,6 +229,7 @@ impl Health {
                 troubles.push(Trouble::DiskWorn { controller, used_percent });
             }
         }
+        troubles.extend(self.gpus.iter().flat_map(|(address, card)| card.troubles(address)));
         troubles
     }
 }

@@ -222,6 +222,25 @@ pub struct Gpu {
     pub driver: Fact<String>,
     /// The node that it is nearest to.
     pub numa_node: Fact<u32>,
+    /// Lanes of its PCI Express link that are in use.
+    pub link_width: Fact<u32>,
+    /// Lanes that it could use.
+    pub link_width_max: Fact<u32>,
+    /// The fastest link that it could have, megatransfers a second and lane: 16000 is PCI Express 4, 32000 is 5. The present
+    /// one is not here, since it changes with the load.
+    pub link_mtps_max: Fact<u64>,
+    /// Version of its maker's driver. This and what follows only NVML tells, of NVIDIA's cards.
+    pub driver_version: Fact<String>,
+    /// Which model it is.
+    pub name: Fact<String>,
+    /// Which one of them it is.
+    pub uuid: Fact<String>,
+    /// Its firmware.
+    pub vbios: Fact<String>,
+    /// Its memory.
+    pub memory_bytes: Fact<u64>,
+    /// Whether errors of its memory are put right and counted.
+    pub ecc: Fact<bool>,
 }
 
 /// The TPM.

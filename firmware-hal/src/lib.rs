@@ -19,6 +19,7 @@ mod fact;
 pub mod health;
 mod inventory;
 mod named;
+mod nvml;
 pub mod placement;
 mod policy;
 mod probe;

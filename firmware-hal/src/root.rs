@@ -2,6 +2,7 @@
 //! bounded, never wait, and change nothing (only `tune` writes); everything that was read can be written down as such a tree.
 
 use crate::fact::{Fact, Reading, Why};
+use crate::nvml::{self, Asker, Card};
 use crate::smart;
 use rustix::fs::OFlags;
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Bytes that are read of a text.
 const TEXT_BYTES_MAX: usize = 1 << 20;
@@ -22,7 +23,16 @@ pub struct Root {
     base: PathBuf,
     /// The devices below it can be given commands.
     is_live: bool,
+    /// Where else than in its tree cards are asked.
+    cards: Option<Cards>,
     seen: Option<Mutex<Seen>>,
+}
+
+/// Cards that are asked through their library, which is loaded with the first question.
+#[derive(Debug, Default)]
+struct Cards {
+    library: Option<PathBuf>,
+    asker: OnceLock<Asker>,
 }
 
 /// What was read, by path below the base.
@@ -36,12 +46,19 @@ struct Seen {
 impl Root {
     /// This machine.
     pub fn system() -> Self {
-        Self { is_live: true, ..Self::at("/") }
+        Self { is_live: true, cards: Some(Cards::default()), ..Self::at("/") }
     }
 
     /// A tree below a directory.
     pub fn at(base: impl Into<PathBuf>) -> Self {
-        Self { base: base.into(), is_live: false, seen: None }
+        Self { base: base.into(), is_live: false, cards: None, seen: None }
+    }
+
+    /// Asks NVIDIA's cards through the library at a path, in the place of the system's or of what the tree has recorded.
+    #[must_use]
+    pub fn with_nvml(mut self, library: impl Into<PathBuf>) -> Self {
+        self.cards = Some(Cards { library: Some(library.into()), asker: OnceLock::new() });
+        self
     }
 
     /// Remembers from now on what is read, for [`Root::record`].
@@ -97,6 +114,23 @@ impl Root {
             Err(error) => Reading::Unknown(why(&error)),
         };
         Fact { source, reading }
+    }
+
+    /// What NVML says of the card with this PCI address.
+    pub(crate) fn card(&self, address: &str) -> Card {
+        let path = format!("/nvml/{address}");
+        let Some(cards) = &self.cards else {
+            let recorded = self.bytes(&path, nvml::ANSWERS_BYTES_MAX);
+            return match recorded.parsed(|bytes| serde_json::from_slice(&bytes).ok()).reading {
+                Reading::Value(card) => card,
+                Reading::Unknown(why) => Card::unknown(why),
+            };
+        };
+        let card = cards.asker.get_or_init(|| Asker::start(cards.library.clone())).ask(address);
+        self.note(|seen| {
+            seen.files.insert(path, serde_json::to_vec(&card).expect("answers are strings, numbers and flags"));
+        });
+        card
     }
 
     /// A text without the white space around it. What is empty is malformed: the kernel writes at least a line.

@@ -4,6 +4,7 @@
 //! Names are `stele_<component>_<noun>_<unit>[_total]`; outcomes are one counter with a label; a metric's help text is
 //! the question that it answers. A flag is 1 or 0. Deliberately absent: rates and averages, which the reader computes.
 
+mod gpu;
 mod process;
 mod scrape;
 mod signer;
@@ -120,6 +121,7 @@ impl Figures {
         out.measures("stele_machine_disk_written_bytes", "How much has a disk written in its life?", written)?;
         let errors = disks.iter().map(|(name, disk)| (of_disk(name), disk.media_errors as f64));
         out.measures("stele_machine_disk_media_errors", "How often could a disk not read or write rightly?", errors)?;
+        gpu::gpus(out, &health.gpus)?;
         let troubles = condition.troubles().len() as u64;
         out.gauge("stele_machine_troubles", "How much is wrong with the machine now?", troubles)?;
         let restraint = condition.restraint() as u64;

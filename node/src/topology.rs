@@ -23,6 +23,7 @@
 //! | 1 | `accel.device` | the GPU: opening and testing it, its batches, checking what it says; where `verify.gpu` allows one |
 //! | 1 | `log-*` | the log's writer and its maker of spare segments |
 //! | 1 | `health` | looking at the machine's sensors |
+//! | 1 | `nvml` | asking NVIDIA's library about its cards, one question at a time; where there are such cards |
 //! | 1 | `notify` | telling the service manager whether the node gets on; where there is one |
 //! | 1 | `pinning` | putting the others on their processors; where node.toml asks for it |
 

@@ -1,10 +1,13 @@
 //! Devices: NVMe controllers, disks, network interfaces, accelerators.
 
 use super::{chosen, each, numa_node};
-use crate::fact::{Fact, Reading};
+use crate::fact::{Fact, Reading, Why};
 use crate::inventory::{Disk, Gpu, Nic, Nvme};
+use crate::nvml::{self, Card};
 use crate::root::Root;
 use std::collections::BTreeMap;
+
+const PCI: &str = "/sys/bus/pci/devices";
 
 pub(crate) fn nvme(root: &Root) -> BTreeMap<String, Nvme> {
     each(
@@ -46,8 +49,8 @@ pub(crate) fn nics(root: &Root) -> BTreeMap<String, Nic> {
         carrier: root.flag(&format!("{path}/carrier")),
         // −1 where nobody knows.
         speed_mbit: root.text(&format!("{path}/speed")).read_as(|text| match text.as_str() {
-            "-1" => Reading::Unknown(crate::fact::Why::Unsupported),
-            text => text.parse().map_or(Reading::Unknown(crate::fact::Why::Malformed), Reading::Value),
+            "-1" => Reading::Unknown(Why::Unsupported),
+            text => text.parse().map_or(Reading::Unknown(Why::Malformed), Reading::Value),
         }),
         mtu: root.number(&format!("{path}/mtu")),
         receive_queues: queues(root, path, "rx-"),
@@ -62,17 +65,83 @@ fn queues(root: &Root, path: &str, prefix: &str) -> Fact<u32> {
 }
 
 pub(crate) fn gpus(root: &Root) -> BTreeMap<String, Gpu> {
-    const DIR: &str = "/sys/bus/pci/devices";
-    // PCI base classes 03 (display controller) and 12 (processing accelerator).
-    let accelerator = |name: &str| {
-        let class = root.text(&format!("{DIR}/{name}/class"));
-        class.value().is_some_and(|class| class.starts_with("0x03") || class.starts_with("0x12"))
+    each(
+        root,
+        PCI,
+        |name| is_accelerator(root, name),
+        |path| {
+            let vendor = root.text(&format!("{path}/vendor"));
+            let address = path.rsplit('/').next().unwrap_or_default();
+            let card = match vendor.value() {
+                Some(vendor) if vendor == nvml::VENDOR => root.card(address),
+                _ => Card::unknown(Why::Unsupported),
+            };
+            let width = |name: &str| root.number(&format!("{path}/{name}")).parsed(|lanes| u32::try_from(lanes).ok());
+            Gpu {
+                vendor,
+                device: root.text(&format!("{path}/device")),
+                class: root.text(&format!("{path}/class")),
+                driver: root.link_name(&format!("{path}/driver")),
+                numa_node: numa_node(root, &format!("{path}/numa_node")),
+                link_width: width("current_link_width"),
+                link_width_max: width("max_link_width"),
+                link_mtps_max: root.text(&format!("{path}/max_link_speed")).read_as(|text| megatransfers(&text)),
+                driver_version: told("nvmlSystemGetDriverVersion", card.driver_version),
+                name: told("nvmlDeviceGetName", card.name),
+                uuid: told("nvmlDeviceGetUUID", card.uuid),
+                vbios: told("nvmlDeviceGetVbiosVersion", card.vbios),
+                memory_bytes: told("nvmlDeviceGetMemoryInfo_v2", card.memory_bytes),
+                ecc: told("nvmlDeviceGetEccMode", card.ecc),
+            }
+        },
+    )
+}
+
+/// PCI addresses of the accelerators that NVML knows.
+pub(crate) fn nvidia_cards(root: &Root) -> Vec<String> {
+    let names = root.names(PCI);
+    let vendor = |name: &String| root.text(&format!("{PCI}/{name}/vendor"));
+    let theirs = |name: &&String| vendor(name).value().is_some_and(|vendor| vendor == nvml::VENDOR);
+    let names = names.value().into_iter().flatten().filter(theirs);
+    names.filter(|name| is_accelerator(root, name)).cloned().collect()
+}
+
+/// PCI base classes 03 (display controller) and 12 (processing accelerator).
+fn is_accelerator(root: &Root, name: &str) -> bool {
+    let class = root.text(&format!("{PCI}/{name}/class"));
+    class.value().is_some_and(|class| class.starts_with("0x03") || class.starts_with("0x12"))
+}
+
+fn told<T>(call: &str, reading: Reading<T>) -> Fact<T> {
+    Fact { source: call.to_owned(), reading }
+}
+
+/// `16.0 GT/s PCIe`, before Linux 5.8 `16 GT/s`, or `Unknown`.
+fn megatransfers(text: &str) -> Reading<u64> {
+    if text.starts_with("Unknown") {
+        return Reading::Unknown(Why::Unsupported);
+    }
+    let parse = || {
+        let number = text.split_once(" GT/s")?.0;
+        let (whole, tenths) = number.split_once('.').unwrap_or((number, "0"));
+        let digit: u64 = tenths.parse().ok().filter(|_| tenths.len() == 1)?;
+        whole.parse::<u64>().ok()?.checked_mul(1000)?.checked_add(digit * 100)
     };
-    each(root, DIR, accelerator, |path| Gpu {
-        vendor: root.text(&format!("{path}/vendor")),
-        device: root.text(&format!("{path}/device")),
-        class: root.text(&format!("{path}/class")),
-        driver: root.link_name(&format!("{path}/driver")),
-        numa_node: numa_node(root, &format!("{path}/numa_node")),
-    })
+    parse().map_or(Reading::Unknown(Why::Malformed), Reading::Value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn speeds_of_links_are_read_as_the_kernel_writes_them() {
+        for (text, speed) in [("2.5 GT/s PCIe", 2500), ("16.0 GT/s PCIe", 16_000), ("8 GT/s", 8000)] {
+            assert_eq!(megatransfers(text), Reading::Value(speed));
+        }
+        assert_eq!(megatransfers("Unknown"), Reading::Unknown(Why::Unsupported));
+        for wrong in ["", "16", "16.05 GT/s", "99999999999999999999.0 GT/s", "-1.0 GT/s"] {
+            assert_eq!(megatransfers(wrong), Reading::Unknown(Why::Malformed), "{wrong}");
+        }
+    }
 }

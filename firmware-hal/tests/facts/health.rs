@@ -1,8 +1,8 @@
 //! How a machine is doing, from files as its drivers write them, and as they must not.
 
-use crate::tree::Tree;
-use firmware_hal::Root;
+use crate::tree::{CARD, Tree};
 use firmware_hal::health::{Health, MemoryErrors, Temperature, Trouble};
+use firmware_hal::{Root, Why};
 
 fn machine() -> Tree {
     let tree = Tree::empty();
@@ -106,6 +106,39 @@ fn a_disk_that_wears_out_or_fails_is_told() {
         tree.put("/dev/nvme0.smart", nonsense);
         assert!(look(&tree).disks.is_empty());
     }
+}
+
+#[test]
+fn a_card_that_is_hot_slow_broken_or_gone_is_told() {
+    let tree = Tree::server();
+    let card = |answers: &[(&str, &str)]| {
+        let mut card: serde_json::Value = serde_json::from_str(CARD).unwrap();
+        for (name, answer) in answers {
+            card[name] = serde_json::from_str(answer).unwrap();
+        }
+        tree.put("/nvml/0000:01:00.0", card.to_string());
+        let health = look(&tree);
+        let troubles = health.troubles(&health);
+        (health, troubles)
+    };
+    let (well, troubles) = card(&[]);
+    assert_eq!(troubles, [], "idle is no trouble, and what was put right is none");
+    let gpu = &well.gpus["0000:01:00.0"];
+    assert_eq!((gpu.corrected, gpu.uncorrected, gpu.power_mw, gpu.lost), (Some(12), Some(0), Some(76_000), None));
+    assert_eq!(well.temperatures["gpu 0000:01:00.0"], Temperature { now: 41_000, critical: Some(92_000) });
+
+    let (_, troubles) = card(&[("temperature", r#"{"value":92}"#), ("slowed", r#"{"value":76}"#)]);
+    let [Trouble::Critical { .. }, Trouble::GpuThrottled { says, .. }] = &troubles[..] else { panic!("{troubles:?}") };
+    assert_eq!(says, "the hardware, for its heat, the hardware, for heat or power");
+    let (_, troubles) = card(&[("ecc_uncorrected", r#"{"value":2}"#), ("slowed", r#"{"value":4}"#)]);
+    assert_eq!(troubles, [Trouble::GpuUncorrected { card: "0000:01:00.0".into(), errors: 2 }]);
+    assert!(troubles[0].to_string().contains("0000:01:00.0") && troubles[0].is_still(&troubles[0]));
+    for (answer, why) in [(r#"{"unknown":"lost"}"#, Why::Lost), (r#"{"unknown":"silent"}"#, Why::Silent)] {
+        let (_, troubles) = card(&[("temperature", answer)]);
+        assert_eq!(troubles, [Trouble::GpuLost { card: "0000:01:00.0".into(), why }]);
+    }
+    tree.remove("/nvml/0000:01:00.0");
+    assert!(look(&tree).gpus.is_empty(), "nobody may ask it");
 }
 
 #[test]

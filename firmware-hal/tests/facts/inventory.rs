@@ -39,7 +39,11 @@ fn a_server_is_told_fact_by_fact_each_with_its_source() {
     assert_eq!((nic.receive_queues.value(), nic.transmit_queues.value()), (Some(&2), Some(&1)));
     assert!(!machine.nics.contains_key("lo"), "no device stands behind it");
     assert_eq!(machine.gpus.keys().collect::<Vec<_>>(), ["0000:01:00.0"], "the other one is a network card");
-    assert_eq!(machine.gpus["0000:01:00.0"].driver.value().unwrap(), "nvidia");
+    let gpu = &machine.gpus["0000:01:00.0"];
+    assert_eq!((gpu.driver.value().unwrap().as_str(), gpu.ecc.value()), ("nvidia", Some(&true)));
+    assert_eq!((gpu.link_width.value(), gpu.link_width_max.value()), (Some(&8), Some(&16)));
+    assert_eq!((gpu.link_mtps_max.value(), gpu.memory_bytes.value()), (Some(&32_000), Some(&150_754_820_096)));
+    assert_eq!((gpu.uuid.source.as_str(), gpu.name.value().unwrap().as_str()), ("nvmlDeviceGetUUID", "NVIDIA H200"));
     assert_eq!((machine.tpm.version.value(), machine.tpm.event_log.value()), (Some(&2), Some(&true)));
     assert_eq!(machine.tpm.pcrs["11"].value().unwrap(), &"ab".repeat(32));
     assert_eq!(machine.watchdogs["watchdog0"].active.value(), Some(&false));
@@ -60,6 +64,23 @@ fn what_is_not_told_is_unknown_and_not_false() {
     let machine = take(&tree);
     assert_eq!(machine.nics["eth0"].speed_mbit.reading, Reading::Unknown(Why::Unsupported));
     assert_eq!(machine.nics["eth0"].numa_node.reading, Reading::Unknown(Why::Unsupported));
+}
+
+/// Without the library, or with another maker's card, it is not known whether there is ECC; that is not to have none.
+#[test]
+fn what_no_library_tells_of_a_card_is_unknown() {
+    let of = |tree: &Tree| take(tree).gpus["0000:01:00.0"].ecc.reading.clone();
+    let tree = Tree::server();
+    tree.put("/nvml/0000:01:00.0", "nonsense");
+    assert_eq!(of(&tree), Reading::Unknown(Why::Malformed));
+    tree.remove("/nvml/0000:01:00.0");
+    assert_eq!(of(&tree), Reading::Unknown(Why::Absent));
+    tree.put("/sys/bus/pci/devices/0000:01:00.0/vendor", "0x1002\n");
+    tree.put("/nvml/0000:01:00.0", crate::tree::CARD);
+    assert_eq!(of(&tree), Reading::Unknown(Why::Unsupported));
+    let tree = Tree::server();
+    let asked = Root::at(tree.path()).with_nvml("/nonexistent/libnvidia-ml.so.1");
+    assert_eq!(Inventory::take(&asked).gpus["0000:01:00.0"].ecc.reading, Reading::Unknown(Why::Absent));
 }
 
 #[test]

@@ -5,6 +5,13 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
+/// What NVML says of a card in good order, as `stele hw --record` writes it.
+pub const CARD: &str = r#"{"driver_version":{"value":"580.95.05"},"name":{"value":"NVIDIA H200"},
+"uuid":{"value":"GPU-0f3b1c2d-0000-1111-2222-333344445555"},"vbios":{"value":"96.00.AF.00.01"},
+"memory_bytes":{"value":150754820096},"memory_used_bytes":{"value":4096},"ecc":{"value":true},
+"ecc_corrected":{"value":12},"ecc_uncorrected":{"value":0},"temperature":{"value":41},
+"temperature_slowdown":{"value":92},"slowed":{"value":1},"power_mw":{"value":76000},"power_limit_mw":{"value":700000}}"#;
+
 /// A directory that stands for the root of a machine.
 pub struct Tree(TempDir);
 
@@ -121,6 +128,12 @@ impl Tree {
             }
         }
         tree.link("/sys/bus/pci/devices/0000:01:00.0/driver", "../../../../bus/pci/drivers/nvidia");
+        for (name, text) in
+            [("current_link_width", "8"), ("max_link_width", "16"), ("max_link_speed", "32.0 GT/s PCIe")]
+        {
+            tree.put(&format!("/sys/bus/pci/devices/0000:01:00.0/{name}"), format!("{text}\n"));
+        }
+        tree.put("/nvml/0000:01:00.0", CARD);
         for (name, text) in [
             ("sys_vendor", "Example Inc.\n"),
             ("product_name", "R7525\n"),

@@ -46,6 +46,12 @@ pub struct HealthSection {
     pub disk_worn: Restraint,
     /// An NVMe disk that warns that it fails, or has lost data; likewise.
     pub disk_failing: Restraint,
+    /// An NVIDIA card that slows itself down to protect itself; seen only where the driver's `libnvidia-ml.so.1` is installed.
+    pub gpu_throttled: Restraint,
+    /// Memory errors of such a card that were not put right; likewise.
+    pub gpu_uncorrected: Restraint,
+    /// Such a card that has fallen off its bus, needs a reset, or keeps its driver from answering; likewise.
+    pub gpu_lost: Restraint,
 }
 
 impl HealthSection {
@@ -59,6 +65,9 @@ impl HealthSection {
             Trouble::MemoryUncorrected { .. } => self.memory_uncorrected,
             Trouble::DiskWorn { .. } => self.disk_worn,
             Trouble::DiskFailing { .. } => self.disk_failing,
+            Trouble::GpuThrottled { .. } => self.gpu_throttled,
+            Trouble::GpuUncorrected { .. } => self.gpu_uncorrected,
+            Trouble::GpuLost { .. } => self.gpu_lost,
         }
     }
 }

@@ -125,7 +125,7 @@ pub fn check(args: &CheckArgs) -> miette::Result<ExitCode> {
 
 /// What an operator looks for first.
 pub fn summary(machine: &Inventory) -> Vec<(&'static str, String)> {
-    let Inventory { identity, boot, cpu, numa, clock, nvme, nics, tpm, watchdogs, .. } = machine;
+    let Inventory { identity, boot, cpu, numa, clock, nvme, nics, gpus, tpm, watchdogs, .. } = machine;
     let mut lines = vec![
         ("machine", format!("{}, {}", told(&identity.vendor), told(&identity.product))),
         ("  firmware", format!("{} of {}", told(&identity.firmware_version), told(&identity.firmware_date))),
@@ -147,6 +147,14 @@ pub fn summary(machine: &Inventory) -> Vec<(&'static str, String)> {
     for (name, nic) in nics {
         let speed = format!("{} Mbit/s", told(&nic.speed_mbit));
         lines.push(("  network", format!("{name}: {}, {speed}, node {}", told(&nic.driver), told(&nic.numa_node))));
+    }
+    for (address, gpu) in gpus {
+        let model = gpu.name.value().or(gpu.driver.value()).map_or("no driver", String::as_str);
+        let lanes = format!("{} of {} lanes", told(&gpu.link_width), told(&gpu.link_width_max));
+        lines.push((
+            "  GPU",
+            format!("{address}: {model}, {lanes}, ECC {}, node {}", flag(&gpu.ecc), told(&gpu.numa_node)),
+        ));
     }
     for (name, watchdog) in watchdogs {
         lines.push(("  watchdog", format!("{name}: {}", told(&watchdog.identity))));
