@@ -203,6 +203,8 @@ pub struct Nic {
     pub mtu: Fact<u64>,
     /// Queues that it receives on.
     pub receive_queues: Fact<u32>,
+    /// Queues that it could receive on: its `combined` channels, or its `rx` channels where it has none.
+    pub receive_queues_max: Fact<u32>,
     /// Queues that it sends on.
     pub transmit_queues: Fact<u32>,
     /// The node that it is nearest to.

@@ -15,6 +15,7 @@
 //! ```
 
 pub mod catalogue;
+mod ethtool;
 mod fact;
 pub mod health;
 mod inventory;

@@ -1,6 +1,8 @@
-//! The file system that facts are read from: the machine's, or a tree that was recorded on another one. Reads are
-//! bounded, never wait, and change nothing (only `tune` writes); everything that was read can be written down as such a tree.
+//! The file system that facts are read from: the machine's, or a tree that was recorded on another one. What a machine tells
+//! by calls (channels, wear, cards) is files in such a tree. Reads are bounded, never wait, but for a card that hangs, and
+//! change nothing (only `tune` writes); everything that was read can be written down as such a tree.
 
+use crate::ethtool;
 use crate::fact::{Fact, Reading, Why};
 use crate::nvml::{self, Asker, Card};
 use crate::smart;
@@ -81,6 +83,9 @@ impl Root {
     /// The bytes of a file of at most so many.
     pub fn bytes(&self, path: &str, bytes_max: usize) -> Fact<Vec<u8>> {
         let read = || {
+            if let Some(number) = self.of_ethtool(path) {
+                return ethtool::read(number).map(|number| number.to_string().into_bytes());
+            }
             // A pipe or a device that somebody put there does not hold us up.
             let flags = OFlags::NONBLOCK.bits().cast_signed();
             let file = OpenOptions::new().read(true).custom_flags(flags).open(self.place(path))?;
@@ -97,6 +102,11 @@ impl Root {
             Err(error) => Reading::Unknown(why(&error)),
         };
         Fact { source: path.to_owned(), reading }
+    }
+
+    /// What is asked of the kernel by a call, and is a file in recorded trees alone.
+    fn of_ethtool<'a>(&self, path: &'a str) -> Option<&'a str> {
+        path.strip_prefix(ethtool::DIR).filter(|_| self.is_live)
     }
 
     /// What an NVMe controller says of its wear, as [`crate::smart`] reads it. This one takes a command to the device.
@@ -228,6 +238,9 @@ impl Root {
     /// # Errors
     /// Those of the file system; a kernel that does not like the value says so as `InvalidInput`.
     pub fn write(&self, path: &str, value: &str) -> io::Result<()> {
+        if let Some(number) = self.of_ethtool(path) {
+            return ethtool::write(number, value);
+        }
         OpenOptions::new().write(true).truncate(true).open(self.place(path))?.write_all(format!("{value}\n").as_bytes())
     }
 

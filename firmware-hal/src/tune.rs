@@ -2,7 +2,7 @@
 //!
 //! What is wanted ([`settings()`]) is a function of files and the inventory and changes nothing. [`apply`] writes down what was
 //! there before it writes anything, so that [`revert`] can put it back, after a crash as well. A setting lives until the
-//! machine is started again; what only the kernel's command line or a program can set is said and left to people.
+//! machine is started again; what only the kernel's command line can set is said and left to people.
 
 mod applied;
 mod settings;
@@ -10,10 +10,14 @@ mod settings;
 pub use applied::{Outcome, TuneError, apply, revert};
 pub use settings::settings;
 
+use crate::ethtool;
 use crate::fact::{Reading, Why};
+use crate::inventory::Inventory;
 use crate::probe;
+use crate::root::Root;
 use serde::Serialize;
 use std::fmt;
+use std::path::Path;
 
 /// One setting of the machine.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -49,10 +53,8 @@ pub enum Wanted {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum How {
-    /// By writing to its file.
+    /// By writing to its file, or by the call that such a path stands for.
     Write,
-    /// By a program, given here.
-    Command(String),
     /// By this on the kernel's command line, at the next start.
     CommandLine(String),
 }
@@ -72,14 +74,35 @@ impl Setting {
     /// What to type to the same effect.
     pub fn command(&self) -> String {
         match &self.how {
-            How::Write => match self.path.strip_prefix("/proc/sys/") {
-                Some(name) => format!("sysctl -w {}={}", name.replace('/', "."), self.wanted.text()),
-                None => format!("echo {} > {}", self.wanted.text(), self.path),
-            },
-            How::Command(command) => command.clone(),
+            How::Write => command(&self.path, &self.wanted.text()),
             How::CommandLine(words) => format!("{words}    (on the kernel's command line, then start again)"),
         }
     }
+}
+
+/// What to type to write a value to a path.
+pub fn command(path: &str, value: &str) -> String {
+    let channels = path.strip_prefix(ethtool::DIR).and_then(|path| path.split_once('/'));
+    match (path.strip_prefix("/proc/sys/"), channels) {
+        (Some(name), _) => format!("sysctl -w {}={value}", name.replace('/', ".")),
+        (None, Some((interface, kind))) => format!("ethtool -L {interface} {kind} {value}"),
+        (None, None) => format!("echo {value} > {path}"),
+    }
+}
+
+/// Sets everything that is due on a machine: first the channels of interfaces, since others bring other interrupts, then
+/// the rest, as it is wanted of what is there now.
+///
+/// # Errors
+/// As [`apply`].
+pub fn apply_all(root: &Root, record: &Path) -> Result<Vec<Outcome>, TuneError> {
+    let wanted = || settings(root, &Inventory::take(root)).into_iter();
+    let of_channels = |setting: &Setting| setting.path.starts_with(ethtool::DIR);
+    let (channels, _): (Vec<_>, Vec<_>) = wanted().partition(of_channels);
+    let mut outcomes = apply(root, &channels, record)?;
+    let (_, rest): (Vec<_>, Vec<_>) = wanted().partition(of_channels);
+    outcomes.extend(apply(root, &rest, record)?);
+    Ok(outcomes)
 }
 
 impl Wanted {

@@ -48,6 +48,11 @@ pub const PACKAGES: &[Package] = &[
         present: || on_path("swtpm"),
     },
     Package {
+        name: "iproute2",
+        reason: "makes virtual network interfaces, for the tests of their channels",
+        present: || on_path("ip"),
+    },
+    Package {
         name: "strace",
         reason: "delays system calls, for the test of a validator on a slow disk",
         present: || on_path("strace"),

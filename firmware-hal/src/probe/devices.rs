@@ -1,6 +1,7 @@
 //! Devices: NVMe controllers, disks, network interfaces, accelerators.
 
 use super::{chosen, each, numa_node};
+use crate::ethtool;
 use crate::fact::{Fact, Reading, Why};
 use crate::inventory::{Disk, Gpu, Nic, Nvme};
 use crate::nvml::{self, Card};
@@ -54,6 +55,7 @@ pub(crate) fn nics(root: &Root) -> BTreeMap<String, Nic> {
         }),
         mtu: root.number(&format!("{path}/mtu")),
         receive_queues: queues(root, path, "rx-"),
+        receive_queues_max: receive_channels(root, path.rsplit('/').next().unwrap_or_default()).max,
         transmit_queues: queues(root, path, "tx-"),
         numa_node: numa_node(root, &format!("{path}/device/numa_node")),
     })
@@ -62,6 +64,25 @@ pub(crate) fn nics(root: &Root) -> BTreeMap<String, Nic> {
 fn queues(root: &Root, path: &str, prefix: &str) -> Fact<u32> {
     let names = root.names(&format!("{path}/queues"));
     names.parsed(|names| u32::try_from(names.iter().filter(|name| name.starts_with(prefix)).count()).ok())
+}
+
+/// The channels that an interface receives on.
+pub(crate) struct Channels {
+    /// As [`Root::write`] sets them.
+    pub path: String,
+    pub now: Fact<u32>,
+    pub max: Fact<u32>,
+}
+
+/// Drivers have channels that receive and send, or one kind for each; some can do both, and change only from what they do.
+pub(crate) fn receive_channels(root: &Root, interface: &str) -> Channels {
+    let number = |path: &str| root.number(path).parsed(|number| u32::try_from(number).ok());
+    let of = |kind: &str| {
+        let path = format!("{}{interface}/{kind}", ethtool::DIR);
+        Channels { now: number(&path), max: number(&format!("{path}_max")), path }
+    };
+    let (combined, rx) = (of("combined"), of("rx"));
+    if combined.now.value() == Some(&0) && rx.now.value().is_some_and(|now| *now > 0) { rx } else { combined }
 }
 
 pub(crate) fn gpus(root: &Root) -> BTreeMap<String, Gpu> {

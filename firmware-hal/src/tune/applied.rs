@@ -2,6 +2,7 @@
 //! file what it said before Stele first wrote to it; it belongs to one start of the machine, since no setting outlives that.
 
 use super::{Setting, Wanted};
+use crate::ethtool;
 use crate::fact::{Reading, Why};
 use crate::probe;
 use crate::root::Root;
@@ -168,6 +169,8 @@ fn put(root: &Root, path: &str, value: &str, met: impl Fn(&str) -> bool) -> Opti
     if let Err(error) = root.write(path, value) {
         return Some(match error.kind() {
             ErrorKind::PermissionDenied => format!("{error}: this takes root"),
+            ErrorKind::Unsupported => "its driver has no such setting".to_owned(),
+            ErrorKind::InvalidInput => format!("{error}: the kernel does not take this value"),
             _ => error.to_string(),
         });
     }
@@ -201,7 +204,8 @@ fn read(path: &Path) -> Result<Option<Record>, TuneError> {
     }
     // It is written to as root: only what this program ever tunes may stand in it.
     let ours = |change: &Change| {
-        let below = ["/proc/sys/", "/proc/irq/", "/sys/"].iter().any(|prefix| change.path.starts_with(prefix));
+        let below =
+            ["/proc/sys/", "/proc/irq/", "/sys/", ethtool::DIR].iter().any(|prefix| change.path.starts_with(prefix));
         below && !change.path.split('/').any(|part| part == "..")
     };
     match record.changes.iter().find(|change| !ours(change)) {

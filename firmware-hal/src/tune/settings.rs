@@ -1,8 +1,8 @@
 //! What is wanted of this machine. Each setting with the reason that an operator is owed before he changes it.
 
 use super::{How, Setting, Wanted};
-use crate::fact::Reading;
 use crate::inventory::Inventory;
+use crate::probe;
 use crate::root::Root;
 use std::collections::BTreeSet;
 
@@ -123,18 +123,12 @@ fn interfaces(root: &Root, machine: &Inventory) -> Vec<Setting> {
             }));
         }
         let cpus = near.or(machine.cpu.online.value()).map_or(1, Vec::len);
-        let queues = QUEUES_MAX.min(cpus.max(1));
-        // One queue is all that some have; those that could have more say so only to ethtool.
-        if let (Some(now), true) =
-            (nic.receive_queues.value(), nic.speed_mbit.value().is_some_and(|mbit| *mbit >= 10_000))
-        {
-            found.push(Setting {
-                path: nic.receive_queues.source.clone(),
-                now: Reading::Value(now.to_string()),
-                wanted: Wanted::AtLeast(queues as u64),
-                why: "packets of several peers are taken by several processors",
-                how: How::Command(format!("ethtool -L {name} combined {queues}")),
-            });
+        if nic.speed_mbit.value().is_some_and(|mbit| *mbit >= 10_000) {
+            let channels = probe::receive_channels(root, name);
+            let most = channels.max.value().map_or(usize::MAX, |max| *max as usize);
+            let queues = QUEUES_MAX.min(cpus.max(1)).min(most);
+            let why = "packets of several peers are taken by several processors; the link may be down for a moment";
+            found.push(setting(root, channels.path, Wanted::AtLeast(queues as u64), why));
         }
     }
     // The same interrupt may serve two interfaces of one device.

@@ -37,6 +37,7 @@ fn a_server_is_told_fact_by_fact_each_with_its_source() {
     let nic = &machine.nics["eth0"];
     assert_eq!((nic.speed_mbit.value(), nic.driver.value().unwrap().as_str()), (Some(&100_000), "mlx5_core"));
     assert_eq!((nic.receive_queues.value(), nic.transmit_queues.value()), (Some(&2), Some(&1)));
+    assert_eq!(nic.receive_queues_max.value(), Some(&63));
     assert!(!machine.nics.contains_key("lo"), "no device stands behind it");
     assert_eq!(machine.gpus.keys().collect::<Vec<_>>(), ["0000:01:00.0"], "the other one is a network card");
     let gpu = &machine.gpus["0000:01:00.0"];

@@ -117,6 +117,11 @@ impl Tree {
         for queue in ["rx-0", "rx-1", "tx-0"] {
             tree.put(&format!("/sys/class/net/eth0/queues/{queue}/uevent"), "");
         }
+        for (name, number) in
+            [("rx", 0), ("rx_max", 0), ("tx", 0), ("tx_max", 0), ("combined", 2), ("combined_max", 63)]
+        {
+            tree.put(&format!("/ethtool/eth0/{name}"), format!("{number}\n"));
+        }
         tree.link("/sys/class/net/eth0/device/driver", "../../../../bus/pci/drivers/mlx5_core");
         tree.put("/sys/class/net/lo/address", "00:00:00:00:00:00\n");
         for (address, class, vendor, node) in

@@ -1,13 +1,14 @@
 //! Settings of a machine with two nodes: what is wanted, what is written, what is put back.
 
 use crate::tree::Tree;
-use firmware_hal::tune::{apply, revert, settings};
-use firmware_hal::{How, Inventory, Root, Setting, TuneError, Wanted};
+use firmware_hal::tune::{apply, apply_all, revert, settings};
+use firmware_hal::{Inventory, Root, Setting, TuneError, Wanted};
 use std::fs;
 use std::path::PathBuf;
 
 const SCHEDULER: &str = "/sys/block/nvme0n1/queue/scheduler";
 const RMEM: &str = "/proc/sys/net/core/rmem_default";
+const CHANNELS: &str = "/ethtool/eth0/combined";
 const IRQ: &str = "/proc/irq/77/smp_affinity_list";
 
 /// A server whose settings are those of a distribution.
@@ -20,6 +21,7 @@ fn untuned() -> (Tree, Root, PathBuf) {
     tree.put("/proc/sys/kernel/numa_balancing", "1\n");
     tree.put(SCHEDULER, "[mq-deadline] none\n");
     tree.put(IRQ, "0-3\n");
+    tree.put(CHANNELS, "1\n");
     fs::create_dir_all(tree.place("/sys/class/net/eth0/device/msi_irqs/77")).unwrap();
     let root = Root::at(tree.path());
     let record = tree.place("/var/lib/stele/tune.json");
@@ -48,8 +50,8 @@ fn a_check_says_what_is_due_and_changes_nothing() {
     assert_eq!(of(&settings, IRQ).wanted, Wanted::Cpus(vec![1, 3]), "the interface is on the second node");
     let unknown = of(&settings, "/proc/sys/net/core/netdev_max_backlog");
     assert_eq!((unknown.is_met(), unknown.is_due()), (None, false), "what cannot be read is not written");
-    let queues = settings.iter().find(|setting| matches!(setting.how, How::Command(_))).unwrap();
-    assert_eq!((queues.command().as_str(), queues.is_due()), ("ethtool -L eth0 combined 2", false));
+    let channels = of(&settings, CHANNELS);
+    assert_eq!((channels.command().as_str(), channels.is_due()), ("ethtool -L eth0 combined 2", true));
     assert_eq!(read(&tree, RMEM), "212992");
     assert!(settings.iter().all(|setting| setting.why.len() > 30 && !setting.to_string().is_empty()));
 }
@@ -69,6 +71,36 @@ fn what_is_applied_is_put_back() {
     assert_eq!([RMEM, IRQ].map(|path| read(&tree, path)), [before[0].clone(), before[2].clone()]);
     assert_eq!(read(&tree, SCHEDULER), "mq-deadline");
     assert!(matches!(revert(&root, &record), Err(TuneError::NothingApplied { .. })));
+}
+
+#[test]
+fn channels_are_set_before_the_interrupts_that_they_bring_and_put_back_after_them() {
+    let (tree, root, record) = untuned();
+    let outcomes = apply_all(&root, &record).unwrap();
+    assert_eq!(outcomes[0].path, CHANNELS);
+    assert!(outcomes.iter().any(|outcome| outcome.path == IRQ), "{outcomes:?}");
+    assert_eq!([CHANNELS, IRQ].map(|path| read(&tree, path)), ["2", "1,3"]);
+    assert!(apply_all(&root, &record).unwrap().is_empty());
+    let outcomes = revert(&root, &record).unwrap();
+    assert_eq!(outcomes.last().unwrap().path, CHANNELS);
+    assert_eq!([CHANNELS, IRQ].map(|path| read(&tree, path)), ["1", "0-3"]);
+}
+
+#[test]
+fn no_more_channels_are_wanted_than_an_interface_has_and_of_the_kind_that_it_uses() {
+    let (tree, root, _) = untuned();
+    tree.put("/ethtool/eth0/combined_max", "1\n");
+    assert_eq!(of(&wanted(&root), CHANNELS).is_met(), Some(true));
+    tree.put(CHANNELS, "0\n");
+    tree.put("/ethtool/eth0/rx", "1\n");
+    tree.put("/ethtool/eth0/rx_max", "8\n");
+    assert_eq!(of(&wanted(&root), "/ethtool/eth0/rx").command(), "ethtool -L eth0 rx 2");
+    // A driver that has none: nobody knows, nothing is written.
+    for kind in ["rx", "rx_max", "combined", "combined_max"] {
+        tree.remove(&format!("/ethtool/eth0/{kind}"));
+    }
+    let settings = wanted(&root);
+    assert_eq!((of(&settings, CHANNELS).is_met(), of(&settings, CHANNELS).is_due()), (None, false));
 }
 
 #[test]

@@ -17,8 +17,9 @@ use std::process::ExitCode;
   sudo stele hw tune apply       writes it, and first what was there before to --record
   sudo stele hw tune revert      puts that back
 
-`check` takes no rights and changes nothing. What only the kernel's command line or another program can set is said and not
-done. Settings last until the machine is started again: run `apply` from a unit that comes before the node's.")]
+`check` takes no rights and changes nothing. What only the kernel's command line can set is said and not done. Settings last
+until the machine is started again: run `apply` from a unit that comes before the node's. A path below /ethtool/ stands for
+the channels of a network interface, as `ethtool -l` shows them; setting them may take its link down for a moment.")]
 pub struct TuneArgs {
     #[command(subcommand)]
     action: Action,
@@ -28,7 +29,7 @@ pub struct TuneArgs {
 enum Action {
     /// Say what is as wanted and what is not: status 1 where something is not.
     Check(CheckArgs),
-    /// Set what can be set by writing to a file; says the command to the same effect for each.
+    /// Set what can be set while the machine runs; says the command to the same effect for each.
     Apply(ApplyArgs),
     /// Put back what `apply` has changed since the machine was started.
     Revert(RevertArgs),
@@ -111,7 +112,7 @@ fn apply(args: &ApplyArgs) -> miette::Result<ExitCode> {
         writeln!(std::io::stdout(), "{text}").into_diagnostic()?;
         return Ok(ExitCode::SUCCESS);
     }
-    let outcomes = tune::apply(&root, &settings, &args.record.record).into_diagnostic()?;
+    let outcomes = tune::apply_all(&root, &args.record.record).into_diagnostic()?;
     if !args.record.json {
         let by_hand = settings.iter().filter(|setting| setting.is_met() == Some(false) && !setting.is_due());
         for setting in by_hand {
@@ -129,8 +130,9 @@ fn say(outcomes: &[Outcome], done: &str, as_json: bool) -> miette::Result<ExitCo
         writeln!(out, "{}", json!({ "ok": ok, "changes": outcomes })).into_diagnostic()?;
     } else {
         for Outcome { path, before, value, problem } in outcomes {
+            let command = tune::command(path, value);
             match problem {
-                None => writeln!(out, "{done}: {path}: {before} -> {value}    (echo {value} > {path})"),
+                None => writeln!(out, "{done}: {path}: {before} -> {value}    ({command})"),
                 Some(problem) => writeln!(out, "NOT {done}: {path} to {value}: {problem}"),
             }
             .into_diagnostic()?;
