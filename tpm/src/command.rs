@@ -5,8 +5,8 @@ use zeroize::Zeroizing;
 
 const TAG_NO_SESSIONS: u16 = 0x8001;
 const TAG_SESSIONS: u16 = 0x8002;
-/// TPM_RS_PW: authorisation by a password.
-const PASSWORD: u32 = 0x4000_0009;
+/// TPM_RS_PW: authorisation by a password, an empty one.
+pub(crate) const PASSWORD: u32 = 0x4000_0009;
 
 /// More than the longest command, so that none leaves parts of itself behind as it grows.
 const COMMAND_MAX: usize = 2048;
@@ -29,21 +29,29 @@ impl Command {
 
     /// The same, with the first handle authorised by a session that needs no more than its own state.
     pub fn with_session(name: &'static str, code: u32, handles: &[u32], session: Option<u32>) -> Self {
-        let tag = if session.is_some() { TAG_SESSIONS } else { TAG_NO_SESSIONS };
+        Self::with_sessions(name, code, handles, session.as_slice())
+    }
+
+    /// The same, with as many handles from the first on, each by its own: a session, or [`PASSWORD`].
+    pub fn with_sessions(name: &'static str, code: u32, handles: &[u32], sessions: &[u32]) -> Self {
+        let tag = if sessions.is_empty() { TAG_NO_SESSIONS } else { TAG_SESSIONS };
         let mut command = Self {
             name,
             bytes: Zeroizing::new(Vec::with_capacity(COMMAND_MAX)),
-            sessions: session.is_some(),
+            sessions: !sessions.is_empty(),
             returns_handle: false,
         };
         command = command.u16(tag).u32(0).u32(code);
         for handle in handles {
             command = command.u32(*handle);
         }
-        if let Some(session) = session {
+        if !sessions.is_empty() {
+            command = command.u32(9 * sessions.len() as u32);
+        }
+        for session in sessions {
             // Handle, nonce, attributes (continueSession where it is a real one), password.
-            let attributes = u8::from(session != PASSWORD);
-            command = command.u32(9).u32(session).u16(0).raw(&[attributes]).u16(0);
+            let attributes = u8::from(*session != PASSWORD);
+            command = command.u32(*session).u16(0).raw(&[attributes]).u16(0);
         }
         command
     }

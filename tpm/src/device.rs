@@ -53,6 +53,7 @@ fn meaning(code: u32) -> &'static str {
         0x185 => ": the owner hierarchy is disabled",
         0x99d => ": the policy does not hold: the measured state (PCR) is another one",
         0x100 => ": the TPM was not started (TPM2_Startup)",
+        0x1df => ": the challenge is for another attestation key, or was altered",
         _ => "",
     }
 }

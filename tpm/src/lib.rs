@@ -5,6 +5,8 @@
 //! - [`authorised`]: the same, in every state that a key has signed for.
 //! - [`quote`]: what the TPM says of that state, signed, and whether that is to be believed.
 //! - [`event_log`]: what the firmware says that it measured.
+//! - [`endorsement`]: what the TPM's maker says of it, and the proof that an attestation key is in that very TPM; its
+//!   verifier needs no TPM, and the feature `verifier`.
 //!
 //! Commands are authorised by empty passwords; a TPM whose owner hierarchy has one is refused with a word on that. The
 //! bus is not protected: who can rewrite what goes to the TPM is root already. Deliberately absent: sessions with
@@ -13,9 +15,11 @@
 pub mod authorised;
 mod command;
 mod device;
+pub mod endorsement;
 pub mod event_log;
 mod key;
 mod loaded;
+mod nv;
 pub mod pcr;
 pub mod quote;
 pub mod seal;

@@ -3,12 +3,12 @@
 //!
 //! The key is made from the endorsement seed each time, so that nothing stays in the TPM and clearing it changes nothing:
 //! its name is the TPM's own. That it is a TPM at all its owner knows who read the name while he had the machine in his
-//! hands. Deliberately absent: endorsement certificates, which would tell a stranger.
+//! hands, or has it proven by the TPM's maker ([`crate::endorsement`]).
 
 use crate::command::Command;
 use crate::device::{Tpm, TpmError};
 use crate::key::{ECDSA, WIDTH, name, signing_key};
-use crate::loaded::{ENDORSEMENT, Hierarchy, Loaded};
+use crate::loaded::{ENDORSEMENT, Hierarchy, Loaded, Primary};
 use crate::pcr::{PCR_MAX, SHA256, selection};
 use crate::wire::Reader;
 use p256::ecdsa::signature::Verifier;
@@ -89,7 +89,7 @@ pub enum QuoteError {
 /// [`TpmError`]. [`TpmError::Malformed`] also where registers never stand still, or one is asked for that there is not.
 pub fn quote(tpm: &mut Tpm, pcrs: &[u8], qualifying: &[u8]) -> Result<Quote, TpmError> {
     Loaded::with(tpm, |loaded| {
-        let key = loaded.primary(Hierarchy::Endorsement, &[&KEY[..], &[0, 0, 0, 0]].concat())?;
+        let key = attestation_key(loaded)?;
         for _ in 0..ATTEMPTS {
             let command = Command::new("TPM2_Quote", CC_QUOTE, &[key.handle], true);
             let command = command.sized(qualifying).u16(KEYS_SCHEME).raw(&selection(pcrs));
@@ -106,6 +106,28 @@ pub fn quote(tpm: &mut Tpm, pcrs: &[u8], qualifying: &[u8]) -> Result<Quote, Tpm
         }
         Err(TpmError::Malformed)
     })
+}
+
+/// The attestation key, made anew.
+pub(crate) fn attestation_key(loaded: &mut Loaded<'_>) -> Result<Primary, TpmError> {
+    loaded.primary(Hierarchy::Endorsement, &[&KEY[..], &[0, 0, 0, 0]].concat())
+}
+
+/// The name of an attestation key by its public area (TPMT_PUBLIC).
+///
+/// # Errors
+/// [`QuoteError::Key`] where it is not one that a TPM made itself and that signs nothing but what a TPM made.
+pub fn name_of_key(public: &[u8]) -> Result<[u8; 2 + WIDTH], QuoteError> {
+    verifying_key(public).map(|_| name(public))
+}
+
+fn verifying_key(public: &[u8]) -> Result<VerifyingKey, QuoteError> {
+    let point = || {
+        let mut reader = Reader(public.strip_prefix(&KEY[..])?);
+        let (x, y) = (reader.integer()?, reader.integer()?);
+        reader.is_empty().then(|| [&[4][..], &x, &y].concat())
+    };
+    VerifyingKey::from_sec1_bytes(&point().ok_or(QuoteError::Key)?).map_err(|_| QuoteError::Key)
 }
 
 /// Reads registers.
@@ -135,7 +157,7 @@ impl Quote {
     /// # Errors
     /// [`QuoteError`].
     pub fn verify(&self) -> Result<Statement, QuoteError> {
-        let key = self.verifying_key()?;
+        let key = verifying_key(&self.key)?;
         key.verify(&self.statement, &self.signature()?).map_err(|_| QuoteError::Signature)?;
         let (statement, signer, digest) = self.read().ok_or(QuoteError::NotAQuote)?;
         if signer != qualified(&statement.key_name) {
@@ -150,15 +172,6 @@ impl Quote {
     /// Name of the key: the algorithm of the digest, and the digest over the public area.
     pub fn key_name(&self) -> Vec<u8> {
         name(&self.key).to_vec()
-    }
-
-    fn verifying_key(&self) -> Result<VerifyingKey, QuoteError> {
-        let point = || {
-            let mut reader = Reader(self.key.strip_prefix(&KEY[..])?);
-            let (x, y) = (reader.integer()?, reader.integer()?);
-            reader.is_empty().then(|| [&[4][..], &x, &y].concat())
-        };
-        VerifyingKey::from_sec1_bytes(&point().ok_or(QuoteError::Key)?).map_err(|_| QuoteError::Key)
     }
 
     fn signature(&self) -> Result<Signature, QuoteError> {

@@ -1,5 +1,9 @@
 //! A TPM simulator for tests: `swtpm` on a Unix socket, with a state of its own.
 
+mod maker;
+
+pub use maker::Maker;
+
 use crate::command::Command;
 use crate::device::Tpm;
 use std::os::unix::net::UnixStream;
@@ -21,6 +25,31 @@ impl Simulator {
         let dir = tempfile::tempdir().expect("temporary directory");
         let child = run(&dir);
         Self { dir, child }
+    }
+
+    /// A new TPM with its maker's certificates. Takes a second.
+    pub fn made_by(maker: &Maker) -> Self {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let state = dir.path().join("state");
+        std::fs::create_dir(&state).expect("own directory");
+        maker.manufacture(&state);
+        let child = run(&dir);
+        Self { dir, child }
+    }
+
+    /// Leaves bytes at an NV index as a maker does: everybody may read them.
+    pub fn leave(&self, index: u32, bytes: &[u8]) {
+        const PLATFORM: u32 = 0x4000_000c;
+        let mut tpm = Tpm::open(&self.socket()).expect("it runs");
+        // TPMS_NV_PUBLIC: SHA-256; ppwrite, ppread, ownerread, authread, noDA, platformcreate; no policy.
+        let public = [&index.to_be_bytes()[..], &[0, 0x0b, 0x42, 0x07, 0, 1, 0, 0]].concat();
+        let public = [&public[..], &(bytes.len() as u16).to_be_bytes()].concat();
+        let define = Command::new("TPM2_NV_DefineSpace", 0x12a, &[PLATFORM], true).sized(&[]).sized(&public);
+        tpm.run(&define).expect("the simulator has room");
+        for (at, chunk) in bytes.chunks(512).enumerate() {
+            let write = Command::new("TPM2_NV_Write", 0x137, &[PLATFORM, index], true).sized(chunk);
+            tpm.run(&write.u16(at as u16 * 512)).expect("the simulator writes");
+        }
     }
 
     /// Where it is reached, by one at a time.

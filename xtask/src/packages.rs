@@ -48,6 +48,11 @@ pub const PACKAGES: &[Package] = &[
         present: || on_path("swtpm"),
     },
     Package {
+        name: "swtpm-tools",
+        reason: "makes simulators with the certificates of a maker, for the tests of enrolment (with gnutls-bin's certtool)",
+        present: || on_path("swtpm_setup") && on_path("swtpm_localca") && on_path("certtool"),
+    },
+    Package {
         name: "iproute2",
         reason: "makes virtual network interfaces, for the tests of their channels",
         present: || on_path("ip"),
