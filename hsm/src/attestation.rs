@@ -7,8 +7,8 @@
 //! an image whose signer does this, knows that the validator's keys are used on that machine. Who runs a signer of his
 //! own writing can sign what he likes, and his registers say so.
 //!
-//! Deliberately absent: which registers are the right ones, and whether the TPM's key is of a TPM at all; both are the
-//! verifier's to know.
+//! Deliberately absent: which registers are the right ones, and whether the TPM's key is of a TPM at all
+//! ([`crate::endorsement`] helps with that); both are the verifier's to know.
 
 use crate::error::{ConfigError, Fault, SignError};
 use crate::signer::PublicKeys;
@@ -70,14 +70,7 @@ impl Attestation {
         let qualifying = qualifying(&chain, &keys, &nonce);
         let quoted =
             Tpm::open(device).and_then(|mut tpm| tpm::quote::quote(&mut tpm, registers, qualifying.as_bytes()));
-        let quote = quoted.map_err(|error| {
-            tracing::error!(%error, device = %device.display(), "the TPM does not attest");
-            match &error {
-                TpmError::Code { .. } if !error.is_busy() => SignError::from(ConfigError::AttestationUnusable),
-                TpmError::Malformed => ConfigError::AttestationUnusable.into(),
-                TpmError::Code { .. } | TpmError::Io(_) => Fault::AttestationFailed.into(),
-            }
-        })?;
+        let quote = quoted.map_err(|error| refusal(&error, device))?;
         let signature = sign(&message(&quote))?;
         Ok(Self { chain, keys, nonce, quote, signature })
     }
@@ -93,6 +86,16 @@ impl Attestation {
         }
         let signed = self.keys.transport.verify_bytes(message(&self.quote).as_bytes(), &self.signature);
         signed.map(|()| statement).map_err(|_| AttestationError::Signature)
+    }
+}
+
+/// What a caller is told where a TPM does not do it. The log gets the words.
+pub(crate) fn refusal(error: &TpmError, device: &Path) -> SignError {
+    tracing::error!(%error, device = %device.display(), "the TPM does not attest");
+    match error {
+        TpmError::Code { .. } if !error.is_busy() => ConfigError::AttestationUnusable.into(),
+        TpmError::Malformed => ConfigError::AttestationUnusable.into(),
+        TpmError::Code { .. } | TpmError::Io(_) => Fault::AttestationFailed.into(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The node's side: a blocking handle that asks the signer process and checks what it answers.
 
 use crate::attestation::{Attestation, Nonce};
+use crate::endorsement::{self, Activated, Asked, Endorsement};
 use crate::error::{Fault, SignError};
 use crate::process::Protections;
 use crate::protocol::{Request, Response, read_frame, write_frame};
@@ -11,6 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tpm::endorsement::Challenge;
 use types::{HeaderVote, KnownCertificates, RoundStatement, Signature, StatementSignature};
 
 /// How long an answer may take, by default. Tokens take up to 300 ms a signature.
@@ -117,6 +119,32 @@ impl SignerClient {
         if answers && attestation.verify().is_ok() { Ok(attestation) } else { Err(Fault::WrongSignature.into()) }
     }
 
+    /// What the maker of the TPM of the signer's machine says of it. Not verified.
+    ///
+    /// # Errors
+    /// [`SignError`].
+    pub fn endorsement(&self) -> Result<Endorsement, SignError> {
+        match self.ask(&Request::Endorse)? {
+            Response::Endorsement(endorsement) => Ok(endorsement),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// The secret that was made for that TPM; `None` where it does not give it back, as for any other challenge. A TPM may take
+    /// seconds to make an RSA key, so the timeout is to be longer than usual.
+    ///
+    /// # Errors
+    /// [`SignError`].
+    pub fn activate(&self, challenge: Challenge) -> Result<Option<Vec<u8>>, SignError> {
+        if !endorsement::fits(&challenge) {
+            return Ok(None);
+        }
+        match self.ask(&Request::Activate(Asked(challenge)))? {
+            Response::Activated(Activated(secret)) => Ok(secret),
+            other => Err(unexpected(other)),
+        }
+    }
+
     /// The signer's figures.
     ///
     /// # Errors
@@ -200,6 +228,8 @@ fn unexpected(response: Response) -> SignError {
         Response::Statement(_)
         | Response::Handshake(_)
         | Response::Attestation(_)
+        | Response::Endorsement(_)
+        | Response::Activated(_)
         | Response::PublicKeys(_)
         | Response::Stats(_)
         | Response::Protections(_) => Fault::Protocol.into(),

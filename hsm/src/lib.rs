@@ -27,6 +27,7 @@ pub mod client;
 pub mod command;
 pub mod config;
 mod delayed;
+pub mod endorsement;
 mod epoch_key;
 pub mod error;
 pub mod evidence;

@@ -2,6 +2,7 @@
 //! There is no request to sign bytes of the caller's choice.
 
 use crate::attestation::{Attestation, Nonce};
+use crate::endorsement::{Activated, Asked, Endorsement};
 use crate::error::{ConfigError, Fault, SignError};
 use crate::handshake;
 use crate::process::Protections;
@@ -14,10 +15,10 @@ use types::codec::{Decode, DecodeError, Encode, Reader, put_bytes, put_list};
 use types::{HeaderVote, RoundStatement, Signature, StatementSignature};
 
 /// Longest frame without its length, in bytes.
-pub const FRAME_MAX: usize = 8192;
+pub const FRAME_MAX: usize = 32 << 10;
 
 /// Version of the protocol; node and signer come from one release.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 
 // The largest request, 100 votes of 41 bytes and a statement, fits.
 const _: () = assert!(VOTES_MAX * 41 + 256 < FRAME_MAX);
@@ -42,6 +43,10 @@ pub enum Request {
         /// The asker's.
         nonce: Nonce,
     },
+    /// What the TPM's maker says of it.
+    Endorse,
+    /// That the TPM gives back a secret that was made for it.
+    Activate(Asked),
     /// The two public keys.
     PublicKeys,
     /// Figures.
@@ -66,6 +71,11 @@ impl Encode for Request {
                 out.push(5);
                 out.extend(nonce);
             }
+            Self::Endorse => out.push(6),
+            Self::Activate(challenge) => {
+                out.push(7);
+                challenge.encode(out);
+            }
             Self::PublicKeys => out.push(3),
             Self::Stats => out.push(4),
             Self::Protections => out.push(20),
@@ -83,6 +93,8 @@ impl Decode for Request {
             3 => Self::PublicKeys,
             4 => Self::Stats,
             5 => Self::Attest { nonce: reader.array()? },
+            6 => Self::Endorse,
+            7 => Self::Activate(Asked::decode(reader)?),
             20 => Self::Protections,
             tag => return Err(DecodeError::UnknownTag { field: "request", value: tag.into() }),
         })
@@ -98,6 +110,10 @@ pub enum Response {
     Handshake(Signature),
     /// To [`Request::Attest`].
     Attestation(Box<Attestation>),
+    /// To [`Request::Endorse`].
+    Endorsement(Endorsement),
+    /// To [`Request::Activate`].
+    Activated(Activated),
     /// To [`Request::PublicKeys`].
     PublicKeys(PublicKeys),
     /// To [`Request::Stats`].
@@ -137,6 +153,14 @@ impl Encode for Response {
                 out.push(8);
                 attestation.encode(out);
             }
+            Self::Endorsement(endorsement) => {
+                out.push(9);
+                endorsement.encode(out);
+            }
+            Self::Activated(activated) => {
+                out.push(10);
+                activated.encode(out);
+            }
             Self::PublicKeys(keys) => {
                 out.push(2);
                 keys.encode(out);
@@ -171,6 +195,8 @@ impl Decode for Response {
             1 => Self::Statement(StatementSignature::decode(reader)?),
             7 => Self::Handshake(Signature::decode(reader)?),
             8 => Self::Attestation(Box::new(Attestation::decode(reader)?)),
+            9 => Self::Endorsement(Endorsement::decode(reader)?),
+            10 => Self::Activated(Activated::decode(reader)?),
             2 => Self::PublicKeys(PublicKeys::decode(reader)?),
             3 => Self::Stats(Stats::decode(reader)?),
             20 => Self::Protections(Protections::decode(reader)?),
@@ -213,9 +239,10 @@ pub(crate) fn read_frame<T: Decode>(stream: &mut impl Read, length: [u8; 4]) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::refusal::Slot;
+    use crate::refusal::Slot as RoundSlot;
     use proptest::prelude::*;
     use std::sync::Arc;
+    use tpm::endorsement::{Certificate, Challenge, Slot};
     use types::block::votes_digest;
     use types::{AuthorityIndex, ChainId, Digest, Epoch, EpochKeyCertificate, Height, Round, SecretKey};
 
@@ -234,6 +261,8 @@ mod tests {
             Request::SignRound { statement, votes },
             Request::SignHandshake { transcript: vec![1; handshake::CONTENT_MAX] },
             Request::Attest { nonce: [7; 32] },
+            Request::Endorse,
+            Request::Activate(Asked(Challenge { slot: Slot::P256, identity: vec![1; 68], seed: vec![2; 68] })),
             Request::PublicKeys,
             Request::Stats,
             Request::Protections,
@@ -242,7 +271,7 @@ mod tests {
 
     fn responses() -> Vec<Response> {
         let (one, two) = (Digest::sha256(b"one"), Digest::sha256(b"two"));
-        let slot = Slot { epoch: Epoch(1), round: Round(2) };
+        let slot = RoundSlot { epoch: Epoch(1), round: Round(2) };
         let key = SecretKey::ed25519_from_seed([1; 32]);
         let refusals = [
             Refusal::SecondStatement { slot, approved: one, asked: two },
@@ -271,6 +300,12 @@ mod tests {
             Response::PublicKeys(PublicKeys { consensus: key.public_key(), transport: key.public_key() }),
             Response::Stats(Stats { module: "any".to_owned(), refused: 7, ..Stats::default() }),
             Response::Protections(Protections { pid: 7, undumpable: true, ..Protections::default() }),
+            Response::Endorsement(Endorsement {
+                tpm_key: vec![3; 90],
+                certificates: vec![Certificate { slot: Slot::Rsa2048, der: vec![4; 300] }],
+            }),
+            Response::Activated(Activated(Some(vec![5; 32]))),
+            Response::Activated(Activated(None)),
             Response::Fault(Fault::Timeout),
             Response::Config(ConfigError::PinLocked),
         ];

@@ -4,6 +4,7 @@
 use crate::attestation::{Attestation, Nonce};
 use crate::config::{AttestationConfig, SignerConfig, SigningMode};
 use crate::delayed;
+use crate::endorsement::{Activated, Asked, Endorsement};
 use crate::epoch_key::EpochKeys;
 use crate::error::{ConfigError, Fault, SignError, StartError, StoreError};
 use crate::evidence::Evidence;
@@ -104,6 +105,8 @@ impl Service {
             Request::SignRound { statement, votes } => self.sign_round(statement, votes).map(Response::Statement),
             Request::SignHandshake { transcript } => self.sign_handshake(transcript).map(Response::Handshake),
             Request::Attest { nonce } => self.attest(nonce).map(Box::new).map(Response::Attestation),
+            Request::Endorse => self.endorsement().map(Response::Endorsement),
+            Request::Activate(challenge) => self.activate(challenge).map(Response::Activated),
             Request::PublicKeys => return Response::PublicKeys(self.keys.clone()),
             Request::Stats => return Response::Stats(self.stats()),
             Request::Protections => return Response::Protections(Protections::now()),
@@ -207,6 +210,15 @@ impl Service {
         Attestation::make(&config.device, &config.registers, about, |message| {
             Ok(lock(&self.transport).sign(message.as_bytes())?)
         })
+    }
+
+    fn endorsement(&self) -> Result<Endorsement, SignError> {
+        Endorsement::read(&lock(self.attestation.as_ref().ok_or(ConfigError::AttestationOff)?).device)
+    }
+
+    fn activate(&self, challenge: &Asked) -> Result<Activated, SignError> {
+        let config = lock(self.attestation.as_ref().ok_or(ConfigError::AttestationOff)?);
+        Activated::make(&config.device, &challenge.0)
     }
 
     fn failed(&self, error: SignError) -> Response {

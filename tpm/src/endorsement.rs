@@ -28,7 +28,7 @@ mod tests;
 #[cfg(feature = "verifier")]
 pub use certificate::{CertificateError, Endorsed, Roots};
 #[cfg(feature = "verifier")]
-pub use challenge::challenge;
+pub use challenge::{ChallengeError, challenge};
 pub use slot::Slot;
 
 use crate::command::{Command, PASSWORD};
@@ -40,6 +40,8 @@ use zeroize::Zeroizing;
 const CC_ACTIVATE_CREDENTIAL: u32 = 0x147;
 const CC_POLICY_SECRET: u32 = 0x151;
 
+/// The command that answers a challenge: a [`TpmError::Code`] of it is about the challenge, of any other about the TPM.
+pub const ACTIVATE: &str = "TPM2_ActivateCredential";
 /// Most bytes of a certificate; known ones have 1,000 to 1,600.
 pub const CERTIFICATE_BYTES_MAX: usize = 4096;
 /// Most bytes of a secret that is proven with: a digest of SHA-256, which every slot has room for.
@@ -84,7 +86,7 @@ pub fn read(tpm: &mut Tpm) -> Result<(Vec<Certificate>, Vec<u8>), TpmError> {
 /// Answers a challenge.
 ///
 /// # Errors
-/// [`TpmError`]. A [`TpmError::Code`] of TPM2_ActivateCredential: the challenge is for another TPM, another attestation key, or
+/// [`TpmError`]. A [`TpmError::Code`] of [`ACTIVATE`]: the challenge is for another TPM, another attestation key, or
 /// was altered.
 pub fn activate(tpm: &mut Tpm, challenge: &Challenge) -> Result<Zeroizing<Vec<u8>>, TpmError> {
     Loaded::with(tpm, |loaded| {
@@ -92,7 +94,7 @@ pub fn activate(tpm: &mut Tpm, challenge: &Challenge) -> Result<Zeroizing<Vec<u8
         let endorsement = loaded.primary(Hierarchy::Endorsement, &challenge.slot.template())?;
         let authorisation = if challenge.slot.has_password() { PASSWORD } else { endorsement_session(loaded)? };
         let (handles, sessions) = ([attestation.handle, endorsement.handle], [PASSWORD, authorisation]);
-        let command = Command::with_sessions("TPM2_ActivateCredential", CC_ACTIVATE_CREDENTIAL, &handles, &sessions);
+        let command = Command::with_sessions(ACTIVATE, CC_ACTIVATE_CREDENTIAL, &handles, &sessions);
         let mut answer = loaded.tpm.run(&command.sized(&challenge.identity).sized(&challenge.seed))?;
         Ok(Zeroizing::new(answer.sized()?.to_vec()))
     })

@@ -42,7 +42,7 @@ pub enum CertificateError {
     #[error("it is not a certificate of an endorsement key (extended key usage 2.23.133.8.1)")]
     Purpose,
     /// Its key is not of the kind that its place in the TPM is for.
-    #[error("its key is not of the kind that it should be ({0:?})")]
+    #[error("its key is not of the kind that it should be ({0})")]
     Key(Slot),
     /// The clock is before 1970.
     #[error("the clock is wrong")]

@@ -2,6 +2,7 @@
 //! TPM Family 2.0, sections 2.2.1 and B.3 to B.4). A key is the certified one only if it is made from exactly this.
 
 use crate::pcr::SHA256;
+use std::fmt;
 
 /// TPM_ALG_SHA384.
 const SHA384: u16 = 0x0c;
@@ -41,6 +42,17 @@ pub enum Slot {
     P256High = 0x01c0_0014,
     /// P-384, template H-3.
     P384High = 0x01c0_0016,
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self {
+            Self::Rsa2048 | Self::Rsa2048High => "RSA 2048",
+            Self::P256 | Self::P256High => "P-256",
+            Self::P384High => "P-384",
+        };
+        write!(f, "{kind}, NV index {:#010x}", self.index())
+    }
 }
 
 impl Slot {

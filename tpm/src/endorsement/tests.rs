@@ -1,6 +1,5 @@
 //! A simulator's certificates and the proof with them; and everything that must not be proof.
 
-use super::challenge::ChallengeError;
 use super::*;
 use crate::quote::QuoteError;
 use crate::simulator::{Maker, Simulator};

@@ -78,8 +78,8 @@ impl Maker {
         fs::read(out).expect("certtool makes it")
     }
 
-    /// Makes the state of a TPM with endorsement keys, certified.
-    pub(super) fn manufacture(&self, state: &Path) {
+    /// Makes the state of a TPM with endorsement keys, certified, in a directory.
+    pub fn manufacture(&self, state: &Path) {
         let mut command = Command::new("swtpm_setup");
         command.args(["--tpm2", "--create-ek-cert", "--tpmstate"]).arg(state);
         done(command.arg("--config").arg(self.path("setup.conf")));
