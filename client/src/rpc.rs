@@ -19,7 +19,7 @@ mod contracts;
 mod governance;
 mod status;
 
-pub use attestation::{AttestationInfo, EVENT_LOG_BYTES_MAX};
+pub use attestation::{AttestationInfo, ChallengeInfo, EVENT_LOG_BYTES_MAX, EndorsementCertificate, EndorsementInfo};
 pub use client::{AtHeight, Follow, RpcClient, RpcError};
 pub use contracts::{EventsInfo, GrantInfo, HistoryCursor, ObjectInfo, Subject};
 pub use governance::{ApprovedChange, GovernanceInfo};
@@ -61,6 +61,10 @@ pub mod method {
     pub const HISTORY: &str = "stele_history";
     /// `[nonce: hex of 32 bytes]` → [`AttestationInfo`](super::AttestationInfo); one at a time, or [`BUSY_CODE`](super::BUSY_CODE).
     pub const ATTESTATION: &str = "stele_attestation";
+    /// `[]` → [`EndorsementInfo`](super::EndorsementInfo); in turn with [`ATTESTATION`].
+    pub const ENDORSEMENT: &str = "stele_endorsement";
+    /// `[challenge: ChallengeInfo]` → the secret in hexadecimal, or null: it is not for this TPM; likewise.
+    pub const ACTIVATE: &str = "stele_activate";
     /// `[from_epoch?]` → list of [`EpochInfo`](super::EpochInfo) from that epoch on, or from the first, at most
     /// [`EPOCHS_MAX`](super::EPOCHS_MAX).
     pub const EPOCHS: &str = "stele_epochs";

@@ -4,11 +4,12 @@
 //! decided here, against the nonce and the ledger of the asker, and against a [`Policy`]: which TPMs there are, and which
 //! values their registers may have.
 
+pub mod enrolment;
 mod policy;
 #[cfg(test)]
 mod tests;
 
-pub use policy::{Policy, PolicyError};
+pub use policy::{Policy, PolicyError, roots};
 
 use client::rpc::{AttestationInfo, EVENT_LOG_BYTES_MAX, HexBytes};
 use hsm::attestation::{Attestation, Nonce};
@@ -17,7 +18,6 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
 use thiserror::Error;
 use tpm::event_log::EventLog;
 use tpm::quote::{Quote, Value};
@@ -57,13 +57,12 @@ pub fn info(attestation: &Attestation, event_log: Option<Vec<u8>>) -> Attestatio
     }
 }
 
-/// The document of this machine's attestation over a nonce, made by the signer behind this socket. Takes tenths of a second.
+/// The document of this machine's attestation over a nonce, made by its signer. Takes tenths of a second.
 ///
 /// # Errors
-/// [`SignError`] where there is no signer, or where it makes none.
-pub fn own(signer: &Path, nonce: &Nonce) -> Result<AttestationInfo, SignError> {
-    let attestation = SignerClient::connect(signer)?.attest(nonce)?;
-    Ok(info(&attestation, event_log()))
+/// [`SignError`] where the signer makes none.
+pub fn own(signer: &SignerClient, nonce: &Nonce) -> Result<AttestationInfo, SignError> {
+    Ok(info(&signer.attest(nonce)?, event_log()))
 }
 
 fn event_log() -> Option<Vec<u8>> {

@@ -5,9 +5,9 @@
 //! [`verify_proof`](crate::verify_proof).
 
 use super::{
-    AccountInfo, AttestationInfo, BUSY_CODE, BusyData, ChainInfo, EpochInfo, EventsInfo, GovernanceInfo, GrantInfo,
-    HeaderInfo, HexBytes, HistoryCursor, NodeStatus, ObjectInfo, ProofInfo, ReceiptFilter, ReceiptsInfo,
-    StateProofInfo, Subject, Submitted, TransactionInfo, method, reject_from_code,
+    AccountInfo, AttestationInfo, BUSY_CODE, BusyData, ChainInfo, ChallengeInfo, EndorsementInfo, EpochInfo,
+    EventsInfo, GovernanceInfo, GrantInfo, HeaderInfo, HexBytes, HistoryCursor, NodeStatus, ObjectInfo, ProofInfo,
+    ReceiptFilter, ReceiptsInfo, StateProofInfo, Subject, Submitted, TransactionInfo, method, reject_from_code,
 };
 use jsonrpsee_core::client::{ClientT, Error, Subscription, SubscriptionClientT};
 use jsonrpsee_core::params::ArrayParams;
@@ -41,10 +41,12 @@ pub enum RpcError {
         source: Box<Error>,
     },
     /// The node is there and did not answer in time.
-    #[error("{url} did not answer within {} s", TIMEOUT.as_secs())]
+    #[error("{url} did not answer within {} s", after.as_secs())]
     TimedOut {
         /// Where.
         url: String,
+        /// How long was waited.
+        after: Duration,
     },
     /// The transaction is refused: the client's fault.
     #[error("the transaction is refused: {0}")]
@@ -78,6 +80,7 @@ pub enum RpcError {
 pub struct RpcClient {
     http: HttpClient,
     authority: String,
+    timeout: Duration,
 }
 
 impl RpcClient {
@@ -86,15 +89,23 @@ impl RpcClient {
     /// # Errors
     /// [`RpcError::Url`].
     pub fn new(url: &str) -> Result<Self, RpcError> {
+        Self::with_timeout(url, TIMEOUT)
+    }
+
+    /// The same, with another limit on the time that an answer may take.
+    ///
+    /// # Errors
+    /// [`RpcError::Url`].
+    pub fn with_timeout(url: &str, timeout: Duration) -> Result<Self, RpcError> {
         let malformed = || RpcError::Url { url: url.to_owned() };
         let authority = url.strip_prefix("http://").or_else(|| url.strip_prefix("ws://")).unwrap_or(url);
         let authority = authority.trim_end_matches('/').to_owned();
         if authority.is_empty() || authority.contains("://") {
             return Err(malformed());
         }
-        let builder = HttpClientBuilder::default().request_timeout(TIMEOUT).connect_timeout(TIMEOUT);
+        let builder = HttpClientBuilder::default().request_timeout(timeout).connect_timeout(TIMEOUT);
         let http = builder.build(format!("http://{authority}")).map_err(|_| malformed())?;
-        Ok(Self { http, authority })
+        Ok(Self { http, authority, timeout })
     }
 
     /// Where it asks.
@@ -132,6 +143,22 @@ impl RpcClient {
     /// [`RpcError`].
     pub async fn attestation(&self, nonce: &[u8; 32]) -> Result<AttestationInfo, RpcError> {
         self.call(method::ATTESTATION, &[&HexBytes(nonce.to_vec())]).await
+    }
+
+    /// What the maker of that TPM says of it. Not verified.
+    ///
+    /// # Errors
+    /// [`RpcError`].
+    pub async fn endorsement(&self) -> Result<EndorsementInfo, RpcError> {
+        self.call(method::ENDORSEMENT, &[]).await
+    }
+
+    /// Has that TPM give back a secret that was made for it; `None` where it does not. It may take many seconds.
+    ///
+    /// # Errors
+    /// [`RpcError`].
+    pub async fn activate(&self, challenge: &ChallengeInfo) -> Result<Option<HexBytes>, RpcError> {
+        self.call(method::ACTIVATE, &[challenge]).await
     }
 
     /// Submits one transaction; returns once the node has queued it, before it is committed.
@@ -279,7 +306,7 @@ impl RpcClient {
                 }
                 RpcError::Answer { code, message: answer.message().to_owned() }
             }
-            Error::RequestTimeout => RpcError::TimedOut { url: self.url() },
+            Error::RequestTimeout => RpcError::TimedOut { url: self.url(), after: self.timeout },
             other => RpcError::Unreachable { url: self.url(), source: Box::new(other) },
         }
     }

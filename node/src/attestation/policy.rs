@@ -2,8 +2,11 @@
 //! that is known to be in order.
 //!
 //! ```toml
-//! # Names of the attestation keys of the TPMs, read while the machines were in our hands.
+//! # Names of the attestation keys of the TPMs, read while the machines were in our hands, or enrolled.
 //! tpm_keys = ["000b9f…"]
+//! # Makers whose TPMs may be enrolled, and certificates between them and the TPMs: files beside this one.
+//! ek_roots = ["vendor.pem"]
+//! ek_intermediates = ["vendor-steps.pem"]
 //! # The firmware's list of what it measured has to add up to the registers.
 //! event_log = true
 //!
@@ -19,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
+use tpm::endorsement::{CertificateError, Roots};
 use tpm::pcr::PCR_MAX;
 use tpm::quote::Quote;
 
@@ -27,6 +31,10 @@ use tpm::quote::Quote;
 #[serde(deny_unknown_fields)]
 pub struct Policy {
     tpm_keys: Vec<HexBytes>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ek_roots: Vec<PathBuf>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ek_intermediates: Vec<PathBuf>,
     #[serde(default)]
     event_log: bool,
     /// By number, which is text in TOML.
@@ -37,7 +45,7 @@ pub struct Policy {
 #[derive(Debug, Error)]
 pub enum PolicyError {
     /// The file.
-    #[error("cannot read the policy {}: {source}", path.display())]
+    #[error("cannot read {}: {source}", path.display())]
     Io {
         /// Which.
         path: PathBuf,
@@ -53,8 +61,22 @@ pub enum PolicyError {
         source: Box<toml::de::Error>,
     },
     /// It would let every machine through.
-    #[error("a policy names at least one TPM key and at least one register, each with at least one value")]
+    #[error(
+        "a policy names at least one TPM key, or ek_roots to enrol some by, and at least one register, each with at \
+         least one value"
+    )]
     Empty,
+    /// Nobody is trusted to certify TPMs.
+    #[error("the policy names no ek_roots, so no TPM can be enrolled by it")]
+    NoRoots,
+    /// A maker's file.
+    #[error("{}: {source}", path.display())]
+    Roots {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: CertificateError,
+    },
     /// Not a register's number.
     #[error("`{0}` is no register: they are numbered from 0 to {PCR_MAX}")]
     Register(String),
@@ -70,16 +92,34 @@ impl Policy {
     /// [`PolicyError`].
     pub fn read(path: &Path) -> Result<Self, PolicyError> {
         let text = std::fs::read_to_string(path).map_err(|source| PolicyError::Io { path: path.to_owned(), source })?;
-        let policy: Self = toml::from_str(&text)
+        let mut policy: Self = toml::from_str(&text)
             .map_err(|source| PolicyError::Text { path: path.to_owned(), source: Box::new(source) })?;
         policy.check_itself()?;
+        let beside = path.parent().unwrap_or(Path::new(""));
+        for file in policy.ek_roots.iter_mut().chain(&mut policy.ek_intermediates) {
+            *file = beside.join(&*file);
+        }
         Ok(policy)
     }
 
     /// The one that a machine as it stands fulfils.
     pub fn of(quote: &Quote) -> Self {
         let registers = quote.registers.iter().map(|(at, value)| (at.to_string(), vec![HexBytes(value.to_vec())]));
-        Self { tpm_keys: vec![HexBytes(quote.key_name())], event_log: false, registers: registers.collect() }
+        Self {
+            tpm_keys: vec![HexBytes(quote.key_name())],
+            ek_roots: Vec::new(),
+            ek_intermediates: Vec::new(),
+            event_log: false,
+            registers: registers.collect(),
+        }
+    }
+
+    /// The makers whose TPMs may be enrolled.
+    ///
+    /// # Errors
+    /// [`PolicyError::NoRoots`], [`PolicyError::Io`], [`PolicyError::Roots`].
+    pub fn roots(&self) -> Result<Roots, PolicyError> {
+        roots(&self.ek_roots, &self.ek_intermediates)
     }
 
     /// Whether the event log has to explain the registers.
@@ -88,7 +128,8 @@ impl Policy {
     }
 
     fn check_itself(&self) -> Result<(), PolicyError> {
-        let empty = self.tpm_keys.is_empty() || self.registers.is_empty();
+        // With makers alone nobody is enrolled yet, and no machine holds.
+        let empty = (self.tpm_keys.is_empty() && self.ek_roots.is_empty()) || self.registers.is_empty();
         if empty || self.registers.values().any(Vec::is_empty) {
             return Err(PolicyError::Empty);
         }
@@ -124,6 +165,25 @@ impl Policy {
         }
         checks
     }
+}
+
+/// Makers, and certificates between them and TPMs, from files of PEM.
+///
+/// # Errors
+/// As [`Policy::roots`].
+pub fn roots(trusted: &[PathBuf], between: &[PathBuf]) -> Result<Roots, PolicyError> {
+    if trusted.is_empty() {
+        return Err(PolicyError::NoRoots);
+    }
+    let read = |path: &PathBuf| std::fs::read(path).map_err(|source| PolicyError::Io { path: path.clone(), source });
+    let mut roots = Roots::default();
+    for path in trusted {
+        roots.trust(&read(path)?).map_err(|source| PolicyError::Roots { path: path.clone(), source })?;
+    }
+    for path in between {
+        roots.know(&read(path)?).map_err(|source| PolicyError::Roots { path: path.clone(), source })?;
+    }
+    Ok(roots)
 }
 
 /// One way to write each.

@@ -36,6 +36,31 @@ fn a_policy_that_lets_every_machine_through_or_names_what_there_is_not_is_none()
     }
 }
 
+#[test]
+fn a_policy_may_trust_makers_and_know_no_machine_yet() {
+    let value = "65".repeat(32);
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let path = dir.path().join("machines.toml");
+    let text = |more: &str| format!("tpm_keys = []\n{more}[registers]\n7 = [\"{value}\"]\n");
+    let read = |more: &str| {
+        std::fs::write(&path, text(more)).expect("own directory");
+        Policy::read(&path)
+    };
+    assert!(read("").is_err_and(|error| error.to_string().contains("ek_roots")));
+    let roots = |more: &str| read(more).expect("a policy").roots().map(drop).map_err(|error| error.to_string());
+    // Beside the policy, wherever one stands.
+    let missing = roots("ek_roots = [\"vendor.pem\"]\n").expect_err("there is none");
+    assert!(missing.contains(&dir.path().join("vendor.pem").display().to_string()), "{missing}");
+    std::fs::write(dir.path().join("vendor.pem"), "no PEM").expect("own directory");
+    assert!(roots("ek_roots = [\"vendor.pem\"]\n").expect_err("it is empty").contains("no certificates"));
+    let maker = tpm::simulator::Maker::new();
+    std::fs::write(dir.path().join("vendor.pem"), maker.root()).expect("own directory");
+    std::fs::write(dir.path().join("steps.pem"), maker.issuer()).expect("own directory");
+    assert_eq!(roots("ek_roots = [\"vendor.pem\"]\nek_intermediates = [\"steps.pem\"]\n"), Ok(()));
+    let listed = policy(&format!("{}[registers]\n7 = [\"{value}\"]\n", keys())).expect("a policy");
+    assert!(listed.roots().is_err_and(|error| error.to_string().contains("no ek_roots")));
+}
+
 /// A log with one event: `digest` 32 times, into register 11.
 fn log(digest: u8) -> Vec<u8> {
     let mut first = [&b"Spec ID Event03\0"[..], &[0; 8], &1u32.to_le_bytes(), &[0x0b, 0, 32, 0]].concat();

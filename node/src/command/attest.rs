@@ -1,6 +1,7 @@
 //! `stele attest`: what a validator's TPM says of its machine, and whether that is what it should say.
 
 use super::genesis;
+use crate::attestation::enrolment::{Enrolled, Enrolment};
 use crate::attestation::{self, Expected, Policy, Standing, Verdict};
 use clap::{Args, Subcommand};
 use client::RpcClient;
@@ -10,10 +11,13 @@ use miette::{IntoDiagnostic, WrapErr, miette};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+use tpm::endorsement::Roots;
 
 /// How long it is asked again while others are asking.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait for a TPM that makes an RSA key; the node waits less long.
+const TPM_PATIENCE: Duration = Duration::from_secs(90);
 
 /// Have a validator's machine attested by its TPM, and verify attestations.
 #[derive(Clone, Debug, Args)]
@@ -30,7 +34,7 @@ enum Action {
   stele attest quote --rpc http://validator-3:8545 --nonce 5f0c… --json
 
 The validator's signer.toml has to have [attestation]; its keys `device` and `registers` have defaults (/dev/tpmrm0; 0 to 7
-and 11). The first time, do this while the machine is in your hands: whose TPM it is nothing but that tells.")]
+and 11). Whose TPM it is this does not tell: see `stele attest enrol`, or do it once while the machine is in your hands.")]
     Quote {
         /// The node's RPC.
         #[arg(long, value_name = "URL")]
@@ -42,6 +46,23 @@ and 11). The first time, do this while the machine is in your hands: whose TPM i
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
         /// Print the attestation.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have a node's TPM prove, by its maker's certificate, that it is one and has the key of its attestations; status 1 where not.
+    #[command(after_help = "Examples:
+  stele attest enrol --rpc http://validator-3:8545 --policy machines.toml        its ek_roots are the makers that are trusted
+  stele attest enrol --rpc http://validator-3:8545 --roots vendor.pem --intermediates steps.pem --json
+
+Prints the name for `tpm_keys` of a policy, and the fingerprint of the certificate, by which the machine's papers may name its
+TPM. The secret of the challenge is drawn here and compared here; nothing that the node says is believed without it.")]
+    Enrol {
+        /// The node's RPC.
+        #[arg(long, value_name = "URL")]
+        rpc: String,
+        #[command(flatten)]
+        makers: Makers,
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
@@ -76,6 +97,20 @@ A policy names TPM keys and what their registers may hold:
     },
 }
 
+/// Whose certificates count.
+#[derive(Clone, Debug, Args)]
+struct Makers {
+    /// A policy with ek_roots.
+    #[arg(long, value_name = "FILE", required_unless_present = "roots", conflicts_with = "roots")]
+    policy: Option<PathBuf>,
+    /// Certificates of makers of TPMs that are trusted, PEM.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    roots: Vec<PathBuf>,
+    /// Certificates between these and the TPMs, PEM.
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "roots")]
+    intermediates: Vec<PathBuf>,
+}
+
 /// An attestation, and what it is verified against in any case.
 #[derive(Clone, Debug, Args)]
 struct Given {
@@ -97,6 +132,15 @@ pub fn run(args: &AttestArgs) -> miette::Result<ExitCode> {
     match &args.action {
         Action::Quote { rpc, nonce, out, json } => {
             super::runtime()?.block_on(quote(rpc, *nonce, out.as_deref(), *json))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Action::Enrol { rpc, makers, json } => {
+            let roots = match &makers.policy {
+                Some(policy) => Policy::read(policy).and_then(|policy| policy.roots()),
+                None => attestation::roots(&makers.roots, &makers.intermediates),
+            };
+            let enrolled = super::runtime()?.block_on(enrol(rpc, &roots.into_diagnostic()?))?;
+            print!("{}", if *json { json_of(&enrolled)? } else { words(&enrolled) });
             Ok(ExitCode::SUCCESS)
         }
         Action::Verify { given, policy, json } => {
@@ -131,15 +175,12 @@ impl Given {
 }
 
 async fn quote(rpc: &str, nonce: Option<Nonce>, out: Option<&Path>, json: bool) -> miette::Result<()> {
-    let nonce = match nonce {
+    let nonce: Nonce = match nonce {
         Some(nonce) => nonce,
-        None => {
-            let mut nonce = [0; NONCE_BYTES];
-            getrandom::fill(&mut nonce).map_err(|error| miette!("no randomness from the system: {error}"))?;
-            nonce
-        }
+        None => drawn()?,
     };
-    let info = ask(&RpcClient::new(rpc).into_diagnostic()?, &nonce).await.into_diagnostic()?;
+    let client = RpcClient::new(rpc).into_diagnostic()?;
+    let info = patiently(async || client.attestation(&nonce).await).await.into_diagnostic()?;
     let document = json_of(&info)?;
     if let Some(path) = out {
         std::fs::write(path, &document)
@@ -161,17 +202,41 @@ async fn quote(rpc: &str, nonce: Option<Nonce>, out: Option<&Path>, json: bool) 
     Ok(())
 }
 
+async fn enrol(rpc: &str, roots: &Roots) -> miette::Result<Enrolled> {
+    let client = RpcClient::with_timeout(rpc, TPM_PATIENCE).into_diagnostic()?;
+    let told = patiently(async || client.endorsement().await).await.into_diagnostic()?;
+    let enrolment = Enrolment::begin(&told, roots, SystemTime::now(), drawn()?).into_diagnostic()?;
+    let challenge = enrolment.challenge();
+    let answer = patiently(async || client.activate(&challenge).await).await.into_diagnostic()?;
+    enrolment.finish(answer.as_ref()).into_diagnostic()
+}
+
+fn drawn<const N: usize>() -> miette::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| miette!("no randomness from the system: {error}"))?;
+    Ok(bytes)
+}
+
 /// Asks again for as long as others are asking.
-async fn ask(rpc: &RpcClient, nonce: &Nonce) -> Result<AttestationInfo, RpcError> {
+async fn patiently<T>(mut ask: impl AsyncFnMut() -> Result<T, RpcError>) -> Result<T, RpcError> {
     let start = Instant::now();
     loop {
-        match rpc.attestation(nonce).await {
+        match ask().await {
             Err(RpcError::Busy { retry_after_ms }) if start.elapsed() < PATIENCE => {
                 tokio::time::sleep(Duration::from_millis(retry_after_ms.into())).await;
             }
             answer => return answer,
         }
     }
+}
+
+fn words(enrolled: &Enrolled) -> String {
+    format!(
+        "endorsement key  {}\nissuer           {}\ncertificate      SHA-256 {}\n\
+         The TPM of this certificate has the key of the machine's attestations. For the policy:\n\n\
+         tpm_keys = [\"{}\"]\n",
+        enrolled.endorsement_key, enrolled.issuer, enrolled.certificate_sha256, enrolled.tpm_key_name
+    )
 }
 
 fn text(verdict: &Verdict) -> String {

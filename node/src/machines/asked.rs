@@ -4,6 +4,7 @@
 //! asks without end holds up nobody for long.
 
 use crate::attestation;
+use hsm::SignerClient;
 use hsm::attestation::Nonce;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -45,7 +46,7 @@ impl Asked {
                 return;
             }
             let made = tokio::task::spawn_blocking(move || {
-                let made = attestation::own(&signer, &nonce);
+                let made = SignerClient::connect(&signer).and_then(|signer| attestation::own(&signer, &nonce));
                 drop(turn);
                 made
             });

@@ -3,7 +3,7 @@
 use crate::rpc::error::denied;
 use crate::rpc::state::State;
 use crate::rpc::{answers, contracts, follow, governance, proof, state_proof, status};
-use client::rpc::{HexBytes, HistoryCursor, Subject, Submitted, method};
+use client::rpc::{ChallengeInfo, HexBytes, HistoryCursor, Subject, Submitted, method};
 use jsonrpsee::core::RegisterMethodError;
 use jsonrpsee::types::{ErrorObjectOwned, Params};
 use jsonrpsee::{Methods, RpcModule};
@@ -87,6 +87,13 @@ fn register(module: &mut RpcModule<Arc<State>>) -> Result<(), RegisterMethodErro
     module.register_async_method(method::ATTESTATION, |params, state, _| async move {
         let nonce: HexBytes = params.one()?;
         state.attestations.attest(&nonce).await
+    })?;
+    module.register_async_method(method::ENDORSEMENT, |_, state, _| async move {
+        state.attestations.endorsement().await
+    })?;
+    module.register_async_method(method::ACTIVATE, |params, state, _| async move {
+        let challenge: ChallengeInfo = params.one()?;
+        state.attestations.activate(&challenge).await
     })?;
     module.register_async_method(method::EPOCHS, |params, state, _| async move {
         let from: Epoch = params.sequence().optional_next()?.unwrap_or_default();

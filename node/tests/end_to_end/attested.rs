@@ -4,7 +4,7 @@ use crate::load::Load;
 use crate::network::{Network, Options};
 use crate::process::{Ended, run_to_end, stele};
 use std::path::Path;
-use tpm::simulator::Simulator;
+use tpm::simulator::{Maker, Simulator};
 
 const NONCE: &str = "5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c";
 
@@ -78,4 +78,54 @@ async fn an_operator_elsewhere_tells_the_machine_of_a_validator_from_another() {
     let load = Load::start(&network, &[1], 30);
     load.acknowledges(10).await;
     drop(load.finish().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_who_never_saw_a_machine_enrols_its_tpm_by_the_makers_certificate() {
+    let mut network = Network::prepare(Options::default()).await;
+    let (maker, stranger) = (Maker::new(), Maker::new());
+    // The second TPM has no certificate.
+    let tpms = [Simulator::made_by(&maker), Simulator::start()];
+    for (node, tpm) in network.nodes.iter().zip(&tpms) {
+        let path = node.dir.join("signer.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let more = format!("\n[attestation]\ndevice = {:?}\nregisters = [7, 11]\n", tpm.socket());
+        std::fs::write(&path, text + &more).unwrap();
+    }
+    network.start_signers().await;
+    network.start_nodes().await;
+    let dir = network.path().to_owned();
+    let rpc = |node: usize| network.nodes[node].rpc.url();
+    for (name, bytes) in
+        [("vendor.pem", maker.root()), ("steps.pem", maker.issuer()), ("stranger.pem", stranger.root())]
+    {
+        std::fs::write(dir.join(name), bytes).unwrap();
+    }
+    let enrol = |node: usize, more: &[&str]| attest(&dir, &[&["enrol", "--rpc", &rpc(node)][..], more].concat());
+    let enrolled = enrol(0, &["--roots", "vendor.pem", "--intermediates", "steps.pem", "--json"]).json();
+    let name = enrolled["tpm_key_name"].as_str().unwrap();
+
+    // It is the key that signs quotes.
+    assert!(attest(&dir, &["quote", "--rpc", &rpc(0), "--nonce", NONCE, "--out", "quote.json"]).status.success());
+    let given = ["quote.json", "--nonce", NONCE, "--genesis", "genesis.toml"];
+    let policy = attest(&dir, &[&["policy"][..], &given].concat());
+    assert!(policy.output.contains(name), "{}", policy.output);
+
+    // By a policy that trusts makers and knows no machine: none holds before it is enrolled.
+    let nobody = policy.output.replace(&format!("\"{name}\""), "");
+    let makers = "ek_roots = [\"vendor.pem\"]\nek_intermediates = [\"steps.pem\"]\n";
+    std::fs::write(dir.join("machines.toml"), format!("{makers}{nobody}")).unwrap();
+    let verify = || attest(&dir, &[&["verify"][..], &given, &["--policy", "machines.toml"]].concat());
+    assert!(verify().output.contains("X TPM"));
+    let told = enrol(0, &["--policy", "machines.toml"]);
+    assert!(told.status.success() && told.output.contains(name), "{}{}", told.output, told.message);
+    std::fs::write(dir.join("machines.toml"), format!("{makers}{}", policy.output)).unwrap();
+    assert!(verify().status.success());
+
+    let strange = enrol(0, &["--roots", "stranger.pem", "--intermediates", "steps.pem"]);
+    assert!(!strange.status.success() && strange.message.contains("root that is trusted"), "{}", strange.message);
+    let bare = enrol(1, &["--roots", "vendor.pem"]);
+    assert!(!bare.status.success() && bare.message.contains("no certificate"), "{}", bare.message);
+    let none = enrol(2, &["--roots", "vendor.pem"]);
+    assert!(!none.status.success() && none.message.contains("[attestation]"), "{}", none.message);
 }
