@@ -1,11 +1,14 @@
-//! The EFI system partition: FAT32 with sectors and clusters of 512 bytes and long names, written whole from a list of files.
-//! Whoever changes a file reads all, changes the list and writes anew. Each file lies in one piece, times are a constant.
+//! The EFI system partition: FAT32 with sectors and clusters of 512 bytes and long names, written whole from a list of files;
+//! each file then lies in one piece, times are a constant. A folder of a volume that is in use is changed in steps, between
+//! which power may fail.
 //!
-//! Absent: other cluster sizes when writing (reading takes any), FAT12 and FAT16, deleted entries.
+//! Absent: other cluster sizes when writing anew (all else takes any), FAT12 and FAT16.
 
+mod change;
 mod read;
 mod write;
 
+pub use change::{Step, change};
 pub use read::read;
 pub use write::write;
 

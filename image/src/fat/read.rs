@@ -1,8 +1,9 @@
 //! Reading a volume of any cluster size. All counts are bounded by the volume itself: a chain has no more links than there
 //! are clusters, folders are no deeper than eight.
 
-use super::{CLUSTERS_MIN, END, ENTRY, FOLDER, FatError, File, LONG_NAME, SECTOR, VOLUME};
+use super::{CLUSTERS_MIN, END, ENTRY, FOLDER, FatError, File, LONG_NAME, SECTOR, Step, VOLUME};
 use image_formats::field::{bytes_at, u16_at, u32_at};
+use std::collections::BTreeMap;
 
 const DEPTH_MAX: usize = 8;
 const FILES_MAX: usize = 4096;
@@ -18,15 +19,18 @@ pub fn read(bytes: &[u8]) -> Result<Vec<File>, FatError> {
     Ok(files)
 }
 
-struct Volume<'a> {
+/// A volume whose boot sector makes sense.
+pub(super) struct Volume<'a> {
     table: &'a [u8],
     data: &'a [u8],
-    cluster_bytes: usize,
-    clusters: usize,
+    pub(super) cluster_bytes: usize,
+    pub(super) clusters: usize,
+    /// First sector and sectors of each of the two tables.
+    tables: (usize, usize),
 }
 
 impl<'a> Volume<'a> {
-    fn open(bytes: &'a [u8]) -> Result<Self, FatError> {
+    pub(super) fn open(bytes: &'a [u8]) -> Result<Self, FatError> {
         let boot = bytes.get(..SECTOR).ok_or(FatError::Truncated)?;
         let small = |at| u16_at(boot, at).map(usize::from).unwrap_or_default();
         let wide = |at| u32_at(boot, at).unwrap_or_default() as usize;
@@ -48,7 +52,66 @@ impl<'a> Volume<'a> {
             data: part(start, clusters * per_cluster)?,
             cluster_bytes: per_cluster * SECTOR,
             clusters,
+            tables: (reserved, table),
         })
+    }
+
+    /// What the first table says of a cluster.
+    pub(super) fn link(&self, cluster: u32) -> Option<u32> {
+        u32_at(self.table, 4 * cluster as usize).map(|link| link & 0x0FFF_FFFF)
+    }
+
+    /// The clusters of a chain to its end.
+    pub(super) fn links(&self, first: u32) -> Option<Vec<u32>> {
+        let mut out = Vec::new();
+        let mut cluster = first;
+        while cluster < END {
+            (cluster as usize).checked_sub(2).filter(|index| *index < self.clusters && out.len() <= self.clusters)?;
+            out.push(cluster);
+            cluster = self.link(cluster)?;
+        }
+        Some(out)
+    }
+
+    /// What lies in some clusters.
+    pub(super) fn content(&self, clusters: &[u32]) -> Vec<u8> {
+        let one = |cluster: &u32| bytes_at(self.data, (*cluster as usize - 2) * self.cluster_bytes, self.cluster_bytes);
+        clusters.iter().filter_map(one).flatten().copied().collect()
+    }
+
+    /// Where on the volume a cluster begins.
+    pub(super) fn place(&self, cluster: u32) -> usize {
+        (self.tables.0 + 2 * self.tables.1) * SECTOR + (cluster as usize - 2) * self.cluster_bytes
+    }
+
+    /// Writes content to clusters, with zeros behind it, and chains them.
+    pub(super) fn lay(&self, clusters: &[u32], content: &[u8], data: &mut Step, table: &mut BTreeMap<u32, u32>) {
+        let pieces = content.chunks(self.cluster_bytes).chain(std::iter::repeat(&[][..]));
+        for (place, (cluster, piece)) in clusters.iter().zip(pieces).enumerate() {
+            let mut piece = piece.to_vec();
+            piece.resize(self.cluster_bytes, 0);
+            for (number, sector) in piece.chunks_exact(SECTOR).enumerate() {
+                data.insert(self.place(*cluster) / SECTOR + number, sector.to_vec());
+            }
+            table.insert(*cluster, clusters.get(place + 1).copied().unwrap_or(END | 7));
+        }
+    }
+
+    /// The sectors of both tables with some links changed; the upper four bits of each are not ours.
+    pub(super) fn table_sectors(&self, bytes: &[u8], links: &BTreeMap<u32, u32>) -> Step {
+        let mut out = Step::new();
+        let (first, length) = self.tables;
+        for (cluster, link) in links {
+            let at = 4 * *cluster as usize;
+            for copy in 0..2 {
+                let number = first + copy * length + at / SECTOR;
+                let sector = out.entry(number).or_insert_with(|| bytes[number * SECTOR..][..SECTOR].to_vec());
+                let entry = &mut sector[at % SECTOR..][..4];
+                let kept = u32_at(entry, 0).unwrap_or_default() & 0xF000_0000;
+                entry.copy_from_slice(&(kept | link).to_le_bytes());
+            }
+        }
+        out
     }
 
     /// The bytes of a chain, `limit` at most where it is given. `budget` is what may be read in all.
@@ -87,21 +150,17 @@ impl<'a> Volume<'a> {
                 continue;
             }
             if entry[11] == LONG_NAME {
-                let units = [&entry[1..11], &entry[14..26], &entry[28..32]].concat();
-                let units = units.chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]]));
-                long.push((entry[0] & 0x1F, units.take_while(|unit| *unit != 0 && *unit != 0xFFFF).collect()));
+                long.push((entry[0] & 0x1F, units(entry)));
                 if long.len() > 20 {
                     return Err(damaged());
                 }
                 continue;
             }
-            long.sort();
-            let units: Vec<u16> = long.drain(..).flat_map(|piece| piece.1).collect();
+            let name = name(&mut long, entry);
             if entry[11] & VOLUME != 0 || entry[0] == b'.' {
                 continue;
             }
-            let name = if units.is_empty() { short_name(entry) } else { String::from_utf16(&units).ok() };
-            let name = name.filter(|name| !name.is_empty() && !name.contains(['/', '\0'])).ok_or_else(damaged)?;
+            let name = name.ok_or_else(damaged)?;
             let path = if path.is_empty() { name } else { format!("{path}/{name}") };
             let high = u32::from(u16_at(entry, 20).unwrap_or_default());
             let first = high << 16 | u32::from(u16_at(entry, 26).unwrap_or_default());
@@ -121,6 +180,21 @@ impl<'a> Volume<'a> {
         }
         Ok(())
     }
+}
+
+/// The letters in an entry that is a piece of a long name.
+pub(super) fn units(entry: &[u8]) -> Vec<u16> {
+    let units = [&entry[1..11], &entry[14..26], &entry[28..32]].concat();
+    let units = units.chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]]));
+    units.take_while(|unit| *unit != 0 && *unit != 0xFFFF).collect()
+}
+
+/// The name of an entry, out of the pieces before it where there are some. None are left for the next one.
+pub(super) fn name(long: &mut Vec<(u8, Vec<u16>)>, entry: &[u8]) -> Option<String> {
+    long.sort();
+    let units: Vec<u16> = long.drain(..).flat_map(|piece| piece.1).collect();
+    let name = if units.is_empty() { short_name(entry) } else { String::from_utf16(&units).ok() };
+    name.filter(|name| !name.is_empty() && !name.contains(['/', '\0']))
 }
 
 fn short_name(entry: &[u8]) -> Option<String> {

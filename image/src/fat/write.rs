@@ -119,7 +119,7 @@ impl Layout {
 
 /// An entry with its long name before it. Firmware goes by the long name; the short one is a number where the name does not
 /// fit into it.
-fn named(name: &str, number: u32, attributes: u8, first: u32, size: u32) -> Vec<u8> {
+pub(super) fn named(name: &str, number: u32, attributes: u8, first: u32, size: u32) -> Vec<u8> {
     let mut short = [b' '; 11];
     match fits_short(name) {
         Some((stem, extension)) => {

@@ -13,32 +13,32 @@ const INDEX: &str = "m dm_mod dm-mod.ko.xz \nm dm_verity dm-verity.ko.xz dm_mod\
 
 /// A small image of some release.
 pub(crate) fn release(number: u64) -> Vec<u8> {
-    numbered(number, INDEX, |tree| tree.file("etc/release", number.to_string()), false)
+    release_of(number, Flavour::Dev)
+}
+
+/// The same of another flavour.
+pub(crate) fn release_of(number: u64, flavour: Flavour) -> Vec<u8> {
+    numbered((number, flavour), INDEX, |tree| tree.file("etc/release", number.to_string()), false)
 }
 
 /// The same with signed policies.
 pub(crate) fn release_with_policies(number: u64) -> Vec<u8> {
-    numbered(number, INDEX, |tree| tree.file("etc/release", number.to_string()), true)
+    numbered((number, Flavour::Dev), INDEX, |tree| tree.file("etc/release", number.to_string()), true)
 }
 
 fn small(index: &str, files: impl FnOnce(&mut Tree)) -> Vec<u8> {
-    numbered(7, index, files, false)
+    numbered((7, Flavour::Dev), index, files, false)
 }
 
-fn numbered(release: u64, index: &str, files: impl FnOnce(&mut Tree), policies: bool) -> Vec<u8> {
+fn numbered((release, flavour): (u64, Flavour), index: &str, files: impl FnOnce(&mut Tree), policies: bool) -> Vec<u8> {
     let mut tree = Tree::default();
     tree.file("etc/os-release", *b"ID=stele\n");
     tree.file("usr/lib/stele/modules/index", *b"m virtio_net virtio_net.ko.xz \n");
     files(&mut tree);
     let root = erofs::write(&tree, &[1; 16]);
     let hashes = verity::Tree::over(&root).unwrap();
-    let line = BootLine {
-        flavour: Flavour::Dev,
-        root: hashes.root,
-        data_blocks: hashes.data_blocks,
-        release,
-        seal: Seal::IfPossible,
-    };
+    let line =
+        BootLine { flavour, root: hashes.root, data_blocks: hashes.data_blocks, release, seal: Seal::IfPossible };
     let mut initial = Tree::default();
     initial.file("modules/index", index);
     let initrd = cpio::encode(&initial);
