@@ -4,6 +4,7 @@
 use crate::failure::Failure;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -42,12 +43,27 @@ pub struct Emulation {
     pub tpm: bool,
     /// Firmware variables with keys; Secure Boot is then enforced.
     pub secure_boot: Option<PathBuf>,
-    /// Ports of the host that lead to ports of the machine, for TCP.
-    pub forwards: Vec<(u16, u16)>,
-    /// A TAP interface of the host instead of QEMU's own network.
-    pub tap: Option<String>,
+    /// What its network card is connected to.
+    pub network: Network,
+    /// A file in which every write to the disk is recorded, in the order in which it was completed, with the flushes.
+    pub write_log: Option<PathBuf>,
     /// Whether a restart ends the emulation.
     pub once: bool,
+    /// What else there is, in QEMU's own words.
+    pub more: Vec<String>,
+}
+
+/// What a machine's network card is connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// QEMU's own network, with ports of the host that lead to ports of the machine, for TCP.
+    User(Vec<(u16, u16)>),
+    /// A TAP interface of the host.
+    Tap(String),
+    /// Nothing: the cable is out.
+    Unplugged,
+    /// There is no card.
+    Absent,
 }
 
 /// A machine that runs. Ends with this value.
@@ -56,6 +72,7 @@ pub struct Running {
     child: Child,
     tpm: Option<Child>,
     lines: Receiver<String>,
+    monitor: PathBuf,
     /// All that has been printed.
     pub log: Vec<String>,
     /// When it was started.
@@ -68,7 +85,8 @@ impl Emulation {
     /// A machine with a disk, and nothing special.
     pub fn new(disk: &Path, folder: &Path) -> Self {
         let (disk, folder) = (disk.to_owned(), folder.to_owned());
-        Self { disk, folder, tpm: false, secure_boot: None, forwards: Vec::new(), tap: None, once: true }
+        let network = Network::User(Vec::new());
+        Self { disk, folder, tpm: false, secure_boot: None, network, write_log: None, once: true, more: Vec::new() }
     }
 
     /// Boots with acceleration where that works.
@@ -109,15 +127,16 @@ impl Emulation {
             Accel::Kvm => qemu.args(["-accel", "kvm", "-cpu", "host,-arch-capabilities"]),
             Accel::Tcg => qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max"]),
         };
-        qemu.args(["-smp", "2", "-m", "1024", "-display", "none", "-serial", "stdio", "-monitor", "none"]);
+        qemu.args(["-smp", "2", "-m", "1024", "-display", "none", "-serial", "stdio"]);
+        let monitor = self.folder.join("monitor.sock");
+        let _ = std::fs::remove_file(&monitor);
+        qemu.arg("-monitor").arg(format!("unix:{},server=on,wait=off", monitor.display()));
         let flash = |unit: u8, access: &str, file: &Path| {
             format!("if=pflash,format=raw,unit={unit}{access},file={}", file.display())
         };
         qemu.arg("-drive").arg(flash(0, ",readonly=on", &code)).arg("-drive").arg(flash(1, "", &variables));
-        qemu.arg("-drive").arg(format!("if=none,id=d0,format=raw,file={},cache=writeback", self.disk.display()));
-        qemu.args(["-device", "virtio-blk-pci,drive=d0,bootindex=0", "-device", "virtio-rng-pci"]);
-        qemu.args(["-device", "i6300esb", "-device", "virtio-net-pci,netdev=n0,romfile="]);
-        qemu.arg("-netdev").arg(self.network());
+        qemu.args(self.drive()).args(["-device", "virtio-blk-pci,drive=d0,bootindex=0", "-device", "virtio-rng-pci"]);
+        qemu.args(["-device", "i6300esb"]).args(self.card());
         if self.once {
             qemu.arg("-no-reboot");
         }
@@ -125,6 +144,7 @@ impl Emulation {
             qemu.arg("-chardev").arg(format!("socket,id=c0,path={}", self.folder.join("tpm.sock").display()));
             qemu.args(["-tpmdev", "emulator,id=tpm0,chardev=c0", "-device", "tpm-tis,tpmdev=tpm0"]);
         }
+        qemu.args(&self.more);
         qemu.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = qemu.spawn().map_err(|_| missing("qemu-system-x86_64"))?;
         let (sender, lines) = channel();
@@ -144,15 +164,37 @@ impl Emulation {
                 }
             });
         }
-        Ok(Running { child, tpm, lines, log: Vec::new(), started: Instant::now(), accel })
+        let mut running = Running { child, tpm, lines, monitor, log: Vec::new(), started: Instant::now(), accel };
+        if self.network == Network::Unplugged {
+            running.command("set_link card off")?;
+        }
+        Ok(running)
     }
 
-    fn network(&self) -> String {
-        if let Some(tap) = &self.tap {
-            return format!("tap,id=n0,ifname={tap},script=no,downscript=no");
-        }
-        let forwards = self.forwards.iter().map(|(host, guest)| format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}"));
-        format!("user,id=n0{}", forwards.collect::<String>())
+    fn drive(&self) -> Vec<String> {
+        let disk = self.disk.display();
+        let Some(log) = &self.write_log else {
+            return ["-drive".to_owned(), format!("if=none,id=d0,format=raw,file={disk},cache=writeback")].into();
+        };
+        let nodes = [
+            format!("driver=file,node-name=disk,filename={disk}"),
+            format!("driver=file,node-name=log,filename={}", log.display()),
+            "driver=blklogwrites,node-name=d0,file=disk,log=log".to_owned(),
+        ];
+        nodes.into_iter().flat_map(|node| ["-blockdev".to_owned(), node]).collect()
+    }
+
+    fn card(&self) -> Vec<String> {
+        let backend = match &self.network {
+            Network::Absent => return ["-nic".to_owned(), "none".to_owned()].into(),
+            Network::Tap(name) => format!("tap,id=n0,ifname={name},script=no,downscript=no"),
+            Network::Unplugged => "user,id=n0".to_owned(),
+            Network::User(forwards) => {
+                let forwards = forwards.iter().map(|(host, guest)| format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}"));
+                format!("user,id=n0{}", forwards.collect::<String>())
+            }
+        };
+        ["-netdev", &backend, "-device", "virtio-net-pci,id=card,netdev=n0,romfile="].map(str::to_owned).into()
     }
 
     fn start_tpm(&self) -> Result<Child, Failure> {
@@ -214,6 +256,32 @@ impl Running {
             let _ = tpm.kill();
             let _ = tpm.wait();
         }
+    }
+
+    /// Has the emulator do something to the machine, in the words of QEMU's monitor.
+    pub fn command(&mut self, words: &str) -> Result<(), Failure> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let mut stream = loop {
+            match UnixStream::connect(&self.monitor) {
+                Ok(stream) => break stream,
+                Err(error) if Instant::now() > deadline => return Err(Failure::io("reaching QEMU's monitor")(error)),
+                Err(_) => std::thread::sleep(Duration::from_millis(20)),
+            }
+        };
+        // It answers with a prompt of its own; the second one comes when the command is done.
+        let (mut answer, mut piece) = (Vec::<u8>::new(), [0; 1024]);
+        let mut talk = || -> std::io::Result<()> {
+            stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+            stream.write_all(format!("{words}\n").as_bytes())?;
+            while answer.windows(7).filter(|window| window == b"(qemu) ").count() < 2 {
+                match stream.read(&mut piece)? {
+                    0 => return Ok(()),
+                    length => answer.extend(&piece[..length]),
+                }
+            }
+            Ok(())
+        };
+        talk().map_err(Failure::io(format!("telling QEMU {words:?}")))
     }
 
     /// Types a line at the console.

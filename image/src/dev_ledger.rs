@@ -2,7 +2,7 @@
 //! configuration of a machine behind QEMU's own network. For booting and for tests; nothing in it is secret.
 
 use crate::failure::Failure;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
@@ -13,25 +13,41 @@ pub struct Place {
     pub name: String,
     /// Its address.
     pub address: String,
+    /// Its ports: validators', clients', RPC.
+    pub ports: [u16; 3],
+    /// What it runs on.
+    pub home: Home,
+}
+
+/// What a validator runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// A machine with the image, to which its folder is brought as a configuration.
+    Image,
+    /// The host, out of its folder.
+    Host,
 }
 
 /// The address of a machine behind QEMU's own network.
 pub const ADDRESS: &str = "10.0.2.15";
+/// The ports of a validator that has an address to itself.
+pub const PORTS: [u16; 3] = [7100, 7200, RPC_PORT];
 /// The port of its RPC.
 pub const RPC_PORT: u16 = 7300;
 
-/// Makes the folder of one machine's configuration: a ledger of its own.
-pub fn alone(stele: &Path, folder: &Path, more: &str) -> Result<(), Failure> {
-    let place = Place { name: "image-0".into(), address: ADDRESS.into() };
+/// Makes the folder of one machine's configuration: a ledger of its own, with accounts as `stele genesis --account` takes
+/// them.
+pub fn alone(stele: &Path, folder: &Path, more: &str, accounts: &[String]) -> Result<(), Failure> {
+    let place = Place { name: "image-0".into(), address: ADDRESS.into(), ports: PORTS, home: Home::Image };
     let scratch = folder.with_added_extension("genesis");
-    ledger(stele, &scratch, &[(place, folder)])?;
+    ledger(stele, &scratch, &[(place, folder)], accounts)?;
     let machine =
         format!("address = {ADDRESS}/24\ngateway = 10.0.2.2\nrpc = {ADDRESS}:{RPC_PORT}\nname = image-0\n{more}");
     write(&folder.join("machine.conf"), &machine)
 }
 
 /// Makes keys and configurations of several validators of one ledger, each in a folder with `signer` and `node` below it.
-pub fn ledger(stele: &Path, scratch: &Path, places: &[(Place, &Path)]) -> Result<(), Failure> {
+pub fn ledger(stele: &Path, scratch: &Path, places: &[(Place, &Path)], accounts: &[String]) -> Result<(), Failure> {
     let validators = scratch.join("validators");
     make(&validators)?;
     for (place, folder) in places {
@@ -46,26 +62,28 @@ pub fn ledger(stele: &Path, scratch: &Path, places: &[(Place, &Path)]) -> Result
         make(&signer.join("tokens"))?;
         let tokens = std::path::absolute(signer.join("tokens")).map_err(Failure::io("finding the tokens"))?;
         write(&signer.join(CONF), &softhsm_conf(&tokens))?;
-        write(
-            &signer.join("signer.toml"),
-            &signer_toml(&format!("sha256:{}", "0".repeat(64)), 0, "/run/stele/signer.sock"),
-        )?;
+        let none = format!("sha256:{}", "0".repeat(64));
+        write(&signer.join("signer.toml"), &signer_toml(&none, 0, &socket(place, folder)?, owner(place, folder)?))?;
         let words = ["signer", "--config", "signer.toml", "provision", "--create-secrets", "--so-pin-file", &so_pin];
         let printed = run(stele, &words, &signer)?;
         // From here on it is the machine's: its tokens are where its state is.
-        write(&signer.join(CONF), &softhsm_conf(Path::new("/var/lib/stele/signer/tokens")))?;
+        if place.home == Home::Image {
+            write(&signer.join(CONF), &softhsm_conf(Path::new("/var/lib/stele/signer/tokens")))?;
+        }
         let mut keys: serde_json::Value =
             serde_json::from_str(&printed).map_err(|error| Failure::content("stele signer provision", error))?;
         let address = &place.address;
         keys["name"] = place.name.clone().into();
-        keys["peer_address"] = format!("{address}:7100").into();
-        keys["client_address"] = format!("{address}:7200").into();
-        keys["rpc_address"] = format!("{address}:{RPC_PORT}").into();
+        for (key, port) in ["peer_address", "client_address", "rpc_address"].iter().zip(place.ports) {
+            keys[*key] = format!("{address}:{port}").into();
+        }
         write(&validators.join(format!("{}.json", place.name)), &keys.to_string())?;
     }
     let folder = validators.display().to_string();
     let genesis = scratch.join("genesis.toml").display().to_string();
-    run(stele, &["genesis", "--name", "image", "--validators", &folder, "--out", &genesis], scratch)?;
+    let mut words = vec!["genesis", "--name", "image", "--validators", &folder, "--out", &genesis];
+    words.extend(accounts.iter().flat_map(|account| ["--account", account]));
+    run(stele, &words, scratch)?;
     let told = run(stele, &["genesis", "--check", &genesis], scratch)?;
     let chain = told.split('"').find(|word| word.starts_with("sha256:"));
     let chain = chain.ok_or_else(|| Failure::content("stele genesis --check", "it told no chain"))?;
@@ -73,10 +91,11 @@ pub fn ledger(stele: &Path, scratch: &Path, places: &[(Place, &Path)]) -> Result
     let mut sorted: Vec<&(Place, &Path)> = places.iter().collect();
     sorted.sort_by(|a, b| a.0.name.cmp(&b.0.name));
     for (author, (place, folder)) in sorted.into_iter().enumerate() {
-        write(&folder.join("signer/signer.toml"), &signer_toml(chain, author, "/run/stele/signer.sock"))?;
+        let socket = socket(place, folder)?;
+        write(&folder.join("signer/signer.toml"), &signer_toml(chain, author, &socket, owner(place, folder)?))?;
         write(&folder.join("node/genesis.toml"), &text)?;
         let node = format!(
-            "genesis = \"genesis.toml\"\nvalidator = \"{}\"\nshards = 1\n[signer]\nsocket = \"/run/stele/signer.sock\"\n\
+            "genesis = \"genesis.toml\"\nvalidator = \"{}\"\nshards = 1\n[signer]\nsocket = \"{socket}\"\n\
              [verify]\nthreads = 1\ngpu = \"forbid\"\n[log]\nsegment_bytes = 16777216\n",
             place.name
         );
@@ -86,7 +105,7 @@ pub fn ledger(stele: &Path, scratch: &Path, places: &[(Place, &Path)]) -> Result
 }
 
 /// SoftHSM2's configuration: by this name it is looked for beside `signer.toml`.
-const CONF: &str = "softhsm2.conf";
+pub const CONF: &str = "softhsm2.conf";
 /// The module, on a Debian host and in the image alike.
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 
@@ -97,10 +116,28 @@ fn softhsm_conf(tokens: &Path) -> String {
     )
 }
 
-fn signer_toml(chain: &str, author: usize, socket: &str) -> String {
+fn socket(place: &Place, folder: &Path) -> Result<String, Failure> {
+    match place.home {
+        Home::Image => Ok("/run/stele/signer.sock".to_owned()),
+        Home::Host => {
+            let socket = std::path::absolute(folder.join("signer.sock")).map_err(Failure::io("finding a folder"))?;
+            Ok(socket.display().to_string())
+        }
+    }
+}
+
+/// The user who runs the node.
+fn owner(place: &Place, folder: &Path) -> Result<u32, Failure> {
+    match place.home {
+        Home::Image => Ok(900),
+        Home::Host => Ok(std::fs::metadata(folder).map_err(Failure::io("looking at a folder"))?.uid()),
+    }
+}
+
+fn signer_toml(chain: &str, author: usize, socket: &str, owner: u32) -> String {
     format!(
         "chain = \"{chain}\"\nauthor = {author}\nepoch = 1\nguard = \"guard\"\nsocket = \"{socket}\"\n\
-         [attestation]\n[process]\nallow_uids = [900]\n[store.pkcs11]\nmodule = \"{MODULE}\"\ntoken_label = \"stele\"\npin_file = \"pin\"\n"
+         [attestation]\n[process]\nallow_uids = [{owner}]\n[store.pkcs11]\nmodule = \"{MODULE}\"\ntoken_label = \"stele\"\npin_file = \"pin\"\n"
     )
 }
 

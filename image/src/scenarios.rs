@@ -1,9 +1,12 @@
 //! What must hold of a whole machine, tried under emulation: each scenario installs the image on a new disk and boots it.
 //! They are slow, and need QEMU; what can be tried without is a unit test.
 
+mod client;
+mod load;
 mod sealed;
+mod write_log;
 
-use crate::boot::{Accel, Emulation, Running};
+use crate::boot::{Accel, Emulation, Network, Running};
 use crate::failure::Failure;
 use crate::verify::{Wanted, verify};
 use crate::{boot, configuration, dev_ledger, disk, fat, install, sign, update};
@@ -50,6 +53,7 @@ pub const ALL: &[Scenario] = &[
     ("a_hung_node_resets_the_machine", hung_node_resets),
     ("a_configuration_of_a_stranger_is_refused", strangers_configuration_is_refused),
     ("a_power_cut_loses_no_certified_height", power_cut_loses_nothing),
+    ("a_power_cut_under_load_loses_nothing_acknowledged", load::cut_under_load),
     ("a_pin_is_typed_at_the_console_and_not_shown", pin_at_the_console),
     ("a_refused_pin_of_the_configuration_is_tried_once", refused_pin_is_tried_once),
     ("a_sealed_state_survives_restarts_and_updates_and_cannot_be_read", sealed::survives_and_cannot_be_read),
@@ -61,20 +65,30 @@ pub const ALL: &[Scenario] = &[
 impl Bench {
     /// A new disk with the image and a ledger of one validator; `more` goes into `machine.conf`.
     fn disk(&self, name: &str, more: &str) -> Result<Emulation, Failure> {
-        self.disk_with(&self.image, name, more)
+        self.disk_with(&self.image, name, more, &[])
     }
 
-    fn disk_with(&self, image: &[u8], name: &str, more: &str) -> Result<Emulation, Failure> {
-        let folder = self.folder.join(name);
-        std::fs::create_dir_all(&folder).map_err(Failure::io("making a folder"))?;
+    fn disk_with(&self, image: &[u8], name: &str, more: &str, accounts: &[String]) -> Result<Emulation, Failure> {
+        let machine = self.disk_without_configuration(image, name)?;
+        let from = machine.folder.join("configuration");
+        dev_ledger::alone(&self.stele, &from, more, accounts)?;
+        configuration::write(&machine.disk, &configuration::collect(&from, 1)?, &configuration::DEV_SEED)?;
+        Ok(machine)
+    }
+
+    fn disk_without_configuration(&self, image: &[u8], name: &str) -> Result<Emulation, Failure> {
+        let folder = self.folder(name)?;
         let path = folder.join("disk.img");
         let mut file = File::create_new(&path).map_err(Failure::io("making a disk"))?;
         file.set_len(DISK_BYTES).map_err(Failure::io("making a disk"))?;
         install::install(image, &mut file, DISK_BYTES)?;
-        let from = folder.join("configuration");
-        dev_ledger::alone(&self.stele, &from, more)?;
-        configuration::write(&path, &configuration::collect(&from, 1)?, &configuration::DEV_SEED)?;
         Ok(Emulation::new(&path, &folder))
+    }
+
+    fn folder(&self, name: &str) -> Result<PathBuf, Failure> {
+        let folder = self.folder.join(name);
+        std::fs::create_dir_all(&folder).map_err(Failure::io("making a folder"))?;
+        Ok(folder)
     }
 }
 
@@ -158,7 +172,7 @@ fn boots_and_measures(bench: &Bench) -> Result<(), Failure> {
     let mut machine = bench.disk("boots", "")?;
     machine.tpm = true;
     let rpc = boot::free_port()?;
-    machine.forwards = vec![(rpc, dev_ledger::RPC_PORT)];
+    machine.network = Network::User(vec![(rpc, dev_ledger::RPC_PORT)]);
     let told = verify(&bench.image, Wanted::default()).map_err(|error| Failure::content("the image", error))?;
     let mut running = machine.boot()?;
     let measured = match running.log.iter().find(|line| line.contains("PCR 11 ")) {

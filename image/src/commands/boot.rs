@@ -5,7 +5,7 @@ use serde_json::json;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use stele_image::boot::{Emulation, Running};
+use stele_image::boot::{Emulation, Network, Running};
 use stele_image::failure::Failure;
 use stele_image::{configuration, dev_ledger, install};
 
@@ -78,14 +78,14 @@ fn boot(args: &BootArgs, folder: &Path) -> Result<(), Failure> {
     let from = match &args.configuration {
         Some(from) => from,
         None => {
-            dev_ledger::alone(&args.binaries.join("stele"), &made, "")?;
+            dev_ledger::alone(&args.binaries.join("stele"), &made, "", &[])?;
             &made
         }
     };
     configuration::write(&disk, &configuration::collect(from, 1)?, &configuration::DEV_SEED)?;
     let mut machine = Emulation::new(&disk, folder);
     machine.tpm = args.tpm;
-    machine.forwards = args.rpc_port.map(|port| (port, dev_ledger::RPC_PORT)).into_iter().collect();
+    machine.network = Network::User(args.rpc_port.map(|port| (port, dev_ledger::RPC_PORT)).into_iter().collect());
     let mut running = machine.boot()?;
     if args.until == Until::Off {
         running.log.iter().for_each(|line| println!("{line}"));

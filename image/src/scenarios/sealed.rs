@@ -151,7 +151,7 @@ pub(super) fn shut_without_secure_boot(bench: &Bench) -> Result<(), Failure> {
 
 /// An image that demands the seal goes without neither on a new state nor on one that is there; what is there stays.
 pub(super) fn demanded(bench: &Bench) -> Result<(), Failure> {
-    let machine = bench.disk_with(&bench.demanding, "demanded", "")?;
+    let machine = bench.disk_with(&bench.demanding, "demanded", "", &[])?;
     expect_refusal(&machine, "it cannot be sealed, and this image demands that it is: there is no TPM 2.0")?;
     let mut machine = bench.disk("demanded-later", "")?;
     let mut running = machine.boot_with(Accel::Tcg)?;
