@@ -3,6 +3,7 @@
 
 mod client;
 mod load;
+mod network;
 mod sealed;
 mod write_log;
 
@@ -54,6 +55,7 @@ pub const ALL: &[Scenario] = &[
     ("a_configuration_of_a_stranger_is_refused", strangers_configuration_is_refused),
     ("a_power_cut_loses_no_certified_height", power_cut_loses_nothing),
     ("a_power_cut_under_load_loses_nothing_acknowledged", load::cut_under_load),
+    ("a_machine_counts_in_a_network_of_four", network::counts_in_a_network),
     ("a_pin_is_typed_at_the_console_and_not_shown", pin_at_the_console),
     ("a_refused_pin_of_the_configuration_is_tried_once", refused_pin_is_tried_once),
     ("a_sealed_state_survives_restarts_and_updates_and_cannot_be_read", sealed::survives_and_cannot_be_read),
