@@ -17,7 +17,7 @@ use crate::sbom;
 use crate::sign;
 use crate::tree::Tree;
 use crate::uki::{self, Uki};
-use image_formats::boot_line::{BootLine, Flavour, Seal};
+use image_formats::boot_line::{BootLine, Flavour, MEMORY_ROOT, Seal};
 use image_formats::verity;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -56,7 +56,7 @@ pub struct Order {
     pub stele: Vec<u8>,
     /// The static init.
     pub init: Vec<u8>,
-    /// The key that signs machines' configurations.
+    /// The key that signs machines' configurations; a ceremony has none.
     pub trusted: [u8; 32],
     /// Key and certificate for Secure Boot.
     pub sign: Option<(PathBuf, PathBuf)>,
@@ -105,7 +105,8 @@ struct Found {
 pub fn build(order: &Order, lock: &Lock, cache: &Cache) -> Result<Built, Failure> {
     let kernel = if order.kernel == Kernel::Cloud { Part::KernelCloud } else { Part::KernelMetal };
     let mut parts = vec![Part::Boot, kernel, Part::Runtime, Part::State];
-    if order.flavour == Flavour::Dev {
+    // A ceremony is rehearsed on a throw-away token of it.
+    if order.flavour != Flavour::Validator {
         parts.push(Part::Softhsm);
     }
     if order.gpu == Gpu::Mesa {
@@ -133,7 +134,8 @@ pub fn build(order: &Order, lock: &Lock, cache: &Cache) -> Result<Built, Failure
     let line = format!(
         "console=tty0 console=ttyS0,115200 panic=-1 quiet loglevel=4 lockdown=integrity mitigations=auto {line}"
     );
-    let initrd = cpio::encode(&initial(order, &early));
+    let slot = [root, hashes.bytes].concat();
+    let initrd = cpio::encode(&initial(order, &early, &slot));
     let mut parts = uki::Parts {
         stub: found.named("usr/lib/systemd/boot/efi/linuxx64.efi.stub")?,
         linux: found.starting("boot/vmlinuz-")?,
@@ -158,9 +160,12 @@ pub fn build(order: &Order, lock: &Lock, cache: &Cache) -> Result<Built, Failure
         uki = sign::sign_with_openssl(&uki, key, certificate)?;
     }
     let system = system_partition(&uki, &loader, order.release)?;
-    let slot = [root, hashes.bytes].concat();
+    let image = match order.flavour {
+        Flavour::Ceremony => disk::image_in_memory(&system, &hashes.root),
+        Flavour::Validator | Flavour::Dev => disk::image(&system, &[], &slot, &hashes.root),
+    };
     Ok(Built {
-        image: disk::image(&system, &[], &slot, &hashes.root),
+        image,
         sbom: sbom::cyclonedx(order.release, &packages, &tree, &origins),
         uki,
         root_hash: hashes.root,
@@ -182,7 +187,9 @@ pub fn system_partition(uki: &[u8], loader: &[u8], release: u64) -> Result<Vec<u
         (uki_path(release, None), uki.to_vec()),
         ("loader/loader.conf".to_owned(), b"timeout 0\nconsole-mode keep\neditor no\nauto-firmware no\n".to_vec()),
     ];
-    fat::write(&files, disk::SYSTEM_BYTES).map_err(|error| Failure::content("the system partition", error))
+    // With its root inside a kernel image may need more; a file takes two tables of four bytes for each 512 of its own.
+    let needed = (uki.len() + loader.len()) / 64 * 65 + (1 << 20);
+    fat::write(&files, disk::SYSTEM_BYTES.max(needed.next_multiple_of(1 << 20))).map_err(|error| Failure::content("the system partition", error))
 }
 
 /// Takes what can be of use out of the packages, on two threads: the kernel's is as long as all others.
@@ -279,7 +286,7 @@ fn root(order: &Order, found: &Found, late: &Selection) -> Result<(Tree, BTreeMa
     tree.program("usr/bin/stele", stele);
     tree.program("usr/sbin/mke2fs", found.named("sbin/mke2fs")?);
     origins.insert("usr/sbin/mke2fs".to_owned(), "e2fsprogs".to_owned());
-    if order.flavour == Flavour::Dev {
+    if order.flavour != Flavour::Validator {
         let (bytes, from) =
             found.library("libsofthsm2.so").ok_or_else(|| Failure::content("libsofthsm2.so", "no package has it"))?;
         tree.program("usr/lib/softhsm/libsofthsm2.so", bytes.clone());
@@ -346,13 +353,17 @@ fn add_libraries(tree: &mut Tree, found: &Found, origins: &mut BTreeMap<String, 
     }
 }
 
-fn initial(order: &Order, early: &Selection) -> Tree {
+fn initial(order: &Order, early: &Selection, slot: &[u8]) -> Tree {
     let mut tree = Tree::default();
     for folder in ["proc", "sys", "dev", "run", "newroot"] {
         tree.folder(folder);
     }
     tree.program("init", order.init.clone());
-    tree.file("trusted.key", order.trusted);
+    if order.flavour == Flavour::Ceremony {
+        tree.file(MEMORY_ROOT, slot);
+    } else {
+        tree.file("trusted.key", order.trusted);
+    }
     for (file, bytes) in &early.files {
         tree.file(&format!("modules/{file}"), bytes.clone());
     }

@@ -105,10 +105,31 @@ pub fn image(system: &[u8], configuration: &[u8], slot: &[u8], root: &RootHash) 
     out
 }
 
+/// An image that needs nothing but its system partition: all of it goes into memory.
+pub fn image_in_memory(system: &[u8], root: &RootHash) -> Vec<u8> {
+    let bytes = (system.len() as u64).next_multiple_of(ALIGNMENT);
+    let end = ALIGNMENT + bytes + BACKUP_SECTORS * SECTOR as u64;
+    let partitions = vec![partition(SYSTEM, derived(root, "system"), ALIGNMENT, bytes, "stele-system")];
+    let table = Table { disk: derived(root, "disk"), sectors: end / SECTOR as u64, partitions };
+    let mut out = vec![0; end as usize];
+    let mut put = |at: u64, bytes: &[u8]| out[at as usize..at as usize + bytes.len()].copy_from_slice(bytes);
+    put(0, &table.encode_primary());
+    put(ALIGNMENT, system);
+    put(end - BACKUP_SECTORS * SECTOR as u64, &table.encode_backup());
+    out
+}
+
 /// The table of a whole disk of `bytes` bytes for an image: its partitions, the slot at its full size, a second slot and the
-/// state. `disk` makes this disk's GUIDs its own.
+/// state. `disk` makes this disk's GUIDs its own. An image that goes into memory gets neither slot nor state.
 pub fn spread(image: &Table, bytes: u64, disk: Guid) -> Result<Table, DiskError> {
-    let slot = image.first_of(ROOT).ok_or(DiskError::Missing("root"))?;
+    let Some(slot) = image.first_of(ROOT) else {
+        let last = image.partitions.iter().map(|partition| partition.last).max().ok_or(DiskError::Missing("system"))?;
+        let needed = (last + 1 + BACKUP_SECTORS) * SECTOR as u64;
+        if bytes < needed {
+            return Err(DiskError::Small { bytes, needed });
+        }
+        return Ok(Table { disk, sectors: bytes / SECTOR as u64, partitions: image.partitions.clone() });
+    };
     if slot.bytes() > SLOT_BYTES {
         return Err(DiskError::Root { bytes: slot.bytes() });
     }
@@ -149,6 +170,11 @@ mod tests {
         assert_eq!(Table::decode(&whole.encode_primary()), Ok(whole.clone()));
         assert_eq!(whole.partitions.len(), 5);
         assert!(whole.first_of(STATE).unwrap().bytes() > 400 << 20);
+        let memory = image_in_memory(&[1; 2 << 20], &[9; 32]);
+        let table_in_memory = Table::decode(&memory).unwrap();
+        let stick = spread(&table_in_memory, 8 << 20, Guid([4; 16])).unwrap();
+        assert_eq!((stick.partitions, stick.sectors), (table_in_memory.partitions.clone(), 16_384));
+        assert!(spread(&table_in_memory, 3 << 20, Guid([4; 16])).is_err());
         assert!(matches!(spread(&table, 512 << 20, Guid([4; 16])), Err(DiskError::Small { .. })));
     }
 }

@@ -2,15 +2,16 @@
 //! is there, the root holds nothing that does not belong, and PCR 11 is told.
 
 use crate::content::{self, ContentError};
+use crate::cpio;
 use crate::disk;
 use crate::elf::Elf;
 use crate::erofs::{self, ErofsError};
 use crate::fat::{self, FatError};
 use crate::modules;
 use crate::uki::{Uki, UkiError};
-use image_formats::boot_line::{Flavour, partition_of};
+use image_formats::boot_line::{Flavour, MEMORY_ROOT, partition_of};
 use image_formats::field::bytes_at;
-use image_formats::gpt::{BACKUP_SECTORS, GptError, PRIMARY_SECTORS, SECTOR, Table};
+use image_formats::gpt::{BACKUP_SECTORS, GptError, PRIMARY_SECTORS, Partition, SECTOR, Table};
 use image_formats::verity::{self, VerityError};
 use serde::Serialize;
 use thiserror::Error;
@@ -50,7 +51,7 @@ pub enum VerifyError {
         source: UkiError,
     },
     /// No slot has the root of a kernel image.
-    #[error("{0}: no slot holds the root that it names")]
+    #[error("{0}: no slot, and in a ceremony's not itself, holds the root that it names")]
     NoRoot(String),
     /// The root of a kernel image.
     #[error("{file}: its root file system: {source}")]
@@ -129,11 +130,10 @@ pub fn verify(disk: &[u8], wanted: Wanted) -> Result<Vec<Entry>, VerifyError> {
     if Table::decode_backup(&disk[end..], table.sectors).as_ref() != Ok(&table) {
         return Err(VerifyError::Backup);
     }
-    let part = |partition: &image_formats::gpt::Partition| {
+    let part = |partition: &Partition| {
         let place = usize::try_from(partition.offset()).ok().zip(usize::try_from(partition.bytes()).ok());
         place.and_then(|(at, length)| bytes_at(disk, at, length)).unwrap_or_default()
     };
-    table.first_of(disk::CONFIGURATION).ok_or(VerifyError::Missing("configuration"))?;
     let system = part(table.first_of(disk::SYSTEM).ok_or(VerifyError::Missing("system"))?);
     let mut entries = Vec::new();
     for (file, bytes) in &fat::read(system)? {
@@ -152,10 +152,16 @@ pub fn verify(disk: &[u8], wanted: Wanted) -> Result<Vec<Entry>, VerifyError> {
             let wanted = format!("{flavour}from release {} on", wanted.release_min.unwrap_or_default());
             return Err(VerifyError::Unwanted { release: line.release, flavour: line.flavour, wanted });
         }
-        let id = partition_of(&line.root);
-        let slot = table.partitions.iter().find(|partition| partition.kind == disk::ROOT && partition.id == id);
+        let slot = if line.flavour == Flavour::Ceremony {
+            cpio::file(uki.initrd, MEMORY_ROOT)
+        } else {
+            table.first_of(disk::CONFIGURATION).ok_or(VerifyError::Missing("configuration"))?;
+            let id = partition_of(&line.root);
+            let ours = |partition: &&Partition| partition.kind == disk::ROOT && partition.id == id;
+            table.partitions.iter().find(ours).map(part)
+        };
         let slot = slot.ok_or_else(|| VerifyError::NoRoot(file.clone()))?;
-        let root = verity::check(part(slot), line.data_blocks, &line.root);
+        let root = verity::check(slot, line.data_blocks, &line.root);
         let root = root.map_err(|source| VerifyError::Verity { file: file.clone(), source })?;
         let tree = erofs::read(root)?;
         content::check(&tree)?;
@@ -187,7 +193,7 @@ fn module_names(uki: &Uki<'_>, tree: &crate::tree::Tree) -> Result<Vec<String>, 
         Some(crate::tree::Node::File { bytes, .. }) => String::from_utf8_lossy(bytes).into_owned(),
         _ => String::new(),
     };
-    let early = early_index(uki.initrd).unwrap_or_default();
+    let early = String::from_utf8_lossy(cpio::file(uki.initrd, "modules/index").unwrap_or_default());
     // Late modules may need early ones, never the other way round.
     let names = modules::audit(&format!("{early}{late}"), uki.line.flavour).map_err(VerifyError::Modules)?;
     for (path, node) in &tree.nodes {
@@ -199,24 +205,6 @@ fn module_names(uki: &Uki<'_>, tree: &crate::tree::Tree) -> Result<Vec<String>, 
         }
     }
     Ok(names)
-}
-
-/// The index of modules inside an initial file system.
-fn early_index(initrd: &[u8]) -> Option<String> {
-    let mut at = 0;
-    loop {
-        let header = bytes_at(initrd, at, 110).filter(|header| header.starts_with(b"070701"))?;
-        let field =
-            |n: usize| usize::from_str_radix(std::str::from_utf8(&header[6 + 8 * n..14 + 8 * n]).ok()?, 16).ok();
-        let (length, name_length) = (field(6)?, field(11)?);
-        let name = bytes_at(initrd, at + 110, name_length)?;
-        let start = (at + 110 + name_length).next_multiple_of(4);
-        match name {
-            b"modules/index\0" => return String::from_utf8(bytes_at(initrd, start, length)?.to_vec()).ok(),
-            b"TRAILER!!!\0" => return None,
-            _ => at = start.checked_add(length)?.next_multiple_of(4),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,9 @@ pub enum Flavour {
     Dev,
 }
 
+/// Where the initial file system of a ceremony has the root with its hashes: it runs from memory alone.
+pub const MEMORY_ROOT: &str = "root.img";
+
 impl Flavour {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Validator, Self::Ceremony, Self::Dev];

@@ -9,6 +9,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
+/// Where those lie that are not needed for the root.
+pub const LATE: &str = "/usr/lib/stele/modules";
 /// `MODULE_INIT_COMPRESSED_FILE`.
 const COMPRESSED: libc::c_int = 4;
 

@@ -11,6 +11,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod blessing;
+mod ceremony;
 mod configuration;
 mod console;
 mod device_mapper;
@@ -19,6 +20,7 @@ mod health;
 mod journal;
 mod kernel_modules;
 mod machine;
+mod memory_root;
 mod mounts;
 mod network;
 mod pin;
@@ -133,6 +135,9 @@ fn run() -> Result<(), Fault> {
     say(format_args!("release {} of {}; seal the state: {}", line.release, line.flavour, line.seal));
     tell_measurement();
     raise_limits();
+    if line.flavour == Flavour::Ceremony {
+        return ceremony(&line);
+    }
     let trusted = std::fs::read("/trusted.key").map_err(Fault::system("reading the trusted key"))?;
     let trusted: [u8; 32] =
         trusted.try_into().map_err(|_| Fault::Configuration("the trusted key has no 32 bytes".into()))?;
@@ -142,16 +147,21 @@ fn run() -> Result<(), Fault> {
     say(format_args!("root on {}", disk.root.display()));
     let root = device_mapper::verity(&disk.root, &line)?;
     mounts::switch_root(&root)?;
-    kernel_modules::load(Path::new("/usr/lib/stele/modules"))?;
+    kernel_modules::load(Path::new(kernel_modules::LATE))?;
     let dog = watchdog::Watchdog::arm();
-    if line.flavour == Flavour::Ceremony {
-        mounts::memory_state()?;
-    } else {
-        state::mount(&disk, line.seal, policies.as_ref())?;
-    }
+    state::mount(&disk, line.seal, policies.as_ref())?;
     machine::identify()?;
     let configuration = configuration::take(&disk, &trusted)?;
     let machine = machine::Machine::parse(&configuration)?;
     network::configure(&machine)?;
     services::supervise(&line, &machine, &disk, dog)
+}
+
+/// From memory alone: there is no disk to look for, no state, no configuration and no network.
+fn ceremony(line: &BootLine) -> Result<(), Fault> {
+    kernel_modules::load(Path::new("/modules"))?;
+    let root = device_mapper::verity(&memory_root::attach()?, line)?;
+    mounts::switch_root(&root)?;
+    kernel_modules::load(Path::new(kernel_modules::LATE))?;
+    ceremony::offer(watchdog::Watchdog::arm())
 }

@@ -57,8 +57,3 @@ pub fn switch_root(device: &Path) -> Result<(), Fault> {
     let _ = mount("securityfs", "/sys/kernel/security", "securityfs", PLAIN, "");
     folder(crate::state::FOLDER)
 }
-
-/// The state of a machine that keeps none.
-pub fn memory_state() -> Result<(), Fault> {
-    mount("tmpfs", crate::state::FOLDER, "tmpfs", PLAIN, "mode=0755,size=256m")
-}

@@ -104,13 +104,6 @@ pub fn supervise(line: &BootLine, machine: &Machine, disk: &Disk, mut dog: Watch
         .map_err(Fault::system("giving /run/stele away"))?;
     lend("/dev/tpmrm0", SIGNER_USER)?;
     lend("/sys/kernel/security/tpm0/binary_bios_measurements", NODE_USER)?;
-    if line.flavour == Flavour::Ceremony {
-        say("STELE READY ceremony");
-        loop {
-            dog.feed();
-            std::thread::sleep(TICK);
-        }
-    }
     let folder = |part: &str| format!("{FOLDER}/{part}/{part}.toml");
     let mut services = [
         Service::new("signer", SIGNER_USER, &["signer", "--config", &folder("signer"), "run"]),
