@@ -189,7 +189,8 @@ pub fn system_partition(uki: &[u8], loader: &[u8], release: u64) -> Result<Vec<u
     ];
     // With its root inside a kernel image may need more; a file takes two tables of four bytes for each 512 of its own.
     let needed = (uki.len() + loader.len()) / 64 * 65 + (1 << 20);
-    fat::write(&files, disk::SYSTEM_BYTES.max(needed.next_multiple_of(1 << 20))).map_err(|error| Failure::content("the system partition", error))
+    fat::write(&files, disk::SYSTEM_BYTES.max(needed.next_multiple_of(1 << 20)))
+        .map_err(|error| Failure::content("the system partition", error))
 }
 
 /// Takes what can be of use out of the packages, on two threads: the kernel's is as long as all others.

@@ -1,13 +1,16 @@
 //! Booting a disk in QEMU: firmware, disk, network, watchdog, and where asked for a TPM and Secure Boot. Acceleration is used
 //! where it works, which is found out by booting: a device node alone says nothing.
 
+mod console;
+
 use crate::failure::Failure;
-use std::io::{BufRead, BufReader, Read, Write};
+use console::Console;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 /// How long firmware and kernel may take before the first line of init under acceleration.
@@ -71,7 +74,7 @@ pub enum Network {
 pub struct Running {
     child: Child,
     tpm: Option<Child>,
-    lines: Receiver<String>,
+    console: Console,
     monitor: PathBuf,
     /// All that has been printed.
     pub log: Vec<String>,
@@ -147,24 +150,15 @@ impl Emulation {
         qemu.args(&self.more);
         qemu.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = qemu.spawn().map_err(|_| missing("qemu-system-x86_64"))?;
-        let (sender, lines) = channel();
+        let (sender, pieces) = channel();
         let outputs: [Option<Box<dyn Read + Send>>; 2] =
             [child.stdout.take().map(|out| Box::new(out) as _), child.stderr.take().map(|out| Box::new(out) as _)];
         for output in outputs.into_iter().flatten() {
             let sender = sender.clone();
-            std::thread::spawn(move || {
-                let mut output = BufReader::new(output);
-                let mut line = Vec::new();
-                while matches!(output.read_until(b'\n', &mut line), Ok(1..)) {
-                    let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-                    line.clear();
-                    if sender.send(text).is_err() {
-                        return;
-                    }
-                }
-            });
+            std::thread::spawn(move || console::follow(output, &sender));
         }
-        let mut running = Running { child, tpm, lines, monitor, log: Vec::new(), started: Instant::now(), accel };
+        let console = Console::new(pieces);
+        let mut running = Running { child, tpm, console, monitor, log: Vec::new(), started: Instant::now(), accel };
         if self.network == Network::Unplugged {
             running.command("set_link card off")?;
         }
@@ -230,20 +224,17 @@ impl Running {
         self.wait_any(&[text], patience)
     }
 
-    /// Waits for a line that contains one of some texts.
+    /// Waits for a line that contains one of some texts. A line that stands there without an end, as a question does, counts.
     pub fn wait_any(&mut self, texts: &[&str], patience: Duration) -> Result<Option<String>, Failure> {
         let deadline = Instant::now() + patience;
         loop {
-            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) => {
-                    let lost = self.accel == Accel::Kvm && line.contains("KVM internal error");
-                    let found = texts.iter().any(|text| line.contains(text));
-                    self.log.push(line.clone());
-                    if found || lost {
-                        return Ok(found.then_some(line));
-                    }
-                }
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return Ok(None),
+            let Some(said) = self.console.next(texts, deadline) else { return Ok(None) };
+            self.log.push(said.line.clone());
+            if said.wanted {
+                return Ok(Some(said.line));
+            }
+            if self.accel == Accel::Kvm && said.line.contains("KVM internal error") {
+                return Ok(None);
             }
         }
     }
@@ -282,6 +273,11 @@ impl Running {
             Ok(())
         };
         talk().map_err(Failure::io(format!("telling QEMU {words:?}")))
+    }
+
+    /// Whether the emulator has ended by itself.
+    pub fn is_over(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
     }
 
     /// Types a line at the console.

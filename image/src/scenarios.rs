@@ -1,12 +1,14 @@
 //! What must hold of a whole machine, tried under emulation: each scenario installs the image on a new disk and boots it.
 //! They are slow, and need QEMU; what can be tried without is a unit test.
 
+mod ceremony;
 mod client;
 mod load;
 mod network;
 mod sealed;
 mod write_log;
 
+use crate::assemble::Built;
 use crate::boot::{Accel, Emulation, Network, Running};
 use crate::failure::Failure;
 use crate::verify::{Wanted, verify};
@@ -25,8 +27,21 @@ const START: Duration = Duration::from_secs(240);
 /// What the kernel says of a breakpoint that was not its own.
 const EMULATORS_FAULT: &str = "Oops: int3";
 
+/// An image for one scenario alone.
+#[derive(Clone, Copy, Debug)]
+pub enum Special<'a> {
+    /// A ceremony's.
+    Ceremony,
+    /// One of `dev` with the kernel for physical machines.
+    Metal,
+    /// One of `dev` with a vendor's PKCS#11 module.
+    Bundle(&'a Path),
+}
+
+/// Makes those.
+pub type Make = Box<dyn Fn(Special<'_>) -> Result<Built, Failure> + Sync>;
+
 /// What the scenarios are run with.
-#[derive(Debug)]
 pub struct Bench {
     /// An image of `dev`.
     pub image: Vec<u8>,
@@ -34,6 +49,8 @@ pub struct Bench {
     pub next: Vec<u8>,
     /// One with a still higher release, which demands a sealed state.
     pub demanding: Vec<u8>,
+    /// Makes others.
+    pub make: Make,
     /// The host's `stele`.
     pub stele: PathBuf,
     /// A folder for disks.
@@ -46,6 +63,7 @@ pub type Scenario = (&'static str, fn(&Bench) -> Result<(), Failure>);
 /// All of them.
 pub const ALL: &[Scenario] = &[
     ("boots_to_ready_and_measures_what_verify_tells", boots_and_measures),
+    ("the_kernel_for_physical_machines_boots_and_seals", metal_boots),
     ("a_corrupted_root_is_refused", corrupted_root_is_refused),
     ("an_unsigned_image_is_refused_under_secure_boot", unsigned_is_refused),
     ("a_signed_image_boots_under_secure_boot", signed_boots),
@@ -56,6 +74,7 @@ pub const ALL: &[Scenario] = &[
     ("a_power_cut_loses_no_certified_height", power_cut_loses_nothing),
     ("a_power_cut_under_load_loses_nothing_acknowledged", load::cut_under_load),
     ("a_machine_counts_in_a_network_of_four", network::counts_in_a_network),
+    ("a_ceremony_is_held_from_memory_and_taken_home_on_a_stick", ceremony::held_on_a_stick),
     ("a_pin_is_typed_at_the_console_and_not_shown", pin_at_the_console),
     ("a_refused_pin_of_the_configuration_is_tried_once", refused_pin_is_tried_once),
     ("a_sealed_state_survives_restarts_and_updates_and_cannot_be_read", sealed::survives_and_cannot_be_read),
@@ -202,6 +221,17 @@ fn attested(bench: &Bench, machine: &Emulation, rpc: u16, pcr11: &str) -> Result
     let policy = format!("event_log = true\n{}", policy.replace("event_log = false\n", ""));
     std::fs::write(machine.folder.join("machines.toml"), policy).map_err(Failure::io("writing a policy"))?;
     run(&[&["verify"], &given[..], &["--policy", "machines.toml"]].concat()).map(drop)
+}
+
+/// Much that is part of the kernel for virtual machines is a module of this one.
+fn metal_boots(bench: &Bench) -> Result<(), Failure> {
+    let image = (bench.make)(Special::Metal)?.image;
+    let mut machine = bench.disk_with(&image, "metal", "", &[])?;
+    machine.tpm = true;
+    let mut running = machine.boot_with(Accel::Tcg)?;
+    expect(&mut running, "the state is encrypted, and sealed to this TPM", START)?;
+    expect(&mut running, "STELE READY", START)?;
+    Ok(())
 }
 
 fn corrupted_root_is_refused(bench: &Bench) -> Result<(), Failure> {

@@ -71,27 +71,25 @@ impl Wish {
 
 /// Offers it until somebody switches the machine off.
 pub fn offer(mut dog: Watchdog) -> Result<(), Fault> {
-    let mut people = People::at_consoles()?;
     say("STELE READY ceremony");
-    people.tell(&format!("\nThe clock says {}.\n", date(now_s())));
+    let mut told = format!("\nThe clock says {}.\n", date(now_s()));
     loop {
-        people.tell(&format!("{OFFER}\n"));
+        // Anew each time: with the end of a session its terminal is hung up for all who have it open.
+        let mut people = People::at_consoles()?;
+        people.tell(&format!("{told}{OFFER}\n"));
         let line = people.line(&mut dog)?;
-        match Wish::parse(&line) {
-            None => people.tell(&format!("{line:?} is none of the words\n")),
+        told = match Wish::parse(&line) {
+            None => format!("{line:?} is none of the words\n"),
             Some(Wish::Off) => {
                 people.tell("switching off\n");
                 power_off();
             }
-            Some(wish) => {
-                // What goes wrong with a stick or a program is for the people to see, who are there.
-                let told = match attend(wish, &people, &mut dog) {
-                    Ok(ended) => format!("\nstele {ended}; the stick may be pulled out\n"),
-                    Err(fault) => format!("\n{fault}\n"),
-                };
-                people.tell(&told);
-            }
-        }
+            // What goes wrong with a stick or a program is for the people to see, who are there.
+            Some(wish) => match attend(wish, &people, &mut dog) {
+                Ok(ended) => format!("\nstele {ended}; the stick may be pulled out\n"),
+                Err(fault) => format!("\n{fault}\n"),
+            },
+        };
     }
 }
 
@@ -182,7 +180,10 @@ mod tests {
         let last = |wish: Wish, answers| wish.words(module, answers).pop().unwrap();
         assert_eq!(last(Wish::Hold, false), "/usr/lib/pkcs11/vendor.so");
         assert_eq!(last(Wish::Rehearse, false), "rehearsal");
-        assert_eq!((last(Wish::Hold, true), last(Wish::Rehearse, true)), ("answers.toml".into(), "answers.toml".into()));
+        assert_eq!(
+            (last(Wish::Hold, true), last(Wish::Rehearse, true)),
+            ("answers.toml".into(), "answers.toml".into())
+        );
         assert_eq!(last(Wish::Check, true), "script.toml");
     }
 

@@ -114,7 +114,12 @@ enum SealName {
 impl BuildArgs {
     /// A ceremony as `image test` builds it.
     pub fn ceremony_for_tests(self) -> Self {
-        Self { flavour: FlavourName::Ceremony, kernel: Some(KernelName::Cloud), policy_key: None, ..self }
+        Self { flavour: FlavourName::Ceremony, policy_key: None, ..self }
+    }
+
+    /// The same with the kernel for physical machines.
+    pub fn on_metal(self) -> Self {
+        Self { kernel: Some(KernelName::Metal), ..self }
     }
 
     /// The same with a vendor's module.
@@ -217,6 +222,12 @@ fn order(args: &BuildArgs) -> Result<Order, Failure> {
         return Err(Failure::unfit("the key of dev is known to everybody", "`cargo xtask image key --out FILE`"));
     }
     let kernel = match (args.kernel, flavour) {
+        (Some(KernelName::Cloud), Flavour::Ceremony) => {
+            return Err(Failure::unfit(
+                "the cloud kernel has no USB, and a ceremony comes on a stick",
+                "--kernel metal",
+            ));
+        }
         (Some(KernelName::Cloud), _) | (None, Flavour::Dev) => Kernel::Cloud,
         (Some(KernelName::Metal), _) | (None, _) => Kernel::Metal,
     };

@@ -4,7 +4,7 @@ use super::build::BuildArgs;
 use clap::Args;
 use std::path::PathBuf;
 use stele_image::failure::Failure;
-use stele_image::scenarios::{self, Bench};
+use stele_image::scenarios::{self, Bench, Special};
 
 /// Try a whole machine under emulation: it boots, and it refuses what it must. Needs qemu-system-x86, ovmf and swtpm.
 #[derive(Debug, Args)]
@@ -38,6 +38,17 @@ pub fn run(args: &TestArgs) -> Result<(), Failure> {
         image: built(1).build()?.image,
         next: built(2).build()?.image,
         demanding: built(3).demanding_a_seal().build()?.image,
+        make: {
+            let (binaries, init, policy_key) = (args.binaries.clone(), args.init.clone(), policy_key.clone());
+            Box::new(move |special| {
+                let built = BuildArgs::for_tests(&binaries, &init, 1, &policy_key);
+                match special {
+                    Special::Ceremony => built.ceremony_for_tests().build(),
+                    Special::Metal => built.on_metal().build(),
+                    Special::Bundle(folder) => built.with_bundle(folder).build(),
+                }
+            })
+        },
         stele: args.binaries.join("stele"),
         folder: folder.clone(),
     };

@@ -35,12 +35,28 @@ fn numbered((release, flavour): (u64, Flavour), index: &str, files: impl FnOnce(
     tree.file("etc/os-release", *b"ID=stele\n");
     tree.file("usr/lib/stele/modules/index", *b"m virtio_net virtio_net.ko.xz \n");
     files(&mut tree);
-    let root = erofs::write(&tree, &[1; 16]);
+    assembled(&tree, (release, flavour), index, policies, |_| ())
+}
+
+/// `damage`: what happens to root and hashes after they were hashed.
+fn assembled(
+    tree: &Tree,
+    (release, flavour): (u64, Flavour),
+    index: &str,
+    policies: bool,
+    damage: impl FnOnce(&mut Vec<u8>),
+) -> Vec<u8> {
+    let root = erofs::write(tree, &[1; 16]);
     let hashes = verity::Tree::over(&root).unwrap();
+    let mut slot = [root, hashes.bytes].concat();
+    damage(&mut slot);
     let line =
         BootLine { flavour, root: hashes.root, data_blocks: hashes.data_blocks, release, seal: Seal::IfPossible };
     let mut initial = Tree::default();
     initial.file("modules/index", index);
+    if flavour == Flavour::Ceremony {
+        initial.file(MEMORY_ROOT, slot.clone());
+    }
     let initrd = cpio::encode(&initial);
     let text = line.to_string();
     let mut parts = uki::Parts {
@@ -56,7 +72,32 @@ fn numbered((release, flavour): (u64, Flavour), index: &str, files: impl FnOnce(
     parts.policies = policies.then_some(&signed);
     let uki = uki::assemble(&parts).unwrap();
     let system = system_partition(&uki, b"loader", release).unwrap();
-    disk::image(&system, &[], &[root, hashes.bytes].concat(), &hashes.root)
+    match flavour {
+        Flavour::Ceremony => disk::image_in_memory(&system, &hashes.root),
+        Flavour::Validator | Flavour::Dev => disk::image(&system, &[], &slot, &hashes.root),
+    }
+}
+
+#[test]
+fn a_ceremonys_root_is_in_its_kernel_image_and_nowhere_else() {
+    let mut tree = Tree::default();
+    tree.file("etc/os-release", *b"ID=stele\n");
+    let of = |flavour, damage: fn(&mut Vec<u8>)| assembled(&tree, (7, flavour), INDEX, false, damage);
+    let sound = of(Flavour::Ceremony, |_| ());
+    assert_eq!(Table::decode(&sound).unwrap().partitions.len(), 1);
+    assert_eq!(verify(&sound, Wanted::default()).unwrap()[0].flavour, "ceremony");
+    let damaged = verify(&of(Flavour::Ceremony, |slot| slot[1100] ^= 1), Wanted::default());
+    assert!(matches!(damaged, Err(VerifyError::Verity { .. })), "{damaged:?}");
+    let emptied = verify(&of(Flavour::Ceremony, Vec::clear), Wanted::default());
+    assert!(matches!(emptied, Err(VerifyError::Verity { .. })), "{emptied:?}");
+    let no_slot = disk::image_in_memory(&system_of(&of(Flavour::Dev, |_| ())), &[9; 32]);
+    assert_eq!(verify(&no_slot, Wanted::default()), Err(VerifyError::Missing("configuration")));
+}
+
+/// The system partition of an image.
+fn system_of(image: &[u8]) -> Vec<u8> {
+    let system = Table::decode(image).unwrap().first_of(disk::SYSTEM).unwrap().clone();
+    image[system.offset() as usize..][..system.bytes() as usize].to_vec()
 }
 
 static SOUND: LazyLock<Vec<u8>> = LazyLock::new(|| small(INDEX, |_| ()));
