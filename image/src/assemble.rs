@@ -15,7 +15,7 @@ use crate::modules::{self, Selection};
 use crate::policy_key::Signatory;
 use crate::sbom;
 use crate::sign;
-use crate::tree::Tree;
+use crate::tree::{Node, Tree};
 use crate::uki::{self, Uki};
 use image_formats::boot_line::{BootLine, Flavour, MEMORY_ROOT, Seal};
 use image_formats::verity;
@@ -89,6 +89,8 @@ pub struct Built {
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 /// Where the C library's loader is looked for.
 const LOADER: &str = "ld-linux-x86-64.so.2";
+/// Where a vendor's module and its libraries lie.
+const BUNDLE: &str = "usr/lib/pkcs11";
 /// Where late modules lie.
 const LATE: &str = "usr/lib/stele/modules";
 
@@ -294,7 +296,7 @@ fn root(order: &Order, found: &Found, late: &Selection) -> Result<(Tree, BTreeMa
         origins.insert("usr/lib/softhsm/libsofthsm2.so".to_owned(), from.clone());
     }
     for (name, bytes) in &order.pkcs11 {
-        tree.program(&format!("usr/lib/pkcs11/{name}"), bytes.clone());
+        tree.program(&format!("{BUNDLE}/{name}"), bytes.clone());
     }
     if order.gpu == Gpu::Mesa {
         for (path, (bytes, from)) in &found.files {
@@ -315,41 +317,47 @@ fn root(order: &Order, found: &Found, late: &Selection) -> Result<(Tree, BTreeMa
     tree.file(&format!("{LATE}/index"), late.index.clone());
     add_libraries(&mut tree, found, &mut origins)?;
     let (loader, from) = found.library(LOADER).ok_or_else(|| Failure::content(LOADER, "no package has it"))?;
-    tree.nodes.remove(&format!("{LIBRARIES}/{LOADER}"));
     tree.program(&format!("usr/lib/{LOADER}"), loader.clone());
     tree.link(&format!("usr/lib64/{LOADER}"), &format!("/usr/lib/{LOADER}"));
     origins.insert(format!("usr/lib/{LOADER}"), from.clone());
     Ok((tree, origins))
 }
 
-/// All libraries that a program or library in the tree needs, and those that they need.
+/// All libraries that a program or library in the tree needs, and those that they need. Where a package and a vendor's bundle
+/// have one of the same name it is the package's: the node's own program needs it as well.
 fn add_libraries(tree: &mut Tree, found: &Found, origins: &mut BTreeMap<String, String>) -> Result<(), Failure> {
     loop {
-        let mut more = Vec::new();
+        let mut more = BTreeMap::new();
         for (path, node) in &tree.nodes {
-            let crate::tree::Node::File { bytes, .. } = node else { continue };
+            let Node::File { bytes, .. } = node else { continue };
             if !Elf::is_one(bytes) {
                 continue;
             }
             let needed =
                 Elf::parse(bytes).and_then(|elf| elf.needed()).map_err(|error| Failure::content(path, error))?;
             for name in needed {
-                let there = |path: &String| path.rsplit('/').next() == Some(name.as_str());
-                if !tree.nodes.keys().any(there) && !more.iter().any(|(known, _)| *known == name) {
-                    let library = found.library(&name);
-                    let library = library
-                        .ok_or_else(|| Failure::content(path, format!("it needs {name}, which no package has")))?;
-                    more.push((name, library));
+                // Only there the loader looks; there is no cache that would tell it of other places.
+                let place = format!("{LIBRARIES}/{name}");
+                if tree.nodes.contains_key(&place) || more.contains_key(&place) || name == LOADER {
+                    continue;
                 }
+                let bundled = format!("{BUNDLE}/{name}");
+                let library = match found.library(&name) {
+                    Some((bytes, from)) => (Node::File { bytes: bytes.clone(), executable: true }, Some(from.clone())),
+                    None if tree.nodes.contains_key(&bundled) => (Node::Link(format!("/{bundled}")), None),
+                    None => return Err(Failure::content(path, format!("it needs {name}, which no package has"))),
+                };
+                more.insert(place, library);
             }
         }
         if more.is_empty() {
             return Ok(());
         }
-        for (name, (bytes, from)) in more {
-            let path = format!("{LIBRARIES}/{name}");
-            tree.program(&path, bytes.clone());
-            origins.insert(path, from.clone());
+        for (path, (node, from)) in more {
+            if let Some(from) = from {
+                origins.insert(path.clone(), from);
+            }
+            tree.nodes.insert(path, node);
         }
     }
 }

@@ -6,6 +6,7 @@ mod client;
 mod load;
 mod network;
 mod sealed;
+mod vendor;
 mod write_log;
 
 use crate::assemble::Built;
@@ -75,6 +76,7 @@ pub const ALL: &[Scenario] = &[
     ("a_power_cut_under_load_loses_nothing_acknowledged", load::cut_under_load),
     ("a_machine_counts_in_a_network_of_four", network::counts_in_a_network),
     ("a_ceremony_is_held_from_memory_and_taken_home_on_a_stick", ceremony::held_on_a_stick),
+    ("a_vendors_module_of_a_bundle_signs", vendor::module_of_a_bundle),
     ("a_pin_is_typed_at_the_console_and_not_shown", pin_at_the_console),
     ("a_refused_pin_of_the_configuration_is_tried_once", refused_pin_is_tried_once),
     ("a_sealed_state_survives_restarts_and_updates_and_cannot_be_read", sealed::survives_and_cannot_be_read),
