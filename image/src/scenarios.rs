@@ -3,6 +3,7 @@
 
 mod ceremony;
 mod client;
+mod http_boot;
 mod load;
 mod network;
 mod sealed;
@@ -46,6 +47,8 @@ pub type Make = Box<dyn Fn(Special<'_>) -> Result<Built, Failure> + Sync>;
 pub struct Bench {
     /// An image of `dev`.
     pub image: Vec<u8>,
+    /// Its kernel image.
+    pub uki: Vec<u8>,
     /// An image of `dev` with a higher release.
     pub next: Vec<u8>,
     /// One with a still higher release, which demands a sealed state.
@@ -77,6 +80,7 @@ pub const ALL: &[Scenario] = &[
     ("a_machine_counts_in_a_network_of_four", network::counts_in_a_network),
     ("a_ceremony_is_held_from_memory_and_taken_home_on_a_stick", ceremony::held_on_a_stick),
     ("a_vendors_module_of_a_bundle_signs", vendor::module_of_a_bundle),
+    ("a_kernel_image_comes_over_http", http_boot::kernel_over_http),
     ("a_pin_is_typed_at_the_console_and_not_shown", pin_at_the_console),
     ("a_refused_pin_of_the_configuration_is_tried_once", refused_pin_is_tried_once),
     ("a_sealed_state_survives_restarts_and_updates_and_cannot_be_read", sealed::survives_and_cannot_be_read),

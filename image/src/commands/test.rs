@@ -34,8 +34,10 @@ pub fn run(args: &TestArgs) -> Result<(), Failure> {
     let policy_key = folder.join("policy.key");
     scenarios::make_policy_key(&policy_key)?;
     let built = |release| BuildArgs::for_tests(&args.binaries, &args.init, release, &policy_key);
+    let first = built(1).build()?;
     let bench = Bench {
-        image: built(1).build()?.image,
+        image: first.image,
+        uki: first.uki,
         next: built(2).build()?.image,
         demanding: built(3).demanding_a_seal().build()?.image,
         make: {
