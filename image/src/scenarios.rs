@@ -1,6 +1,7 @@
 //! What must hold of a whole machine, tried under emulation: each scenario installs the image on a new disk and boots it.
 //! They are slow, and need QEMU; what can be tried without is a unit test.
 
+mod bad_inputs;
 mod ceremony;
 mod client;
 mod http_boot;
@@ -79,6 +80,11 @@ pub const ALL: &[Scenario] = &[
     ("a_power_cut_under_load_loses_nothing_acknowledged", load::cut_under_load),
     ("a_machine_counts_in_a_network_of_four", network::counts_in_a_network),
     ("a_ceremony_is_held_from_memory_and_taken_home_on_a_stick", ceremony::held_on_a_stick),
+    ("a_machine_without_a_network_says_so", bad_inputs::without_a_network),
+    ("a_clock_at_1970_stops_nothing", bad_inputs::clock_at_1970),
+    ("two_disks_alike_are_refused", bad_inputs::two_disks_alike),
+    ("a_disk_without_a_state_is_refused", bad_inputs::no_state),
+    ("a_full_state_is_told_and_loses_nothing", bad_inputs::full_state),
     ("a_vendors_module_of_a_bundle_signs", vendor::module_of_a_bundle),
     ("a_kernel_image_comes_over_http", http_boot::kernel_over_http),
     ("a_pin_is_typed_at_the_console_and_not_shown", pin_at_the_console),

@@ -152,6 +152,7 @@ fn run() -> Result<(), Fault> {
     state::mount(&disk, line.seal, policies.as_ref())?;
     machine::identify()?;
     let configuration = configuration::take(&disk, &trusted)?;
+    state::has_room()?;
     let machine = machine::Machine::parse(&configuration)?;
     network::configure(&machine)?;
     services::supervise(&line, &machine, &disk, dog)

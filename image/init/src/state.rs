@@ -7,13 +7,16 @@ use crate::sealed::{self, Partition, Policies};
 use crate::{Fault, mounts, say};
 use image_formats::boot_line::Seal;
 use image_formats::sealed_state::{BYTES, Header, HeaderError, Stage};
+use std::ffi::CString;
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Where it is mounted.
 pub const FOLDER: &str = "/var/lib/stele";
+/// Bytes that services need to start: those of small files, not those of a ledger.
+const ROOM_MIN: u64 = 1 << 20;
 /// As much of its start as says what is there.
 const LOOK: usize = BYTES;
 
@@ -82,6 +85,22 @@ pub fn mount(disk: &Disk, seal: Seal, policies: Option<&Policies>) -> Result<(),
     };
     let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | libc::MS_NOATIME;
     mounts::mount(&device.display().to_string(), FOLDER, "ext4", flags, "errors=panic")
+}
+
+/// Services that find no room at all may do harm: SoftHSM2 empties a token's file before it writes it anew, and then cannot.
+pub fn has_room() -> Result<(), Fault> {
+    let path = CString::new(FOLDER).map_err(|error| Fault::State(error.to_string()))?;
+    // SAFETY: a structure of integers, for which zeros are values.
+    let mut told: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointers are to a string and a structure that live through the call.
+    if unsafe { libc::statvfs(path.as_ptr(), &mut told) } != 0 {
+        return Err(Fault::system("asking for the state's room")(io::Error::last_os_error()));
+    }
+    let bytes = told.f_bavail * told.f_frsize;
+    if bytes < ROOM_MIN {
+        return Err(Fault::State(format!("it is full: {bytes} bytes are left, {ROOM_MIN} are needed to start")));
+    }
+    Ok(())
 }
 
 /// A new state: sealed where that is wanted and can be.
