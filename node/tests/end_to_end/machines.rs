@@ -64,6 +64,7 @@ async fn a_validator_lets_in_the_machines_of_its_policy_and_no_others() {
     let config = network.nodes[0].dir.join("node.toml");
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text + "\n[attestation]\npeers = \"machines.toml\"\n").unwrap();
+    network.nodes[0].kill();
     network.nodes[0].restart().await;
     let node = &network.nodes[0];
     until("two are let in", PATIENCE, async || (let_in(node) == [1, 1, 0]).then_some(())).await;
@@ -79,6 +80,7 @@ async fn a_validator_lets_in_the_machines_of_its_policy_and_no_others() {
     // A machine that is added is let in.
     allow(&mut allowed, &last);
     write(&network, &allowed);
+    network.nodes[0].kill();
     network.nodes[0].restart().await;
     let node = &network.nodes[0];
     until("all are let in", PATIENCE, async || (let_in(node) == [1, 1, 1]).then_some(())).await;
