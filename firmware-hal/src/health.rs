@@ -229,7 +229,7 @@ impl Health {
                 troubles.push(Trouble::DiskWorn { controller, used_percent });
             }
         }
-        troubles.extend(self.gpus.iter().flat_map(|(address, card)| card.troubles(address)));
+        troubles.extend(self.gpus.iter().flat_map(|(address, card)| card.troubles(address, before.gpus.get(address))));
         troubles
     }
 }

@@ -14,8 +14,10 @@ const PROTECTIONS: [(u64, &str); 4] = [
     (0x20, "the driver, for its heat"),
     (0x40, "the hardware, for its heat"),
     (0x80, "the power supply asks for it"),
-    (0x08, "the hardware, for heat or power"),
+    (0x08, HARDWARE),
 ];
+/// Drivers also say this while a card changes its clocks, so it counts only where it lasts from one look to the next.
+const HARDWARE: &str = "the hardware, for heat or power";
 
 /// What a card says. `None` is what it does not say.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -59,12 +61,14 @@ impl Gpu {
         (gpu != Self::default() || value(&card.temperature).is_some()).then_some(gpu)
     }
 
-    pub(super) fn troubles(&self, address: &str) -> Vec<Trouble> {
+    pub(super) fn troubles(&self, address: &str, before: Option<&Self>) -> Vec<Trouble> {
         let card = || address.to_owned();
         let mut troubles = Vec::new();
         troubles.extend(self.lost.map(|why| Trouble::GpuLost { card: card(), why }));
-        if !self.slowed.is_empty() {
-            troubles.push(Trouble::GpuThrottled { card: card(), says: self.slowed.join(", ") });
+        let lasts = |says: &str| says != HARDWARE || before.is_some_and(|before| before.slowed.contains(&says));
+        let slowed: Vec<&str> = self.slowed.iter().copied().filter(|says| lasts(says)).collect();
+        if !slowed.is_empty() {
+            troubles.push(Trouble::GpuThrottled { card: card(), says: slowed.join(", ") });
         }
         let errors = self.uncorrected.filter(|errors| *errors > 0);
         troubles.extend(errors.map(|errors| Trouble::GpuUncorrected { card: card(), errors }));

@@ -130,6 +130,9 @@ fn a_card_that_is_hot_slow_broken_or_gone_is_told() {
     let (_, troubles) = card(&[("temperature", r#"{"value":92}"#), ("slowed", r#"{"value":76}"#)]);
     let [Trouble::Critical { .. }, Trouble::GpuThrottled { says, .. }] = &troubles[..] else { panic!("{troubles:?}") };
     assert_eq!(says, "the hardware, for its heat, the hardware, for heat or power");
+    // One look alone may have met a change of clocks.
+    let (changing, lasting) = card(&[("slowed", r#"{"value":8}"#)]);
+    assert_eq!((changing.troubles(&well), lasting.len()), (vec![], 1));
     let (_, troubles) = card(&[("ecc_uncorrected", r#"{"value":2}"#), ("slowed", r#"{"value":4}"#)]);
     assert_eq!(troubles, [Trouble::GpuUncorrected { card: "0000:01:00.0".into(), errors: 2 }]);
     assert!(troubles[0].to_string().contains("0000:01:00.0") && troubles[0].is_still(&troubles[0]));
