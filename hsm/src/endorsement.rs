@@ -7,7 +7,9 @@
 use crate::attestation::refusal;
 use crate::error::SignError;
 use std::path::Path;
-use tpm::endorsement::{self, CERTIFICATE_BYTES_MAX, Certificate, Challenge, SECRET_BYTES_MAX, Slot};
+use tpm::endorsement::{
+    self, CERTIFICATE_BYTES_MAX, CHAIN_BYTES_MAX, CHAIN_MAX, Certificate, Challenge, SECRET_BYTES_MAX, Slot,
+};
 use tpm::{Tpm, TpmError};
 use types::codec::{Decode, DecodeError, Encode, Reader, put_bytes};
 
@@ -23,6 +25,8 @@ pub struct Endorsement {
     pub tpm_key: Vec<u8>,
     /// The certificates, by rising slot, one at most for each.
     pub certificates: Vec<Certificate>,
+    /// Those between them and a root, DER, where they are in the TPM.
+    pub chain: Vec<Vec<u8>>,
 }
 
 /// A challenge on its way.
@@ -37,8 +41,9 @@ impl Endorsement {
     /// Reads it.
     pub(crate) fn read(device: &Path) -> Result<Self, SignError> {
         let read = Tpm::open(device).and_then(|mut tpm| endorsement::read(&mut tpm));
-        let (certificates, tpm_key) = read.map_err(|error| refusal(&error, device))?;
-        Ok(Self { tpm_key, certificates })
+        let endorsement::Endorsement { attestation_key: tpm_key, certificates, chain } =
+            read.map_err(|error| refusal(&error, device))?;
+        Ok(Self { tpm_key, certificates, chain })
     }
 }
 
@@ -65,6 +70,8 @@ impl Encode for Endorsement {
             slot.index().encode(out);
             put_bytes(out, der);
         }
+        out.push(self.chain.len() as u8);
+        self.chain.iter().for_each(|der| put_bytes(out, der));
     }
 }
 
@@ -84,7 +91,17 @@ impl Decode for Endorsement {
             let der = reader.bytes("certificate", CERTIFICATE_BYTES_MAX)?.to_vec();
             certificates.push(Certificate { slot, der });
         }
-        Ok(Self { tpm_key, certificates })
+        let (count, limit) = (u8::decode(reader)?, CHAIN_MAX);
+        if usize::from(count) > limit {
+            return Err(DecodeError::TooLong { field: "chain", length: count.into(), limit });
+        }
+        let (mut chain, mut room) = (Vec::new(), CHAIN_BYTES_MAX);
+        for _ in 0..count {
+            let der = reader.bytes("certificate of the chain", room)?.to_vec();
+            room -= der.len();
+            chain.push(der);
+        }
+        Ok(Self { tpm_key, certificates, chain })
     }
 }
 
@@ -147,7 +164,7 @@ mod tests {
         roots.trust(&maker.root()).expect("a certificate");
         roots.know(&maker.issuer()).expect("a certificate");
         for certificate in &endorsement.certificates {
-            let endorsed = roots.verify(certificate, SystemTime::now()).expect("genuine");
+            let endorsed = roots.verify(certificate, &endorsement.chain, SystemTime::now()).expect("genuine");
             let asked = Asked(challenge(&endorsed, &endorsement.tpm_key, &[7; 32]).expect("a challenge"));
             assert_eq!(Asked::from_bytes(&asked.to_bytes()), Ok(asked.clone()));
             assert!(fits(&asked.0));
@@ -175,9 +192,13 @@ mod tests {
     fn a_longest_endorsement_fits_into_a_frame() {
         let certificate = |slot| Certificate { slot, der: vec![0x30; CERTIFICATE_BYTES_MAX] };
         let certificates = Slot::ALL.map(certificate).to_vec();
-        let longest = Endorsement { tpm_key: vec![0; KEY_BYTES_MAX], certificates };
+        let chain = vec![vec![0x30; CHAIN_BYTES_MAX / CHAIN_MAX]; CHAIN_MAX];
+        let longest = Endorsement { tpm_key: vec![0; KEY_BYTES_MAX], certificates, chain };
         assert!(longest.to_bytes().len() < crate::protocol::FRAME_MAX);
-        assert_eq!(Endorsement::from_bytes(&longest.to_bytes()), Ok(longest));
+        assert_eq!(Endorsement::from_bytes(&longest.to_bytes()), Ok(longest.clone()));
+        let mut longer = longest;
+        longer.chain[0].push(0);
+        assert!(Endorsement::from_bytes(&longer.to_bytes()).is_err());
     }
 
     proptest! {

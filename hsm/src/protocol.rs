@@ -303,6 +303,7 @@ mod tests {
             Response::Endorsement(Endorsement {
                 tpm_key: vec![3; 90],
                 certificates: vec![Certificate { slot: Slot::Rsa2048, der: vec![4; 300] }],
+                chain: vec![vec![6; 20], vec![7; 30]],
             }),
             Response::Activated(Activated(Some(vec![5; 32]))),
             Response::Activated(Activated(None)),

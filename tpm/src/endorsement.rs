@@ -8,7 +8,7 @@
 //! the TPM made.
 //!
 //! ```text
-//! machine -> verifier    certificates(), the attestation key
+//! machine -> verifier    read(): certificates, the attestation key
 //! verifier               the certificate leads to a root that he trusts; challenge(certificate, key, secret)
 //! verifier -> machine    the challenge
 //! machine -> verifier    activate(challenge), which is the secret or a refusal
@@ -44,6 +44,13 @@ const CC_POLICY_SECRET: u32 = 0x151;
 pub const ACTIVATE: &str = "TPM2_ActivateCredential";
 /// Most bytes of a certificate; known ones have 1,000 to 1,600.
 pub const CERTIFICATE_BYTES_MAX: usize = 4096;
+/// Most bytes of all certificates between a root and these; known ones have 3,000 to 4,000.
+pub const CHAIN_BYTES_MAX: usize = 8192;
+/// Most of these; known chains have three.
+pub const CHAIN_MAX: usize = 8;
+/// Where the first part of that chain is, and how many parts there may be.
+const CHAIN: u32 = 0x01c0_0100;
+const CHAIN_PARTS_MAX: u32 = 16;
 /// Most bytes of a secret that is proven with: a digest of SHA-256, which every slot has room for.
 pub const SECRET_BYTES_MAX: usize = 32;
 
@@ -67,11 +74,22 @@ pub struct Challenge {
     pub seed: Vec<u8>,
 }
 
-/// The certificates that the TPM has of its maker, and the attestation key (TPMT_PUBLIC) of its quotes.
+/// What a TPM has of its maker, and what is to be proven to be in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endorsement {
+    /// TPMT_PUBLIC of the attestation key.
+    pub attestation_key: Vec<u8>,
+    /// The certificates of its endorsement keys, by rising slot; none where the maker left none.
+    pub certificates: Vec<Certificate>,
+    /// Certificates on the way to a root, DER, where the maker gave each TPM its own. Empty for most.
+    pub chain: Vec<Vec<u8>>,
+}
+
+/// Reads what a TPM has of its maker.
 ///
 /// # Errors
 /// [`TpmError`]. [`TpmError::Malformed`] where an index holds no certificate.
-pub fn read(tpm: &mut Tpm) -> Result<(Vec<Certificate>, Vec<u8>), TpmError> {
+pub fn read(tpm: &mut Tpm) -> Result<Endorsement, TpmError> {
     let mut certificates = Vec::new();
     for slot in Slot::ALL {
         if let Some(bytes) = nv::read(tpm, slot.index())? {
@@ -79,8 +97,28 @@ pub fn read(tpm: &mut Tpm) -> Result<(Vec<Certificate>, Vec<u8>), TpmError> {
             certificates.push(Certificate { slot, der: der.to_vec() });
         }
     }
-    let key = Loaded::with(tpm, |loaded| Ok::<_, TpmError>(quote::attestation_key(loaded)?.public))?;
-    Ok((certificates, key))
+    let chain = if certificates.is_empty() { Vec::new() } else { chain(tpm)? };
+    let attestation_key = Loaded::with(tpm, |loaded| Ok::<_, TpmError>(quote::attestation_key(loaded)?.public))?;
+    Ok(Endorsement { attestation_key, certificates, chain })
+}
+
+/// One certificate behind the other, cut to the length of an index wherever that falls (section 2.2.1.5).
+fn chain(tpm: &mut Tpm) -> Result<Vec<Vec<u8>>, TpmError> {
+    let mut bytes = Vec::new();
+    for part in 0..CHAIN_PARTS_MAX {
+        let Some(more) = nv::read(tpm, CHAIN + part)? else { break };
+        bytes.extend(more);
+    }
+    if bytes.len() > CHAIN_BYTES_MAX {
+        return Err(TpmError::Malformed);
+    }
+    let (mut chain, mut rest) = (Vec::new(), &bytes[..]);
+    // What fills the last index up is no certificate.
+    while let Some(certificate) = whole(rest) {
+        chain.push(certificate.to_vec());
+        rest = &rest[certificate.len()..];
+    }
+    if chain.len() > CHAIN_MAX { Err(TpmError::Malformed) } else { Ok(chain) }
 }
 
 /// Answers a challenge.

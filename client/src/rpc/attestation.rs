@@ -44,6 +44,8 @@ pub struct EndorsementInfo {
     pub tpm_key: HexBytes,
     /// The certificates of its endorsement keys; empty where the maker left none.
     pub certificates: Vec<EndorsementCertificate>,
+    /// Certificates between these and a root, X.509, DER, where they are in the TPM.
+    pub chain: Vec<HexBytes>,
 }
 
 /// One of them.

@@ -109,9 +109,10 @@ fn trusted(info: &EndorsementInfo, roots: &Roots, now: SystemTime) -> Result<(Ce
         return Err(EnrolmentError::NoCertificate);
     }
     certificates.sort_by_key(|certificate| matches!(certificate.slot, Slot::Rsa2048 | Slot::Rsa2048High));
+    let chain: Vec<Vec<u8>> = info.chain.iter().map(|der| der.0.clone()).collect();
     let mut refused = Vec::new();
     for certificate in certificates {
-        match roots.verify(&certificate, now) {
+        match roots.verify(&certificate, &chain, now) {
             Ok(endorsed) => return Ok((certificate, endorsed)),
             Err(error) => refused.push(format!("  {}: {error}", certificate.slot)),
         }
@@ -126,6 +127,7 @@ pub fn info(endorsement: Endorsement) -> EndorsementInfo {
     EndorsementInfo {
         tpm_key: HexBytes(endorsement.tpm_key),
         certificates: endorsement.certificates.into_iter().map(certificate).collect(),
+        chain: endorsement.chain.into_iter().map(HexBytes).collect(),
     }
 }
 
@@ -151,8 +153,8 @@ mod tests {
 
     fn told(simulator: &Simulator) -> EndorsementInfo {
         let mut tpm = Tpm::open(&simulator.socket()).expect("it runs");
-        let (certificates, tpm_key) = endorsement::read(&mut tpm).expect("a TPM tells");
-        info(Endorsement { tpm_key, certificates })
+        let told = endorsement::read(&mut tpm).expect("a TPM tells");
+        info(Endorsement { tpm_key: told.attestation_key, certificates: told.certificates, chain: told.chain })
     }
 
     fn answer(simulator: &Simulator, enrolment: &Enrolment) -> Option<HexBytes> {

@@ -104,14 +104,19 @@ impl Roots {
         Ok(())
     }
 
-    /// The key of a certificate that leads to a root at this time.
+    /// The key of a certificate that leads to a root at this time, by what makers publish and by the chain that came with it.
     ///
     /// # Errors
     /// [`CertificateError`].
-    pub fn verify(&self, certificate: &Certificate, now: SystemTime) -> Result<Endorsed, CertificateError> {
+    pub fn verify(
+        &self,
+        certificate: &Certificate,
+        chain: &[Vec<u8>],
+        now: SystemTime,
+    ) -> Result<Endorsed, CertificateError> {
         let parsed = x509_cert::Certificate::from_der(&certificate.der).map_err(CertificateError::Malformed)?;
         let now = now.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| CertificateError::Clock)?;
-        self.chain(certificate, now)?;
+        self.lead(certificate, chain, now)?;
         let tbs = parsed.tbs_certificate();
         // Authorities on the way may lack it, so it is not demanded of the whole chain.
         let purposes = tbs.get_extension::<ExtendedKeyUsage>().map_err(CertificateError::Malformed)?;
@@ -123,13 +128,15 @@ impl Roots {
         Ok(Endorsed { slot: certificate.slot, key, issuer: tbs.issuer().to_string() })
     }
 
-    fn chain(&self, certificate: &Certificate, now: Duration) -> Result<(), CertificateError> {
+    fn lead(&self, certificate: &Certificate, chain: &[Vec<u8>], now: Duration) -> Result<(), CertificateError> {
+        let told = chain.iter().map(|der| CertificateDer::from(&der[..]));
+        let between: Vec<_> = self.between.iter().cloned().chain(told).collect();
         let der = CertificateDer::from(&certificate.der[..]);
         let end = EndEntityCert::try_from(&der).map_err(CertificateError::Chain)?;
         let usage = KeyUsage::required_if_present(EK_CERTIFICATE_DER);
         let now = UnixTime::since_unix_epoch(now);
         let verified =
-            end.verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &self.anchors, &self.between, now, usage, None, None);
+            end.verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &self.anchors, &between, now, usage, None, None);
         verified.map(drop).map_err(CertificateError::Chain)
     }
 }

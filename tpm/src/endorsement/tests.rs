@@ -22,7 +22,14 @@ fn roots(maker: &Maker) -> Roots {
 }
 
 fn verify(maker: &Maker, certificate: &Certificate) -> Result<Endorsed, CertificateError> {
-    roots(maker).verify(certificate, SystemTime::now())
+    roots(maker).verify(certificate, &[], SystemTime::now())
+}
+
+/// Certificates and attestation key.
+fn told(simulator: &Simulator) -> (Vec<Certificate>, Vec<u8>) {
+    let Endorsement { attestation_key, certificates, chain } = read(&mut open(simulator)).expect("a TPM tells");
+    assert!(chain.is_empty(), "swtpm_setup leaves none");
+    (certificates, attestation_key)
 }
 
 /// Makes what a maker does of a slot that swtpm_setup leaves empty.
@@ -49,7 +56,7 @@ fn a_tpm_proves_that_it_has_the_attestation_key() {
     let simulator = Simulator::made_by(&maker);
     certify(&maker, &simulator, Slot::Rsa2048High);
     certify(&maker, &simulator, Slot::P256High);
-    let (certificates, key) = read(&mut open(&simulator)).expect("a TPM tells");
+    let (certificates, key) = told(&simulator);
     let slots: Vec<_> = certificates.iter().map(|certificate| certificate.slot).collect();
     assert_eq!(slots, [Slot::Rsa2048, Slot::Rsa2048High, Slot::P256High, Slot::P384High]);
     for certificate in &certificates {
@@ -69,7 +76,7 @@ fn a_tpm_proves_that_it_has_the_attestation_key() {
 #[test]
 fn a_p256_key_of_the_low_range_proves_it_too() {
     let (maker, simulator) = (Maker::new(), Simulator::start());
-    assert_eq!(read(&mut open(&simulator)).expect("a TPM tells").0, [], "nobody has certified it yet");
+    assert_eq!(told(&simulator).0, [], "nobody has certified it yet");
     let template = Slot::P256.template();
     let made = Loaded::with(&mut open(&simulator), |loaded| loaded.primary(Hierarchy::Endorsement, &template));
     let public = made.expect("the TPM makes it").public;
@@ -78,7 +85,7 @@ fn a_p256_key_of_the_low_range_proves_it_too() {
         || -> String { point.sized().expect("a coordinate").iter().map(|byte| format!("{byte:02x}")).collect() };
     let (x, y) = (coordinate(), coordinate());
     simulator.leave(Slot::P256.index(), &maker.certify(&["--days", "9", "--ecc-x", &x, "--ecc-y", &y]));
-    let (certificates, key) = read(&mut open(&simulator)).expect("a TPM tells");
+    let (certificates, key) = told(&simulator);
     let endorsed = verify(&maker, &certificates[0]).expect("genuine");
     let challenge = challenge(&endorsed, &key, &SECRET).expect("a challenge");
     assert_eq!(**activate(&mut open(&simulator), &challenge).expect("a TPM answers"), SECRET);
@@ -88,8 +95,8 @@ fn a_p256_key_of_the_low_range_proves_it_too() {
 fn no_other_tpm_and_no_other_key_answers() {
     let maker = Maker::new();
     let (one, other) = (Simulator::made_by(&maker), Simulator::made_by(&maker));
-    let (certificates, key) = read(&mut open(&one)).expect("a TPM tells");
-    let (_, strange) = read(&mut open(&other)).expect("a TPM tells");
+    let (certificates, key) = told(&one);
+    let (_, strange) = told(&other);
     for certificate in &certificates {
         let endorsed = verify(&maker, certificate).expect("genuine");
         let genuine = challenge(&endorsed, &key, &SECRET).expect("a challenge");
@@ -107,7 +114,7 @@ fn no_other_tpm_and_no_other_key_answers() {
 fn an_altered_challenge_is_refused() {
     let maker = Maker::new();
     let simulator = Simulator::made_by(&maker);
-    let (certificates, key) = read(&mut open(&simulator)).expect("a TPM tells");
+    let (certificates, key) = told(&simulator);
     for certificate in &certificates {
         let endorsed = verify(&maker, certificate).expect("genuine");
         let genuine = challenge(&endorsed, &key, &SECRET).expect("a challenge");
@@ -135,9 +142,9 @@ fn an_altered_challenge_is_refused() {
 #[test]
 fn a_certificate_that_leads_to_no_trusted_root_is_refused() {
     let (maker, stranger) = (Maker::new(), Maker::new());
-    let (certificates, _) = read(&mut open(&Simulator::made_by(&maker))).expect("a TPM tells");
+    let (certificates, _) = told(&Simulator::made_by(&maker));
     let genuine = &certificates[0];
-    let unknown = |roots: &Roots| match roots.verify(genuine, SystemTime::now()) {
+    let unknown = |roots: &Roots| match roots.verify(genuine, &[], SystemTime::now()) {
         Err(CertificateError::Chain(Error::UnknownIssuer)) => {}
         // The strangers' names are the same, their keys are not.
         Err(CertificateError::Chain(Error::InvalidSignatureForPublicKey)) => {}
@@ -154,8 +161,31 @@ fn a_certificate_that_leads_to_no_trusted_root_is_refused() {
     // Who trusts the step needs no root.
     let mut trusting_the_step = Roots::default();
     trusting_the_step.trust(&maker.issuer()).expect("a certificate");
-    assert!(trusting_the_step.verify(genuine, SystemTime::now()).is_ok());
+    assert!(trusting_the_step.verify(genuine, &[], SystemTime::now()).is_ok());
     assert!(matches!(Roots::default().trust(b"no PEM"), Err(CertificateError::Pem(_))));
+}
+
+/// As makers do that certify each TPM by an authority of its own: the steps are in the TPM, cut anywhere.
+#[test]
+fn a_chain_in_the_tpm_leads_to_the_root() {
+    let maker = Maker::new();
+    let simulator = Simulator::made_by(&maker);
+    let step = maker.issuer_der();
+    let both = [&step[..], &step, &[0xff; 40]].concat();
+    for (part, bytes) in (0..).zip(both.chunks(both.len() / 2 - 50)) {
+        simulator.leave(CHAIN + part, bytes);
+    }
+    let told = read(&mut open(&simulator)).expect("a TPM tells");
+    assert_eq!(told.chain, [step.clone(), step]);
+    let mut roots = Roots::default();
+    roots.trust(&maker.root()).expect("a certificate");
+    let now = SystemTime::now();
+    assert!(roots.verify(&told.certificates[0], &told.chain, now).is_ok());
+    // It is a step, and nothing that is trusted.
+    let strange = Roots::default().verify(&told.certificates[0], &told.chain, now);
+    assert!(matches!(strange, Err(CertificateError::Chain(Error::UnknownIssuer))), "{strange:?}");
+    let nonsense = roots.verify(&told.certificates[0], &[vec![0x30, 0x82, 0, 0]], now);
+    assert!(matches!(nonsense, Err(CertificateError::Chain(_))), "{nonsense:?}");
 }
 
 #[test]
@@ -165,7 +195,7 @@ fn a_certificate_counts_for_its_time_its_purpose_and_its_kind_of_key() {
     let of = |der: Vec<u8>| Certificate { slot: Slot::Rsa2048, der };
     let short = of(maker.certify(&["--days", "2", "--modulus", &modulus]));
     let day = Duration::from_secs(24 * 3600);
-    let at = |now: SystemTime| roots(&maker).verify(&short, now);
+    let at = |now: SystemTime| roots(&maker).verify(&short, &[], now);
     assert!(at(SystemTime::now()).is_ok());
     assert!(matches!(at(SystemTime::now() + 3 * day), Err(CertificateError::Chain(Error::CertExpired { .. }))));
     assert!(matches!(at(SystemTime::now() - 3 * day), Err(CertificateError::Chain(Error::CertNotValidYet { .. }))));
@@ -190,11 +220,11 @@ fn every_altered_byte_of_a_certificate_is_told() {
     let modulus = format!("c{}1", "0".repeat(510));
     let roots = roots(&maker);
     let genuine = Certificate { slot: Slot::Rsa2048, der: maker.certify(&["--days", "2", "--modulus", &modulus]) };
-    assert!(roots.verify(&genuine, SystemTime::now()).is_ok());
+    assert!(roots.verify(&genuine, &[], SystemTime::now()).is_ok());
     for at in 0..genuine.der.len() {
         let mut altered = genuine.clone();
         altered.der[at] ^= 1;
-        assert!(roots.verify(&altered, SystemTime::now()).is_err(), "byte {at}");
+        assert!(roots.verify(&altered, &[], SystemTime::now()).is_err(), "byte {at}");
     }
 }
 
@@ -203,7 +233,7 @@ fn every_altered_byte_of_a_certificate_is_told() {
 fn only_attestation_keys_are_asked_for() {
     let maker = Maker::new();
     let simulator = Simulator::made_by(&maker);
-    let (certificates, key) = read(&mut open(&simulator)).expect("a TPM tells");
+    let (certificates, key) = told(&simulator);
     let endorsed = verify(&maker, &certificates[0]).expect("genuine");
     for at in 0..20 {
         let mut other = key.clone();
@@ -230,7 +260,7 @@ proptest! {
     #[test]
     fn no_bytes_make_the_verifier_panic(der in prop::collection::vec(any::<u8>(), 0..300)) {
         for slot in Slot::ALL {
-            let verified = Roots::default().verify(&Certificate { slot, der: der.clone() }, SystemTime::now());
+            let verified = Roots::default().verify(&Certificate { slot, der: der.clone() }, &[], SystemTime::now());
             prop_assert!(verified.is_err());
         }
     }

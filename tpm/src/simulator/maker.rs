@@ -52,6 +52,15 @@ impl Maker {
         fs::read(self.path("issuercert.pem")).expect("swtpm_localca makes it")
     }
 
+    /// The same, DER.
+    pub fn issuer_der(&self) -> Vec<u8> {
+        let out = self.path("issuercert.der");
+        let mut command = Command::new("certtool");
+        command.args(["--certificate-info", "--outder", "--infile"]).arg(self.path("issuercert.pem"));
+        done(command.arg("--outfile").arg(&out));
+        fs::read(out).expect("certtool makes it")
+    }
+
     /// Certifies a key, given by options of `swtpm_cert`. DER.
     pub fn certify(&self, key: &[&str]) -> Vec<u8> {
         let out = self.path("certified.der");
