@@ -17,6 +17,17 @@ pub struct Place {
     pub ports: [u16; 3],
     /// What it runs on.
     pub home: Home,
+    /// Where its keys are.
+    pub keys: Keys,
+}
+
+/// Where a validator's keys are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// In a SoftHSM2 token, which the flavour `validator` cannot read.
+    Token,
+    /// In an encrypted file.
+    File,
 }
 
 /// What a validator runs on.
@@ -37,8 +48,8 @@ pub const RPC_PORT: u16 = 7300;
 
 /// Makes the folder of one machine's configuration: a ledger of its own, with accounts as `stele genesis --account` takes
 /// them.
-pub fn alone(stele: &Path, folder: &Path, more: &str, accounts: &[String]) -> Result<(), Failure> {
-    let place = Place { name: "image-0".into(), address: ADDRESS.into(), ports: PORTS, home: Home::Image };
+pub fn alone(stele: &Path, folder: &Path, more: &str, accounts: &[String], keys: Keys) -> Result<(), Failure> {
+    let place = Place { name: "image-0".into(), address: ADDRESS.into(), ports: PORTS, home: Home::Image, keys };
     let scratch = folder.with_added_extension("genesis");
     ledger(stele, &scratch, &[(place, folder)], accounts)?;
     let machine =
@@ -59,15 +70,18 @@ pub fn ledger(stele: &Path, scratch: &Path, places: &[(Place, &Path)], accounts:
         write(Path::new(&so_pin), "00000000")?;
         let own = std::fs::Permissions::from_mode(0o600);
         std::fs::set_permissions(&so_pin, own).map_err(Failure::io(format!("guarding {so_pin}")))?;
-        make(&signer.join("tokens"))?;
-        let tokens = std::path::absolute(signer.join("tokens")).map_err(Failure::io("finding the tokens"))?;
-        write(&signer.join(CONF), &softhsm_conf(&tokens))?;
         let none = format!("sha256:{}", "0".repeat(64));
-        write(&signer.join("signer.toml"), &signer_toml(&none, 0, &socket(place, folder)?, owner(place, folder)?))?;
-        let words = ["signer", "--config", "signer.toml", "provision", "--create-secrets", "--so-pin-file", &so_pin];
+        write(&signer.join("signer.toml"), &signer_toml(&none, 0, place, folder)?)?;
+        let mut words = vec!["signer", "--config", "signer.toml", "provision", "--create-secrets"];
+        if place.keys == Keys::Token {
+            make(&signer.join("tokens"))?;
+            let tokens = std::path::absolute(signer.join("tokens")).map_err(Failure::io("finding the tokens"))?;
+            write(&signer.join(CONF), &softhsm_conf(&tokens))?;
+            words.extend(["--so-pin-file", &so_pin]);
+        }
         let printed = run(stele, &words, &signer)?;
         // From here on it is the machine's: its tokens are where its state is.
-        if place.home == Home::Image {
+        if (place.home, place.keys) == (Home::Image, Keys::Token) {
             write(&signer.join(CONF), &softhsm_conf(Path::new("/var/lib/stele/signer/tokens")))?;
         }
         let mut keys: serde_json::Value =
@@ -92,7 +106,7 @@ pub fn ledger(stele: &Path, scratch: &Path, places: &[(Place, &Path)], accounts:
     sorted.sort_by(|a, b| a.0.name.cmp(&b.0.name));
     for (author, (place, folder)) in sorted.into_iter().enumerate() {
         let socket = socket(place, folder)?;
-        write(&folder.join("signer/signer.toml"), &signer_toml(chain, author, &socket, owner(place, folder)?))?;
+        write(&folder.join("signer/signer.toml"), &signer_toml(chain, author, place, folder)?)?;
         write(&folder.join("node/genesis.toml"), &text)?;
         let node = format!(
             "genesis = \"genesis.toml\"\nvalidator = \"{}\"\nshards = 1\n[signer]\nsocket = \"{socket}\"\n\
@@ -134,11 +148,18 @@ fn owner(place: &Place, folder: &Path) -> Result<u32, Failure> {
     }
 }
 
-fn signer_toml(chain: &str, author: usize, socket: &str, owner: u32) -> String {
-    format!(
+fn signer_toml(chain: &str, author: usize, place: &Place, folder: &Path) -> Result<String, Failure> {
+    let (socket, owner) = (socket(place, folder)?, owner(place, folder)?);
+    let store = match place.keys {
+        Keys::Token => {
+            format!("[store.pkcs11]\nmodule = \"{MODULE}\"\ntoken_label = \"stele\"\npin_file = \"pin\"\n")
+        }
+        Keys::File => "[store.keystore]\npath = \"keys.stele\"\npassphrase_file = \"passphrase\"\n".to_owned(),
+    };
+    Ok(format!(
         "chain = \"{chain}\"\nauthor = {author}\nepoch = 1\nguard = \"guard\"\nsocket = \"{socket}\"\n\
-         [attestation]\n[process]\nallow_uids = [{owner}]\n[store.pkcs11]\nmodule = \"{MODULE}\"\ntoken_label = \"stele\"\npin_file = \"pin\"\n"
-    )
+         [attestation]\n[process]\nallow_uids = [{owner}]\n{store}"
+    ))
 }
 
 fn make(folder: &Path) -> Result<(), Failure> {

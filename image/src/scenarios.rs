@@ -13,6 +13,7 @@ mod write_log;
 
 use crate::assemble::Built;
 use crate::boot::{Accel, Emulation, Network, Running};
+use crate::dev_ledger::Keys;
 use crate::failure::Failure;
 use crate::verify::{Wanted, verify};
 use crate::{boot, configuration, dev_ledger, disk, fat, install, sign, update};
@@ -35,6 +36,8 @@ const EMULATORS_FAULT: &str = "Oops: int3";
 pub enum Special<'a> {
     /// A ceremony's.
     Ceremony,
+    /// A validator's, which demands a sealed state and takes configurations that this key (its public half) has signed.
+    Validator(&'a Path),
     /// One of `dev` with the kernel for physical machines.
     Metal,
     /// One of `dev` with a vendor's PKCS#11 module.
@@ -69,6 +72,7 @@ pub type Scenario = (&'static str, fn(&Bench) -> Result<(), Failure>);
 pub const ALL: &[Scenario] = &[
     ("boots_to_ready_and_measures_what_verify_tells", boots_and_measures),
     ("the_kernel_for_physical_machines_boots_and_seals", metal_boots),
+    ("a_validators_image_takes_its_own_configuration_and_seals", validator_boots),
     ("a_corrupted_root_is_refused", corrupted_root_is_refused),
     ("an_unsigned_image_is_refused_under_secure_boot", unsigned_is_refused),
     ("a_signed_image_boots_under_secure_boot", signed_boots),
@@ -104,7 +108,7 @@ impl Bench {
     fn disk_with(&self, image: &[u8], name: &str, more: &str, accounts: &[String]) -> Result<Emulation, Failure> {
         let machine = self.disk_without_configuration(image, name)?;
         let from = machine.folder.join("configuration");
-        dev_ledger::alone(&self.stele, &from, more, accounts)?;
+        dev_ledger::alone(&self.stele, &from, more, accounts, Keys::Token)?;
         configuration::write(&machine.disk, &configuration::collect(&from, 1)?, &configuration::DEV_SEED)?;
         Ok(machine)
     }
@@ -243,6 +247,30 @@ fn metal_boots(bench: &Bench) -> Result<(), Failure> {
     let mut running = machine.boot_with(Accel::Tcg)?;
     expect(&mut running, "the state is encrypted, and sealed to this TPM", START)?;
     expect(&mut running, "STELE READY", START)?;
+    Ok(())
+}
+
+/// As it goes to a rack: a seal is demanded, the operator's key signs the configuration, and the console is quiet. A bundle
+/// that the key of `dev` has signed is a stranger's.
+fn validator_boots(bench: &Bench) -> Result<(), Failure> {
+    let folder = bench.folder("validator-key")?;
+    let key = folder.join("configuration.key");
+    configuration::make_key(&key)?;
+    let image = (bench.make)(Special::Validator(&key.with_added_extension("pub")))?.image;
+    let mut machine = bench.disk_without_configuration(&image, "validator")?;
+    machine.tpm = true;
+    let from = machine.folder.join("configuration");
+    dev_ledger::alone(&bench.stele, &from, "", &[], Keys::File)?;
+    let bundle = configuration::collect(&from, 1)?;
+    configuration::write(&machine.disk, &bundle, &configuration::DEV_SEED)?;
+    expect_never_ready(&mut machine.boot_with(Accel::Tcg)?, &["STELE FAILED: the configuration"])?;
+    configuration::write(&machine.disk, &bundle, &configuration::read_key(&key)?)?;
+    let mut running = machine.boot_with(Accel::Tcg)?;
+    expect(&mut running, "sealed to this TPM", START)?;
+    expect(&mut running, "STELE READY", START)?;
+    if running.log.iter().any(|line| line.contains("INFO")) {
+        return Err(Failure::content("the console", "it is not quiet"));
+    }
     Ok(())
 }
 

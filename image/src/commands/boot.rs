@@ -6,6 +6,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use stele_image::boot::{Emulation, Network, Running};
+use stele_image::dev_ledger::Keys;
 use stele_image::failure::Failure;
 use stele_image::{configuration, dev_ledger, install};
 
@@ -78,7 +79,7 @@ fn boot(args: &BootArgs, folder: &Path) -> Result<(), Failure> {
     let from = match &args.configuration {
         Some(from) => from,
         None => {
-            dev_ledger::alone(&args.binaries.join("stele"), &made, "", &[])?;
+            dev_ledger::alone(&args.binaries.join("stele"), &made, "", &[], Keys::Token)?;
             &made
         }
     };

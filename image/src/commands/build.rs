@@ -117,6 +117,12 @@ impl BuildArgs {
         Self { flavour: FlavourName::Ceremony, policy_key: None, ..self }
     }
 
+    /// A validator's, with its kernel.
+    pub fn validator_for_tests(self, configuration_key: &Path) -> Self {
+        let configuration_key = Some(configuration_key.to_owned());
+        Self { flavour: FlavourName::Validator, seal: SealName::Required, configuration_key, ..self }
+    }
+
     /// The same with the kernel for physical machines.
     pub fn on_metal(self) -> Self {
         Self { kernel: Some(KernelName::Metal), ..self }

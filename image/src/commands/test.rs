@@ -46,6 +46,7 @@ pub fn run(args: &TestArgs) -> Result<(), Failure> {
                 let built = BuildArgs::for_tests(&binaries, &init, 1, &policy_key);
                 match special {
                     Special::Ceremony => built.ceremony_for_tests().build(),
+                    Special::Validator(key) => built.validator_for_tests(key).build(),
                     Special::Metal => built.on_metal().build(),
                     Special::Bundle(folder) => built.with_bundle(folder).build(),
                 }

@@ -6,7 +6,7 @@ use super::client::{Account, ask};
 use super::{Bench, START, expect};
 use crate::boot::{Accel, Emulation, Network, Running};
 use crate::configuration;
-use crate::dev_ledger::{self, CONF, Home, PORTS, Place};
+use crate::dev_ledger::{self, CONF, Home, Keys, PORTS, Place};
 use crate::failure::Failure;
 use serde_json::Value;
 use std::fs::File;
@@ -66,7 +66,7 @@ impl<'a> Four<'a> {
                 let (address, home) =
                     if place == MACHINE { (tap.guest(), Home::Image) } else { (tap.host(), Home::Host) };
                 let ports = PORTS.map(|port| port + place as u16);
-                (Place { name: format!("v-{place}"), address, ports, home }, &*folders[place])
+                (Place { name: format!("v-{place}"), address, ports, home, keys: Keys::Token }, &*folders[place])
             })
             .collect();
         dev_ledger::ledger(&bench.stele, &folder.join("genesis"), &places, &[account.in_genesis()])?;
