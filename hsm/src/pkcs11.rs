@@ -116,8 +116,9 @@ impl Signer for TokenKey {
         for caller in &mut self.callers {
             match caller.sign(message) {
                 Ok(signature) => return Ok(signature),
-                // The next one is for a token that fails, not for a request that does.
-                Err(error) if caller.pool().serves() => return Err(error),
+                // The next one is for a token that fails, not for a request that does. One that rested when it was asked has
+                // failed, though it may serve by now.
+                Err(error) if caller.pool().serves() && error != Fault::TokenResting.into() => return Err(error),
                 Err(error) => first = first.or(Some(error)),
             }
         }

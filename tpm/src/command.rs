@@ -32,7 +32,7 @@ impl Command {
         Self::with_sessions(name, code, handles, session.as_slice())
     }
 
-    /// The same, with as many handles from the first on, each by its own: a session, or [`PASSWORD`].
+    /// The same, with as many handles from the first on, each by its own: a session, or a password.
     pub fn with_sessions(name: &'static str, code: u32, handles: &[u32], sessions: &[u32]) -> Self {
         let tag = if sessions.is_empty() { TAG_NO_SESSIONS } else { TAG_SESSIONS };
         let mut command = Self {

@@ -254,7 +254,7 @@ fn decoding_refuses_tags_to_come() {
         let error = DecodeError::UnknownTag { field: "header frame", value: tag.into() };
         assert_eq!(HeaderFrame::parse(&Bytes::from(vec![tag; 40])), Err(error));
     }
-    for tag in (0..=u8::MAX).filter(|tag| !(1..=5).contains(tag)) {
+    for tag in (0..=u8::MAX).filter(|tag| !(1..=6).contains(tag)) {
         let error = DecodeError::UnknownTag { field: "request", value: tag.into() };
         assert_eq!(Request::parse(&[tag; 40]), Err(error));
     }
