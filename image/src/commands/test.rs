@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use stele_image::failure::Failure;
 use stele_image::scenarios::{self, Bench, Special};
 
-/// Try a whole machine under emulation: it boots, and it refuses what it must. Needs qemu-system-x86, ovmf and swtpm.
+/// Try a whole machine under emulation: it boots, and it refuses what it must. Needs qemu-system-x86, ovmf, swtpm, softhsm2
+/// and e2fsprogs; the scenario of a network makes a TAP interface, which takes root and iproute2.
 #[derive(Debug, Args)]
 pub struct TestArgs {
     /// Only scenarios whose name contains this.

@@ -5,6 +5,7 @@ use crate::boot::{Accel, Emulation, Network, Running};
 use crate::disk;
 use crate::failure::Failure;
 use image_formats::gpt::{BACKUP_SECTORS, PRIMARY_SECTORS, SECTOR, Table};
+use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -91,6 +92,17 @@ pub(super) fn no_state(bench: &Bench) -> Result<(), Failure> {
 /// There is no room for anybody but root. Nothing is started, so that nothing is damaged by who cannot write.
 pub(super) fn full_state(bench: &Bench) -> Result<(), Failure> {
     let machine = bench.disk("full", "")?;
+    fill(&machine)?;
+    refuses(&machine, "the state: it is full")?.cut_power();
+    // Room is made, and the machine starts: nothing was left half done.
+    make_room(&machine)?;
+    let mut running = machine.boot_with(Accel::Tcg)?;
+    expect(&mut running, "STELE READY", START)?;
+    Ok(())
+}
+
+/// Makes the state's file system, with a file in it that leaves nothing to users.
+fn fill(machine: &Emulation) -> Result<(), Failure> {
     let state = partition(&opened(&machine.disk)?, disk::STATE, 0)?;
     let (at, kibibytes) = (state.offset(), state.bytes() >> 10);
     let disk = machine.disk.display().to_string();
@@ -102,32 +114,32 @@ pub(super) fn full_state(bench: &Bench) -> Result<(), Failure> {
         let line = told.lines().find_map(|line| line.strip_prefix(key));
         line.and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or_default()
     };
-    let reserved = number("Reserved block count:");
+    let free = number("Free blocks:").saturating_sub(number("Reserved block count:"));
     // What the file takes besides its blocks comes out of what is root's.
-    let bytes = number("Free blocks:").saturating_sub(reserved) * number("Block size:");
+    let bytes = free * number("Block size:");
     let filler = machine.folder.join("filler");
-    let file = std::fs::File::create(&filler).map_err(Failure::io("making a file"))?;
+    let file = File::create(&filler).map_err(Failure::io("making a file"))?;
     let piece = vec![0x5A; 1 << 20];
     for start in (0..bytes).step_by(piece.len()) {
         let length = piece.len().min((bytes - start) as usize);
         file.write_all_at(&piece[..length], start).map_err(Failure::io("making a file"))?;
     }
-    tool(Path::new("/sbin/debugfs"), &["-w", "-R", &format!("write {} filler", filler.display()), &place])?;
-    refuses(&machine, "the state: it is full")?.cut_power();
-    // Room is made, and the machine starts: nothing was left half done. e2fsck takes a file system, not a place on a disk.
+    tool(Path::new("/sbin/debugfs"), &["-w", "-R", &format!("write {} filler", filler.display()), &place]).map(drop)
+}
+
+/// Takes that file away, as somebody does from a rescue system. e2fsck wants a file system, not a place on a disk.
+fn make_room(machine: &Emulation) -> Result<(), Failure> {
     let file = opened(&machine.disk)?;
+    let state = partition(&file, disk::STATE, 0)?;
     let apart = machine.folder.join("state.img");
     let mut bytes = vec![0; state.bytes() as usize];
-    file.read_exact_at(&mut bytes, at).map_err(Failure::io("reading a disk"))?;
+    file.read_exact_at(&mut bytes, state.offset()).map_err(Failure::io("reading a disk"))?;
     std::fs::write(&apart, bytes).map_err(Failure::io("writing a file system"))?;
     let path = apart.display().to_string();
     tool(Path::new("/sbin/e2fsck"), &["-fy", &path])?;
     tool(Path::new("/sbin/debugfs"), &["-w", "-R", "rm filler", &path])?;
     let bytes = std::fs::read(&apart).map_err(Failure::io("reading a file system"))?;
-    file.write_all_at(&bytes, at).map_err(Failure::io("writing a disk"))?;
-    let mut running = machine.boot_with(Accel::Tcg)?;
-    expect(&mut running, "STELE READY", START)?;
-    Ok(())
+    file.write_all_at(&bytes, state.offset()).map_err(Failure::io("writing a disk"))
 }
 
 /// One of e2fsprogs; 1 from e2fsck is that it has put something right.

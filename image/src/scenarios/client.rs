@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What each account has from the start.
 const BALANCE: u64 = 1_000_000;
@@ -55,30 +55,67 @@ impl Account {
     }
 }
 
-/// Has each account send to the one after it until it is told to stop; what was acknowledged with a receipt is added to
-/// `receipts`. Whatever is under way then is given up.
-pub(super) fn keep_sending(
-    (stele, rpc): (&Path, &str),
-    accounts: &[Account],
-    place: usize,
-    receipts: &Mutex<Vec<Value>>,
-    stop: &AtomicBool,
-) {
-    let (account, next) = (&accounts[place], &accounts[(place + 1) % accounts.len()]);
-    for number in 0.. {
-        let Ok(mut child) = account.send(stele, rpc, &next.address, &format!("{number}")) else { return };
-        while matches!(child.try_wait(), Ok(None)) {
-            if stop.load(Ordering::Relaxed) {
-                let _ = child.kill();
+/// Clients that send.
+pub(super) struct Load<'a> {
+    pub(super) stele: &'a Path,
+    pub(super) rpc: &'a str,
+    pub(super) accounts: &'a [Account],
+    /// Bytes of a transaction's memo.
+    pub(super) memo_bytes: usize,
+    /// What was acknowledged.
+    pub(super) receipts: Mutex<Vec<Value>>,
+    pub(super) stop: AtomicBool,
+}
+
+impl Load<'_> {
+    /// Until `enough` says so of the number of receipts, or the time is over. `end` is done before anybody is told to stop.
+    pub(super) fn until(
+        self,
+        mut enough: impl FnMut(usize) -> bool,
+        patience: Duration,
+        end: impl FnOnce(),
+    ) -> Vec<Value> {
+        std::thread::scope(|scope| {
+            (0..self.accounts.len()).for_each(|place| {
+                drop(scope.spawn({
+                    let load = &self;
+                    move || load.keep_sending(place)
+                }))
+            });
+            let deadline = Instant::now() + patience;
+            while !enough(self.received()) && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(10));
             }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let output = child.wait_with_output().map(|output| output.stdout).unwrap_or_default();
-        if let Ok(receipt) = parse(&String::from_utf8_lossy(&output)) {
-            receipts.lock().unwrap_or_else(|poison| poison.into_inner()).push(receipt);
-        }
-        if stop.load(Ordering::Relaxed) {
-            return;
+            end();
+            self.stop.store(true, Ordering::Relaxed);
+        });
+        self.receipts.into_inner().unwrap_or_else(|poison| poison.into_inner())
+    }
+
+    fn received(&self) -> usize {
+        self.receipts.lock().unwrap_or_else(|poison| poison.into_inner()).len()
+    }
+
+    /// One account sends to the one after it. Whatever is under way when all are told to stop is given up.
+    fn keep_sending(&self, place: usize) {
+        let Self { stele, rpc, accounts, receipts, stop, .. } = self;
+        let (account, next) = (&accounts[place], &accounts[(place + 1) % accounts.len()]);
+        for number in 0.. {
+            let memo = format!("{number:0width$}", width = self.memo_bytes);
+            let Ok(mut child) = account.send(stele, rpc, &next.address, &memo) else { return };
+            while matches!(child.try_wait(), Ok(None)) {
+                if stop.load(Ordering::Relaxed) {
+                    let _ = child.kill();
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let output = child.wait_with_output().map(|output| output.stdout).unwrap_or_default();
+            if let Ok(receipt) = parse(&String::from_utf8_lossy(&output)) {
+                receipts.lock().unwrap_or_else(|poison| poison.into_inner()).push(receipt);
+            }
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
         }
     }
 }

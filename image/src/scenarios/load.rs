@@ -1,14 +1,13 @@
 //! The power is cut while clients send: whatever they were told is final is final after the next start.
 
-use super::client::{Account, ask, keep_sending};
+use super::client::{Account, Load, ask};
 use super::{Bench, START, expect, number, write_log};
-use crate::boot::{Accel, Network, free_port};
+use crate::boot::{Accel, Emulation, Network, free_port};
 use crate::dev_ledger::RPC_PORT;
 use crate::failure::Failure;
 use serde_json::Value;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
 
 /// Clients, each with one transaction under way at a time.
 const CLIENTS: usize = 4;
@@ -19,15 +18,8 @@ const CUTS: usize = 2;
 
 /// The cut takes the disk's write cache with it: of what the machine has written, the next start finds what it had flushed.
 pub(super) fn cut_under_load(bench: &Bench) -> Result<(), Failure> {
-    let folder = bench.folder("load")?;
-    let accounts: Result<Vec<Account>, Failure> =
-        (0..CLIENTS).map(|client| Account::new(&bench.stele, &folder, &format!("client-{client}"))).collect();
-    let accounts = accounts?;
-    let in_genesis: Vec<String> = accounts.iter().map(Account::in_genesis).collect();
-    let mut machine = bench.disk_with(&bench.image, "load", "", &in_genesis)?;
-    let port = free_port()?;
-    let rpc = format!("http://127.0.0.1:{port}");
-    machine.network = Network::User(vec![(port, RPC_PORT)]);
+    let (mut machine, accounts, rpc) = prepared(bench, "load")?;
+    let folder = machine.folder.clone();
     let (log, before) = (folder.join("writes.log"), folder.join("before.img"));
     machine.write_log = Some(log.clone());
 
@@ -41,20 +33,8 @@ pub(super) fn cut_under_load(bench: &Bench) -> Result<(), Failure> {
         if start == CUTS {
             break;
         }
-        let (receipts, stop) = (Mutex::new(Vec::new()), AtomicBool::new(false));
-        std::thread::scope(|scope| {
-            for place in 0..CLIENTS {
-                let (receipts, stop, accounts, rpc) = (&receipts, &stop, &accounts, &rpc);
-                scope.spawn(move || keep_sending((&bench.stele, rpc), accounts, place, receipts, stop));
-            }
-            let deadline = Instant::now() + START;
-            while count(&receipts) < RECEIPTS && Instant::now() < deadline {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            running.cut_power();
-            stop.store(true, Ordering::Relaxed);
-        });
-        let receipts = receipts.into_inner().unwrap_or_else(|poison| poison.into_inner());
+        let load = load(bench, &rpc, &accounts, 4);
+        let receipts = load.until(|received| received >= RECEIPTS, START, || running.cut_power());
         if receipts.len() < RECEIPTS {
             return Err(Failure::content("the load", format!("only {} receipts came", receipts.len())));
         }
@@ -66,8 +46,22 @@ pub(super) fn cut_under_load(bench: &Bench) -> Result<(), Failure> {
     Ok(())
 }
 
-fn count(receipts: &Mutex<Vec<Value>>) -> usize {
-    receipts.lock().unwrap_or_else(|poison| poison.into_inner()).len()
+fn load<'a>(bench: &'a Bench, rpc: &'a str, accounts: &'a [Account], memo_bytes: usize) -> Load<'a> {
+    let (receipts, stop) = (Mutex::default(), AtomicBool::new(false));
+    Load { stele: &bench.stele, rpc, accounts, memo_bytes, receipts, stop }
+}
+
+/// A machine whose ledger has the clients' accounts, and its RPC as the host reaches it.
+fn prepared(bench: &Bench, name: &str) -> Result<(Emulation, Vec<Account>, String), Failure> {
+    let folder = bench.folder(name)?;
+    let accounts: Result<Vec<Account>, Failure> =
+        (0..CLIENTS).map(|client| Account::new(&bench.stele, &folder, &format!("client-{client}"))).collect();
+    let accounts = accounts?;
+    let in_genesis: Vec<String> = accounts.iter().map(Account::in_genesis).collect();
+    let mut machine = bench.disk_with(&bench.image, name, "", &in_genesis)?;
+    let port = free_port()?;
+    machine.network = Network::User(vec![(port, RPC_PORT)]);
+    Ok((machine, accounts, format!("http://127.0.0.1:{port}")))
 }
 
 /// Each with the same height, place in it, time and outcome.
