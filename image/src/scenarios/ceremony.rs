@@ -63,7 +63,11 @@ pub(super) fn held_on_a_stick(bench: &Bench) -> Result<(), Failure> {
     expect(&mut running, "STELE READY ceremony", START)?;
     answer(&mut running, "type a word:", "sh")?;
     expect(&mut running, "is none of the words", START)?;
-    answer(&mut running, "type a word:", "hold")?;
+    // At the keyboard that stands at the screen.
+    expect(&mut running, "type a word:", PATIENCE)?;
+    for key in ["h", "o", "l", "d", "ret"] {
+        running.command(&format!("sendkey {key}"))?;
+    }
     expect(&mut running, "no stick", START)?;
 
     put_in(&mut running, "hold", &folder.join("hold.img"))?;
