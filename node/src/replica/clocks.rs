@@ -69,18 +69,21 @@ impl Replica {
         for (peer, rtt) in self.outbox.round_trips() {
             let one_way_us = (rtt / 2 + state.signing).as_micros() as u64;
             state.one_way_ms.insert(peer, (one_way_us / 1_000) as i64);
+            state.on_the_wire_ms.insert(peer, (rtt / 2).as_millis() as i64);
             self.step(Input::Rtt { peer, one_way_us });
         }
     }
 
-    /// Compares clocks by a header that its author has just made: the first of its round or a later one.
+    /// Compares clocks by a header that its author has just made: the first of its round or a later one. How long it took to
+    /// become durable and signed there is not known here, and this node's own time for it says nothing: a slow disk of its own
+    /// would make all others look fast.
     pub(super) fn compare_clocks(&mut self, header: &BlockHeader, from: AuthorityIndex, state: &mut Loop) {
-        let Some(one_way_ms) = state.one_way_ms.get(&from).copied() else { return };
+        let Some(on_the_wire_ms) = state.on_the_wire_ms.get(&from).copied() else { return };
         let newest = state.newest.entry(from).or_default();
         if header.author() == from && header.round() > *newest {
             *newest = header.round();
             self.watch_clock(state);
-            let offset_ms = signed(header.body().timestamp).saturating_add(one_way_ms) - signed(ingress::now());
+            let offset_ms = signed(header.body().timestamp).saturating_add(on_the_wire_ms) - signed(ingress::now());
             self.step(Input::Clock { peer: from, offset_ms });
         }
     }

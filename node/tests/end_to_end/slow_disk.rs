@@ -1,4 +1,4 @@
-//! A slow disk: every sync of one validator takes a tenth of a second longer. It goes on at its own pace and says what it says
+//! A slow disk: every sync of one validator takes a quarter of a second longer. It goes on at its own pace and says what it says
 //! truly, the others do not wait for it, and on a good disk it is as fast as they are again.
 //!
 //! The kernel delays the real system calls of the real process, as `strace` tells it to.
@@ -9,7 +9,7 @@ use crate::network::{Network, Options};
 use std::process::Command;
 
 /// What a sync takes longer, microseconds.
-const DELAY_US: u32 = 100_000;
+const DELAY_US: u32 = 250_000;
 /// The validator with the slow disk.
 const SLOW: usize = 3;
 /// Most memory that a node may take while it waits for its disk.
