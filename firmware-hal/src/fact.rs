@@ -65,13 +65,20 @@ impl fmt::Display for Why {
     }
 }
 
+impl<T> Reading<T> {
+    /// The value, if it is known.
+    pub fn value(&self) -> Option<&T> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Unknown(_) => None,
+        }
+    }
+}
+
 impl<T> Fact<T> {
     /// The value, if it is known.
     pub fn value(&self) -> Option<&T> {
-        match &self.reading {
-            Reading::Value(value) => Some(value),
-            Reading::Unknown(_) => None,
-        }
+        self.reading.value()
     }
 
     /// Makes something else of the value; `None` says that it makes no sense.

@@ -47,18 +47,18 @@ impl Gpu {
             Reading::Unknown(why @ (Why::Lost | Why::Silent)) => Some(why),
             _ => None,
         };
-        let bits = value(&card.slowed).unwrap_or_default();
+        let bits = card.slowed.value().copied().unwrap_or_default();
         let gpu = Self {
             slowed: PROTECTIONS.into_iter().filter(|(bit, _)| bits & bit != 0).map(|(_, says)| says).collect(),
-            corrected: value(&card.ecc_corrected),
-            uncorrected: value(&card.ecc_uncorrected),
-            power_mw: value(&card.power_mw),
-            power_limit_mw: value(&card.power_limit_mw),
-            memory_used_bytes: value(&card.memory_used_bytes),
-            memory_bytes: value(&card.memory_bytes),
+            corrected: card.ecc_corrected.value().copied(),
+            uncorrected: card.ecc_uncorrected.value().copied(),
+            power_mw: card.power_mw.value().copied(),
+            power_limit_mw: card.power_limit_mw.value().copied(),
+            memory_used_bytes: card.memory_used_bytes.value().copied(),
+            memory_bytes: card.memory_bytes.value().copied(),
             lost,
         };
-        (gpu != Self::default() || value(&card.temperature).is_some()).then_some(gpu)
+        (gpu != Self::default() || card.temperature.value().is_some()).then_some(gpu)
     }
 
     pub(super) fn troubles(&self, address: &str, before: Option<&Self>) -> Vec<Trouble> {
@@ -82,8 +82,8 @@ pub(super) fn look(root: &Root) -> (BTreeMap<String, Gpu>, BTreeMap<String, Temp
     for address in nvidia_cards(root) {
         let card = root.card(&address);
         let thousandths = |degrees: u32| i64::from(degrees) * 1000;
-        if let Some(now) = value(&card.temperature) {
-            let critical = value(&card.temperature_slowdown).filter(|degrees| *degrees > 0).map(thousandths);
+        if let Some(now) = card.temperature.value().copied() {
+            let critical = card.temperature_slowdown.value().copied().filter(|degrees| *degrees > 0).map(thousandths);
             heat.insert(format!("gpu {address}"), Temperature { now: thousandths(now), critical });
         }
         if let Some(gpu) = Gpu::of(&card) {
@@ -91,11 +91,4 @@ pub(super) fn look(root: &Root) -> (BTreeMap<String, Gpu>, BTreeMap<String, Temp
         }
     }
     (gpus, heat)
-}
-
-fn value<T: Copy>(reading: &Reading<T>) -> Option<T> {
-    match reading {
-        Reading::Value(value) => Some(*value),
-        Reading::Unknown(_) => None,
-    }
 }

@@ -1,7 +1,7 @@
-// A library in the place of `libnvidia-ml.so.1`, compiled by the tests that load it: an H200 at 0000:01:00.0, a card that
-// has fallen off the bus at 0000:02:00.0, one without sensors at 0000:03:00.0, and with `--cfg hangs` nothing that answers
-// before a file is there.
-// Codes and layouts are those of nvml.h.
+//! A library in the place of `libnvidia-ml.so.1`, compiled by the tests that load it: an H200 at 0000:01:00.0, a card that
+//! has fallen off the bus at 0000:02:00.0, one without sensors at 0000:03:00.0, and with `--cfg hangs` nothing that answers
+//! before a file is there.
+//! Codes and layouts are those of nvml.h.
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_ulonglong, c_void};
 

@@ -68,8 +68,7 @@ impl Replica {
         state.delays_at = Some(Instant::now());
         for (peer, rtt) in self.outbox.round_trips() {
             let one_way_us = (rtt / 2 + state.signing).as_micros() as u64;
-            state.one_way_ms.insert(peer, (one_way_us / 1_000) as i64);
-            state.on_the_wire_ms.insert(peer, (rtt / 2).as_millis() as i64);
+            state.on_the_wire.insert(peer, rtt / 2);
             self.step(Input::Rtt { peer, one_way_us });
         }
     }
@@ -78,11 +77,12 @@ impl Replica {
     /// become durable and signed there is not known here, and this node's own time for it says nothing: a slow disk of its own
     /// would make all others look fast.
     pub(super) fn compare_clocks(&mut self, header: &BlockHeader, from: AuthorityIndex, state: &mut Loop) {
-        let Some(on_the_wire_ms) = state.on_the_wire_ms.get(&from).copied() else { return };
+        let Some(on_the_wire) = state.on_the_wire.get(&from).copied() else { return };
         let newest = state.newest.entry(from).or_default();
         if header.author() == from && header.round() > *newest {
             *newest = header.round();
             self.watch_clock(state);
+            let on_the_wire_ms = on_the_wire.as_millis() as i64;
             let offset_ms = signed(header.body().timestamp).saturating_add(on_the_wire_ms) - signed(ingress::now());
             self.step(Input::Clock { peer: from, offset_ms });
         }

@@ -117,10 +117,8 @@ pub(super) struct Loop {
     pub(super) step_watch: StepWatch,
     /// The own block that is not made while the machine is not well.
     pub(super) withheld: Option<Effect>,
-    /// Half a round trip to each peer and the time that its block takes to become durable and signed.
-    pub(super) one_way_ms: BTreeMap<AuthorityIndex, i64>,
-    /// Half a round trip alone.
-    pub(super) on_the_wire_ms: BTreeMap<AuthorityIndex, i64>,
+    /// Half a round trip to each peer.
+    pub(super) on_the_wire: BTreeMap<AuthorityIndex, Duration>,
     /// The newest round of which each peer has sent its own block.
     pub(super) newest: BTreeMap<AuthorityIndex, Round>,
 }

@@ -140,8 +140,8 @@ impl Replica {
     /// for what it has sent to arrive: who lacks a vote for the last header would have to ask for its certificate.
     pub(super) fn until_over(&self, state: &Loop) -> Option<Duration> {
         let over = state.epoch_end.over?;
-        let farthest = self.linked.iter().filter_map(|peer| state.one_way_ms.get(peer)).max();
-        let way = Duration::from_millis(farthest.copied().unwrap_or_default().unsigned_abs());
+        let farthest = self.linked.iter().filter_map(|peer| state.on_the_wire.get(peer)).max();
+        let way = farthest.map_or(Duration::ZERO, |on_the_wire| *on_the_wire + state.signing);
         Some((way * 2).clamp(GRACE_MIN, GRACE_MAX).saturating_sub(over.elapsed()))
     }
 

@@ -8,7 +8,8 @@ use tpm::simulator::{Maker, Simulator};
 
 const NONCE: &str = "5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c";
 
-fn attest(dir: &Path, arguments: &[&str]) -> Ended {
+/// Runs `stele attest`.
+pub fn attest(dir: &Path, arguments: &[&str]) -> Ended {
     let mut command = stele(dir);
     command.arg("attest").args(arguments);
     run_to_end(command, dir)
@@ -20,10 +21,7 @@ async fn an_operator_elsewhere_tells_the_machine_of_a_validator_from_another() {
     let mut tpms = Vec::new();
     for node in &network.nodes[..2] {
         let tpm = Simulator::start();
-        let path = node.dir.join("signer.toml");
-        let text = std::fs::read_to_string(&path).unwrap();
-        let more = format!("\n[attestation]\ndevice = {:?}\nregisters = [7, 11]\n", tpm.socket());
-        std::fs::write(&path, text + &more).unwrap();
+        node.attest_by(&tpm);
         tpms.push(tpm);
     }
     network.start_signers().await;
@@ -87,10 +85,7 @@ async fn an_operator_who_never_saw_a_machine_enrols_its_tpm_by_the_makers_certif
     // The second TPM has no certificate.
     let tpms = [Simulator::made_by(&maker), Simulator::start()];
     for (node, tpm) in network.nodes.iter().zip(&tpms) {
-        let path = node.dir.join("signer.toml");
-        let text = std::fs::read_to_string(&path).unwrap();
-        let more = format!("\n[attestation]\ndevice = {:?}\nregisters = [7, 11]\n", tpm.socket());
-        std::fs::write(&path, text + &more).unwrap();
+        node.attest_by(tpm);
     }
     network.start_signers().await;
     network.start_nodes().await;

@@ -1,17 +1,10 @@
 //! A validator that lets peers in by their machines, and goes on without those that it does not let in.
 
+use crate::attested::attest;
 use crate::check::{PATIENCE, headers_agree, until};
 use crate::load::Load;
 use crate::network::{Network, Node, Options};
-use crate::process::{Ended, run_to_end, stele};
-use std::path::Path;
 use tpm::simulator::Simulator;
-
-fn attest(dir: &Path, arguments: &[&str]) -> Ended {
-    let mut command = stele(dir);
-    command.arg("attest").args(arguments);
-    run_to_end(command, dir)
-}
 
 /// The policy that the machine of a validator fulfils as it is.
 fn policy(network: &Network, node: usize) -> toml::Table {
@@ -47,10 +40,7 @@ async fn a_validator_lets_in_the_machines_of_its_policy_and_no_others() {
     let mut tpms = Vec::new();
     for node in &network.nodes {
         let tpm = Simulator::start();
-        let path = node.dir.join("signer.toml");
-        let text = std::fs::read_to_string(&path).unwrap();
-        let more = format!("\n[attestation]\ndevice = {:?}\nregisters = [7, 11]\n", tpm.socket());
-        std::fs::write(&path, text + &more).unwrap();
+        node.attest_by(&tpm);
         tpms.push(tpm);
     }
     network.start_signers().await;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
+use tpm::simulator::Simulator;
 use types::{
     Address, AlgId, Allocation, Authority, AuthorityIndex, ChainId, Epoch, Genesis, Governance, Height, Parameters,
     PublicKey, SecretKey, Stake, TransactionId,
@@ -282,6 +283,14 @@ impl Node {
         let mut command = stele(&self.dir);
         command.args(arguments);
         run_to_end(command, &self.dir)
+    }
+
+    /// Has its signer attest its machine by this TPM, from its next start on.
+    pub fn attest_by(&self, tpm: &Simulator) {
+        let path = self.dir.join("signer.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let more = format!("\n[attestation]\ndevice = {:?}\nregisters = [7, 11]\n", tpm.socket());
+        std::fs::write(&path, text + &more).unwrap();
     }
 
     fn configure(
