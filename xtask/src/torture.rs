@@ -2,6 +2,7 @@
 //! committees over fresh seeds, every test with many more cases, mutants of the rules. Each failure comes with the command
 //! that runs the same again.
 
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -23,6 +24,7 @@ pub const HELP: &str = "\
 Runs what is random, long and hard, and says how to run it again. Exit code 1 when anything failed.
 
 Usage: cargo xtask torture [--minutes N] [--seed S] [--json] [--only PART] [--seeds N] [--cases N] [--rounds N]
+                           [--uml FILE] [--load-seconds N]
 
 Parts, in this order:
   fire        --minutes of real validators in network namespaces under a load of transfers, while they hang, are killed, are cut
@@ -43,6 +45,10 @@ Parts, in this order:
                STELE_SIM_SEEDS and STELE_HSM_SCHEDULES
   --cases N    cases in each property test (20000), as PROPTEST_CASES
   --rounds N   repetitions of everything, each with the next seed (1)
+  --uml FILE   power: another User-mode Linux than the package's, with its modules in ../lib/uml/modules beside it, as packages
+               put them. Processors with AMX need 6.13 or newer
+  --load-seconds N
+               power: of the run whose points are tried (5). A second makes some thousand, which fit a quarter of an hour
   --json       at the end one JSON object on the last line
 
 fire needs root, or a user namespace, and says so where it can have neither; clocks jump where the package faketime is installed.
@@ -70,6 +76,8 @@ struct Plan {
     seeds: u64,
     cases: u64,
     rounds: u64,
+    uml: Option<PathBuf>,
+    load_seconds: u64,
     as_json: bool,
 }
 
@@ -82,6 +90,8 @@ impl Plan {
             seeds: arguments.number("seeds")?.unwrap_or(10_000),
             cases: arguments.number("cases")?.unwrap_or(20_000),
             rounds: arguments.number("rounds")?.unwrap_or(1),
+            uml: arguments.value("uml")?.map(PathBuf::from),
+            load_seconds: arguments.number("load-seconds")?.unwrap_or(5),
             as_json: arguments.flag("json"),
         };
         arguments.finish()?;
@@ -154,7 +164,9 @@ fn one_round(workspace: &Workspace, plan: &Plan, seed: u64) -> Result<Vec<Row>, 
     };
     part("fire", &|| fire(&binaries, seed, plan.minutes));
     part("simulate", &|| simulate(workspace, &binaries, seed, plan.minutes));
-    part("power", &|| power_loss::run(workspace, &binaries, seed, plan.minutes));
+    part("power", &|| {
+        power_loss::run(workspace, &binaries, plan.uml.as_deref(), plan.load_seconds, seed, plan.minutes)
+    });
     let stages = [("unit", Stage::Unit), ("end-to-end", Stage::EndToEnd), ("fuzz", Stage::Fuzz)];
     let stages: Vec<_> =
         stages.into_iter().filter(|(name, _)| plan.parts.contains(name)).map(|(_, stage)| stage).collect();
