@@ -11,6 +11,7 @@ mod driver;
 mod error;
 mod files;
 pub mod format;
+mod gate;
 pub mod io;
 mod kinds;
 mod position;
@@ -30,7 +31,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use driver::{Core, Shared};
+use driver::{Core, Done, Shared};
 pub use error::{LogError, LogFault};
 use files::FileDisk;
 pub use files::Files;
@@ -236,10 +237,10 @@ impl Log {
         parts: &[&[u8]],
         done: Box<dyn FnOnce(Result<LogPosition, LogFault>) + Send>,
     ) -> Result<LogPosition, LogFault> {
-        let mut done = Some(done);
+        let mut done = Some(Done::Call(done));
         let result = self.shared.append(kind, parts, &mut done);
         if let (Err(_), Some(done)) = (&result, done) {
-            done(result);
+            done.tell(result);
         }
         result
     }
@@ -254,14 +255,8 @@ impl Log {
     /// # Errors
     /// Why it is refused, or never will be durable.
     pub fn append_durable(&self, kind: u8, parts: &[&[u8]]) -> Result<LogPosition, LogFault> {
-        let (sender, durable) = sync_channel(1);
-        let tell = move |result| {
-            // It is waited for below.
-            let _ = sender.send(result);
-        };
-        // What it returns is what the callback hears as well.
-        let _ = self.append(kind, parts, Box::new(tell));
-        durable.recv().unwrap_or(Err(LogFault::Closed))
+        let (position, gate) = self.shared.append_gated(kind, parts)?;
+        gate.wait().map(|()| position)
     }
 
     /// Reads a record that was appended, durable or not. Its checksum is bound to its position, so bytes of another

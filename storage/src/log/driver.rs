@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::format::SegmentHeader;
+use super::gate::{Gate, Keeper};
 use super::io::{Completion, LogDisk, LogIo, Waker, fault};
 use super::stats::Counters;
 use super::turns;
@@ -17,7 +18,20 @@ use super::{LogFault, LogPosition};
 /// Released segments that are kept to be written again, instead of zero-filling new ones.
 const RECYCLABLE_MAX: u64 = 2;
 
-pub(super) type Done = Box<dyn FnOnce(Result<LogPosition, LogFault>) + Send>;
+/// Who is told what became of a record, or of those of a group that are waited for.
+pub(super) enum Done {
+    Call(Box<dyn FnOnce(Result<LogPosition, LogFault>) + Send>),
+    Open(Keeper),
+}
+
+impl Done {
+    pub(super) fn tell(self, result: Result<LogPosition, LogFault>) {
+        match self {
+            Self::Call(callback) => callback(result),
+            Self::Open(keeper) => keeper.open(result.map(drop)),
+        }
+    }
+}
 
 /// What the lock guards.
 pub(super) struct Core {
@@ -55,6 +69,30 @@ impl Shared {
 
     /// Appends, waiting for room. The token stays with the caller on a refusal.
     pub(super) fn append(&self, kind: u8, parts: &[&[u8]], done: &mut Option<Done>) -> Result<LogPosition, LogFault> {
+        self.append_and(kind, parts, done, |_, _| ()).map(|(position, ())| position)
+    }
+
+    /// As [`Shared::append`], for a caller that then waits at the gate, with the others whose records are in the same group.
+    pub(super) fn append_gated(&self, kind: u8, parts: &[&[u8]]) -> Result<(LogPosition, Arc<Gate>), LogFault> {
+        self.append_and(kind, parts, &mut None, |writer, position| match writer.newest_token() {
+            Some(Done::Open(keeper)) => keeper.gate(),
+            _ => {
+                let keeper = Keeper::default();
+                let gate = keeper.gate();
+                writer.add_token(Done::Open(keeper), position);
+                gate
+            }
+        })
+    }
+
+    /// Runs `then` while the group of the record still is the open one.
+    fn append_and<R>(
+        &self,
+        kind: u8,
+        parts: &[&[u8]],
+        done: &mut Option<Done>,
+        then: impl FnOnce(&mut Writer<Done>, LogPosition) -> R,
+    ) -> Result<(LogPosition, R), LogFault> {
         let crc = parts.iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part));
         let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
         let mut core = self.lock();
@@ -74,12 +112,13 @@ impl Shared {
         };
         core.counters.stats.records += 1;
         core.counters.stats.payload_bytes += bytes;
+        let then = then(&mut core.writer, position);
         let wake = std::mem::take(&mut core.asleep);
         drop(core);
         if wake {
             self.waker.wake();
         }
-        Ok(position)
+        Ok((position, then))
     }
 
     fn header(&self, segment: u64) -> Vec<u8> {
@@ -113,7 +152,7 @@ impl Drop for Epitaph {
         self.0.room.notify_all();
         self.0.work.notify_all();
         for (done, result) in finished {
-            done(result);
+            done.tell(result);
         }
     }
 }
@@ -140,7 +179,7 @@ pub(super) fn write_groups(shared: Arc<Shared>, wake: PipeReader, started: &Sync
     loop {
         let (finished, ended) = turn(&shared, io.as_mut(), &mut completions, &mut times);
         for (done, result) in finished {
-            done(result);
+            done.tell(result);
         }
         if ended {
             break;

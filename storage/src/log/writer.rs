@@ -180,6 +180,18 @@ impl<T> Writer<T> {
         Ok(position)
     }
 
+    /// The newest token of the open group: that of the record that was just taken, or of one before it.
+    pub fn newest_token(&self) -> Option<&T> {
+        self.open.as_ref()?.waiting.last().map(|(token, _)| token)
+    }
+
+    /// A further token for the record that was just taken, at `position`.
+    pub fn add_token(&mut self, token: T, position: LogPosition) {
+        if let Some(open) = &mut self.open {
+            open.waiting.push((token, position));
+        }
+    }
+
     /// The next group to write: whatever is waiting, if fewer than the limit are in flight.
     pub fn next_write(&mut self) -> Option<Write> {
         if !self.hands_out_more() {
@@ -378,8 +390,7 @@ impl<T> Writer<T> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn many_small_groups_are_on_their_way_at_once_and_few_large_ones() {
+    fn writer<T>() -> Writer<T> {
         let limits = Limits {
             segment_bytes: 1 << 20,
             groups_in_flight_max: 3,
@@ -389,7 +400,39 @@ mod tests {
         };
         let tail =
             Tail { segment: 0, segment_bytes: 1 << 20, offset: PAGE as u32, sequence: 0, crc: 0, incarnation: 1 };
-        let mut writer = Writer::new(limits, 0, tail);
+        Writer::new(limits, 0, tail)
+    }
+
+    #[test]
+    fn a_token_is_shared_within_its_group_alone() {
+        let mut writer = writer();
+        let append = |writer: &mut Writer<u8>, bytes: usize| {
+            let payload = vec![1; bytes];
+            writer.append(1, &[&payload], crc32c::crc32c(&payload), &mut None).expect("there is room")
+        };
+        assert_eq!(writer.newest_token(), None);
+        let position = append(&mut writer, 100);
+        assert_eq!(writer.newest_token(), None);
+        writer.add_token(7, position);
+        append(&mut writer, 100);
+        assert_eq!(writer.newest_token(), Some(&7));
+        // Another group, because this one is full,
+        let position = append(&mut writer, 65_400);
+        assert_eq!(writer.newest_token(), None);
+        writer.add_token(8, position);
+        // or because it has been handed out.
+        let writes: Vec<_> = std::iter::from_fn(|| writer.next_write()).collect();
+        assert_eq!((writes.len(), writer.newest_token()), (2, None));
+        append(&mut writer, 100);
+        assert_eq!(writer.newest_token(), None);
+        let mut finished = Vec::new();
+        writer.completed(writes[0].sequence, Ok(()), &mut finished);
+        assert_eq!(finished.iter().map(|(token, _)| *token).collect::<Vec<_>>(), [7]);
+    }
+
+    #[test]
+    fn many_small_groups_are_on_their_way_at_once_and_few_large_ones() {
+        let mut writer = writer();
         // As many groups as go out, each of one record.
         let mut hand_out = |bytes: usize| {
             let mut sequences = Vec::new();

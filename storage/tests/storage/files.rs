@@ -1,5 +1,6 @@
 //! The log over real files, with both backends.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 
@@ -319,6 +320,93 @@ fn a_power_cut_under_threads_loses_nothing_acknowledged() {
         disk = next;
     }
     assert!(disk.segments().unwrap().len() > 1);
+}
+
+#[test]
+fn a_power_cut_loses_nothing_that_threads_were_told_together() {
+    const THREADS: u8 = 6;
+    let mut disk = SimDisk::new(12);
+    let options = options(std::path::Path::new("unused"), Backend::Auto);
+    let mut expected = [0u64; THREADS as usize];
+    for round in 0..30u64 {
+        let mut found = [0u64; THREADS as usize];
+        let mut visit = |record: Record| {
+            let found = &mut found[usize::from(record.kind)];
+            assert_eq!(record.payload[..8], found.to_le_bytes());
+            *found += 1;
+            Ok(())
+        };
+        let log = Log::open_on(Arc::new(disk.clone()), &options, None, &mut visit).unwrap();
+        assert!(
+            found.iter().zip(&expected).all(|(found, expected)| found >= expected),
+            "{round}: {found:?} {expected:?}"
+        );
+        let told = found.map(AtomicU64::new);
+        disk = std::thread::scope(|scope| {
+            for kind in 0..THREADS {
+                let (log, told) = (&log, &told[usize::from(kind)]);
+                scope.spawn(move || {
+                    for number in told.load(Ordering::Relaxed).. {
+                        let parts: [&[u8]; 2] = [&number.to_le_bytes(), &[0; 700]];
+                        // Some waiters of a group have a callback between them.
+                        let durable = if (number + u64::from(kind)).is_multiple_of(5) {
+                            let (sender, answer) = channel();
+                            let _ = log.append(kind, &parts, Box::new(move |result| sender.send(result).unwrap()));
+                            answer.recv().unwrap()
+                        } else {
+                            log.append_durable(kind, &parts)
+                        };
+                        if durable.is_err() {
+                            break;
+                        }
+                        told.store(number + 1, Ordering::Release);
+                    }
+                });
+            }
+            let enough = found.iter().sum::<u64>() + 20 + 7 * round;
+            while told.iter().map(|told| told.load(Ordering::Acquire)).sum::<u64>() < enough {
+                std::thread::yield_now();
+            }
+            expected = std::array::from_fn(|kind| told[kind].load(Ordering::Acquire));
+            let next = disk.crash();
+            log.close();
+            next
+        });
+    }
+}
+
+#[test]
+fn all_who_wait_hear_that_the_log_has_failed() {
+    let options = options(std::path::Path::new("unused"), Backend::Auto);
+    let disk = SimDisk::new(5);
+    let log = Log::open_on(Arc::new(disk.clone()), &options, None, &mut |_| Ok(())).unwrap();
+    disk.fail_write(9, SimFault::Sync);
+    std::thread::scope(|scope| {
+        let wait = || (0..).find_map(|_| log.append_durable(1, &[b"waits"]).err()).unwrap();
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(wait)).collect();
+        for thread in threads {
+            assert!(matches!(thread.join().unwrap(), LogFault::Io { operation: "sync", .. }));
+        }
+    });
+}
+
+#[test]
+fn nobody_waits_for_a_thread_that_a_callback_has_killed() {
+    let options = options(std::path::Path::new("unused"), Backend::Auto);
+    let log = Log::open_on(Arc::new(SimDisk::new(6)), &options, None, &mut |_| Ok(())).unwrap();
+    let (go_on, held) = channel::<()>();
+    log.append(1, &[b"holds up"], Box::new(move |_| held.recv().unwrap())).unwrap();
+    log.append(1, &[b"kills"], Box::new(|_| panic!("a callback of this test"))).unwrap();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| log.append_durable(1, &[b"waits"]))).collect();
+        while log.stats().records < 10 {
+            std::thread::yield_now();
+        }
+        go_on.send(()).unwrap();
+        for thread in threads {
+            assert_eq!(thread.join().unwrap(), Err(LogFault::Closed));
+        }
+    });
 }
 
 #[test]

@@ -12,7 +12,6 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use storage::log::{Log, LogError, LogFault, LogOptions, LogPosition};
 use thiserror::Error;
 
@@ -86,8 +85,8 @@ pub struct Groups {
 
 /// An open engine.
 pub enum Engine {
-    /// See [`Kind::Stele`].
-    Stele(Log),
+    /// See [`Kind::Stele`]; the oldest segment that it keeps.
+    Stele(Log, AtomicU64),
     /// See [`Kind::RocksDb`].
     RocksDb(DB, WriteOptions, AtomicU64),
     /// See [`Kind::File`].
@@ -98,7 +97,10 @@ impl Engine {
     /// Makes one in a directory of its own.
     pub fn open(kind: Kind, dir: &Path) -> Result<Self, EngineFault> {
         Ok(match kind {
-            Kind::Stele => Self::Stele(Log::open(LogOptions::new(dir, IDENTITY), None, &mut |_| Ok(()))?),
+            Kind::Stele => {
+                let log = Log::open(LogOptions::new(dir, IDENTITY), None, &mut |_| Ok(()))?;
+                Self::Stele(log, AtomicU64::new(0))
+            }
             Kind::RocksDb => {
                 let mut options = Options::default();
                 options.create_if_missing(true);
@@ -119,12 +121,7 @@ impl Engine {
     /// Makes a record durable.
     pub fn append(&self, payload: &[u8]) -> Result<(), EngineFault> {
         match self {
-            Self::Stele(log) => {
-                let answer = Arc::new(Answer::default());
-                let for_log = Arc::clone(&answer);
-                log.append(1, &[payload], Box::new(move |result| for_log.give(result)))?;
-                give_back(log, answer.wait()?);
-            }
+            Self::Stele(log, oldest) => give_back(log, oldest, log.append_durable(1, &[payload])?),
             Self::RocksDb(db, write, next) => {
                 let key = next.fetch_add(1, Ordering::Relaxed).to_be_bytes();
                 db.put_opt(key, payload, write)?;
@@ -136,18 +133,18 @@ impl Engine {
 
     /// Makes a record durable without waiting: `done` hears of it. Nothing but the log can do that.
     pub fn start(&self, payload: &[u8], done: impl FnOnce(Result<(), EngineFault>) + Send + 'static) {
-        if let Self::Stele(log) = self {
+        if let Self::Stele(log, oldest) = self {
             let done = move |result: Result<LogPosition, LogFault>| done(result.map(drop).map_err(EngineFault::from));
             // A refusal is told to `done` as well.
             if let Ok(position) = log.append(1, &[payload], Box::new(done)) {
-                give_back(log, position);
+                give_back(log, oldest, position);
             }
         }
     }
 
     /// What the log says of its groups; nothing of the others.
     pub fn groups(&self) -> Option<Groups> {
-        let Self::Stele(log) = self else { return None };
+        let Self::Stele(log, _) = self else { return None };
         let stats = log.stats();
         Some(Groups {
             count: stats.groups,
@@ -161,31 +158,9 @@ impl Engine {
 }
 
 /// As RocksDB writes its log again once it is full, so is this one: what lies before this record is not needed.
-fn give_back(log: &Log, position: LogPosition) {
-    log.release_before(position.segment);
-}
-
-/// The answer to one record.
-#[derive(Debug, Default)]
-struct Answer {
-    result: Mutex<Option<Result<LogPosition, LogFault>>>,
-    given: Condvar,
-}
-
-impl Answer {
-    fn give(&self, result: Result<LogPosition, LogFault>) {
-        *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-        self.given.notify_one();
-    }
-
-    fn wait(&self) -> Result<LogPosition, LogFault> {
-        let mut result = self.result.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            match *result {
-                Some(result) => return result,
-                None => result = self.given.wait(result).unwrap_or_else(PoisonError::into_inner),
-            }
-        }
+fn give_back(log: &Log, oldest: &AtomicU64, position: LogPosition) {
+    if oldest.fetch_max(position.segment, Ordering::Relaxed) < position.segment {
+        log.release_before(position.segment);
     }
 }
 
