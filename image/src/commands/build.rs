@@ -50,7 +50,8 @@ pub struct BuildArgs {
     /// Whether a machine's state is encrypted under a key that is sealed to its TPM.
     #[arg(long, value_enum, default_value = "if-possible")]
     seal: SealName,
-    /// The folder with the built `stele`; `cargo xtask image build` gives it.
+    /// The folder with the built `stele`; `cargo xtask image build` gives it, built with `--profile release`, or `dev` for the
+    /// flavour of that name, or as it is told.
     #[arg(long, value_name = "DIR")]
     binaries: PathBuf,
     /// The static init; `cargo xtask image build` gives it.
