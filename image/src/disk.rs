@@ -56,7 +56,8 @@ pub enum DiskError {
     Missing(&'static str),
 }
 
-fn partition(kind: Guid, id: Guid, start: u64, bytes: u64, name: &str) -> Partition {
+/// The entry of a partition; `start` and `bytes` are multiples of a sector.
+pub fn partition(kind: Guid, id: Guid, start: u64, bytes: u64, name: &str) -> Partition {
     let (first, sectors) = (start / SECTOR as u64, bytes / SECTOR as u64);
     Partition { kind, id, first, last: first + sectors - 1, attributes: 0, name: name.to_owned() }
 }

@@ -30,6 +30,7 @@ pub mod policy_key;
 pub mod sbom;
 pub mod scenarios;
 pub mod sign;
+pub mod stick;
 pub mod tree;
 pub mod uki;
 pub mod update;

@@ -16,6 +16,7 @@ use std::process::ExitCode;
   cargo xtask image build --flavour validator --configuration-key configuration.key.pub --out /tmp/image
   openssl ecparam -name prime256v1 -genkey -noout -out policy.key
   cargo xtask image build --flavour dev --policy-key policy.key --seal required --out /tmp/image
+  cargo xtask image stick --device /dev/sdX --image /tmp/image/disk.img --key configuration.key
   cargo xtask image configure --disk /tmp/image/disk.img --from machine/ --serial 1 --key configuration.key"
 )]
 struct Cli {
@@ -31,6 +32,7 @@ enum Command {
     Boot(commands::boot::BootArgs),
     Update(commands::update::UpdateArgs),
     Flash(commands::update::FlashArgs),
+    Stick(commands::update::StickArgs),
     Test(commands::test::TestArgs),
     Lock(commands::lock::LockArgs),
     Key(commands::configure::KeyArgs),
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Boot(args) => commands::boot::run(&args),
         Command::Update(args) => commands::update::run(&args),
         Command::Flash(args) => commands::update::flash(&args),
+        Command::Stick(args) => commands::update::stick(&args),
         Command::Test(args) => commands::test::run(&args),
         Command::Lock(args) => commands::lock::run(&args),
         Command::Key(args) => commands::configure::make_key(&args),

@@ -37,6 +37,8 @@ const STATE: &[&str] = &["ext4", "dm_crypt", "xts", "aesni_intel"];
 const DISKS: &[&str] = &["virtio_blk", "virtio_scsi", "nvme", "ahci"];
 /// USB, for keyboards and sticks.
 const USB: &[&str] = &["sd_mod", "usb_storage", "uas", "xhci_pci", "ehci_pci", "usbhid", "hid_generic"];
+/// Of these, for sticks alone.
+const STICKS: &[&str] = &["usb_storage", "uas"];
 /// For a ceremony: its root is a file in memory, and people type.
 const CEREMONY: &[&str] = &["loop", "i8042", "atkbd"];
 /// Networks.
@@ -131,8 +133,8 @@ pub fn select(
         for (name, _, module) in chosen.iter().filter(|entry| entry.1 == wanted) {
             selection.index += &format!("m {name} {} {}\n", module.file, module.needs.join(","));
             let direct = allowed(flavour).any(|(allowed, _)| normal(allowed) == *name);
-            // To a ceremony sticks and keyboards come while it runs.
-            let usb: &[&str] = if flavour == Flavour::Ceremony { USB } else { &[] };
+            // Sticks come while a machine runs, and to a ceremony keyboards as well.
+            let usb = if flavour == Flavour::Ceremony { USB } else { STICKS };
             let mut always = ALWAYS.iter().chain(STATE).chain(CEREMONY).chain(usb);
             if always.any(|always| normal(always) == *name) {
                 selection.index += &format!("l {name}\n");

@@ -8,6 +8,7 @@ mod http_boot;
 mod load;
 mod network;
 mod sealed;
+mod sticks;
 mod vendor;
 mod write_log;
 
@@ -71,13 +72,14 @@ pub type Scenario = (&'static str, fn(&Bench) -> Result<(), Failure>);
 /// All of them.
 pub const ALL: &[Scenario] = &[
     ("boots_to_ready_and_measures_what_verify_tells", boots_and_measures),
-    ("the_kernel_for_physical_machines_boots_and_seals", metal_boots),
+    ("the_kernel_for_physical_machines_boots_and_seals_and_sees_a_stick", metal_boots),
     ("a_validators_image_takes_its_own_configuration_and_seals", validator_boots),
     ("a_corrupted_root_is_refused", corrupted_root_is_refused),
     ("an_unsigned_image_is_refused_under_secure_boot", unsigned_is_refused),
     ("a_signed_image_boots_under_secure_boot", signed_boots),
     ("a_good_release_is_blessed", good_release_is_blessed),
     ("a_release_that_cannot_boot_falls_back", bad_release_falls_back),
+    ("a_release_comes_on_a_stick_and_is_taken_once", sticks::taken_once),
     ("a_hung_node_resets_the_machine", hung_node_resets),
     ("a_configuration_of_a_stranger_is_refused", strangers_configuration_is_refused),
     ("a_power_cut_loses_no_certified_height", power_cut_loses_nothing),
@@ -244,10 +246,11 @@ fn metal_boots(bench: &Bench) -> Result<(), Failure> {
     let image = (bench.make)(Special::Metal)?.image;
     let mut machine = bench.disk_with(&image, "metal", "", &[])?;
     machine.tpm = true;
+    machine.more = ["-device", "qemu-xhci,id=usb"].map(str::to_owned).into();
     let mut running = machine.boot_with(Accel::Tcg)?;
     expect(&mut running, "the state is encrypted, and sealed to this TPM", START)?;
     expect(&mut running, "STELE READY", START)?;
-    Ok(())
+    sticks::refuses_a_strangers(bench, &mut running, &machine.folder)
 }
 
 /// As it goes to a rack: a seal is demanded, the operator's key signs the configuration, and the console is quiet. A bundle

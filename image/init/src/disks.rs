@@ -75,13 +75,18 @@ pub fn everywhere(disk: &Disk, kind: Guid) -> Vec<PathBuf> {
     all
 }
 
-/// The tables of all disks that have one.
-fn tables() -> Vec<(String, Table)> {
+/// All disks, in the order of their names.
+pub fn names() -> Vec<String> {
     let entries = std::fs::read_dir("/sys/class/block").into_iter().flatten().flatten();
     let disks = entries.filter(|entry| !entry.path().join("partition").exists());
     let mut names: Vec<String> = disks.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.retain(|name| !["loop", "ram", "dm-", "sr", "zram"].iter().any(|other| name.starts_with(other)));
     names.sort();
+    names
+}
+
+/// The tables of all disks that have one.
+fn tables() -> Vec<(String, Table)> {
     let read = |name: &String| {
         let mut start = vec![0; PRIMARY_SECTORS as usize * SECTOR];
         File::open(Path::new("/dev").join(name)).ok()?.read_exact(&mut start).ok()?;
@@ -93,7 +98,7 @@ fn tables() -> Vec<(String, Table)> {
             }
         }
     };
-    names.iter().filter_map(read).collect()
+    names().iter().filter_map(read).collect()
 }
 
 /// The device of the partition of a disk that begins at a sector.

@@ -24,6 +24,7 @@ mod memory_root;
 mod mounts;
 mod network;
 mod pin;
+mod releases;
 mod sealed;
 mod services;
 mod state;
@@ -155,7 +156,7 @@ fn run() -> Result<(), Fault> {
     state::has_room()?;
     let machine = machine::Machine::parse(&configuration)?;
     network::configure(&machine)?;
-    services::supervise(&line, &machine, &disk, dog)
+    services::supervise(&line, &machine, &disk, &trusted, dog)
 }
 
 /// From memory alone: there is no disk to look for, no state, no configuration and no network.

@@ -7,9 +7,10 @@ use crate::disks::Disk;
 use crate::health::{self, Health};
 use crate::machine::Machine;
 use crate::pin::Pin;
+use crate::releases::Releases;
 use crate::state::FOLDER;
 use crate::watchdog::Watchdog;
-use crate::{Fault, journal, mounts, say, uptime_s};
+use crate::{Fault, journal, mounts, restart, say, uptime_s};
 use image_formats::boot_line::{BootLine, Flavour};
 use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
@@ -29,6 +30,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 const PIN_REFUSED: i32 = 49;
 /// Longer than a machine runs.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+/// Longest wait for a service that was asked to end.
+const STOP: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_millis(100);
 
 /// A service.
@@ -97,7 +100,13 @@ fn lend(path: &str, user: u32) -> Result<(), Fault> {
 }
 
 /// Starts them, and never returns but with a fault that only a restart can mend.
-pub fn supervise(line: &BootLine, machine: &Machine, disk: &Disk, mut dog: Watchdog) -> Result<(), Fault> {
+pub fn supervise(
+    line: &BootLine,
+    machine: &Machine,
+    disk: &Disk,
+    trusted: &[u8; 32],
+    mut dog: Watchdog,
+) -> Result<(), Fault> {
     let aloud = line.flavour == Flavour::Dev;
     mounts::folder("/run/stele")?;
     std::os::unix::fs::chown("/run/stele", Some(SIGNER_USER), Some(SIGNER_USER))
@@ -120,6 +129,7 @@ pub fn supervise(line: &BootLine, machine: &Machine, disk: &Disk, mut dog: Watch
     let (mut ready, mut open, mut hung, mut certified) = (None, trial, false, false);
     // A PIN from the configuration would be the same after a restart, and lock the token: somebody has to come.
     let mut held = false;
+    let mut releases = Releases::new(disk, trusted);
     loop {
         let refused = reap(&mut services);
         if refused {
@@ -163,6 +173,12 @@ pub fn supervise(line: &BootLine, machine: &Machine, disk: &Disk, mut dog: Watch
                 TRIAL.as_secs()
             )));
         }
+        // A release on trial must prove itself before another one takes the place of the one that would be fallen back to.
+        if !open && let Some(release) = releases.taken() {
+            stop(&mut services, &mut dog);
+            say(format_args!("starting release {release}"));
+            restart();
+        }
         if let (Some(at), Some(after)) = (ready, machine.hang_after_s)
             && line.flavour == Flavour::Dev
             && !hung
@@ -181,6 +197,23 @@ pub fn supervise(line: &BootLine, machine: &Machine, disk: &Disk, mut dog: Watch
             dog.feed();
         }
         std::thread::sleep(TICK);
+    }
+}
+
+/// Has them end as they should, the node before the signer; not for longer than `STOP` each.
+fn stop(services: &mut [Service], dog: &mut Watchdog) {
+    for name in ["node", "signer"] {
+        let running = |services: &[Service]| services.iter().find(|service| service.name == name)?.process;
+        if let Some(process) = running(services) {
+            // SAFETY: the call takes two numbers.
+            unsafe { libc::kill(process, libc::SIGTERM) };
+        }
+        let asked = Instant::now();
+        while running(services).is_some() && asked.elapsed() < STOP {
+            reap(services);
+            dog.feed();
+            std::thread::sleep(TICK);
+        }
     }
 }
 

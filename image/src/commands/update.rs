@@ -1,4 +1,4 @@
-//! `image update` and `image flash`.
+//! `image update`, `image flash` and `image stick`.
 
 use clap::Args;
 use std::fs::{File, OpenOptions};
@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use stele_image::failure::Failure;
 use stele_image::verify::{Wanted, verify};
-use stele_image::{install, update};
+use stele_image::{configuration, install, stick, update};
 
 /// `O_EXCL`: a device that is mounted, or that another program has, is refused.
 const EXCLUSIVE: i32 = 0o200;
@@ -44,6 +44,24 @@ pub struct FlashArgs {
     confirm: Option<String>,
 }
 
+/// Put a release on a stick, signed: a machine that runs takes it when the stick is plugged in, and starts it on trial. All that
+/// is on the stick is lost.
+#[derive(Debug, Args)]
+pub struct StickArgs {
+    /// The stick, for example /dev/sdb, or a new file.
+    #[arg(long, value_name = "DEVICE")]
+    device: PathBuf,
+    /// The image of the new release.
+    #[arg(long, value_name = "FILE", default_value = "target/image/disk.img")]
+    image: PathBuf,
+    /// The secret file of `image key` that the machine's image trusts. Default: the key of `dev`.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// The stick's serial number, in place of typing it.
+    #[arg(long, value_name = "SERIAL")]
+    confirm: Option<String>,
+}
+
 /// Writes a release.
 pub fn run(args: &UpdateArgs) -> Result<(), Failure> {
     let disk = open(&args.disk)?;
@@ -62,26 +80,56 @@ pub fn run(args: &UpdateArgs) -> Result<(), Failure> {
 /// Shows the disk, asks, and writes.
 pub fn flash(args: &FlashArgs) -> Result<(), Failure> {
     let image = read(&args.image)?;
-    let entries =
-        verify(&image, Wanted::default()).map_err(|error| Failure::content(args.image.display().to_string(), error))?;
     let mut disk = open(&args.device)?;
-    let bytes = disk.seek(SeekFrom::End(0)).map_err(Failure::io("measuring the disk"))?;
-    let identity = Identity::of(&args.device);
-    println!("{}: {} {}, serial {}", args.device.display(), size(bytes), identity.model, identity.serial);
-    println!("  gets release {} of {}; ALL THAT IS ON IT IS LOST", entries[0].release, entries[0].flavour);
-    let typed = match &args.confirm {
-        Some(confirmed) => confirmed.clone(),
-        None => ask(&identity.serial)?,
-    };
+    let bytes = agree(&args.device, &mut disk, &args.image, &image, args.confirm.as_deref())?;
+    install::install(&image, &mut disk, bytes)?;
+    println!("written; its configuration comes next: cargo xtask image configure --disk {}", args.device.display());
+    Ok(())
+}
+
+/// Shows the stick, asks, and writes.
+pub fn stick(args: &StickArgs) -> Result<(), Failure> {
+    let image = read(&args.image)?;
+    let seed = args.key.as_deref().map_or(Ok(configuration::DEV_SEED), configuration::read_key)?;
+    if !args.device.exists() {
+        let about = || Failure::io(format!("making {}", args.device.display()));
+        let release = released(&args.image, &image)?;
+        let file = File::create_new(&args.device).map_err(about())?;
+        let bytes = stick::bytes_for(&image);
+        file.set_len(bytes).map_err(about())?;
+        stick::write(&image, &seed, &file, bytes)?;
+        println!("{}: {release}", args.device.display());
+        return Ok(());
+    }
+    let mut device = open(&args.device)?;
+    let bytes = agree(&args.device, &mut device, &args.image, &image, args.confirm.as_deref())?;
+    stick::write(&image, &seed, &device, bytes)?;
+    println!("written; plug it into a machine that runs, and look at its console");
+    Ok(())
+}
+
+/// Which release an image is, after it was verified.
+fn released(path: &Path, image: &[u8]) -> Result<String, Failure> {
+    let entries =
+        verify(image, Wanted::default()).map_err(|error| Failure::content(path.display().to_string(), error))?;
+    Ok(format!("release {} of {}", entries[0].release, entries[0].flavour))
+}
+
+/// The size of a device that somebody agrees to lose the contents of.
+fn agree(device: &Path, file: &mut File, path: &Path, image: &[u8], confirmed: Option<&str>) -> Result<u64, Failure> {
+    let release = released(path, image)?;
+    let bytes = file.seek(SeekFrom::End(0)).map_err(Failure::io("measuring the disk"))?;
+    let identity = Identity::of(device);
+    println!("{}: {} {}, serial {}", device.display(), size(bytes), identity.model, identity.serial);
+    println!("  gets {release}; ALL THAT IS ON IT IS LOST");
+    let typed = confirmed.map_or_else(|| ask(&identity.serial), |confirmed| Ok(confirmed.to_owned()))?;
     if typed.trim() != identity.serial {
         return Err(Failure::unfit(
             "that is not the disk's serial number; nothing was written",
             "look at the label again",
         ));
     }
-    install::install(&image, &mut disk, bytes)?;
-    println!("written; its configuration comes next: cargo xtask image configure --disk {}", args.device.display());
-    Ok(())
+    Ok(bytes)
 }
 
 fn ask(serial: &str) -> Result<String, Failure> {

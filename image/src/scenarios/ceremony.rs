@@ -1,5 +1,6 @@
 //! A machine for ceremonies: it runs from memory, the ceremony comes and goes on a stick, and nothing else is written.
 
+use super::sticks::{pull_out, put_in};
 use super::{Bench, START, Special, client, expect, opened};
 use crate::boot::{Accel, Emulation, Network, Running};
 use crate::dev_ledger;
@@ -154,15 +155,6 @@ fn stick(folder: &Path, name: &str, script: &str) -> Result<(), Failure> {
     let files = [("ceremony/script.toml".to_owned(), script.as_bytes().to_vec()), ("ceremony/one.key".to_owned(), key)];
     let volume = fat::write(&files, STICK_BYTES).map_err(|error| Failure::content("a stick", error))?;
     std::fs::write(folder.join(format!("{name}.img")), volume).map_err(Failure::io("making a stick"))
-}
-
-fn put_in(running: &mut Running, name: &str, path: &Path) -> Result<(), Failure> {
-    running.command(&format!("drive_add 0 if=none,id={name},format=raw,file={}", path.display()))?;
-    running.command(&format!("device_add usb-storage,bus=usb.0,drive={name},id=stick-{name},removable=on"))
-}
-
-fn pull_out(running: &mut Running, name: &str) -> Result<(), Failure> {
-    running.command(&format!("device_del stick-{name}"))
 }
 
 fn answer(running: &mut Running, question: &str, line: &str) -> Result<(), Failure> {

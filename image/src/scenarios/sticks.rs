@@ -1,0 +1,53 @@
+//! Releases that come on sticks.
+
+use super::{Bench, START, expect};
+use crate::boot::{Accel, Running};
+use crate::failure::Failure;
+use crate::{configuration, stick};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// A key that no machine trusts.
+const STRANGER: [u8; 32] = [7; 32];
+
+/// The stick is in from the start, and stays in: what it brings is taken once.
+pub fn taken_once(bench: &Bench) -> Result<(), Failure> {
+    let mut machine = bench.disk("stick", "")?;
+    machine.once = false;
+    let path = make(&machine.folder, "release", &bench.next, &configuration::DEV_SEED)?;
+    let drive = format!("if=none,id=d1,format=raw,readonly=on,file={}", path.display());
+    machine.more = ["-drive", &drive, "-device", "virtio-blk-pci,drive=d1"].map(str::to_owned).into();
+    let mut running = machine.boot_with(Accel::Tcg)?;
+    for sign in ["STELE UPDATE release 2 is on trial", "starting release 2", "release 2 of", "STELE BLESSED release=2"]
+    {
+        expect(&mut running, sign, START)?;
+    }
+    expect(&mut running, "was taken before: left alone", START)?;
+    Ok(())
+}
+
+/// One that somebody else has signed is refused, and the machine goes on.
+pub fn refuses_a_strangers(bench: &Bench, running: &mut Running, folder: &Path) -> Result<(), Failure> {
+    let path = make(folder, "strange", &bench.next, &STRANGER)?;
+    put_in(running, "strange", &path)?;
+    expect(running, "not signed by the key that this image trusts", START)?;
+    pull_out(running, "strange")
+}
+
+fn make(folder: &Path, name: &str, image: &[u8], seed: &[u8; 32]) -> Result<PathBuf, Failure> {
+    let path = folder.join(format!("{name}.stick"));
+    let file = File::create_new(&path).map_err(Failure::io("making a stick"))?;
+    stick::write(image, seed, &file, stick::bytes_for(image))?;
+    Ok(path)
+}
+
+/// Puts a stick into a machine that has the USB controller `usb`.
+pub fn put_in(running: &mut Running, name: &str, path: &Path) -> Result<(), Failure> {
+    running.command(&format!("drive_add 0 if=none,id={name},format=raw,file={}", path.display()))?;
+    running.command(&format!("device_add usb-storage,bus=usb.0,drive={name},id=stick-{name},removable=on"))
+}
+
+/// Pulls it out.
+pub fn pull_out(running: &mut Running, name: &str) -> Result<(), Failure> {
+    running.command(&format!("device_del stick-{name}"))
+}
