@@ -15,7 +15,7 @@ const EXCLUSIVE: i32 = 0o200;
 /// Write a new release to the slot that is not in use; at the next start it is on trial.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The machine must be down, or the disk in another one. A release on trial that does not start, or whose node does
+    after_help = "The machine must be down, or the disk in another one; `image stick` is for machines that run. A release on trial that does not start, or whose node does
 not certify a header in four minutes, gives way to the one before after so many attempts."
 )]
 pub struct UpdateArgs {
