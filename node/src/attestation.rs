@@ -16,15 +16,11 @@ use hsm::attestation::{Attestation, Nonce};
 use hsm::{PublicKeys, SignError, SignerClient};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
+use std::path::Path;
 use thiserror::Error;
-use tpm::event_log::EventLog;
+use tpm::event_log::{self, EventLog};
 use tpm::quote::{Quote, Value};
 use types::{Authority, ChainId, DecodeError, Signature};
-
-/// Where the kernel has the firmware's list of what it measured; root alone may read it.
-const EVENT_LOG: &str = "/sys/kernel/security/tpm0/binary_bios_measurements";
 
 /// Why a document is none.
 #[derive(Debug, Error)]
@@ -62,14 +58,8 @@ pub fn info(attestation: &Attestation, event_log: Option<Vec<u8>>) -> Attestatio
 /// # Errors
 /// [`SignError`] where the signer makes none.
 pub fn own(signer: &SignerClient, nonce: &Nonce) -> Result<AttestationInfo, SignError> {
-    Ok(info(&signer.attest(nonce)?, event_log()))
-}
-
-fn event_log() -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let file = File::open(EVENT_LOG).ok()?;
-    file.take(EVENT_LOG_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).ok()?;
-    (bytes.len() <= EVENT_LOG_BYTES_MAX).then_some(bytes)
+    let log = event_log::read(Path::new(event_log::KERNELS), EVENT_LOG_BYTES_MAX);
+    Ok(info(&signer.attest(nonce)?, log))
 }
 
 /// The attestation in a document.

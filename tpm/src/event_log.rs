@@ -1,5 +1,5 @@
 //! The firmware's list of what it measured into which register (TCG PC Client Platform Firmware Profile §10): the kernel
-//! has it at `/sys/kernel/security/tpm0/binary_bios_measurements`.
+//! has it at [`KERNELS`].
 //!
 //! The list proves nothing by itself. Replayed, it gives the values that the registers have if it is true and complete, so
 //! that a quote over them vouches for it.
@@ -9,8 +9,13 @@ use crate::quote::Value;
 use crate::wire::Reader;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 use thiserror::Error;
 
+/// Where the kernel has it; root alone may read it, unless it was given away.
+pub const KERNELS: &str = "/sys/kernel/security/tpm0/binary_bios_measurements";
 /// Longest log that is read, in bytes; those of real machines have 20 to 100 KiB.
 pub const LOG_BYTES_MAX: usize = 1 << 20;
 /// Most algorithms of digests in a log.
@@ -50,6 +55,13 @@ pub enum EventLogError {
     /// No digests of SHA-256.
     #[error("the event log has no digests of SHA-256")]
     NoSha256,
+}
+
+/// The bytes of a log, as the kernel has them; `None` where they cannot be read, or there are more than `most`.
+pub fn read(path: &Path, most: usize) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(most as u64 + 1).read_to_end(&mut bytes).ok()?;
+    (bytes.len() <= most).then_some(bytes)
 }
 
 /// What was measured, in order.
