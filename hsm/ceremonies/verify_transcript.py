@@ -88,19 +88,85 @@ FIELDS = {
     "open": "", "begin": "step", "answer": "step question answer", "approval": "step seat signature", "request": "step operation",
     "result": "step outcome", "failure": "step reason", "resume": "binary machine", "document": "step file text", "done": "step",
     "exception": "step reason", "excepted": "step", "close": "done excepted", "sign": "seat signature",
+    "quote": "tpm_key statement signature registers event_log", "none": "reason",
     "machine": "hostname kernel cpu machine_id_digest boot_id lockdown secure_boot", "probe": "probe observed held",
     "token": "label manufacturer model serial hardware firmware library module own_authentication"}
 TYPES = {"format": int, "done": int, "excepted": int, "rehearsal": bool, "secure_boot": bool, "own_authentication": bool,
-         "held": bool, "machine": dict, "operation": dict, "outcome": dict}
+         "held": bool, "machine": dict, "operation": dict, "outcome": dict, "registers": dict}
 def shaped(name, body):
-    typed = all(type(body[f]) is TYPES.get(f, str) or (name == "machine" and body[f] is None) for f in body)
+    typed = all(type(body[f]) is TYPES.get(f, str) or ((name == "machine" or f == "event_log") and body[f] is None) for f in body)
     need(list(body) == FIELDS[name].split() and typed, f"not the fields of {name}")
     need(all(is_digest(body[f]) for f in ("binary", "module", "machine_id_digest") if body.get(f) is not None), "not a digest")
     if "machine" in body: shaped("machine", body["machine"])
+# ---- A machine's TPM: quotes (TPM 2.0 Library part 2, 10.12), event logs (TCG PC Client Platform Firmware Profile 10) -----
+TPM_KEY = bytes.fromhex("0023000b0005047200000010" "0018000b00030010")  # restricted, signs, made inside: P-256, ECDSA, SHA-256
+sha256 = lambda *items: hashlib.sha256(b"".join(items)).digest()
+class Bytes:
+    def __init__(self, data): self.data = data
+    def take(self, count):
+        need(count <= len(self.data), "a part of the attestation is cut off")
+        taken, self.data = self.data[:count], self.data[count:]
+        return taken
+    def number(self, width, order="little"): return int.from_bytes(self.take(width), order)
+    def sized(self): return self.take(self.number(2, "big"))
+    def integers(self):
+        both = [self.sized() for _ in "xy"]
+        need(max(map(len, both)) <= 32 and not self.data, "the attestation's key or signature has another length")
+        return [int.from_bytes(each, "big") for each in both]
+def unhex(text):
+    return bytes.fromhex(text) if re.fullmatch(r"([0-9a-f]{2})*", text) else need(False, "not hexadecimal")
+def quoted(said):
+    key, statement, signature = (unhex(said[field]) for field in ("tpm_key", "statement", "signature"))
+    need(all(re.fullmatch(r"0|[1-9][0-9]{0,2}", at, re.A) for at in said["registers"]), "not a register")
+    registers = {int(at): unhex(value) for at, value in said["registers"].items()}
+    need(list(registers) == sorted(registers) and max(registers, default=0) < 256, "the registers are not in order")
+    need(key.startswith(TPM_KEY), "the attestation key is not one that signs what a TPM made, and nothing else")
+    (x, y), scalars = Bytes(key[20:]).integers(), Bytes(signature)
+    need(max(x, y) < Q and (y * y - x**3 + 3 * x - B) % Q == 0, "the attestation key is no point of the curve")
+    need(scalars.take(4) == b"\0\x18\0\x0b", "the quote is signed in another way")
+    signed = b"".join(min(n, N - n if i and n < N else n).to_bytes(32, "big") for i, n in enumerate(scalars.integers()))
+    need(p256(bytes([2 + y % 2]) + x.to_bytes(32, "big"), statement, signed), "the signature over the quote is wrong")
+    quote, name = Bytes(statement), b"\0\x0b" + sha256(key)
+    need(quote.take(6) == b"\xffTCG\x80\x18", "what the TPM signed is not a quote")
+    signer, qualifying, _ = quote.sized(), quote.sized(), quote.take(8)
+    boot, _ = (name, quote.number(4, "big"), quote.number(4, "big")), quote.take(9)
+    need(signer == b"\0\x0b" + sha256(b"\x40\0\0\x0b", name), "the quote names another key")
+    need(all(at < 24 and len(value) == 32 for at, value in registers.items()), "not a register")
+    selected = b"\0\0\0\1\0\x0b\3" + sum(1 << at for at in registers).to_bytes(3, "little")
+    need(quote.data == selected + b"\0\x20" + sha256(*registers.values()), "the registers are not those that were signed")
+    return qualifying, boot, registers
+def replay(log):
+    log, events, locality = Bytes(log), [], 0
+    _, kind, _ = log.take(4), log.number(4), log.take(20)
+    head = Bytes(log.take(log.number(4)))
+    need(kind == 3 and head.take(16) == b"Spec ID Event03\0" and head.take(8), "not an event log")
+    count = head.number(4)
+    need(count <= 16, "not an event log")
+    sizes = dict((head.number(2), head.number(2)) for _ in range(count))
+    need(11 in sizes, "the event log has no digests of SHA-256")
+    while log.data:
+        register, kind, count = log.number(4), log.number(4), log.number(4)
+        need(count <= 16, "the event log is damaged")
+        digests = [(each, log.take(sizes.get(each, 1 << 40))) for each in (log.number(2) for _ in range(count))]
+        ours, data = [digest for each, digest in digests if each == 11], log.take(log.number(4))
+        need(all(len(digest) == 32 for digest in ours), "the event log is damaged")
+        if kind == 3: locality = data[16] if len(data) == 17 and data[:16] == b"StartupLocality\0" else locality
+        else: events.append((register, ours[-1])) if register < 24 and ours else need(False, "the event log is damaged")
+    values = {}
+    for at, digest in events: values[at] = sha256(values.get(at, bytes(31) + bytes([0 if at else locality])), digest)
+    return values
+def adds_up(log, registers):
+    try: values = replay(log)
+    except Bad: return False
+    return all(values.get(at, bytes(32)) == value for at, value in registers.items())
+def lets_through(policy, name, registers, log):
+    one_of = lambda value, texts: value is not None and value.hex() in [text.lower() for text in texts]
+    good = all(one_of(registers.get(int(at)), values) for at, values in policy["registers"].items()) and one_of(name, policy["tpm_keys"])
+    return good and (not policy.get("event_log") or (log is not None and adds_up(log, registers)))
 class Ceremony:
     """The rules, as a fold over entries. `due` is what comes next: its first item names the event."""
     def start(self, start):
-        need(start["format"] == 1, "transcript format is not known")
+        need(start["format"] in (1, 2), "transcript format is not known")
         need(re.fullmatch(r"[0-9a-f]{64}", start["nonce"]), "the nonce is not 32 bytes in hexadecimal")
         need(start["script_digest"] == "sha256:" + hashlib.sha256(start["script"].encode()).hexdigest(), "script digest")
         self.rehearsal, self.script_hash = start["rehearsal"], bytes.fromhex(start["script_digest"][7:])
@@ -109,7 +175,9 @@ class Ceremony:
         self.seats = [dict(seat, role=role["id"]) for role in self.script["roles"] for seat in role["officers"]]
         for names in (self.script["roles"], self.script["steps"], self.seats):
             need(len({thing["id"] for thing in names}) == len(names) > 0, "a name in the script is there twice")
-        need(self.script["format"] == 1 and self.script["exceptions"], "not a script")
+        need(self.script["format"] == start["format"] and self.script["exceptions"], "not a script, or of another format")
+        self.wanted, self.machines, self.standing, self.log = self.script.get("attestation"), [], "start", None
+        need(self.wanted is None or start["format"] == 2, "a machine's attestation is of format 2")
         need(all(role["quorum"] > 0 for role in self.roles.values()), "a quorum of nobody")
         self.officers, self.keys, self.token, self.finished, self.root, self.signed = {}, {}, None, [], None, []
         self.phase, self.now = "gathering", None
@@ -127,6 +195,10 @@ class Ceremony:
         short = [role for role in roles if len(set(here(role)) & set(signed)) < needed(role)]
         return [seat for role in short for seat in here(role) if seat not in signed]
     def due(self):
+        if self.wanted is not None:
+            if self.standing in ("start", "resume"): return "attestation", self.standing
+            over = self.phase == "between" and len(self.finished) == len(self.script["steps"])
+            if over and self.standing == "attested": return "attestation", "close"
         if self.phase == "gathering": return ("present or open",)
         if self.phase == "closed": return ("sign",) if set(self.officers) - set(self.signed) else ("nothing",)
         if self.phase == "between": return ("begin",) if len(self.finished) < len(self.script["steps"]) else ("close",)
@@ -182,12 +254,13 @@ class Ceremony:
         due, now = self.due(), self.now
         wrong = f"{name} cannot come here; what is due is {due[0]}"
         need(due[0] != "nothing", "the ceremony is complete; nothing may follow")
-        need(not now or name == "resume" or body.get("step") == self.step()["id"], wrong)
+        need(not now or name in ("resume", "attestation") or body.get("step") == self.step()["id"], wrong)
         if name in ("resume", "failure"):
             need(self.phase != "closed" and (name == "resume" or due[0] == "result or failure"), wrong)
             need(name == "resume" or is_text(body["reason"], 512), "the reason is no text")
             if now: now["pending"] = None
-        elif name == "exception" and now:
+            if name == "resume": self.standing = "resume"
+        elif name == "exception" and now and due[0] != "attestation":
             need(now["exception"] is None and now["pending"] is None and is_text(body["reason"], 512), wrong)
             now["exception"] = body["reason"]
         else:
@@ -204,6 +277,32 @@ class Ceremony:
         self.officers[body["seat"]] = body
     def check(self, body, message, key):
         need(verified(key, message, body["signature"]), f"the signature of {body['seat']} is not over this, or not his")
+    def on_attestation(self, body, due, *_):
+        ((kind, said),), moment = need(set(body) in ({"quote"}, {"none"}), "neither a quote nor none") or body.items(), due[1]
+        shaped(kind, said)
+        machine = {"entry": self.number, "moment": moment, "tpm_key_name": None, "resets": None, "registers": {},
+                   "event_log": None, "policy": None, "none": None}
+        insists, boot = not self.rehearsal and self.wanted.get("required", True), None
+        if kind == "none":
+            need(not insists and is_text(said["reason"], 512), "the machine is not attested, and has to be")
+            machine["none"] = said["reason"]
+            if moment != "close": self.log = None
+        else:
+            qualifying, boot, registers = quoted(said)
+            need(qualifying == self.digest("machine", self.id, self.script_hash, self.head), "the TPM's quote is not over this transcript up to here")
+            wanted = self.wanted.get("registers", [0, 1, 2, 3, 4, 5, 6, 7, 11])
+            need(list(registers) == wanted, "the quote is over other registers than the script wants")
+            own = None if said["event_log"] is None else unhex(said["event_log"])
+            if moment != "close": self.log = own
+            if own is not None: machine["event_log"] = adds_up(own, registers)
+            if "policy" in self.wanted:
+                machine["policy"] = lets_through(self.wanted["policy"], boot[0], registers, self.log)
+                need(machine["policy"] or self.rehearsal, "the script's policy does not let this machine through")
+            machine |= {"tpm_key_name": boot[0].hex(), "resets": boot[1]}
+            machine["registers"] = {str(at): value.hex() for at, value in registers.items()}
+        need(moment != "close" or boot == self.boot, "the closing quote is of another machine, or of another start of it")
+        self.boot, self.standing = boot, "whole" if moment == "close" else "attested"
+        self.machines.append(machine)
     def on_open(self, *_):
         have = lambda role: sum(officer["role"] == role for officer in self.officers.values())
         need(all(have(name) >= role["quorum"] for name, role in self.roles.items()), "a role lacks its quorum")
@@ -268,12 +367,13 @@ def verify(data):
             need(json.dumps(entry, separators=(",", ":"), ensure_ascii=False) == text, "the entry is not in its one form")
             ((name, body),), (n, time) = entry["event"].items(), (entry["n"], entry["time_ms"])
             need(list(entry) == ["n", "time_ms", "event"] and type(n) is type(time) is int, "not an entry")
-            shaped(name, body)
+            if name != "attestation": shaped(name, body)
             need((name == "start") == (number == 0), "a ceremony starts once, with the first entry")
             if number == 0: ceremony.start(body)
             hashed = ceremony.digest("entry", head, frame[2])
             need(hashed.hex().encode() == frame[1], "the hash does not follow: something was altered, removed or moved")
             need(n == number and last <= time < 2**64, "the number is wrong, or the clock went back")
+            ceremony.number = number
             if number == 0: ceremony.id = hashed
             else: ceremony.apply(name, body, time, hashed)
             ceremony.head, head, last = hashed, hashed, time
@@ -292,7 +392,7 @@ def report(ceremony):
         "root_words": " ".join(words[byte][1 + place % 2] for place, byte in enumerate(ceremony.root)),
         "rehearsal": ceremony.rehearsal, "script": ceremony.script["id"], "script_digest": "sha256:" + ceremony.script_hash.hex(),
         "keys": [{"name": name} | {field: key[field] for field in ("public", "probed")} for name, key in sorted(ceremony.keys.items())],
-        "entry": None, "reason": None}
+        "machines": ceremony.machines, "entry": None, "reason": None}
 if __name__ == "__main__":
     try:
         print(json.dumps(report(verify(pathlib.Path(sys.argv[1]).read_bytes())), indent=2, ensure_ascii=False))

@@ -11,6 +11,8 @@ mod damage;
 mod fake;
 #[path = "ceremony/interruptions.rs"]
 mod interruptions;
+#[path = "ceremony/machines.rs"]
+mod machines;
 #[path = "ceremony/python.rs"]
 mod python;
 #[path = "ceremony/refusals.rs"]

@@ -20,6 +20,7 @@ mod restore;
 mod signer;
 mod simulate;
 mod snapshot;
+mod this_machine;
 mod tx;
 mod verify;
 

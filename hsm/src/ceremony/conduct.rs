@@ -3,16 +3,15 @@
 //! The order of things is the whole of it: a request is durable before the device is asked, an answer before the next
 //! question, and whatever stops this process, the same command goes on where it stopped.
 
+use super::attester::{Attester, NoAttestation};
 use super::device::{Device, DeviceError};
-use super::entry::{Entry, Event, Start};
-use super::machine;
+use super::entry::Event;
 use super::refusal::Refusal;
 use super::room::{Room, RoomError, Turn};
-use super::script::Script;
 use super::state::{Ceremony, Document, Order};
 use super::transcript::{Transcript, TranscriptError};
 use super::verify::root_digest;
-use super::{Mode, words};
+use super::words;
 use crate::atomic_file;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -33,6 +32,9 @@ pub enum ConductError {
     /// The device, after an interruption: within a step a failure is recorded and the people decide.
     #[error("the token of the interrupted ceremony: {0}")]
     Device(#[from] DeviceError),
+    /// The machine's TPM, where the script does not do without.
+    #[error(transparent)]
+    Machine(#[from] NoAttestation),
     /// A file beside the transcript, or the program's own.
     #[error("{path}: {source}")]
     Io {
@@ -64,53 +66,6 @@ impl From<Refusal> for ConductError {
     }
 }
 
-/// Opens the transcript in `directory`, or begins it.
-///
-/// # Errors
-/// [`ConductError`].
-pub fn open(
-    directory: &Path,
-    script: &[u8],
-    mode: Mode,
-    program: &str,
-    now_ms: u64,
-) -> Result<Transcript, ConductError> {
-    let path = directory.join(TRANSCRIPT);
-    let binary = machine::binary().map_err(|source| ConductError::Io { path: "/proc/self/exe".into(), source })?;
-    if path.exists() {
-        let mut transcript = Transcript::resume(&path)?;
-        let ceremony = transcript.ceremony();
-        let other = |what| Err(ConductError::OtherCeremony { path: path.clone(), what });
-        if ceremony.script_digest() != Script::digest(script) {
-            return other("script");
-        }
-        if ceremony.mode() != mode {
-            return other("kind: rehearsal and ceremony are two");
-        }
-        if ceremony.root().is_none() {
-            transcript.append(now_ms, Event::Resume { binary, machine: machine::facts() })?;
-        }
-        return Ok(transcript);
-    }
-    // Checked before anything is written.
-    Script::parse(script)?;
-    let text = std::str::from_utf8(script).map_err(|_| super::ScriptError::NotText)?;
-    let mut nonce = [0; 32];
-    getrandom::fill(&mut nonce).map_err(|_| ConductError::Randomness)?;
-    let start = Start {
-        format: 1,
-        rehearsal: mode.is_rehearsal(),
-        nonce: hex::encode(nonce),
-        script_digest: Script::digest(script),
-        script: text.to_owned(),
-        program: program.to_owned(),
-        binary,
-        machine: machine::facts(),
-    };
-    let entry = Entry { n: 0, time_ms: now_ms, event: Event::Start(start) };
-    Ok(Transcript::create(&path, &entry)?)
-}
-
 /// Runs what is left of a ceremony; the root.
 ///
 /// # Errors
@@ -119,8 +74,12 @@ pub fn conduct(
     transcript: &mut Transcript,
     room: &mut dyn Room,
     device: &mut dyn Device,
+    attester: &Attester,
     directory: &Path,
 ) -> Result<Digest, ConductError> {
+    // Before anything is done on it, and before the token is looked at.
+    attest(transcript, room, attester)?;
+    announce(transcript.ceremony(), room);
     for document in transcript.ceremony().documents() {
         write(directory, document)?;
     }
@@ -134,6 +93,10 @@ pub fn conduct(
             Order::Complete => {
                 let root = ceremony.root().expect("a complete ceremony is closed");
                 return Ok(root_digest(root));
+            }
+            Order::Attest { .. } => {
+                attest(transcript, room, attester)?;
+                announce(transcript.ceremony(), room);
             }
             order => advance(transcript, room, device, directory, &ceremony, order)?,
         }
@@ -232,9 +195,22 @@ fn advance(
             let (seat, signature) = room.sign(&seats, &message, "the whole ceremony, by its root")?;
             Event::Sign { seat, signature }
         }
-        Order::Complete => return Ok(()),
+        Order::Attest { .. } | Order::Complete => return Ok(()),
     };
     Ok(transcript.append(room.now_ms(), event)?)
+}
+
+/// Has the machine attested, if that is due.
+fn attest(transcript: &mut Transcript, room: &mut dyn Room, attester: &Attester) -> Result<(), ConductError> {
+    let Some(attested) = attester.attest(transcript.ceremony())? else { return Ok(()) };
+    Ok(transcript.append(room.now_ms(), Event::Attestation(attested))?)
+}
+
+/// Tells everybody which machine it is.
+fn announce(ceremony: &Ceremony, room: &mut dyn Room) {
+    if let Some(machine) = ceremony.machines().last().filter(|_| ceremony.root().is_none()) {
+        room.tell(&machine.describe());
+    }
 }
 
 /// Writes a document that is in the transcript, unless it is there.
@@ -248,7 +224,7 @@ fn write(directory: &Path, document: &Document) -> Result<(), ConductError> {
 }
 
 /// As a transcript takes it.
-fn short(reason: &str) -> String {
+pub(super) fn short(reason: &str) -> String {
     let mut line: String =
         reason.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
     while line.len() > 512 {

@@ -5,6 +5,7 @@
 //! The hash is [`Purpose::Entry`] over the hash before (32 zero bytes for the first) and the text. Absent: whether an
 //! entry may stand where it stands, which is `state`'s.
 
+mod attested;
 mod exchange;
 
 use super::statement::{Mode, Purpose};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use types::{Digest, PublicKey, Signature};
 
+pub use attested::{Attested, EVENT_LOG_BYTES_MAX, MachineQuote};
 pub use exchange::{Operation, Outcome, PROBES, Probe, Token};
 
 /// Most bytes of a line.
@@ -107,6 +109,8 @@ pub enum Event {
         /// The machine.
         machine: Machine,
     },
+    /// The machine is attested by its TPM, or it is said why not.
+    Attestation(Attested),
     /// A file was written.
     Document {
         /// The step.
@@ -153,7 +157,7 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Start {
-    /// Version of the transcript's format: 1.
+    /// Version of the transcript's format: that of its script's.
     pub format: u32,
     /// Whether this is practice.
     pub rehearsal: bool,
@@ -244,6 +248,7 @@ impl Event {
             Self::Result { .. } => "result",
             Self::Failure { .. } => "failure",
             Self::Resume { .. } => "resume",
+            Self::Attestation(_) => "attestation",
             Self::Document { .. } => "document",
             Self::Done { .. } => "done",
             Self::Exception { .. } => "exception",

@@ -2,7 +2,7 @@
 //! machine's own transcript. Nothing in it is fetched from anywhere.
 
 use super::plan::Form;
-use super::script::{Action, Script};
+use super::script::{Action, MachineAttestation, Script};
 use std::fmt::Write;
 
 const STYLE: &str = include_str!("paper.css");
@@ -24,7 +24,11 @@ pub fn html(script: &Script, text: &str) -> String {
     );
     page.push_str("<table class=\"fields\"><tr><th>Date</th><td></td><th>Place</th><td></td></tr>");
     page.push_str("<tr><th>Token, serial no.</th><td></td><th>Firmware</th><td></td></tr>");
-    page.push_str("<tr><th>Ceremony id</th><td colspan=\"3\"></td></tr></table>\n<h2>Present</h2>\n");
+    page.push_str("<tr><th>Ceremony id</th><td colspan=\"3\"></td></tr></table>\n");
+    if let Some(wanted) = &script.attestation {
+        page.push_str(&machine(wanted));
+    }
+    page.push_str("<h2>Present</h2>\n");
     page.push_str(
         "<table><tr><th>Role</th><th>Seat</th><th>Name</th><th>Key</th><th>Signature</th><th>Time</th></tr>\n",
     );
@@ -88,6 +92,34 @@ pub fn html(script: &Script, text: &str) -> String {
     page
 }
 
+/// Which machine it has to be, to be compared with what the screen says.
+fn machine(wanted: &MachineAttestation) -> String {
+    let registers: Vec<_> = wanted.registers.iter().map(ToString::to_string).collect();
+    let must = if wanted.required { "has to be" } else { "is, where it can be," };
+    let mut text = format!(
+        "<h2>The machine</h2>\n<p>It {must} attested by its TPM: registers {}.</p>\n<p class=\"hash\">",
+        registers.join(", ")
+    );
+    match &wanted.policy {
+        None => text.push_str("Any machine; the transcript says which."),
+        Some(policy) => {
+            for name in &policy.tpm_keys {
+                let _ = write!(text, "TPM {name}<br>");
+            }
+            for (register, value) in
+                policy.registers.iter().flat_map(|(at, values)| values.iter().map(move |of| (at, of)))
+            {
+                let _ = write!(text, "register {}: {value}<br>", escape(register));
+            }
+            if policy.event_log {
+                text.push_str("The event log has to add up to the registers.");
+            }
+        }
+    }
+    text.push_str("</p>\n");
+    text
+}
+
 fn kind(action: &Action) -> String {
     match action {
         Action::InitialiseToken { token } => format!("a free slot becomes the token {token:?}"),
@@ -145,5 +177,18 @@ mod tests {
             assert!(page.contains(&escape(&step.title)), "{}", step.id);
         }
         assert!(page.matches("class=\"box\"").count() > script.steps.len() * 2);
+        assert!(!page.contains("The machine</h2>"), "nothing is wanted of it");
+    }
+
+    #[test]
+    fn the_page_says_which_machine_it_has_to_be() {
+        let (name, value) = (format!("000b{}", "9f".repeat(32)), "65".repeat(32));
+        let policy = format!("tpm_keys = [\"{name}\"]\n[attestation.policy.registers]\n7 = [\"{value}\"]\n");
+        let text = include_str!("../../ceremonies/custody-drill.toml").replacen("format = 1", "format = 2", 1);
+        let text = text.replacen("[[roles]]", &format!("[attestation]\n[attestation.policy]\n{policy}[[roles]]"), 1);
+        let page = html(&Script::parse(text.as_bytes()).expect("a script"), &text);
+        for word in ["It has to be attested", &format!("TPM {name}"), &format!("register 7: {value}")] {
+            assert!(page.contains(word), "{word}");
+        }
     }
 }

@@ -1,10 +1,14 @@
 //! Why an entry may not stand where somebody wants it. The program that writes a transcript and the one that checks it
 //! give the same reasons, because both are the same rules.
 
+mod machine;
+
 use super::entry::LineError;
 use super::script::ScriptError;
 use thiserror::Error;
 use types::Digest;
+
+pub use machine::MachineRefusal;
 
 /// Why an entry is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -21,8 +25,8 @@ pub enum Refusal {
     /// A `start` that is not first.
     #[error("a ceremony starts once")]
     StartTwice,
-    /// A version of the format that is not known here.
-    #[error("transcript format {0} is not known; this program knows 1")]
+    /// A version of the format that is not known here, or another than the script's.
+    #[error("transcript format {0} is not known, or not its script's; this program knows 1 and 2")]
     Format(u32),
     /// Not 64 lower-case hexadecimal digits.
     #[error("the nonce is not 32 bytes in hexadecimal")]
@@ -140,6 +144,9 @@ pub enum Refusal {
     /// The key is of another algorithm than the script says.
     #[error("the key is not of the algorithm that the script names")]
     OtherAlgorithm,
+    /// The machine's attestation.
+    #[error(transparent)]
+    Machine(#[from] MachineRefusal),
     /// Two names, one key.
     #[error("this public key is known already under the name {0:?}")]
     KeyTwice(String),

@@ -5,10 +5,14 @@
 
 mod check;
 
+use crate::machines::{Machines, MachinesError};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tpm::pcr::PCR_MAX;
 use types::{AlgId, Digest, PublicKey};
 
+/// Versions of the format. The second has `[attestation]`; nothing else is new in it.
+pub const FORMATS: [u32; 2] = [1, 2];
 /// Most bytes of a script.
 pub const SCRIPT_BYTES_MAX: usize = 256 << 10;
 /// Most steps of a script.
@@ -20,7 +24,7 @@ pub const SEATS_MAX: usize = 32;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Script {
-    /// Version of this format: 1.
+    /// Version of this format, one of [`FORMATS`].
     pub format: u32,
     /// Name of the script: lower-case letters, digits, hyphens.
     pub id: String,
@@ -35,8 +39,36 @@ pub struct Script {
     pub roles: Vec<Role>,
     /// The roles each of which must sign, with its quorum, before a step is left out.
     pub exceptions: Vec<String>,
+    /// How the machine is attested; not at all where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attestation: Option<MachineAttestation>,
     /// What is done, in this order.
     pub steps: Vec<Step>,
+}
+
+/// What the TPM of the machine has to say of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MachineAttestation {
+    /// Which registers are quoted, by rising number.
+    #[serde(default = "registers")]
+    pub registers: Vec<u8>,
+    /// Whether a machine without an attestation holds no ceremony; otherwise it is on record that there was none.
+    #[serde(default = "required")]
+    pub required: bool,
+    /// Which machines may hold it: what `stele attest verify --policy` reads, without makers' certificates. Left out, it is
+    /// on record which one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Machines>,
+}
+
+/// Firmware, its settings, boot loader, Secure Boot, and the kernel image.
+fn registers() -> Vec<u8> {
+    vec![0, 1, 2, 3, 4, 5, 6, 7, 11]
+}
+
+fn required() -> bool {
+    true
 }
 
 /// A group of people, of whom a number must agree.
@@ -208,8 +240,20 @@ pub enum ScriptError {
     #[error("the script does not parse: {0}")]
     Toml(Box<toml::de::Error>),
     /// A version of the format that is not known here.
-    #[error("script format {0} is not known; this program knows 1")]
+    #[error("script format {0} is not known; this program knows 1 and 2")]
     Format(u32),
+    /// Something of a newer format in an older one.
+    #[error("`[attestation]` is of format 2: write `format = 2`")]
+    Older,
+    /// Not a list of registers.
+    #[error("the registers of `[attestation]` are 1 to 24 different numbers from 0 to {PCR_MAX}, by rising number")]
+    Registers,
+    /// The policy of `[attestation]` is none.
+    #[error("`[attestation.policy]`: {0}")]
+    Policy(#[from] MachinesError),
+    /// The policy prescribes a register that is not quoted.
+    #[error("`[attestation.policy]` prescribes register {0}, which `registers` of `[attestation]` does not list")]
+    NotQuoted(u8),
     /// Not 1 to 48 lower-case letters, digits and hyphens.
     #[error("{0:?} is no name: lower-case letters, digits and hyphens, at most 48")]
     Name(String),

@@ -5,6 +5,7 @@
 //! every entry applies. No clock, no file, no device here. Signatures are checked where they stand.
 
 mod apply;
+mod machine;
 mod order;
 
 use super::entry::{Operation, Outcome, Token};
@@ -14,6 +15,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use types::{Digest, PublicKey};
 
+use machine::Standing;
+pub use machine::{AttestedMachine, Moment, Said};
 pub use order::Order;
 
 /// A ceremony up to some entry.
@@ -33,6 +36,8 @@ pub struct Ceremony {
     token: Option<Token>,
     finished: Vec<Finished>,
     documents: Vec<Document>,
+    machines: Vec<AttestedMachine>,
+    standing: Standing,
     phase: Phase,
 }
 
@@ -199,6 +204,9 @@ impl Ceremony {
 
     /// What is due next.
     pub fn order(&self) -> Order<'_> {
+        if let (Some(moment), Some(wanted)) = (self.moment(), &self.script.attestation) {
+            return Order::Attest { moment, registers: &wanted.registers, qualifying: self.qualifying() };
+        }
         match &self.phase {
             Phase::Gathering => {
                 let mut roles =

@@ -45,6 +45,8 @@ pub enum Purpose {
     Revocation,
     /// An officer has seen the whole: ceremony, root.
     Root,
+    /// A machine's TPM signs along: ceremony, script, hash before. Of this the hash is used, not the message.
+    Machine,
 }
 
 impl Purpose {
@@ -60,6 +62,7 @@ impl Purpose {
             (Mode::Real, Self::Rotation) => "stele/ceremony/rotation/1",
             (Mode::Real, Self::Revocation) => "stele/ceremony/revocation/1",
             (Mode::Real, Self::Root) => "stele/ceremony/root/1",
+            (Mode::Real, Self::Machine) => "stele/ceremony/machine/1",
             (Mode::Rehearsal, Self::Entry) => "stele/rehearsal/entry/1",
             (Mode::Rehearsal, Self::Attendance) => "stele/rehearsal/attendance/1",
             (Mode::Rehearsal, Self::Approval) => "stele/rehearsal/approval/1",
@@ -69,6 +72,7 @@ impl Purpose {
             (Mode::Rehearsal, Self::Rotation) => "stele/rehearsal/rotation/1",
             (Mode::Rehearsal, Self::Revocation) => "stele/rehearsal/revocation/1",
             (Mode::Rehearsal, Self::Root) => "stele/rehearsal/root/1",
+            (Mode::Rehearsal, Self::Machine) => "stele/rehearsal/machine/1",
         }
     }
 
@@ -114,12 +118,13 @@ mod tests {
             Purpose::Rotation,
             Purpose::Revocation,
             Purpose::Root,
+            Purpose::Machine,
         ];
         let all = purposes
             .iter()
             .flat_map(|purpose| [Mode::Real, Mode::Rehearsal].map(|mode| purpose.message(mode, &[b"one", b"two"])));
         let distinct: std::collections::BTreeSet<_> = all.collect();
-        assert_eq!(distinct.len(), 18);
+        assert_eq!(distinct.len(), 20);
         assert_ne!(
             Purpose::Root.message(Mode::Real, &[b"on", b"etwo"]),
             Purpose::Root.message(Mode::Real, &[b"one", b"two"]),

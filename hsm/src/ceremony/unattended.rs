@@ -1,9 +1,11 @@
 //! A ceremony whose prompts are all answered from a file.
 
 use super::answers::{AnsweringRoom, Answers};
+use super::attester::Attester;
 use super::conduct::{self, ConductError};
 use super::device::{Device, DeviceError, Hsm, Modules};
 use super::entry::{Operation, Outcome, Token};
+use super::prepare::prepare;
 use super::script::{Action, Script};
 use super::{Mode, room::now_ms};
 use crate::error::ConfigError;
@@ -29,6 +31,8 @@ pub struct Unattended<'a> {
     pub directory: &'a Path,
     /// Name and version of the program.
     pub program: &'a str,
+    /// The machine's TPM.
+    pub attester: &'a Attester,
 }
 
 /// Makes the directory of a rehearsal and SoftHSM2's configuration in it; its path is what
@@ -51,6 +55,7 @@ impl Unattended<'_> {
         let throw_away = self.directory.join(THROW_AWAY);
         let made = if self.mode.is_rehearsal() { &throw_away } else { self.directory };
         std::fs::create_dir_all(made).map_err(|source| ConductError::Io { path: made.to_owned(), source })?;
+        let prepared = prepare(self.directory, self.script, self.mode, self.program, now_ms(), self.attester)?;
         let modules = Modules::default();
         let token = script.steps.iter().find_map(|step| match &step.action {
             Action::OpenToken { token } => Some((token, true)),
@@ -70,8 +75,8 @@ impl Unattended<'_> {
             }
         };
         let mut room = AnsweringRoom::new(answers, modules, throw_away, out);
-        let mut transcript = conduct::open(self.directory, self.script, self.mode, self.program, now_ms())?;
-        conduct::conduct(&mut transcript, &mut room, &mut *device, self.directory)
+        let mut transcript = prepared.begin()?;
+        conduct::conduct(&mut transcript, &mut room, &mut *device, self.attester, self.directory)
     }
 }
 

@@ -1,14 +1,19 @@
 //! Checks a transcript from its bytes alone: no HSM, no clock, no network. `hsm/ceremonies/verify_transcript.py` does the
 //! same without any code of this program.
 
+mod machines;
+
 use super::entry::{self, Entry, Event, TRANSCRIPT_BYTES_MAX};
 use super::refusal::Refusal;
 use super::state::Ceremony;
 use super::statement::Mode;
 use super::words;
+use crate::machines::Machines;
 use serde::Serialize;
 use thiserror::Error;
 use types::{Digest, PublicKey};
+
+pub use machines::MachineReport;
 
 /// Why a transcript is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -128,6 +133,17 @@ pub fn verify(bytes: &[u8], script: Option<Digest>) -> Result<Ceremony, Invalid>
     Ok(ceremony)
 }
 
+/// Holds the machines of a ceremony against a policy of the reader's.
+///
+/// # Errors
+/// [`Invalid::Entry`].
+pub fn on_machines(ceremony: Ceremony, policy: &Machines) -> Result<Ceremony, Invalid> {
+    match ceremony.check_machines(policy) {
+        Ok(()) => Ok(ceremony),
+        Err((entry, reason)) => Err(Invalid::Entry { entry, reason: reason.into() }),
+    }
+}
+
 /// What is told of a transcript.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -151,6 +167,8 @@ pub struct Report {
     pub script_digest: Option<Digest>,
     /// Keys that the ceremony leaves behind.
     pub keys: Vec<KeyReport>,
+    /// The machines on which it was held; none where the script does not want them attested.
+    pub machines: Vec<MachineReport>,
     /// The entry that is at fault.
     pub entry: Option<u64>,
     /// What is wrong with it.
@@ -206,6 +224,7 @@ impl Report {
                 script: None,
                 script_digest: None,
                 keys: Vec::new(),
+                machines: Vec::new(),
                 entry: invalid.entry(),
                 reason: Some(invalid.to_string()),
             },
@@ -240,6 +259,7 @@ impl Report {
             script: Some(ceremony.script().id.clone()),
             script_digest: Some(ceremony.script_digest()),
             keys: keys.collect(),
+            machines: ceremony.machines().iter().map(MachineReport::of).collect(),
             entry: None,
             reason: None,
         }

@@ -6,13 +6,13 @@ use hsm::ceremony::entry::{self, Entry, Event};
 use hsm::ceremony::{Invalid, Mode, Refusal, Script, verify};
 
 /// The entries of a transcript.
-fn entries(bytes: &[u8]) -> Vec<Entry> {
+pub fn entries(bytes: &[u8]) -> Vec<Entry> {
     let lines = bytes.strip_suffix(b"\n").expect("whole lines").split(|byte| *byte == b'\n');
     lines.map(|line| Entry::parse(entry::split(line).expect("a line").1).expect("an entry")).collect()
 }
 
 /// Numbered and hashed anew.
-fn mended(entries: &[Entry]) -> Vec<u8> {
+pub fn mended(entries: &[Entry]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut head = [0; 32];
     let rehearsal = matches!(&entries[0].event, Event::Start(start) if start.rehearsal);

@@ -6,7 +6,7 @@ use hsm::ceremony::entry::{Entry, Event, Machine, Operation, Outcome, PROBES, Pr
 use hsm::ceremony::room::{Room, RoomError, Turn};
 use hsm::ceremony::script::Step;
 use hsm::ceremony::state::{Ceremony, Officer};
-use hsm::ceremony::{Question, Script, Transcript};
+use hsm::ceremony::{Attester, Question, Script, Transcript};
 use hsm::pkcs11::admin::AdminError;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -203,7 +203,7 @@ impl Device for Box1 {
 /// A first entry, the same every time.
 pub fn start(script: &str, rehearsal: bool) -> Entry {
     let start = Start {
-        format: 1,
+        format: Script::parse(script.as_bytes()).map_or(1, |script| script.format),
         rehearsal,
         nonce: "5a".repeat(32),
         script_digest: Script::digest(script.as_bytes()),
@@ -217,6 +217,17 @@ pub fn start(script: &str, rehearsal: bool) -> Entry {
 
 /// Begins a ceremony in `directory`, or goes on with it.
 pub fn run(directory: &Path, script: &str, table: &mut Table, device: &mut Box1) -> Result<Digest, ConductError> {
+    run_on(&Attester::default(), directory, script, table, device)
+}
+
+/// The same, on a machine with a TPM. Facts of this machine are in none of both.
+pub fn run_on(
+    attester: &Attester,
+    directory: &Path,
+    script: &str,
+    table: &mut Table,
+    device: &mut Box1,
+) -> Result<Digest, ConductError> {
     let path = directory.join(conduct::TRANSCRIPT);
     let mut transcript = if path.exists() {
         let mut transcript = Transcript::resume(&path)?;
@@ -228,7 +239,7 @@ pub fn run(directory: &Path, script: &str, table: &mut Table, device: &mut Box1)
     } else {
         Transcript::create(&path, &start(script, false))?
     };
-    conduct::conduct(&mut transcript, table, device, directory)
+    conduct::conduct(&mut transcript, table, device, attester, directory)
 }
 
 /// The whole ceremony, as bytes.

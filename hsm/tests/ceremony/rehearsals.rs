@@ -2,7 +2,7 @@
 
 use crate::alone::alone;
 use hsm::ceremony::unattended::Unattended;
-use hsm::ceremony::{Ceremony, Invalid, Mode, Report, verify};
+use hsm::ceremony::{Attester, Ceremony, Invalid, Mode, Report, verify};
 use std::path::{Path, PathBuf};
 
 /// The folder of scripts.
@@ -14,7 +14,14 @@ pub fn shipped() -> PathBuf {
 pub fn rehearse(name: &str, directory: &Path) -> Vec<u8> {
     let script = std::fs::read(shipped().join(format!("{name}.toml"))).expect("ships");
     let answers = shipped().join(format!("{name}.answers.toml"));
-    let run = Unattended { script: &script, answers: &answers, mode: Mode::Rehearsal, directory, program: "test" };
+    let run = Unattended {
+        script: &script,
+        answers: &answers,
+        mode: Mode::Rehearsal,
+        directory,
+        program: "test",
+        attester: &Attester::default(),
+    };
     let root = run.run(Box::new(std::io::sink())).expect("rehearses");
     let bytes = std::fs::read(directory.join("transcript")).expect("written");
     let ceremony = verify(&bytes, None).expect("valid");

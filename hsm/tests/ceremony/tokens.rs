@@ -9,7 +9,7 @@ use cryptoki::object::{Attribute, ObjectClass};
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use hsm::ceremony::unattended::Unattended;
-use hsm::ceremony::{Mode, Report, verify};
+use hsm::ceremony::{Attester, Mode, Report, verify};
 use pkcs11_faults::{Control, Fault};
 use std::path::{Path, PathBuf};
 
@@ -38,7 +38,14 @@ impl Scene {
 
     fn run(&self) -> Result<(), String> {
         let (script, answers, directory) = (&self.script, &self.answers, &self.directory);
-        let run = Unattended { script, answers, mode: Mode::Rehearsal, directory, program: "test" };
+        let run = Unattended {
+            script,
+            answers,
+            mode: Mode::Rehearsal,
+            directory,
+            program: "test",
+            attester: &Attester::default(),
+        };
         run.run(Box::new(std::io::sink())).map(drop).map_err(|error| error.to_string())
     }
 

@@ -6,7 +6,7 @@ use hsm::ceremony::statement::Purpose;
 use hsm::ceremony::{Mode, Report, verify};
 use serde_json::{Value, json};
 
-const PURPOSES: [(&str, Purpose); 9] = [
+const PURPOSES: [(&str, Purpose); 10] = [
     ("entry", Purpose::Entry),
     ("attendance", Purpose::Attendance),
     ("approval", Purpose::Approval),
@@ -16,6 +16,7 @@ const PURPOSES: [(&str, Purpose); 9] = [
     ("rotation", Purpose::Rotation),
     ("revocation", Purpose::Revocation),
     ("root", Purpose::Root),
+    ("machine", Purpose::Machine),
 ];
 
 fn statements() -> Value {

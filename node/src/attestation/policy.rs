@@ -18,6 +18,8 @@
 
 use super::Check;
 use client::rpc::HexBytes;
+use hsm::hexadecimal::Hex;
+use hsm::machines::{Machines, MachinesError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -77,6 +79,9 @@ pub enum PolicyError {
         /// Why.
         source: CertificateError,
     },
+    /// It names no machine yet.
+    #[error("as a policy for a ceremony: {0}")]
+    Machines(#[from] MachinesError),
     /// Not a register's number.
     #[error("`{0}` is no register: they are numbered from 0 to {PCR_MAX}")]
     Register(String),
@@ -114,12 +119,32 @@ impl Policy {
         }
     }
 
+    /// The same, with or without the wish that the event log adds up.
+    pub fn with_log(self, event_log: bool) -> Self {
+        Self { event_log, ..self }
+    }
+
     /// The makers whose TPMs may be enrolled.
     ///
     /// # Errors
     /// [`PolicyError::NoRoots`], [`PolicyError::Io`], [`PolicyError::Roots`].
     pub fn roots(&self) -> Result<Roots, PolicyError> {
         roots(&self.ek_roots, &self.ek_intermediates)
+    }
+
+    /// The machines that it names, as ceremonies are held against them.
+    ///
+    /// # Errors
+    /// [`PolicyError::Machines`] where it names none yet.
+    pub fn machines(&self) -> Result<Machines, PolicyError> {
+        let plain = |bytes: &[HexBytes]| bytes.iter().map(|bytes| Hex::of(&bytes.0)).collect();
+        let machines = Machines {
+            tpm_keys: plain(&self.tpm_keys),
+            event_log: self.event_log,
+            registers: self.registers.iter().map(|(at, values)| (at.clone(), plain(values))).collect(),
+        };
+        machines.check_itself()?;
+        Ok(machines)
     }
 
     /// Whether the event log has to explain the registers.

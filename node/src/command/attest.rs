@@ -1,5 +1,7 @@
 //! `stele attest`: what a validator's TPM says of its machine, and whether that is what it should say.
 
+mod here;
+
 use super::genesis;
 use crate::attestation::enrolment::{Enrolled, Enrolment};
 use crate::attestation::{self, Expected, Policy, Standing, Verdict};
@@ -88,6 +90,8 @@ A policy names TPM keys and what their registers may hold:
         #[arg(long)]
         json: bool,
     },
+    /// Print the policy that the machine fulfils on which this runs: its own TPM's key and registers; no node, no network.
+    Here(here::HereArgs),
     /// Print the policy that an attested machine fulfils as it stands, once its attestation is verified.
     #[command(after_help = "Example:
   stele attest policy quote.json --nonce 5f0c… --genesis genesis.toml > machines.toml")]
@@ -149,6 +153,7 @@ pub fn run(args: &AttestArgs) -> miette::Result<ExitCode> {
             print!("{}", if *json { json_of(&verdict)? } else { text(&verdict) });
             Ok(if verdict.holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
+        Action::Here(args) => here::run(args).map(|()| ExitCode::SUCCESS),
         Action::Policy { given } => {
             let (info, verdict) = given.judge(None)?;
             if !verdict.holds {

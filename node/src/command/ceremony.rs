@@ -6,11 +6,15 @@ mod bind;
 mod hold;
 mod terminal;
 
+use crate::attestation::Policy;
 use clap::{Args, Subcommand};
 use hsm::ceremony::script::SCRIPT_BYTES_MAX;
+use hsm::ceremony::state::Moment;
 use hsm::ceremony::templates::{TEMPLATES, Template};
+use hsm::ceremony::verify::MachineReport;
 use hsm::ceremony::{Ceremony, Invalid, Report, Script, entry, paper, verify, words};
 use miette::{IntoDiagnostic, WrapErr, bail, miette};
+use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -58,13 +62,21 @@ enum Action {
     /// Check a transcript, without an HSM and without a network. Exits with 1 where anything is off.
     #[command(after_help = "Examples:
   stele ceremony verify ceremony/transcript
-  stele ceremony verify ceremony/transcript --script script.toml --json")]
+  stele ceremony verify ceremony/transcript --script script.toml --json
+  stele ceremony verify ceremony/transcript --script script.toml --machines machines.toml
+
+Quotes of the machines' TPMs are verified wherever there are some: that they are genuine, over this transcript, and of one
+start from each beginning to the close. Which machines they are is held against the script's own policy, and with
+--machines against yours (as of `stele attest verify --policy`), whatever the script wants.")]
     Verify {
         /// The transcript.
         transcript: PathBuf,
         /// The script that it has to be of.
         #[arg(long, value_name = "FILE")]
         script: Option<PathBuf>,
+        /// A policy that names the machines on which it may have been held.
+        #[arg(long, value_name = "FILE")]
+        machines: Option<PathBuf>,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -106,9 +118,14 @@ pub fn run(args: CeremonyArgs) -> miette::Result<ExitCode> {
         }
         Action::Rehearse(args) => hold::rehearse(&args)?,
         Action::Run(args) => hold::run(&args)?,
-        Action::Verify { transcript, script, json } => {
+        Action::Verify { transcript, script, machines, json } => {
             let script = script.map(|path| read_script(&path)).transpose()?;
+            let machines = machines.map(|path| Policy::read(&path)?.machines()).transpose().into_diagnostic()?;
             let verdict = verify(&read(&transcript)?, script.as_deref().map(Script::digest));
+            let verdict = verdict.and_then(|ceremony| match &machines {
+                Some(policy) => verify::on_machines(ceremony, policy),
+                None => Ok(ceremony),
+            });
             return tell(&verdict, json);
         }
         Action::Print { script, out } => {
@@ -147,11 +164,47 @@ fn tell(verdict: &Result<Ceremony, Invalid>, json: bool) -> miette::Result<ExitC
             let probed = if key.probed { "probed" } else { "NOT probed" };
             println!("key {}: {}, {probed}", key.name, key.public);
         }
+        print!("{}", machines_of(&report.machines));
         println!("root {root}\n{root_words}");
     } else {
         println!("NOT valid: {}", report.reason.as_deref().unwrap_or_default());
     }
     Ok(if report.valid { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What the TPMs said, in words; registers where they are others than before.
+fn machines_of(machines: &[MachineReport]) -> String {
+    let mut text = String::new();
+    if machines.is_empty() {
+        text.push_str("machine: NOT attested, the script does not ask for it\n");
+    }
+    let mut before = None;
+    for machine in machines {
+        let when = machine.moment.describe();
+        let (Some(name), Some(resets)) = (&machine.tpm_key_name, machine.resets) else {
+            let _ = writeln!(text, "machine {when}: NOT attested, {}", machine.none.as_deref().unwrap_or_default());
+            continue;
+        };
+        let log = match (machine.moment, machine.event_log) {
+            (Moment::Close, _) => "",
+            (_, None) => ", no event log",
+            (_, Some(true)) => ", the event log adds up",
+            (_, Some(false)) => ", the event log does NOT add up",
+        };
+        let policy = match machine.policy {
+            None => "",
+            Some(true) => ", as the script's policy wants",
+            Some(false) => ", NOT as the script's policy wants",
+        };
+        let _ = writeln!(text, "machine {when}: TPM {name}, start {resets}{log}{policy}");
+        if before != Some(&machine.registers) {
+            for (at, value) in &machine.registers {
+                let _ = writeln!(text, "  register {at:<2} {value}");
+            }
+        }
+        before = Some(&machine.registers);
+    }
+    text
 }
 
 fn print_words(root: &str) -> miette::Result<()> {
@@ -184,7 +237,7 @@ fn read_at_most(path: &Path, most: usize) -> miette::Result<Vec<u8>> {
 }
 
 /// Writes a new file; one that is there is left alone.
-fn create(path: &Path, content: &[u8]) -> miette::Result<()> {
+pub(super) fn create(path: &Path, content: &[u8]) -> miette::Result<()> {
     if path.exists() {
         bail!("{} exists already and is never overwritten", path.display());
     }

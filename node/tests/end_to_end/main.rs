@@ -19,6 +19,7 @@ mod agreement;
 mod algorithms;
 mod attested;
 mod ceremonies;
+mod ceremony_machines;
 mod ceremony_prompts;
 mod contracts;
 mod crashes;

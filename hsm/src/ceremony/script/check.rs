@@ -1,7 +1,8 @@
 //! Whether a script can be run: names that exist, quorums that can be met, keys that are made before they are used.
 
-use super::{Action, SEATS_MAX, STEPS_MAX, Script, ScriptError, Step};
+use super::{Action, FORMATS, MachineAttestation, SEATS_MAX, STEPS_MAX, Script, ScriptError, Step};
 use std::collections::BTreeSet;
+use tpm::pcr::PCR_MAX;
 use types::AlgId;
 
 /// Longest name of a role, seat, step or key.
@@ -12,9 +13,10 @@ const TITLE_MAX: usize = 128;
 const SAY_MAX: usize = 4096;
 
 pub(super) fn check(script: &Script) -> Result<(), ScriptError> {
-    if script.format != 1 {
+    if !FORMATS.contains(&script.format) {
         return Err(ScriptError::Format(script.format));
     }
+    attestation(script)?;
     name(&script.id)?;
     text("title", "the script", &script.title, 1, TITLE_MAX)?;
     text("purpose", "the script", &script.purpose, 0, SAY_MAX)?;
@@ -31,6 +33,24 @@ pub(super) fn check(script: &Script) -> Result<(), ScriptError> {
         text("say", &step.id, &step.say, 0, SAY_MAX)?;
         known_roles(script, &step.id, &step.approve)?;
         material.step(script, step)?;
+    }
+    Ok(())
+}
+
+fn attestation(script: &Script) -> Result<(), ScriptError> {
+    let Some(MachineAttestation { registers, policy, .. }) = &script.attestation else { return Ok(()) };
+    if script.format == 1 {
+        return Err(ScriptError::Older);
+    }
+    let rising = registers.windows(2).all(|pair| pair[0] < pair[1]);
+    if !rising || registers.last().is_none_or(|last| *last > PCR_MAX) {
+        return Err(ScriptError::Registers);
+    }
+    if let Some(policy) = policy {
+        policy.check_itself()?;
+        if let Some(register) = policy.registers().find(|register| !registers.contains(register)) {
+            return Err(ScriptError::NotQuoted(register));
+        }
     }
     Ok(())
 }
@@ -174,6 +194,7 @@ fn known_roles(script: &Script, of: &str, roles: &[String]) -> Result<(), Script
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machines::MachinesError;
 
     const GOOD: &str = r#"
         format = 1
@@ -206,7 +227,8 @@ mod tests {
         Script::parse(GOOD.as_bytes()).expect("good");
         type Expected = fn(&ScriptError) -> bool;
         let cases: &[(&str, &str, Expected)] = &[
-            ("format = 1", "format = 2", |e| *e == ScriptError::Format(2)),
+            ("format = 1", "format = 3", |e| *e == ScriptError::Format(3)),
+            ("[[roles]]", "[attestation]\n[[roles]]", |e| *e == ScriptError::Older),
             ("id = \"small\"", "id = \"Small\"", |e| matches!(e, ScriptError::Name(_))),
             ("title = \"Small\"", "title = \"\\u001b[2J\"", |e| matches!(e, ScriptError::Text { .. })),
             ("quorum = 1", "quorum = 3", |e| matches!(e, ScriptError::Quorum { quorum: 3, .. })),
@@ -235,5 +257,37 @@ mod tests {
         }
         assert_eq!(Script::parse(&[0xff]), Err(ScriptError::NotText));
         assert!(matches!(Script::parse(&vec![b'#'; SEATS_MAX + (256 << 10)]), Err(ScriptError::TooLong(_))));
+    }
+
+    #[test]
+    fn what_a_script_wants_of_the_machine_is_checked_before_the_day() {
+        let with = |section: &str| {
+            let text =
+                GOOD.replacen("format = 1", "format = 2", 1).replacen("[[roles]]", &format!("{section}\n[[roles]]"), 1);
+            Script::parse(text.as_bytes())
+        };
+        let key = format!("tpm_keys = [\"000b{}\"]", "9f".repeat(32));
+        let value = "65".repeat(32);
+        let policy = |rest: &str| format!("[attestation]\nregisters = [7, 11]\n[attestation.policy]\n{key}\n{rest}");
+        let plain = with("[attestation]").expect("with defaults").attestation.expect("is there");
+        assert_eq!((plain.required, plain.policy, plain.registers.len()), (true, None, 9));
+        let whole = with(&policy(&format!("event_log = true\n[attestation.policy.registers]\n7 = [\"{value}\"]\n")));
+        assert!(
+            whole
+                .expect("with a policy")
+                .attestation
+                .and_then(|wanted| wanted.policy)
+                .is_some_and(|policy| policy.event_log)
+        );
+        for registers in ["[]", "[7, 7]", "[11, 7]", "[24]"] {
+            let error = with(&format!("[attestation]\nregisters = {registers}"));
+            assert_eq!(error, Err(ScriptError::Registers), "{registers}");
+        }
+        let elsewhere = with(&policy(&format!("[attestation.policy.registers]\n4 = [\"{value}\"]\n")));
+        assert_eq!(elsewhere, Err(ScriptError::NotQuoted(4)));
+        let empty = with(&policy("[attestation.policy.registers]\n7 = []\n"));
+        assert_eq!(empty, Err(ScriptError::Policy(MachinesError::Empty)));
+        let makers = with(&policy(&format!("ek_roots = [\"a\"]\n[attestation.policy.registers]\n7 = [\"{value}\"]\n")));
+        assert!(matches!(makers, Err(ScriptError::Toml(_))), "{makers:?}");
     }
 }

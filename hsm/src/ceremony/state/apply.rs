@@ -1,10 +1,10 @@
 //! Whether an entry may stand where it stands, and what is so after it.
 
-use super::{Ceremony, Current, Document, Finished, Key, Officer, Order, Phase};
+use super::{Ceremony, Current, Document, Finished, Key, Moment, Officer, Order, Phase, Standing};
 use crate::ceremony::entry::{self, Entry, Event, Operation, Outcome, PROBES, Start};
 use crate::ceremony::plan::is_text;
-use crate::ceremony::refusal::Refusal;
-use crate::ceremony::script::{Action, Algorithm, Script, Step};
+use crate::ceremony::refusal::{MachineRefusal, Refusal};
+use crate::ceremony::script::{Action, Algorithm, FORMATS, Script, Step};
 use crate::ceremony::statement::Mode;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,6 +43,8 @@ impl Ceremony {
             token: None,
             finished: Vec::new(),
             documents: Vec::new(),
+            machines: Vec::new(),
+            standing: Standing::Started(Moment::Start),
             phase: Phase::Gathering,
         })
     }
@@ -88,7 +90,16 @@ impl Ceremony {
                 if let Phase::In(current) = &mut self.phase {
                     current.unanswered |= current.pending.take().is_some();
                 }
+                self.standing = Standing::Started(Moment::Resume);
             }
+            (Event::Attestation(attested), Order::Attest { moment, .. }) => {
+                let moment = *moment;
+                self.attest(attested, moment)?;
+            }
+            (Event::Close { .. }, Order::Attest { moment: Moment::Close, .. }) => {
+                return Err(MachineRefusal::NoClosingQuote.into());
+            }
+            (_, Order::Attest { .. }) => return Err(out_of_order()),
             (Event::Begin { step }, Order::Begin(due)) if *step == due.id => {
                 self.phase = Phase::In(Current::new(time_ms))
             }
@@ -327,7 +338,7 @@ impl Current {
 }
 
 fn check_start(start: &Start) -> Result<Script, Refusal> {
-    if start.format != 1 {
+    if !FORMATS.contains(&start.format) {
         return Err(Refusal::Format(start.format));
     }
     let mut nonce = [0; 32];
@@ -338,7 +349,8 @@ fn check_start(start: &Start) -> Result<Script, Refusal> {
     if start.script_digest != computed {
         return Err(Refusal::ScriptDigest { claimed: start.script_digest, computed });
     }
-    Ok(Script::parse(start.script.as_bytes())?)
+    let script = Script::parse(start.script.as_bytes())?;
+    if script.format == start.format { Ok(script) } else { Err(Refusal::Format(start.format)) }
 }
 
 /// Officers' keys are Ed25519 or P-256: what an independent verifier can be expected to know.

@@ -4,6 +4,7 @@ use crate::ceremony::entry::Operation;
 use crate::ceremony::plan::Question;
 use crate::ceremony::refusal::Refusal;
 use crate::ceremony::script::Step;
+use crate::ceremony::state::Moment;
 
 /// What is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +13,15 @@ pub enum Order<'a> {
     Gather {
         /// The first role that lacks somebody: name, m, how many are here.
         lacking: Option<(&'a str, usize, usize)>,
+    },
+    /// The machine's TPM has to quote these registers, and sign this along.
+    Attest {
+        /// When.
+        moment: Moment,
+        /// Which registers.
+        registers: &'a [u8],
+        /// What is signed along.
+        qualifying: [u8; 32],
     },
     /// A step begins.
     Begin(&'a Step),
@@ -76,6 +86,7 @@ impl Order<'_> {
                 format!("officers of role {role:?}: {needed} are needed, {have} are here")
             }
             Self::Gather { lacking: None } => "more officers, or the opening".to_owned(),
+            Self::Attest { moment, .. } => format!("the attestation of the machine {}", moment.describe()),
             Self::Begin(step) => format!("the beginning of step {:?}", step.id),
             Self::Ask(step, question) => format!("the answer to {:?} of step {:?}", question.id, step.id),
             Self::Approve { step, seats, exception: false, .. } => {
