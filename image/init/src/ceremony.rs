@@ -1,5 +1,5 @@
 //! A machine for ceremonies: `stele ceremony` on the console, as a user who owns nothing, over a folder on a stick that is
-//! mounted for as long as a command runs. There are four words to type, and no shell behind them.
+//! mounted for as long as a command runs. There are five words to type, and no shell behind them.
 //!
 //! Absent: a network, the machine's own disks (the image has drivers for neither), and anything that is kept but on the stick.
 
@@ -8,6 +8,7 @@ mod stick;
 
 use crate::configuration::SIGNER_USER;
 use crate::kernel_modules;
+use crate::services;
 use crate::watchdog::Watchdog;
 use crate::{Fault, say};
 use people::People;
@@ -28,6 +29,7 @@ const OFFER: &str = "
   rehearse   practise on a throw-away token; writes ceremony/rehearsal
   hold       hold the ceremony, or go on with it; writes ceremony/out
   check      check ceremony/out/transcript
+  machine    what this machine's TPM says of it; writes ceremony/machine.toml
   off        switch the machine off
 Put the stick with the folder `ceremony` in, and type a word:";
 
@@ -37,6 +39,7 @@ enum Wish {
     Rehearse,
     Hold,
     Check,
+    Machine,
     Off,
 }
 
@@ -46,6 +49,7 @@ impl Wish {
             "rehearse" => Some(Self::Rehearse),
             "hold" => Some(Self::Hold),
             "check" => Some(Self::Check),
+            "machine" => Some(Self::Machine),
             "off" => Some(Self::Off),
             _ => None,
         }
@@ -57,6 +61,7 @@ impl Wish {
             Self::Rehearse => &["ceremony", "rehearse", "--script", "script.toml", "--out", "rehearsal"],
             Self::Hold => &["ceremony", "run", "--script", "script.toml", "--out", "out"],
             Self::Check => &["ceremony", "verify", "out/transcript", "--script", "script.toml"],
+            Self::Machine => &["attest", "here", "--out", "machine.toml"],
             Self::Off => &[],
         };
         let mut words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
@@ -99,6 +104,9 @@ fn attend(wish: Wish, people: &People, dog: &mut Watchdog) -> Result<String, Fau
     kernel_modules::load(Path::new(kernel_modules::LATE))?;
     let stick = Stick::find()?;
     stick::lend_tokens(SIGNER_USER);
+    for machine in ["/dev/tpmrm0", tpm::event_log::KERNELS] {
+        services::lend(machine, SIGNER_USER)?;
+    }
     let folder = stick.folder();
     let module = only_module(Path::new(MODULES));
     let mut command = Command::new("/usr/bin/stele");
@@ -165,8 +173,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn four_words_are_understood_and_nothing_else() {
-        for (line, wish) in [("hold\r\n", Wish::Hold), (" rehearse\n", Wish::Rehearse), ("check", Wish::Check)] {
+    fn five_words_are_understood_and_nothing_else() {
+        let words = [
+            ("hold\r\n", Wish::Hold),
+            (" rehearse\n", Wish::Rehearse),
+            ("check", Wish::Check),
+            ("machine\n", Wish::Machine),
+            ("off", Wish::Off),
+        ];
+        for (line, wish) in words {
             assert_eq!(Wish::parse(line), Some(wish));
         }
         for line in ["", "sh", "hold; sh", "Hold", "off now"] {
@@ -185,6 +200,7 @@ mod tests {
             ("answers.toml".into(), "answers.toml".into())
         );
         assert_eq!(last(Wish::Check, true), "script.toml");
+        assert_eq!(last(Wish::Machine, true), "machine.toml");
     }
 
     #[test]

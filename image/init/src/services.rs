@@ -91,8 +91,8 @@ impl Service {
 }
 
 /// What only root may open, for the one user who needs it: the signer asks the TPM for its fence and for attestations, the
-/// node shows what the firmware measured. Where there is no TPM there is neither.
-fn lend(path: &str, user: u32) -> Result<(), Fault> {
+/// node shows what the firmware measured; a ceremony does both. Where there is no TPM there is neither.
+pub fn lend(path: &str, user: u32) -> Result<(), Fault> {
     match std::os::unix::fs::chown(path, Some(user), None) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(Fault::system(format!("giving {path} away"))(error)),
         _ => Ok(()),
