@@ -21,13 +21,14 @@ const DISK_BYTES: u64 = 256 << 20;
 /// Longest wait for a question.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Roles and steps; `TOKEN` stands where a token is made.
+/// Roles and steps on an attested machine; `TOKEN` stands where a token is made.
 const SCRIPT: &str = r#"
-format = 1
+format = 2
 id = "small"
 version = 1
 title = "Small"
 exceptions = ["officer"]
+[attestation]
 [[roles]]
 id = "officer"
 title = "Officer"
@@ -76,9 +77,14 @@ pub(super) fn held_on_a_stick(bench: &Bench) -> Result<(), Failure> {
     arrives(&mut running, &passphrase)?;
     observes(&mut running, &passphrase)?;
     expect(&mut running, "valid: ceremony by the script", START)?;
+    expect(&mut running, "machine at the close: TPM", START)?;
     expect(&mut running, "has ended well", START)?;
     answer(&mut running, "type a word:", "check")?;
     expect(&mut running, "valid: ceremony by the script", START)?;
+    expect(&mut running, "has ended well", START)?;
+    // The ceremony's user reaches the TPM.
+    answer(&mut running, "type a word:", "machine")?;
+    expect(&mut running, "tpm_keys = ", START)?;
     expect(&mut running, "has ended well", START)?;
     pull_out(&mut running, "hold")?;
 
@@ -129,7 +135,7 @@ fn taken_home(bench: &Bench, folder: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A card, a disk and a TPM are there to be left alone.
+/// A card and a disk are there to be left alone.
 fn machine(bench: &Bench) -> Result<Emulation, Failure> {
     let folder = bench.folder("ceremony")?;
     let image = (bench.make)(Special::Ceremony)?.image;
@@ -139,6 +145,7 @@ fn machine(bench: &Bench) -> Result<Emulation, Failure> {
     install::install(&image, &mut file, DISK_BYTES)?;
     let mut machine = Emulation::new(&path, &folder);
     machine.network = Network::User(Vec::new());
+    machine.tpm = true;
     machine.more = ["-device", "qemu-xhci,id=usb"].map(str::to_owned).into();
     Ok(machine)
 }
