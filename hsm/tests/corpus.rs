@@ -1,5 +1,5 @@
-//! Replays the fuzz corpora of scripts, transcripts, attestations and event logs in the normal suite. Inputs that fuzzing found are added to the
-//! folders and stay.
+//! Replays the fuzz corpora of scripts, transcripts, attestations, frames and marks in the normal suite. Inputs that fuzzing
+//! found are added to the folders and stay.
 
 use std::path::Path;
 
@@ -34,6 +34,11 @@ fn attestations() {
 }
 
 #[test]
-fn event_logs() {
-    replay("event_log", checks::event_log);
+fn signer_frames() {
+    replay("signer_frames", checks::signer_frames);
+}
+
+#[test]
+fn guard_marks() {
+    replay("guard_mark", checks::guard_mark);
 }

@@ -1,11 +1,13 @@
-//! What must hold of any bytes that claim to be a script or a transcript of a key ceremony, an attestation, or an event log.
+//! What must hold of any bytes that claim to be a script or a transcript of a key ceremony, an attestation, a frame between
+//! node and signer, or the mark of a guard.
 
 use hsm::attestation::Attestation;
 use hsm::ceremony::entry::{self, Entry, Event};
 use hsm::ceremony::verify::{replay, verify};
 use hsm::ceremony::{Invalid, Mode, Report, Script, paper};
-use tpm::event_log::EventLog;
-use tpm::pcr::PCR_MAX;
+use hsm::guard::Mark;
+use hsm::handshake;
+use hsm::protocol::{Request, Response};
 use types::codec::{Decode, Encode};
 
 /// A script parses or is refused; what parses can be printed.
@@ -65,9 +67,22 @@ pub fn attestation(bytes: &[u8]) {
     assert!(attestation.verify().is_err() || otherwise.verify().is_err());
 }
 
-/// A log is read or refused; what is read adds up to registers that there are.
-pub fn event_log(bytes: &[u8]) {
-    let Ok(log) = EventLog::parse(bytes) else { return };
-    let registers = log.replay();
-    assert!(registers.keys().all(|register| *register <= PCR_MAX) && registers.len() <= log.events.len());
+/// A request or an answer decodes from one encoding alone: what a signer reads from a node, and a node from a signer.
+pub fn signer_frames(bytes: &[u8]) {
+    if let Ok(request) = Request::from_bytes(bytes) {
+        assert_eq!(request.to_bytes(), bytes);
+        if let Request::SignHandshake { transcript } = &request {
+            let _ = handshake::check(transcript);
+        }
+    }
+    if let Ok(response) = Response::from_bytes(bytes) {
+        assert_eq!(response.to_bytes(), bytes);
+    }
+}
+
+/// A mark is read or refused; what is read is written as it was understood.
+pub fn guard_mark(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(mark) = Mark::parse(text) else { return };
+    assert_eq!(Mark::parse(&mark.to_json()).expect("it was just written").floor(), mark.floor());
 }

@@ -1,0 +1,4 @@
+//! The fuzz targets' checks.
+
+pub mod certificates;
+pub mod checks;
