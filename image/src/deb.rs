@@ -1,5 +1,7 @@
-//! Debian packages: an `ar` archive with `data.tar.xz` inside. Files are handed to a closure one after another, so that a
-//! package of half a gigabyte never lies in memory whole. Long names come as GNU or PAX records.
+//! Debian packages: an `ar` archive with `control.tar.xz` and `data.tar.xz` inside. Files are handed to a closure one after
+//! another, so that a package of half a gigabyte never lies in memory whole. Long names come as GNU or PAX records.
+//!
+//! A package's maintainer scripts lie beside its `control` and are never read: a package is only unpacked.
 
 use lzma_rust2::XzReader;
 use std::io::Read;
@@ -7,6 +9,8 @@ use thiserror::Error;
 
 /// Bytes of one file of a package at most.
 const FILE_MAX: u64 = 512 << 20;
+/// Bytes of what a package says of itself at most.
+const CONTROL_MAX: u64 = 1 << 20;
 const BLOCK: usize = 512;
 
 /// Why a package cannot be read.
@@ -21,6 +25,40 @@ pub enum DebError {
     /// Damage in the archive of files.
     #[error("its archive of files is malformed")]
     Archive,
+    /// Without the name, version and architecture that every package has.
+    #[error("its control file does not tell name, version and architecture")]
+    Control,
+}
+
+/// What a package says of itself (Debian policy, section 5.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// Its name.
+    pub name: String,
+    /// Its version: `[epoch:]upstream[-revision]`.
+    pub version: String,
+    /// Which machines it is for: `amd64`, or `all`.
+    pub architecture: String,
+}
+
+impl Control {
+    /// Reads it out of a package.
+    pub fn of(package: &[u8]) -> Result<Self, DebError> {
+        let packed = member(package, "control.tar.xz").ok_or(DebError::NoPackage)?;
+        let mut found = None;
+        let reader = XzReader::new(packed, false).take(CONTROL_MAX);
+        unpack_tar(reader, |path| path == "control", |_, item| found = Some(item))?;
+        let Some(Item::File(bytes, _)) = found else { return Err(DebError::Control) };
+        Self::parse(&String::from_utf8_lossy(&bytes)).ok_or(DebError::Control)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let field = |name: &str| {
+            let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?.trim();
+            Some(value.to_owned()).filter(|value| !value.is_empty())
+        };
+        Some(Self { name: field("Package")?, version: field("Version")?, architecture: field("Architecture")? })
+    }
 }
 
 /// What a package brings under a path.
@@ -33,13 +71,24 @@ pub enum Item {
 }
 
 /// Hands every file and link for which `wanted` is true to `take`. Paths have no leading dot or slash.
-pub fn unpack(
-    package: &[u8],
+pub fn unpack(package: &[u8], wanted: impl Fn(&str) -> bool, take: impl FnMut(String, Item)) -> Result<(), DebError> {
+    unpack_xz(member(package, "data.tar.xz").ok_or(DebError::NoPackage)?, wanted, take)
+}
+
+/// The same for a `tar.xz` that stands alone.
+pub fn unpack_xz(
+    archive: &[u8],
+    wanted: impl Fn(&str) -> bool,
+    take: impl FnMut(String, Item),
+) -> Result<(), DebError> {
+    unpack_tar(XzReader::new(archive, false), wanted, take)
+}
+
+fn unpack_tar(
+    mut tar: impl Read,
     wanted: impl Fn(&str) -> bool,
     mut take: impl FnMut(String, Item),
 ) -> Result<(), DebError> {
-    let data = member(package, "data.tar.xz").ok_or(DebError::NoPackage)?;
-    let mut tar = XzReader::new(data, false);
     let mut long_name = None;
     let mut header = [0; BLOCK];
     loop {
@@ -112,18 +161,67 @@ fn pax_path(records: &[u8]) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::io::Write;
+    use std::process::{Command, Stdio};
 
     fn archive(data: &[u8]) -> Vec<u8> {
+        packed(&[("debian-binary", &b"2.0\n"[..]), ("data.tar.xz", data)])
+    }
+
+    fn packed(members: &[(&str, &[u8])]) -> Vec<u8> {
         let mut out = b"!<arch>\n".to_vec();
-        for (name, content) in [("debian-binary", &b"2.0\n"[..]), ("data.tar.xz", data)] {
+        for (name, content) in members {
             out.extend(format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, "100644", content.len()).bytes());
-            out.extend(content);
+            out.extend(*content);
             out.resize(out.len().next_multiple_of(2), b'\n');
         }
         out
+    }
+
+    /// A `tar.xz` with files, each with its mode. The compressor is the machine's: here things are only read.
+    pub(crate) fn tar_xz(files: &[(&str, u32, &[u8])]) -> Vec<u8> {
+        let mut tar = Vec::new();
+        for (name, mode, content) in files {
+            let mut header = [0; BLOCK];
+            header[..name.len()].copy_from_slice(name.as_bytes());
+            header[100..107].copy_from_slice(format!("{mode:07o}").as_bytes());
+            header[124..135].copy_from_slice(format!("{:011o}", content.len()).as_bytes());
+            header[156] = b'0';
+            tar.extend(header);
+            tar.extend(*content);
+            tar.resize(tar.len().next_multiple_of(BLOCK), 0);
+        }
+        tar.resize(tar.len() + 2 * BLOCK, 0);
+        let mut xz = Command::new("xz");
+        let mut child = xz.args(["-c", "-0"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let writer = std::thread::spawn(move || stdin.write_all(&tar));
+        let packed = child.wait_with_output().unwrap().stdout;
+        writer.join().unwrap().unwrap();
+        packed
+    }
+
+    /// A package.
+    pub(crate) fn package(name: &str, version: &str, architecture: &str, files: &[(&str, u32, &[u8])]) -> Vec<u8> {
+        let control = format!("Package: {name}\nVersion: {version}\nArchitecture: {architecture}\n");
+        let control = tar_xz(&[("./control", 0o644, control.as_bytes()), ("./postinst", 0o755, b"#!/bin/sh\nexit 1\n")]);
+        let (data, version) = (tar_xz(files), &b"2.0\n"[..]);
+        packed(&[("debian-binary", version), ("control.tar.xz", &control), ("data.tar.xz", &data)])
+    }
+
+    #[test]
+    fn a_package_tells_its_name_and_gives_its_files() {
+        let bytes = package("liba", "1:2.0-3", "amd64", &[("./usr/lib/a.so", 0o755, b"a"), ("./b", 0o4755, b"b")]);
+        let told = Control { name: "liba".into(), version: "1:2.0-3".into(), architecture: "amd64".into() };
+        assert_eq!(Control::of(&bytes).unwrap(), told);
+        let mut files = Vec::new();
+        unpack(&bytes, |_| true, |path, item| files.push((path, item))).unwrap();
+        assert_eq!(files[0], ("usr/lib/a.so".to_owned(), Item::File(b"a".to_vec(), true)));
+        assert!(matches!(Control::of(&package("", "1", "all", &[])), Err(DebError::Control)));
+        assert!(matches!(Control::of(&archive(b"")), Err(DebError::NoPackage)));
     }
 
     #[test]

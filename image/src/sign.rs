@@ -1,6 +1,7 @@
 //! Signing a kernel image for Secure Boot (Microsoft's Authenticode for PE, RFC 2315): the digest of the program without the
-//! fields that the signature itself changes, in a PKCS #7 structure behind it. The raw signature is made by `openssl`, so a
-//! key may lie wherever that reaches. No time is in it: the same key over the same program gives the same bytes.
+//! fields that the signature itself changes, in a PKCS #7 structure behind it; and the plain kind of that structure, over
+//! any bytes. The raw signature is made by `openssl`, so a key may lie wherever that reaches. No time is in it: the same key
+//! over the same program gives the same bytes.
 
 use crate::failure::Failure;
 use crate::pe::{Pe, PeError};
@@ -14,6 +15,8 @@ const RSA: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x01];
 const SIGNED_DATA: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x07, 0x02];
 const CONTENT_TYPE: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x09, 0x03];
 const MESSAGE_DIGEST: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x09, 0x04];
+/// `id-data`.
+const DATA: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x07, 0x01];
 /// `SPC_INDIRECT_DATA_OBJID`.
 const INDIRECT: &[u8] = &[0x2B, 0x06, 0x01, 0x04, 0x01, 0x82, 0x37, 0x02, 0x01, 0x04];
 /// `SPC_PE_IMAGE_DATAOBJ`.
@@ -102,7 +105,7 @@ pub fn sign(
 ) -> Result<Vec<u8>, Failure> {
     let about = |error: &dyn std::fmt::Display| Failure::content("the program to sign", error);
     let digest = digest(program).map_err(|error| about(&error))?;
-    let signer = issuer_and_serial(certificate).ok_or_else(|| Failure::content("the certificate", "it is no X.509"))?;
+    let signer = signer_of(certificate)?;
     let file = der(0xA0, &[&der(0xA2, &[&der(0x80, &[&[]])])]);
     let image = sequence(&[&identifier(PE_IMAGE), &sequence(&[&der(0x03, &[&[0]]), &file])]);
     let indirect = [&image[..], &sequence(&[&algorithm(SHA256), &der(0x04, &[&digest])])].concat();
@@ -134,16 +137,43 @@ pub fn sign(
     Pe::parse(program).and_then(|pe| pe.with_certificate(&whole)).map_err(|error| about(&error))
 }
 
+/// A signature over some bytes that lie elsewhere (RFC 2315, section 9: no content, no attributes, no certificates): what the
+/// kernel takes behind a module, and no other kind.
+pub fn detached(
+    bytes: &[u8],
+    certificate: &[u8],
+    raw: impl Fn(&[u8]) -> Result<Vec<u8>, Failure>,
+) -> Result<Vec<u8>, Failure> {
+    let one: &[u8] = &[2, 1, 1];
+    let signature = der(0x04, &[&raw(bytes)?]);
+    let information = sequence(&[one, &signer_of(certificate)?, &algorithm(SHA256), &algorithm(RSA), &signature]);
+    let digests = der(0x31, &[&algorithm(SHA256)]);
+    let data = sequence(&[one, &digests, &sequence(&[&identifier(DATA)]), &der(0x31, &[&information])]);
+    Ok(sequence(&[&identifier(SIGNED_DATA), &der(0xA0, &[&data])]))
+}
+
+fn signer_of(certificate: &[u8]) -> Result<Vec<u8>, Failure> {
+    issuer_and_serial(certificate).ok_or_else(|| Failure::content("the certificate", "it is no X.509"))
+}
+
 /// Signs with a key and a certificate in PEM, by `openssl`.
 pub fn sign_with_openssl(program: &[u8], key: &Path, certificate: &Path) -> Result<Vec<u8>, Failure> {
+    sign(program, &der_of(certificate)?, |bytes| raw_with_openssl(bytes, key))
+}
+
+/// The same for a [`detached`] signature.
+pub fn detached_with_openssl(bytes: &[u8], key: &Path, certificate: &Path) -> Result<Vec<u8>, Failure> {
+    detached(bytes, &der_of(certificate)?, |bytes| raw_with_openssl(bytes, key))
+}
+
+fn der_of(certificate: &Path) -> Result<Vec<u8>, Failure> {
     let mut reader = Command::new("openssl");
-    reader.args(["x509", "-outform", "DER", "-in"]).arg(certificate);
-    let der = output(&mut reader, &[])?;
-    sign(program, &der, |bytes| {
-        let mut signer = Command::new("openssl");
-        signer.args(["dgst", "-sha256", "-sign"]).arg(key);
-        output(&mut signer, bytes)
-    })
+    output(reader.args(["x509", "-outform", "DER", "-in"]).arg(certificate), &[])
+}
+
+fn raw_with_openssl(bytes: &[u8], key: &Path) -> Result<Vec<u8>, Failure> {
+    let mut signer = Command::new("openssl");
+    output(signer.args(["dgst", "-sha256", "-sign"]).arg(key), bytes)
 }
 
 /// What `openssl` says to some input.
