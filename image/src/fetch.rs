@@ -25,6 +25,7 @@ const WANTED: &[(&str, &str, Part)] = &[
     ("libsofthsm2", "", Part::Softhsm),
     ("libssl3", "", Part::Softhsm),
     ("libsqlite3-0", "", Part::Softhsm),
+    ("libvulkan1", "", Part::Nvidia),
 ];
 /// Libraries of the software Vulkan driver.
 const MESA: &[&str] = &[
@@ -157,10 +158,44 @@ pub fn renew() -> Result<Lock, Failure> {
             known.parts.push(part);
             continue;
         }
-        let text = asked("apt-cache", &["show", "--no-all-versions", &name])?;
-        packages.push(parse(&text, part).ok_or_else(missing)?);
+        packages.push(shown(&name, part)?.ok_or_else(missing)?);
+    }
+    // Modules are built for one kernel: its headers are those of the same release, not the newest ones.
+    let kernels: Vec<(String, Part)> =
+        packages.iter().filter_map(|package| Some((package.name.clone(), *package.parts.first()?))).collect();
+    for (kernel, part) in kernels {
+        for (name, part) in headers_of(&kernel, part) {
+            let missing = || Failure::unfit(format!("no mirror has {name}"), "`apt-get update`, then again");
+            match packages.iter_mut().find(|known| known.name == name) {
+                Some(known) => known.parts.push(part),
+                None => packages.push(shown(&name, part)?.ok_or_else(missing)?),
+            }
+        }
     }
     Ok(Lock::of(packages))
+}
+
+/// What the mirrors have of a package.
+fn shown(name: &str, part: Part) -> Result<Option<Package>, Failure> {
+    Ok(parse(&asked("apt-cache", &["show", "--no-all-versions", name])?, part))
+}
+
+/// The packages with the headers and the build programs of a kernel's package; none for other packages.
+fn headers_of(kernel: &str, part: Part) -> Vec<(String, Part)> {
+    let (part, end) = match part {
+        Part::KernelCloud => (Part::HeadersCloud, "-cloud-amd64"),
+        Part::KernelMetal => (Part::HeadersMetal, "-amd64"),
+        _ => return Vec::new(),
+    };
+    let version = kernel.strip_prefix("linux-image-").and_then(|release| release.strip_suffix(end));
+    let names = version.map(|version| {
+        [
+            format!("linux-headers-{version}{end}"),
+            format!("linux-headers-{version}-common"),
+            format!("linux-kbuild-{version}"),
+        ]
+    });
+    names.into_iter().flatten().map(|name| (name, part)).collect()
 }
 
 fn asked(program: &str, arguments: &[&str]) -> Result<String, Failure> {
@@ -231,6 +266,17 @@ mod tests {
             mirrors_of(text),
             ["http://one.example/debian", "http://two.example/debian", "http://three.example/d"]
         );
+    }
+
+    #[test]
+    fn headers_are_those_of_the_kernel() {
+        let names: Vec<String> =
+            headers_of("linux-image-6.1+deb12-cloud-amd64", Part::KernelCloud).into_iter().map(|one| one.0).collect();
+        assert_eq!(
+            names,
+            ["linux-headers-6.1+deb12-cloud-amd64", "linux-headers-6.1+deb12-common", "linux-kbuild-6.1+deb12"]
+        );
+        assert!(headers_of("libc6", Part::Runtime).is_empty());
     }
 
     #[test]

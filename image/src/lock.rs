@@ -26,6 +26,12 @@ pub enum Part {
     Softhsm,
     /// A software Vulkan driver.
     Mesa,
+    /// What NVIDIA's driver needs beside itself: the Vulkan loader.
+    Nvidia,
+    /// The headers of the kernel of virtual machines: modules are built with them.
+    HeadersCloud,
+    /// Those of the kernel of physical machines.
+    HeadersMetal,
 }
 
 /// A pinned package.
