@@ -1,5 +1,5 @@
-//! As much of ELF (64-bit, little-endian) as the builder asks: which libraries a program needs, what would be writable and
-//! executable at once, a kernel module's `.modinfo`, and a copy without what is never loaded.
+//! As much of ELF (64-bit, little-endian) as the builder asks: which libraries a program needs, what a library is called,
+//! what would be writable and executable at once, a kernel module's `.modinfo`, and a copy without what is never loaded.
 
 use image_formats::field::{bytes_at, text, u16_at, u32_at, u64_at};
 use thiserror::Error;
@@ -7,6 +7,8 @@ use thiserror::Error;
 const LOAD: u32 = 1;
 const DYNAMIC: u32 = 2;
 const GNU_STACK: u32 = 0x6474_E551;
+const NEEDED: u64 = 1;
+const SONAME: u64 = 14;
 const HEADERS_MAX: u16 = 64;
 const EXECUTE: u32 = 1;
 const WRITE: u32 = 2;
@@ -68,10 +70,16 @@ impl<'a> Elf<'a> {
 
     /// The names of the libraries that it needs.
     pub fn needed(&self) -> Result<Vec<String>, ElfError> {
-        self.try_needed().ok_or(ElfError)
+        self.tagged(NEEDED).ok_or(ElfError)
     }
 
-    fn try_needed(&self) -> Option<Vec<String>> {
+    /// The name by which other files need this one.
+    pub fn soname(&self) -> Option<String> {
+        self.tagged(SONAME)?.pop()
+    }
+
+    /// The names that the dynamic section has under a tag.
+    fn tagged(&self, wanted: u64) -> Option<Vec<String>> {
         let Some(dynamic) = self.segments.iter().find(|segment| segment.kind == DYNAMIC) else {
             return Some(Vec::new());
         };
@@ -87,7 +95,7 @@ impl<'a> Elf<'a> {
             let at = usize::try_from(strings.checked_add(offset)?).ok()?;
             text(self.bytes.get(at..at.checked_add(256)?.min(self.bytes.len()))?).map(str::to_owned)
         };
-        tags.iter().filter(|tag| tag.0 == 1).map(|tag| name(tag.1)).collect()
+        tags.iter().filter(|tag| tag.0 == wanted).map(|tag| name(tag.1)).collect()
     }
 
     fn file_offset(&self, address: u64) -> Option<u64> {
@@ -140,6 +148,13 @@ mod tests {
     }
 
     #[test]
+    fn a_library_has_a_name_and_a_program_has_none() {
+        let libc = std::fs::read("/usr/lib/x86_64-linux-gnu/libc.so.6").unwrap();
+        assert_eq!(Elf::parse(&libc).unwrap().soname().as_deref(), Some("libc.so.6"));
+        assert_eq!(Elf::parse(&own()).unwrap().soname(), None);
+    }
+
+    #[test]
     fn this_program_needs_libc_and_loses_its_symbols() {
         let bytes = own();
         let elf = Elf::parse(&bytes).unwrap();
@@ -160,7 +175,7 @@ mod tests {
             bytes[at] = value;
             for bytes in [&bytes[..], &bytes[..length]] {
                 if let Ok(elf) = Elf::parse(bytes) {
-                    let _ = (elf.needed(), elf.section(".modinfo"), elf.stripped(), elf.writable_and_executable());
+                    let _ = (elf.needed(), elf.section(".modinfo"), elf.stripped(), elf.soname(), elf.writable_and_executable());
                 }
             }
         }

@@ -24,6 +24,7 @@ pub mod fat;
 pub mod fetch;
 pub mod install;
 pub mod lock;
+pub mod modinfo;
 pub mod module_signature;
 pub mod modules;
 pub mod pe;

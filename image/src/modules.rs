@@ -5,17 +5,13 @@
 //! m NAME FILE NEEDED,NEEDED     a module, after those it needs
 //! a NAME PATTERN                devices it is for
 //! l NAME                        load it without a device
+//! p NAME PARAMETER PARAMETER    what it is told when it is loaded
 //! ```
 
-use crate::elf::Elf;
 use crate::failure::Failure;
+use crate::modinfo::Modinfo;
 use image_formats::boot_line::Flavour;
-use lzma_rust2::XzReader;
 use std::collections::BTreeMap;
-use std::io::Read;
-
-/// Bytes of a decompressed module at most.
-const MODULE_MAX: u64 = 64 << 20;
 
 /// When modules are loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,13 +69,20 @@ const LATE: &[&str] = &[
     "amd64_edac",
 ];
 
+/// The driver of NVIDIA's cards, where the operator has given one: what verifies on a card needs both, and no display.
+pub const NVIDIA: &[&str] = &["nvidia", "nvidia_uvm"];
+/// What it is told: its libraries must not try to make device files, for which they would start a program that runs as root.
+/// Init makes them, as is told here.
+const NVIDIA_PARAMETERS: &str =
+    "NVreg_ModifyDeviceFiles=0 NVreg_DeviceFileUID=0 NVreg_DeviceFileGID=900 NVreg_DeviceFileMode=0660";
+
 /// The names that a flavour may have, each with its stage.
 fn allowed(flavour: Flavour) -> impl Iterator<Item = (&'static str, Stage)> {
     // A ceremony has no network and keeps no state; the machine's own disks are out of its reach.
-    let [own, network, state]: [&[&str]; 3] =
-        if flavour == Flavour::Ceremony { [CEREMONY, &[], &[]] } else { [DISKS, NETWORK, STATE] };
+    let [own, network, state, gpu]: [&[&str]; 4] =
+        if flavour == Flavour::Ceremony { [CEREMONY, &[], &[], &[]] } else { [DISKS, NETWORK, STATE, NVIDIA] };
     let early = ALWAYS.iter().chain(own).chain(USB).map(|name| (*name, Stage::Early));
-    early.chain(network.iter().chain(state).chain(LATE).map(|name| (*name, Stage::Late)))
+    early.chain(network.iter().chain(state).chain(LATE).chain(gpu).map(|name| (*name, Stage::Late)))
 }
 
 /// A module with what its own file says of it.
@@ -94,7 +97,7 @@ struct Module {
 /// The files of one stage and the index over them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// File names and contents, compressed as the distribution has them.
+    /// File names and contents, compressed where the distribution has them so.
     pub files: Vec<(String, Vec<u8>)>,
     /// The index.
     pub index: String,
@@ -108,7 +111,7 @@ fn normal(name: &str) -> String {
 /// The name of the module in a package's file, if it is one.
 pub fn name_of(path: &str) -> Option<String> {
     let file = path.rsplit('/').next()?;
-    Some(normal(file.strip_suffix(".ko.xz")?))
+    Some(normal(file.strip_suffix(".xz").unwrap_or(file).strip_suffix(".ko")?))
 }
 
 /// Chooses from the modules of a kernel (by [`name_of`]): early ones and late ones. `built_in` are the kernel's own. What the
@@ -145,6 +148,9 @@ pub fn select(
                     selection.index += &format!("l {name}\n");
                 }
             }
+            if name == "nvidia" {
+                selection.index += &format!("p {name} {NVIDIA_PARAMETERS}\n");
+            }
             selection.files.push((module.file.clone(), module.packed.clone()));
         }
         selection
@@ -165,7 +171,13 @@ fn close(
     }
     let missing = || Failure::content("the kernel's package", format!("module {name} is needed and missing"));
     let (file, packed) = modules.get(name).filter(|_| depth < 32).ok_or_else(missing)?;
-    let module = read(file, packed)?;
+    let mut module = read(file, packed)?;
+    // It names no device of its own: it is for those of the driver that it needs.
+    if name == "nvidia_uvm"
+        && let Some((file, driver)) = modules.get("nvidia")
+    {
+        module.aliases = read(file, driver)?.aliases;
+    }
     for need in &module.needs {
         close(need, stage, modules, built_in, chosen, depth + 1)?;
     }
@@ -175,21 +187,11 @@ fn close(
 }
 
 fn read(file: &str, packed: &[u8]) -> Result<Module, Failure> {
-    let mut bytes = Vec::new();
-    let reader = XzReader::new(packed, false);
-    reader.take(MODULE_MAX).read_to_end(&mut bytes).map_err(|error| Failure::content(file, error))?;
-    let elf = Elf::parse(&bytes).map_err(|error| Failure::content(file, error))?;
-    let information = elf.section(".modinfo").ok_or_else(|| Failure::content(file, "it has no .modinfo"))?;
-    let fields =
-        || information.split(|byte| *byte == 0).filter_map(|field| std::str::from_utf8(field).ok()?.split_once('='));
-    let needs = fields().find(|field| field.0 == "depends").map_or("", |field| field.1);
+    let told = Modinfo::read(file, packed)?;
     Ok(Module {
         file: file.to_owned(),
-        needs: needs.split(',').filter(|need| !need.is_empty()).map(normal).collect(),
-        aliases: fields()
-            .filter(|field| field.0 == "alias" && field.1.contains(':'))
-            .map(|field| field.1.to_owned())
-            .collect(),
+        needs: told.first("depends").split(',').filter(|need| !need.is_empty()).map(normal).collect(),
+        aliases: told.all("alias").filter(|alias| alias.contains(':')).map(str::to_owned).collect(),
         packed: packed.to_vec(),
     })
 }
@@ -217,6 +219,7 @@ pub fn audit(index: &str, flavour: Flavour) -> Result<Vec<String>, String> {
                 names.push(name.to_owned());
             }
             ["a", _, _] | ["l", _] => {}
+            ["p", "nvidia", ref parameters @ ..] if parameters.join(" ") == NVIDIA_PARAMETERS => {}
             _ => return Err(format!("the index of modules has a line {line:?}")),
         }
     }
@@ -226,6 +229,7 @@ pub fn audit(index: &str, flavour: Flavour) -> Result<Vec<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::modinfo::tests::module;
 
     #[test]
     fn modules_that_nobody_allowed_are_told() {
@@ -244,6 +248,41 @@ mod tests {
             assert!(audit(&index, Flavour::Ceremony).is_err(), "{name}");
         }
         assert!(audit("m usb_storage usb-storage.ko.xz \n", Flavour::Ceremony).is_ok());
+    }
+
+    fn of_nvidia(uvm_needs: &str) -> BTreeMap<String, (String, Vec<u8>)> {
+        let card = "pci:v000010DEd*sv*sd*bc03sc02i00*";
+        let driver = module(&[("alias", "char-major-195-*"), ("alias", card), ("depends", "")]);
+        let memory = module(&[("depends", uvm_needs)]);
+        let named = |name: &str, bytes| (name.to_owned(), (format!("{}.ko", name.replace('_', "-")), bytes));
+        [named("nvidia", driver), named("nvidia_uvm", memory)].into()
+    }
+
+    const OWN: &str = "kernel/fs/erofs/erofs.ko\nkernel/drivers/md/dm-verity.ko\n";
+
+    #[test]
+    fn a_gpus_driver_is_loaded_for_its_card_alone() {
+        let [_, late] = select(&of_nvidia("nvidia"), &built_in(OWN), Flavour::Validator).unwrap();
+        let card = "pci:v000010DEd*sv*sd*bc03sc02i00*";
+        assert_eq!(
+            late.index,
+            format!(
+                "m nvidia nvidia.ko \na nvidia {card}\np nvidia {NVIDIA_PARAMETERS}\n\
+                 m nvidia_uvm nvidia-uvm.ko nvidia\na nvidia_uvm {card}\n"
+            )
+        );
+        assert_eq!(audit(&late.index, Flavour::Validator).unwrap(), ["nvidia_uvm", "nvidia"]);
+        assert!(audit(&late.index, Flavour::Ceremony).unwrap_err().contains("nvidia_uvm"));
+        let other = late.index.replace("GID=900", "GID=901");
+        assert!(audit(&other, Flavour::Validator).unwrap_err().contains("GID=901"));
+        let [_, ceremony] = select(&of_nvidia("nvidia"), &built_in(OWN), Flavour::Ceremony).unwrap();
+        assert_eq!(ceremony, Selection::default());
+        assert!(
+            select(&of_nvidia("nvidia,absent"), &built_in(OWN), Flavour::Dev)
+                .unwrap_err()
+                .to_string()
+                .contains("absent")
+        );
     }
 
     #[test]

@@ -4,9 +4,9 @@
 use crate::content::{self, ContentError};
 use crate::cpio;
 use crate::disk;
-use crate::elf::Elf;
 use crate::erofs::{self, ErofsError};
 use crate::fat::{self, FatError};
+use crate::modinfo;
 use crate::modules;
 use crate::uki::{Uki, UkiError};
 use image_formats::boot_line::{Flavour, MEMORY_ROOT, partition_of};
@@ -197,10 +197,10 @@ fn module_names(uki: &Uki<'_>, tree: &crate::tree::Tree) -> Result<Vec<String>, 
     // Late modules may need early ones, never the other way round.
     let names = modules::audit(&format!("{early}{late}"), uki.line.flavour).map_err(VerifyError::Modules)?;
     for (path, node) in &tree.nodes {
-        let foreign = modules::name_of(path).is_some_and(|name| !names.contains(&name));
         let crate::tree::Node::File { bytes, .. } = node else { continue };
-        let relocatable = Elf::is_one(bytes) && bytes.get(16) == Some(&1);
-        if foreign || relocatable {
+        let name = modules::name_of(path);
+        let known = name.as_ref().is_some_and(|name| names.contains(name));
+        if (name.is_some() || modinfo::is_module(bytes)) && !known {
             return Err(VerifyError::Modules(format!("{path} is a kernel module that no index names")));
         }
     }
