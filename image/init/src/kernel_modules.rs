@@ -1,5 +1,6 @@
 //! Loading modules by the index that the builder wrote: those named to be loaded always, and those for devices that are
-//! there. The kernel decompresses them itself, and under lockdown takes only what the distribution signed.
+//! there. The kernel decompresses them itself, and under lockdown takes only what the distribution signed, or a key that the
+//! firmware's db has while Secure Boot is enforced.
 
 use crate::{Fault, say};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,12 +24,18 @@ struct Index<'a> {
     aliases: Vec<(&'a str, &'a str)>,
     /// Names to be loaded in any case.
     always: BTreeSet<&'a str>,
+    /// What modules are told, by name.
+    parameters: BTreeMap<&'a str, &'a str>,
 }
 
 impl<'a> Index<'a> {
     fn parse(text: &'a str) -> Self {
         let mut index = Self::default();
         for line in text.lines() {
+            if let Some((name, parameters)) = line.strip_prefix("p ").and_then(|rest| rest.split_once(' ')) {
+                index.parameters.insert(name, parameters);
+                continue;
+            }
             match line.splitn(4, ' ').collect::<Vec<_>>()[..] {
                 ["m", name, file, needs] => {
                     index.modules.push((name, file, needs.split(',').filter(|need| !need.is_empty()).collect()));
@@ -39,6 +46,11 @@ impl<'a> Index<'a> {
             }
         }
         index
+    }
+
+    /// What a module is told when it is loaded.
+    fn told(&self, name: &str) -> &'a str {
+        self.parameters.get(name).copied().unwrap_or_default()
     }
 
     /// What to load for some devices, each after what it needs.
@@ -92,14 +104,13 @@ fn devices() -> BTreeSet<String> {
 
 /// Loads what is to be loaded from a folder, twice over: a bus that a module brings has devices of its own.
 pub fn load(folder: &Path) -> Result<(), Fault> {
-    let path = folder.join("index");
-    let text = std::fs::read_to_string(&path).map_err(Fault::system(format!("reading {}", path.display())))?;
+    let text = index_of(folder)?;
     let index = Index::parse(&text);
     let mut done: BTreeMap<&str, ()> = BTreeMap::new();
     for _ in 0..2 {
         for (name, file) in index.wanted(&devices()) {
             if done.insert(name, ()).is_none()
-                && let Err(error) = insert(&folder.join(file))
+                && let Err(error) = insert(&folder.join(file), index.told(name))
             {
                 // A driver whose device is absent after all; what the root needs fails where it is needed.
                 say(format_args!("module {name}: {error}"));
@@ -109,11 +120,30 @@ pub fn load(folder: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
-fn insert(path: &Path) -> io::Result<()> {
+/// Loads one module of a folder and what it needs, whether or not there is a device for it. The answer is the kernel's to the
+/// module itself.
+pub fn load_one(folder: &Path, wanted: &str) -> Result<io::Result<()>, Fault> {
+    let text = index_of(folder)?;
+    let mut index = Index::parse(&text);
+    (index.always, index.aliases) = (BTreeSet::from([wanted]), Vec::new());
+    let mut answer = Err(io::ErrorKind::NotFound.into());
+    for (name, file) in index.wanted(&BTreeSet::new()) {
+        answer = insert(&folder.join(file), index.told(name));
+    }
+    Ok(answer)
+}
+
+fn index_of(folder: &Path) -> Result<String, Fault> {
+    let path = folder.join("index");
+    std::fs::read_to_string(&path).map_err(Fault::system(format!("reading {}", path.display())))
+}
+
+fn insert(path: &Path, parameters: &str) -> io::Result<()> {
     let file = File::open(path)?;
-    let none = CString::default();
+    let flags = if path.extension().is_some_and(|end| end == "ko") { 0 } else { COMPRESSED };
+    let parameters = CString::new(parameters)?;
     // SAFETY: the descriptor is open and the pointer is to a string that lives through the call.
-    let done = unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), none.as_ptr(), COMPRESSED) };
+    let done = unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), parameters.as_ptr(), flags) };
     let error = io::Error::last_os_error();
     if done == 0 || error.raw_os_error() == Some(libc::EEXIST) { Ok(()) } else { Err(error) }
 }
@@ -132,6 +162,12 @@ mod tests {
         let nic = BTreeSet::from(["pci:v00008086d00001572sv0".to_owned()]);
         assert_eq!(index.wanted(&nic).len(), 4);
         assert_eq!(index.wanted(&nic)[2].0, "core");
+    }
+
+    #[test]
+    fn a_module_is_told_its_parameters_and_no_other_one_is() {
+        let index = Index::parse("m gpu gpu.ko \nm uvm uvm.ko gpu\np gpu Mode=0660 User=0\n");
+        assert_eq!((index.told("gpu"), index.told("uvm")), ("Mode=0660 User=0", ""));
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct Machine {
     pub pin_at_console: bool,
     /// For tests, in `dev` alone: stop the node so many seconds after READY, without a word.
     pub hang_after_s: Option<u64>,
+    /// For tests, in `dev` alone: hand this module of the image to the kernel, without a device for it, and tell the answer.
+    pub try_module: Option<String>,
 }
 
 impl Machine {
@@ -34,7 +36,7 @@ impl Machine {
     pub fn parse(text: &str) -> Result<Self, Fault> {
         let (mut address, mut gateway, mut interface, mut name, mut rpc, mut hang) =
             (None, None, None, None, None, None);
-        let mut pin_at_console = false;
+        let (mut pin_at_console, mut try_module) = (false, None);
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
             let wrong = || Fault::Configuration(format!("machine.conf: {line:?} cannot be understood"));
             let (key, value) = line.split_once('=').ok_or_else(wrong)?;
@@ -46,6 +48,7 @@ impl Machine {
                 "name" if plain(value) => name = Some(value.to_owned()),
                 "rpc" => rpc = Some(value.parse().map_err(|_| wrong())?),
                 "pin" if value == "console" => pin_at_console = true,
+                "try_module" if plain(value) => try_module = Some(value.to_owned()),
                 "hang_after_s" => hang = Some(value.parse().map_err(|_| wrong())?),
                 _ => return Err(wrong()),
             }
@@ -67,6 +70,7 @@ impl Machine {
             rpc: rpc.ok_or_else(|| missing("rpc"))?,
             pin_at_console,
             hang_after_s: hang,
+            try_module,
         })
     }
 }

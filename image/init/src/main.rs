@@ -16,6 +16,7 @@ mod configuration;
 mod console;
 mod device_mapper;
 mod disks;
+mod gpu;
 mod health;
 mod journal;
 mod kernel_modules;
@@ -149,12 +150,20 @@ fn run() -> Result<(), Fault> {
     let root = device_mapper::verity(&disk.root, &line)?;
     mounts::switch_root(&root)?;
     kernel_modules::load(Path::new(kernel_modules::LATE))?;
+    gpu::offer(Path::new(kernel_modules::LATE))?;
     let dog = watchdog::Watchdog::arm();
     state::mount(&disk, line.seal, policies.as_ref())?;
     machine::identify()?;
     let configuration = configuration::take(&disk, &trusted)?;
     state::has_room()?;
     let machine = machine::Machine::parse(&configuration)?;
+    if let (Some(module), Flavour::Dev) = (&machine.try_module, line.flavour) {
+        let answer = kernel_modules::load_one(Path::new(kernel_modules::LATE), module)?;
+        say(format_args!(
+            "STELE MODULE {module}: {}",
+            answer.map_or_else(|error| error.to_string(), |()| "loaded".into())
+        ));
+    }
     network::configure(&machine)?;
     services::supervise(&line, &machine, &disk, &trusted, dog)
 }
