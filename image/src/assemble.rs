@@ -1,6 +1,8 @@
 //! The pipeline: packages and our programs in, an image and its bill of materials out. Reads files and the cache; what it
 //! writes depends on their bytes alone, not on where or when.
 
+mod driver;
+
 use crate::content;
 use crate::cpio;
 use crate::deb::{self, Item};
@@ -12,6 +14,7 @@ use crate::fat;
 use crate::fetch::Cache;
 use crate::lock::{Lock, Package, Part};
 use crate::modules::{self, Selection};
+use crate::nvidia::Driver;
 use crate::policy_key::Signatory;
 use crate::sbom;
 use crate::sign;
@@ -33,12 +36,20 @@ pub enum Kernel {
 }
 
 /// Which driver for graphics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Gpu {
     /// No driver.
     None,
     /// Vulkan in software.
     Mesa,
+    /// The operator's driver of NVIDIA's cards.
+    Nvidia(Box<Driver>),
+}
+
+impl Gpu {
+    fn nvidia(&self) -> Option<&Driver> {
+        if let Self::Nvidia(driver) = self { Some(driver) } else { None }
+    }
 }
 
 /// What to build.
@@ -83,6 +94,8 @@ pub struct Built {
     pub pcr11: [u8; 32],
     /// SHA-256 of the kernel image.
     pub uki_sha256: [u8; 32],
+    /// What was taken of the operator's driver, if one was given.
+    pub driver: Option<serde_json::Value>,
 }
 
 /// Library folders of packages, in the order of preference.
@@ -111,12 +124,14 @@ pub fn build(order: &Order, lock: &Lock, cache: &Cache) -> Result<Built, Failure
     if order.flavour != Flavour::Validator {
         parts.push(Part::Softhsm);
     }
-    if order.gpu == Gpu::Mesa {
-        parts.push(Part::Mesa);
+    match &order.gpu {
+        Gpu::None => {}
+        Gpu::Mesa => parts.push(Part::Mesa),
+        Gpu::Nvidia(_) => parts.push(Part::Nvidia),
     }
     let packages: Vec<&Package> = lock.of_parts(&parts).collect();
-    let found = unpack(&packages, cache)?;
-    let kernel_modules: BTreeMap<String, (String, Vec<u8>)> = found
+    let mut found = unpack(&packages, cache)?;
+    let mut kernel_modules: BTreeMap<String, (String, Vec<u8>)> = found
         .files
         .iter()
         .filter_map(|(path, (bytes, _))| {
@@ -124,6 +139,9 @@ pub fn build(order: &Order, lock: &Lock, cache: &Cache) -> Result<Built, Failure
             Some((modules::name_of(path)?, (file, bytes.clone())))
         })
         .collect();
+    if let Some(driver) = order.gpu.nvidia() {
+        driver::bring(order, driver, (lock, cache), &mut found, &mut kernel_modules)?;
+    }
     let built_in = found.ending("/modules.builtin").map(|bytes| modules::built_in(&String::from_utf8_lossy(bytes)));
     let [early, late] = modules::select(&kernel_modules, &built_in.unwrap_or_default(), order.flavour)?;
 
@@ -168,7 +186,8 @@ pub fn build(order: &Order, lock: &Lock, cache: &Cache) -> Result<Built, Failure
     };
     Ok(Built {
         image,
-        sbom: sbom::cyclonedx(order.release, &packages, &tree, &origins),
+        sbom: sbom::cyclonedx(order.release, &packages, order.gpu.nvidia(), &tree, &origins),
+        driver: order.gpu.nvidia().map(|driver| driver.report(&origins)),
         uki,
         root_hash: hashes.root,
         pcr11,
@@ -310,6 +329,9 @@ fn root(order: &Order, found: &Found, late: &Selection) -> Result<(Tree, BTreeMa
             tree.program(&format!("{LIBRARIES}/{name}"), bytes.clone());
             origins.insert(format!("{LIBRARIES}/{name}"), from.clone());
         }
+    }
+    if let Some(driver) = order.gpu.nvidia() {
+        driver::add(&mut tree, driver, found, &mut origins)?;
     }
     for (file, bytes) in &late.files {
         tree.file(&format!("{LATE}/{file}"), bytes.clone());

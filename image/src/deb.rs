@@ -207,7 +207,8 @@ pub(crate) mod tests {
     /// A package.
     pub(crate) fn package(name: &str, version: &str, architecture: &str, files: &[(&str, u32, &[u8])]) -> Vec<u8> {
         let control = format!("Package: {name}\nVersion: {version}\nArchitecture: {architecture}\n");
-        let control = tar_xz(&[("./control", 0o644, control.as_bytes()), ("./postinst", 0o755, b"#!/bin/sh\nexit 1\n")]);
+        let control =
+            tar_xz(&[("./control", 0o644, control.as_bytes()), ("./postinst", 0o755, b"#!/bin/sh\nexit 1\n")]);
         let (data, version) = (tar_xz(files), &b"2.0\n"[..]);
         packed(&[("debian-binary", version), ("control.tar.xz", &control), ("data.tar.xz", &data)])
     }

@@ -1,5 +1,6 @@
 //! Why a command of the image ended without its result, in words for the person at the terminal.
 
+use crate::nvidia::DriverError;
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -48,6 +49,9 @@ pub enum Failure {
         /// What is wrong with it.
         reason: String,
     },
+    /// What the operator gave as the driver of his cards.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
     /// The machine or the flags do not fit the command.
     #[error("{reason}\n  help: {help}")]
     Unfit {

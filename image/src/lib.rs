@@ -5,7 +5,7 @@
 //! again and recomputes. Pure modules (`fat`, `erofs`, `pe`, `uki`, `cpio`, `elf`, `deb`, `disk`) know bytes alone; `fetch`,
 //! `assemble`, `boot` touch the world.
 //!
-//! Absent: compiling anything, and the node's dependencies.
+//! Absent: the node's dependencies, and compiling anything but the modules of a driver that the operator brings.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -27,6 +27,7 @@ pub mod lock;
 pub mod modinfo;
 pub mod module_signature;
 pub mod modules;
+pub mod nvidia;
 pub mod pe;
 pub mod policy_key;
 pub mod sbom;

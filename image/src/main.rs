@@ -14,6 +14,7 @@ use std::process::ExitCode;
   cargo xtask image verify /tmp/image/disk.img
   cargo xtask image key --out configuration.key
   cargo xtask image build --flavour validator --configuration-key configuration.key.pub --out /tmp/image
+  cargo xtask image build --flavour dev --kernel metal --gpu nvidia --nvidia driver/ --sign db.key --certificate db.pem
   openssl ecparam -name prime256v1 -genkey -noout -out policy.key
   cargo xtask image build --flavour dev --policy-key policy.key --seal required --out /tmp/image
   cargo xtask image stick --device /dev/sdX --image /tmp/image/disk.img --key configuration.key

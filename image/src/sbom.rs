@@ -1,27 +1,50 @@
 //! The bill of materials beside an image: CycloneDX 1.6, with each package of the lock file that gave something, our own
 //! programs, and each file of the root by its hash. It has no time and no serial number, so that two builds agree.
+//!
+//! Packages that the operator brought stand there with their licence, and the whole says that it may not be passed on.
 
 use crate::lock::Package;
+use crate::nvidia::Driver;
 use crate::tree::{Node, Tree};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 /// Writes one. `origins` says which package a path came from; the others are ours.
-pub fn cyclonedx(release: u64, packages: &[&Package], tree: &Tree, origins: &BTreeMap<String, String>) -> String {
-    let used = packages.iter().filter(|package| origins.values().any(|name| *name == package.name));
-    let mut components: Vec<Value> = used
-        .map(|package| {
-            json!({
-                "type": "library",
-                "bom-ref": format!("package/{}", package.name),
-                "name": package.name,
-                "version": package.version,
-                "purl": format!("pkg:deb/debian/{}@{}?arch=amd64", package.name, package.version.replace('+', "%2B")),
-                "hashes": [{ "alg": "SHA-256", "content": package.sha256 }],
-            })
+pub fn cyclonedx(
+    release: u64,
+    packages: &[&Package],
+    driver: Option<&Driver>,
+    tree: &Tree,
+    origins: &BTreeMap<String, String>,
+) -> String {
+    let gave = |name: &str| origins.values().any(|from| from == name);
+    let package = |name: &str, version: &str, sha256: &str| {
+        json!({
+            "type": "library",
+            "bom-ref": format!("package/{name}"),
+            "name": name,
+            "version": version,
+            "purl": format!("pkg:deb/debian/{name}@{}?arch=amd64", version.replace('+', "%2B")),
+            "hashes": [{ "alg": "SHA-256", "content": sha256 }],
         })
-        .collect();
+    };
+    let pinned = packages.iter().filter(|pinned| gave(&pinned.name));
+    let mut components: Vec<Value> =
+        pinned.map(|pinned| package(&pinned.name, &pinned.version, &pinned.sha256)).collect();
+    let of_operator = driver.map(|driver| &driver.packages[..]).unwrap_or_default();
+    for brought in of_operator.iter().filter(|brought| gave(&brought.name)) {
+        let mut component = package(&brought.name, &brought.version, &brought.sha256);
+        let licence = brought.licence.as_deref().unwrap_or("NOASSERTION");
+        component["licenses"] = json!([{ "license": { "name": licence } }]);
+        let mut properties = vec![json!({ "name": "stele:brought-by", "value": "operator" })];
+        let source = driver.and_then(Driver::source).is_some_and(|source| source.from == brought.name);
+        for (name, sha256) in driver.into_iter().flat_map(Driver::patches).filter(|_| source) {
+            properties.push(json!({ "name": "stele:patch", "value": format!("{name} SHA-256 {sha256}") }));
+        }
+        component["properties"] = json!(properties);
+        components.push(component);
+    }
     for (path, node) in &tree.nodes {
         let Node::File { bytes, .. } = node else { continue };
         let from = origins.get(path).map_or("stele", String::as_str);
@@ -33,11 +56,16 @@ pub fn cyclonedx(release: u64, packages: &[&Package], tree: &Tree, origins: &BTr
             "properties": [{ "name": "stele:package", "value": from }],
         }));
     }
+    let mut metadata =
+        json!({ "component": { "type": "firmware", "name": "stele-image", "version": release.to_string() } });
+    if driver.is_some() {
+        metadata["properties"] = json!([{ "name": "stele:redistributable", "value": "false" }]);
+    }
     let bom = json!({
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "version": 1,
-        "metadata": { "component": { "type": "firmware", "name": "stele-image", "version": release.to_string() } },
+        "metadata": metadata,
         "components": components,
     });
     format!("{bom:#}\n")
@@ -61,10 +89,23 @@ mod tests {
         let mut tree = Tree::default();
         tree.file("usr/lib/a.so", *b"a");
         let origins = BTreeMap::from([("usr/lib/a.so".to_owned(), "liba".to_owned())]);
-        let text = cyclonedx(3, &[&package("liba"), &package("libb")], &tree, &origins);
+        let text = cyclonedx(3, &[&package("liba"), &package("libb")], None, &tree, &origins);
         let bom: Value = serde_json::from_str(&text).unwrap();
         let names: Vec<_> = bom["components"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
         assert_eq!(names, ["liba", "usr/lib/a.so"]);
-        assert!(text.contains("1%2B2"));
+        assert!(text.contains("1%2B2") && !text.contains("redistributable"));
+    }
+
+    #[test]
+    fn packages_of_the_operator_have_their_licence_and_forbid_passing_on() {
+        let driver = crate::nvidia::tests::driver();
+        let mut tree = Tree::default();
+        tree.file("usr/lib/a.so", *b"a");
+        let origins = BTreeMap::from([("usr/lib/a.so".to_owned(), driver.packages[0].name.clone())]);
+        let bom: Value = serde_json::from_str(&cyclonedx(3, &[], Some(&driver), &tree, &origins)).unwrap();
+        assert_eq!(bom["components"].as_array().unwrap().len(), 2);
+        assert_eq!(bom["components"][0]["hashes"][0]["content"], driver.packages[0].sha256);
+        assert_eq!(bom["components"][0]["licenses"][0]["license"]["name"], "NOASSERTION");
+        assert_eq!(bom["metadata"]["properties"][0], json!({ "name": "stele:redistributable", "value": "false" }));
     }
 }

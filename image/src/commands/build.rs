@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use image_formats::boot_line::{Flavour, Seal};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use stele_image::assemble::{self, Built, Gpu, Kernel, Order};
@@ -10,6 +10,7 @@ use stele_image::configuration;
 use stele_image::failure::Failure;
 use stele_image::fetch::{self, Cache};
 use stele_image::lock::Lock;
+use stele_image::nvidia::Driver;
 use stele_image::policy_key::Signatory;
 
 /// Build a disk image out of pinned packages and our programs. The same inputs give the same bytes, wherever it runs.
@@ -17,7 +18,11 @@ use stele_image::policy_key::Signatory;
 #[command(after_help = "Writes into the folder:
   disk.img     the disk; `image flash` puts it on a machine's
   stele.efi    the kernel image, for signing and for HTTP boot
-  sbom.json    the bill of materials (CycloneDX)")]
+  sbom.json    the bill of materials (CycloneDX)
+
+With NVIDIA's driver, which its licence lets you use and not pass on (what to put into driver/: docs/image/hardware.md):
+  cargo xtask image build --flavour dev --kernel metal --gpu nvidia --nvidia driver/ \\
+    --sign db.key --certificate db.pem --out /tmp/image")]
 pub struct BuildArgs {
     /// What the machine is for.
     #[arg(long, value_enum)]
@@ -25,6 +30,9 @@ pub struct BuildArgs {
     /// The driver for graphics.
     #[arg(long, value_enum, default_value = "none")]
     gpu: GpuName,
+    /// With `--gpu nvidia`: the folder with the driver's packages, which the operator brings (`docs/image/hardware.md`).
+    #[arg(long, value_name = "DIR")]
+    nvidia: Option<PathBuf>,
     /// The kernel. Default: `cloud` for `dev`, else `metal`.
     #[arg(long, value_enum)]
     kernel: Option<KernelName>,
@@ -69,7 +77,7 @@ pub struct BuildArgs {
     /// Download nothing.
     #[arg(long)]
     offline: bool,
-    /// Print one JSON object: image, bytes, uki_sha256, root_hash, pcr11, seconds.
+    /// Print one JSON object: image, bytes, uki_sha256, root_hash, pcr11, seconds; with a driver of the operator's, gpu.
     #[arg(long)]
     json: bool,
 }
@@ -90,7 +98,7 @@ enum GpuName {
     None,
     /// Vulkan in software.
     Mesa,
-    /// The operator's own driver packages.
+    /// That of NVIDIA's cards: the operator's own packages (`--nvidia`), under his own signature (`--sign`).
     Nvidia,
 }
 
@@ -134,11 +142,18 @@ impl BuildArgs {
         Self { pkcs11_bundle: Some(folder.to_owned()), ..self }
     }
 
+    /// The same with a driver of NVIDIA's cards, signed with a key and its certificate.
+    pub fn with_driver(self, folder: &Path, [key, certificate]: [&Path; 2]) -> Self {
+        let (nvidia, sign, certificate) = (folder.to_owned(), key.to_owned(), certificate.to_owned());
+        Self { gpu: GpuName::Nvidia, nvidia: Some(nvidia), sign: Some(sign), certificate: Some(certificate), ..self }
+    }
+
     /// What `image test` builds.
     pub fn for_tests(binaries: &Path, init: &Path, release: u64, policy_key: &Path) -> Self {
         Self {
             flavour: FlavourName::Dev,
             gpu: GpuName::None,
+            nvidia: None,
             kernel: None,
             release,
             configuration_key: None,
@@ -183,7 +198,7 @@ pub fn run(args: &BuildArgs) -> Result<(), Failure> {
     ] {
         std::fs::write(path, bytes).map_err(Failure::io(format!("writing {}", path.display())))?;
     }
-    let report = json!({
+    let mut report = json!({
         "image": image,
         "bytes": built.image.len(),
         "uki_sha256": hex::encode(built.uki_sha256),
@@ -191,6 +206,9 @@ pub fn run(args: &BuildArgs) -> Result<(), Failure> {
         "pcr11": hex::encode(built.pcr11),
         "seconds": (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
     });
+    if let Some(driver) = &built.driver {
+        report["gpu"] = driver.clone();
+    }
     if args.json {
         println!("{report}");
     } else {
@@ -198,8 +216,27 @@ pub fn run(args: &BuildArgs) -> Result<(), Failure> {
         for name in ["bytes", "uki_sha256", "root_hash", "pcr11", "seconds"] {
             println!("  {name:<11} {}", report[name].to_string().trim_matches('"'));
         }
+        if let Some(driver) = &built.driver {
+            tell(driver);
+        }
     }
     Ok(())
+}
+
+/// What was taken of the operator's driver, for people.
+fn tell(driver: &Value) {
+    let list = |name: &str| {
+        let items = driver[name].as_array().into_iter().flatten().filter_map(Value::as_str);
+        items.collect::<Vec<_>>().join(", ")
+    };
+    let text = |name: &str| driver[name].as_str().unwrap_or_default();
+    println!("  {:<11} {}; modules {}", "gpu", text("driver"), text("modules"));
+    println!("  {:<11} {}", "taken", list("packages"));
+    if driver["patches"].as_array().is_some_and(|patches| !patches.is_empty()) {
+        println!("  {:<11} {}", "patches", list("patches"));
+    }
+    println!("  {:<11} {}", "left out", list("left_out"));
+    println!("  {:<11} this image holds the driver: its licence does not let you pass it on", "licence");
 }
 
 fn order(args: &BuildArgs) -> Result<Order, Failure> {
@@ -211,11 +248,11 @@ fn order(args: &BuildArgs) -> Result<Order, Failure> {
     let gpu = match args.gpu {
         GpuName::None => Gpu::None,
         GpuName::Mesa => Gpu::Mesa,
-        GpuName::Nvidia => {
-            let help = "its packages may not be redistributed and this release cannot build in the operator's own yet";
-            return Err(Failure::unfit("--gpu nvidia is not supported", help));
-        }
+        GpuName::Nvidia => Gpu::Nvidia(Box::new(driver(args, flavour)?)),
     };
+    if args.gpu != GpuName::Nvidia && args.nvidia.is_some() {
+        return Err(Failure::unfit("--nvidia is for --gpu nvidia alone", "give both, or none"));
+    }
     let trusted = match (&args.configuration_key, flavour) {
         (Some(path), _) => configuration::read_key(path)?,
         // A ceremony takes no configuration.
@@ -260,6 +297,22 @@ fn order(args: &BuildArgs) -> Result<Order, Failure> {
         sign: args.sign.clone().zip(args.certificate.clone()),
         pkcs11: args.pkcs11_bundle.as_deref().map(libraries).transpose()?.unwrap_or_default(),
     })
+}
+
+/// The operator's driver. What can be refused without reading it is refused first.
+fn driver(args: &BuildArgs, flavour: Flavour) -> Result<Driver, Failure> {
+    if flavour == Flavour::Ceremony {
+        return Err(Failure::unfit("a ceremony verifies little, and has no driver", "leave --gpu out"));
+    }
+    let Some(folder) = &args.nvidia else {
+        let help = "give --nvidia DIR with the driver's packages, as docs/image/hardware.md lists them";
+        return Err(Failure::unfit("--gpu nvidia needs packages that nobody but you may bring", help));
+    };
+    if args.sign.is_none() {
+        let help = "give --sign and --certificate: the kernel takes modules by a key that the firmware's db has";
+        return Err(Failure::unfit("--gpu nvidia needs a key, for the modules", help));
+    }
+    Driver::read(folder)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
