@@ -7,6 +7,7 @@ mod client;
 mod http_boot;
 mod load;
 mod network;
+mod nvidia;
 mod sealed;
 mod sticks;
 mod vendor;
@@ -43,6 +44,8 @@ pub enum Special<'a> {
     Metal,
     /// One of `dev` with a vendor's PKCS#11 module.
     Bundle(&'a Path),
+    /// One of `dev` with a driver of NVIDIA's cards, signed with a key and its certificate.
+    Nvidia(&'a Path, [&'a Path; 2]),
 }
 
 /// Makes those.
@@ -62,6 +65,8 @@ pub struct Bench {
     pub make: Make,
     /// The host's `stele`.
     pub stele: PathBuf,
+    /// The operator's packages with a driver of NVIDIA's cards, if he has any.
+    pub nvidia: Option<PathBuf>,
     /// A folder for disks.
     pub folder: PathBuf,
 }
@@ -92,6 +97,8 @@ pub const ALL: &[Scenario] = &[
     ("a_disk_without_a_state_is_refused", bad_inputs::no_state),
     ("a_full_state_is_told_and_loses_nothing", bad_inputs::full_state),
     ("a_vendors_module_of_a_bundle_signs", vendor::module_of_a_bundle),
+    ("a_gpus_driver_is_taken_by_its_signature", nvidia::taken_by_its_signature),
+    ("a_gpus_driver_with_another_signature_is_refused", nvidia::refused_by_another_key),
     ("a_kernel_image_comes_over_http", http_boot::kernel_over_http),
     ("a_pin_is_typed_at_the_console_and_not_shown", pin_at_the_console),
     ("a_refused_pin_of_the_configuration_is_tried_once", refused_pin_is_tried_once),
@@ -285,25 +292,34 @@ fn corrupted_root_is_refused(bench: &Bench) -> Result<(), Failure> {
 
 fn unsigned_is_refused(bench: &Bench) -> Result<(), Failure> {
     let mut machine = bench.disk("unsigned", "")?;
-    machine.secure_boot = Some("/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd".into());
+    machine.secure_boot = Some(SNAKEOIL_VARIABLES.into());
     expect_never_ready(&mut machine.boot_with(Accel::Tcg)?, &["Access Denied", "Security Violation"])
 }
 
 /// With the key that Debian's firmware package brings for tests, whose passphrase is in its documentation.
 fn signed_machine(bench: &Bench, name: &str) -> Result<Emulation, Failure> {
     let mut machine = bench.disk(name, "")?;
-    machine.secure_boot = Some("/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd".into());
-    let (locked, certificate) =
-        (Path::new("/usr/share/ovmf/PkKek-1-snakeoil.key"), Path::new("/usr/share/ovmf/PkKek-1-snakeoil.pem"));
-    let key = machine.folder.join("snakeoil.key");
-    let mut openssl = std::process::Command::new("openssl");
-    openssl.args(["rsa", "-passin", "pass:snakeoil", "-in"]).arg(locked).arg("-out").arg(&key);
-    openssl.stderr(std::process::Stdio::null()).status().map_err(Failure::io("starting openssl"))?;
+    machine.secure_boot = Some(SNAKEOIL_VARIABLES.into());
+    let (key, certificate) = snakeoil(&machine.folder)?;
     change_programs(&machine.disk, |bytes| {
         *bytes = sign::sign_with_openssl(bytes, &key, certificate)?;
         Ok(())
     })?;
     Ok(machine)
+}
+
+/// The firmware's variables with that key.
+const SNAKEOIL_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd";
+
+/// That key, without its passphrase in a folder, and its certificate.
+fn snakeoil(folder: &Path) -> Result<(PathBuf, &'static Path), Failure> {
+    let (locked, certificate) =
+        (Path::new("/usr/share/ovmf/PkKek-1-snakeoil.key"), Path::new("/usr/share/ovmf/PkKek-1-snakeoil.pem"));
+    let key = folder.join("snakeoil.key");
+    let mut openssl = std::process::Command::new("openssl");
+    openssl.args(["rsa", "-passin", "pass:snakeoil", "-in"]).arg(locked).arg("-out").arg(&key);
+    openssl.stderr(std::process::Stdio::null()).status().map_err(Failure::io("starting openssl"))?;
+    Ok((key, certificate))
 }
 
 fn signed_boots(bench: &Bench) -> Result<(), Failure> {
@@ -416,6 +432,10 @@ fn refused_pin_is_tried_once(bench: &Bench) -> Result<(), Failure> {
 pub fn run(bench: &Bench, filter: &str) -> bool {
     let mut failed = 0;
     for (name, scenario) in ALL.iter().filter(|scenario| scenario.0.contains(filter)) {
+        if name.starts_with("a_gpus_driver") && bench.nvidia.is_none() {
+            println!("  skipped {name}: it needs the packages of a driver, which only you may bring (--nvidia DIR)");
+            continue;
+        }
         let started = Instant::now();
         let mut outcome = scenario(bench);
         // QEMU's translation on several threads at times runs into an instruction that the kernel is about to change. No

@@ -19,6 +19,10 @@ pub struct TestArgs {
     /// The static init; `cargo xtask image test` gives it.
     #[arg(long, value_name = "FILE")]
     init: PathBuf,
+    /// A folder with the packages of a driver of NVIDIA's cards, as `image build --nvidia` takes it. Scenarios that need one are
+    /// skipped without it.
+    #[arg(long, value_name = "DIR")]
+    nvidia: Option<PathBuf>,
     /// Only list them.
     #[arg(long)]
     list: bool,
@@ -50,10 +54,12 @@ pub fn run(args: &TestArgs) -> Result<(), Failure> {
                     Special::Validator(key) => built.validator_for_tests(key).build(),
                     Special::Metal => built.on_metal().build(),
                     Special::Bundle(folder) => built.with_bundle(folder).build(),
+                    Special::Nvidia(folder, key) => built.with_driver(folder, key).build(),
                 }
             })
         },
         stele: args.binaries.join("stele"),
+        nvidia: args.nvidia.clone(),
         folder: folder.clone(),
     };
     let held = scenarios::run(&bench, &args.filter);
