@@ -17,8 +17,10 @@ use std::process::{Command, Stdio};
 
 /// The kernel's words for `ENODEV`: the module runs and has found no card.
 const TAKEN: &str = "STELE MODULE nvidia: No such device";
-/// For `EPERM`, by which lockdown refuses a module whose key it does not know.
-const REFUSED: &str = "STELE MODULE nvidia: Operation not permitted";
+/// For `EPERM`: lockdown refuses a module whose key it does not know.
+const LOCKED_DOWN: &str = "STELE MODULE nvidia: Operation not permitted";
+/// For `EKEYREJECTED`: the same where Secure Boot is enforced, which makes the kernel insist on signatures by itself.
+const REJECTED: &str = "STELE MODULE nvidia: Key was rejected by service";
 
 pub(super) fn taken_by_its_signature(bench: &Bench) -> Result<(), Failure> {
     let Some(driver) = &bench.nvidia else { return Ok(()) };
@@ -33,7 +35,7 @@ pub(super) fn taken_by_its_signature(bench: &Bench) -> Result<(), Failure> {
     answers(&machine, TAKEN)?;
     // The same disk where the firmware enforces nothing and has no key.
     let without = bench.folder("nvidia-without-secure-boot")?;
-    answers(&Emulation::new(&machine.disk, &without), REFUSED)
+    answers(&Emulation::new(&machine.disk, &without), LOCKED_DOWN)
 }
 
 pub(super) fn refused_by_another_key(bench: &Bench) -> Result<(), Failure> {
@@ -51,7 +53,7 @@ pub(super) fn refused_by_another_key(bench: &Bench) -> Result<(), Failure> {
         *bytes = sign::sign_with_openssl(bytes, &key, certificate)?;
         Ok(())
     })?;
-    answers(&machine, REFUSED)
+    answers(&machine, REJECTED)
 }
 
 /// A machine with Secure Boot, which hands the driver to the kernel though it has no card.
