@@ -1,5 +1,6 @@
 //! `cargo xtask image`: builds the image's own tool, and where an image is to be built the programs that go into it, and
-//! becomes the tool. Of its flags it knows those that name these programs, and the flavour: machines get the profile `release`.
+//! becomes the tool. Of its flags it knows those that name these programs, the one with which it compiles, and the flavour:
+//! machines get the profile `release`.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
@@ -8,20 +9,31 @@ use std::process::Command;
 
 use crate::devnet;
 use crate::failure::Failure;
+use crate::packages::{Package, on_path};
 use crate::setup;
 use crate::workspace::{Workspace, run_to_end};
+
+/// What the tool needs to build a driver's modules: Debian's kernel tells its compiler.
+const COMPILING: &[Package] = &[
+    Package::new("gcc-12", "builds the modules of a driver as the kernel was built", || {
+        on_path("x86_64-linux-gnu-gcc-12")
+    }),
+    Package::new("make", "builds the modules of a driver", || on_path("make")),
+    Package::new("patch", "makes the operator's changes of a driver's sources", || on_path("patch")),
+];
 
 /// Replaces this process. Returns only on failure.
 pub fn run(workspace: &Workspace, words: &[OsString]) -> Result<(), Failure> {
     let command = words.first().and_then(|word| word.to_str());
-    let needed = |flag: &str| {
-        let building = matches!(command, Some("build" | "test"));
-        let given = words.iter().any(|word| word.to_str().is_some_and(|text| text.split('=').next() == Some(flag)));
-        let help = words.iter().any(|word| word == "--help" || word == "-h");
-        building && !given && !help
-    };
+    let building =
+        matches!(command, Some("build" | "test")) && !words.iter().any(|word| word == "--help" || word == "-h");
+    let needed = |flag: &str| building && value(words, flag).is_none();
+    if building && value(words, "--nvidia").is_some() {
+        setup::need(COMPILING)?;
+    }
+    let (needs_binaries, needs_init) = (needed("--binaries"), needed("--init"));
     let (mut words, mut more) = (words.to_vec(), Vec::new());
-    if needed("--binaries") {
+    if needs_binaries {
         setup::run(workspace)?;
         let profile = match take(&mut words, "--profile") {
             Some(profile) => profile,
@@ -34,7 +46,7 @@ pub fn run(workspace: &Workspace, words: &[OsString]) -> Result<(), Failure> {
         let folder = stele.parent().map(OsStr::new).unwrap_or_default().to_owned();
         more.extend(["--binaries".into(), folder]);
     }
-    if needed("--init") {
+    if needs_init {
         more.extend(["--init".into(), build_init(workspace)?.into()]);
     }
     if !run_to_end(workspace.cargo().args(["build", "--quiet", "--package", "stele-image"]))? {
