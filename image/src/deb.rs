@@ -141,6 +141,11 @@ fn member<'a>(archive: &'a [u8], wanted: &str) -> Option<&'a [u8]> {
     None
 }
 
+/// Whether a path leads nowhere but below the folder that it is put behind.
+pub fn is_plain(path: &str) -> bool {
+    path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
+
 fn text(field: &[u8]) -> String {
     let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
     String::from_utf8_lossy(&field[..end]).into_owned()
@@ -163,9 +168,9 @@ fn pax_path(records: &[u8]) -> Option<String> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use lzma_rust2::{XzOptions, XzWriter};
     use proptest::prelude::*;
     use std::io::Write;
-    use std::process::{Command, Stdio};
 
     fn archive(data: &[u8]) -> Vec<u8> {
         packed(&[("debian-binary", &b"2.0\n"[..]), ("data.tar.xz", data)])
@@ -181,7 +186,7 @@ pub(crate) mod tests {
         out
     }
 
-    /// A `tar.xz` with files, each with its mode. The compressor is the machine's: here things are only read.
+    /// A `tar.xz` with files, each with its mode.
     pub(crate) fn tar_xz(files: &[(&str, u32, &[u8])]) -> Vec<u8> {
         let mut tar = Vec::new();
         for (name, mode, content) in files {
@@ -195,13 +200,9 @@ pub(crate) mod tests {
             tar.resize(tar.len().next_multiple_of(BLOCK), 0);
         }
         tar.resize(tar.len() + 2 * BLOCK, 0);
-        let mut xz = Command::new("xz");
-        let mut child = xz.args(["-c", "-0"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        let writer = std::thread::spawn(move || stdin.write_all(&tar));
-        let packed = child.wait_with_output().unwrap().stdout;
-        writer.join().unwrap().unwrap();
-        packed
+        let mut xz = XzWriter::new(Vec::new(), XzOptions::with_preset(0)).unwrap();
+        xz.write_all(&tar).unwrap();
+        xz.finish().unwrap()
     }
 
     /// A package.
@@ -223,6 +224,12 @@ pub(crate) mod tests {
         assert_eq!(files[0], ("usr/lib/a.so".to_owned(), Item::File(b"a".to_vec(), true)));
         assert!(matches!(Control::of(&package("", "1", "all", &[])), Err(DebError::Control)));
         assert!(matches!(Control::of(&archive(b"")), Err(DebError::NoPackage)));
+    }
+
+    #[test]
+    fn paths_that_lead_elsewhere_are_told() {
+        assert!(is_plain("usr/lib/a..b"));
+        assert!(["/etc/passwd", "a/../b", "..", "a//b", "a/./b", ""].iter().all(|path| !is_plain(path)));
     }
 
     #[test]

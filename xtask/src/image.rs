@@ -13,14 +13,10 @@ use crate::packages::{Package, on_path};
 use crate::setup;
 use crate::workspace::{Workspace, run_to_end};
 
-/// What the tool needs to build a driver's modules: Debian's kernel tells its compiler.
-const COMPILING: &[Package] = &[
-    Package::new("gcc-12", "builds the modules of a driver as the kernel was built", || {
-        on_path("x86_64-linux-gnu-gcc-12")
-    }),
-    Package::new("make", "builds the modules of a driver", || on_path("make")),
-    Package::new("patch", "makes the operator's changes of a driver's sources", || on_path("patch")),
-];
+/// The compiler of Debian's kernel: a driver's modules are built as the kernel was.
+const COMPILER: Package = Package::new("gcc-12", "builds the modules of a driver for the image's kernel", || {
+    on_path("x86_64-linux-gnu-gcc-12")
+});
 
 /// Replaces this process. Returns only on failure.
 pub fn run(workspace: &Workspace, words: &[OsString]) -> Result<(), Failure> {
@@ -29,7 +25,7 @@ pub fn run(workspace: &Workspace, words: &[OsString]) -> Result<(), Failure> {
         matches!(command, Some("build" | "test")) && !words.iter().any(|word| word == "--help" || word == "-h");
     let needed = |flag: &str| building && value(words, flag).is_none();
     if building && value(words, "--nvidia").is_some() {
-        setup::need(COMPILING)?;
+        setup::need(&[COMPILER])?;
     }
     let (needs_binaries, needs_init) = (needed("--binaries"), needed("--init"));
     let (mut words, mut more) = (words.to_vec(), Vec::new());

@@ -58,6 +58,16 @@ pub const PACKAGES: &[Package] = &[
         present: || on_path("ip"),
     },
     Package {
+        name: "make",
+        reason: "builds the modules of a GPU's driver for the image, and their tests' stand-ins",
+        present: || on_path("make"),
+    },
+    Package {
+        name: "patch",
+        reason: "makes an operator's changes of such a driver's sources",
+        present: || on_path("patch"),
+    },
+    Package {
         name: "strace",
         reason: "delays system calls, for the test of a validator on a slow disk",
         present: || on_path("strace"),

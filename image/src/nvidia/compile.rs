@@ -51,9 +51,9 @@ fn compile_in(folder: &Path, source: &Source, headers: &[Vec<u8>], release: &str
     let common = format!("{}-common", release.trim_end_matches("-amd64").trim_end_matches("-cloud"));
     let [out, common] = [release, &common].map(|name| kernel.join(format!("usr/src/linux-headers-{name}")));
     let compiler = compiler_of(&out.join(".config"))?;
-    for (program, package) in
-        [(&compiler[..], "gcc-12"), ("make", "make"), ("ld", "binutils"), ("strip", "binutils"), ("patch", "patch")]
-    {
+    let programs = [(&compiler[..], "gcc-12"), ("make", "make"), ("strip", "binutils"), ("patch", "patch")];
+    let needed = if source.patches.is_empty() { &programs[..3] } else { &programs };
+    for (program, package) in needed {
         if !on_path(program) {
             let help = format!("apt-get install {package}");
             return Err(Failure::unfit(format!("building modules needs {program}, which is not installed"), help));
@@ -74,8 +74,7 @@ fn compile_in(folder: &Path, source: &Source, headers: &[Vec<u8>], release: &str
 /// All of a package, links last: no file of it can be written through one.
 fn lay_out(package: &[u8], folder: &Path) -> Result<(), Failure> {
     let (mut links, mut outcome) = (Vec::new(), Ok(()));
-    let plain = |path: &str| path.split('/').all(|part| !matches!(part, "" | "." | ".."));
-    let taken = deb::unpack(package, plain, |path, item| match item {
+    let taken = deb::unpack(package, deb::is_plain, |path, item| match item {
         Item::File(bytes, executable) if outcome.is_ok() => outcome = write(&folder.join(path), &bytes, executable),
         Item::File(..) => {}
         Item::Link(target) => links.push((folder.join(path), target)),

@@ -187,6 +187,9 @@ impl Found {
 
 /// What can be of use in a package.
 fn wanted(path: &str) -> bool {
+    if !deb::is_plain(path) {
+        return false;
+    }
     let library = path.contains("lib/x86_64-linux-gnu/") || path.starts_with("usr/lib64/");
     let firmware = path.contains("lib/firmware/nvidia/");
     let description = path.ends_with("vulkan/icd.d/nvidia_icd.json");
@@ -224,9 +227,8 @@ fn below_kbuild(files: Files) -> Option<Files> {
     };
     let folder = files.iter().find(of_driver)?.0.strip_suffix("Kbuild")?.to_owned();
     let below = files.into_iter().filter_map(|(path, bytes, executable)| {
-        let path = path.strip_prefix(&folder)?.to_owned();
-        let plain = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
-        plain.then_some((path, bytes, executable))
+        let path = path.strip_prefix(&folder).filter(|path| deb::is_plain(path))?.to_owned();
+        Some((path, bytes, executable))
     });
     Some(below.collect())
 }
