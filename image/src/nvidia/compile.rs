@@ -183,7 +183,7 @@ mod tests {
     const CONFIG: &str = "CONFIG_CC_VERSION_TEXT=\"cc (some) 12.2.0\"\n";
     /// Says what it was told, in the place of two modules.
     const MAKEFILE: &str = "modules:\n\tprintf '%s %s %s' \"$(KERNEL_UNAME)\" \"$(notdir $(SYSOUT))\" \"$(word 1,$(KCFLAGS))\" > said\n\
-                            \tcc -c -o nvidia.ko -x c hello.c $(KCFLAGS)\n\tcp nvidia.ko nvidia-uvm.ko\n";
+                            \tcc -c -o nvidia.ko $(CURDIR)/hello.c $(KCFLAGS)\n\tcp nvidia.ko nvidia-uvm.ko\n";
 
     fn headers(config: &str) -> Vec<Vec<u8>> {
         let path = format!("./usr/src/linux-headers-{RELEASE}/.config");
