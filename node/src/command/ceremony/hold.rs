@@ -127,8 +127,10 @@ fn explain(error: ConductError) -> miette::Report {
              take another machine. A script that can do without says `required = false` in [attestation]"
         }
         ConductError::Transcript(TranscriptError::Refused(Refusal::Machine(refusal))) => cure(refusal),
-        ConductError::Room(_) | ConductError::Device(_) => {
-            "what was done is in the transcript; the same command goes on"
+        ConductError::Room(_) => "what was done is in the transcript; the same command goes on",
+        ConductError::Device(_) => {
+            "what was done is in the transcript; the same command goes on as soon as the token is there. SoftHSM2 may have \
+             lost the throw-away token of a rehearsal that was killed: begin it anew with another --out"
         }
         ConductError::Transcript(_) | ConductError::Io { .. } => {
             "nothing was done that is not in the transcript; put right what the message names, and run the same command"
