@@ -1,7 +1,7 @@
 //! A machine for ceremonies: it runs from memory, the ceremony comes and goes on a stick, and nothing else is written.
 
 use super::sticks::{pull_out, put_in};
-use super::{Bench, START, Special, client, expect, opened};
+use super::{Bench, START, Special, client, expect, last_lines, opened};
 use crate::boot::{Accel, Emulation, Network, Running};
 use crate::dev_ledger;
 use crate::failure::Failure;
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bytes of a stick.
 const STICK_BYTES: usize = 34 << 20;
@@ -102,8 +102,17 @@ pub(super) fn held_on_a_stick(bench: &Bench) -> Result<(), Failure> {
     expect(&mut running, "valid: REHEARSAL, not a ceremony", START)?;
     expect(&mut running, "has ended well", START)?;
     answer(&mut running, "type a word:", "off")?;
-    if running.wait("no such line", Duration::from_secs(60))?.is_some() || !running.is_over() {
-        return Err(Failure::content("the machine", "it does not switch itself off"));
+    // Its console ends a little before the emulator does.
+    let deadline = Instant::now() + PATIENCE;
+    while !running.is_over() {
+        if Instant::now() > deadline {
+            return Err(Failure::content(
+                "the machine, which does not switch itself off; the last lines",
+                last_lines(&running),
+            ));
+        }
+        running.wait("no such line", Duration::from_millis(100))?;
+        std::thread::sleep(Duration::from_millis(50));
     }
     if running.log.iter().any(|line| line.contains(&passphrase) || line.contains("never-shown")) {
         return Err(Failure::content("the console", "it shows what is typed in secret"));
