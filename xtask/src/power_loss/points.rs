@@ -17,6 +17,10 @@ use crate::test_binaries::{TestBinaries, TestBinary};
 /// A file system in memory, where Linux has one.
 const MEMORY: &str = "/dev/shm";
 const UNMOUNT_ATTEMPTS: u32 = 100;
+/// Points that have to be tried before it is said how long one takes: the first ones are made before any has ended.
+const WARM_UP: usize = 20;
+/// A run with fewer points had no load to speak of.
+const POINTS_MIN: usize = 100;
 /// Points between two words about them.
 const EACH_SAID: usize = 500;
 
@@ -56,6 +60,10 @@ impl Trial<'_> {
             self.cut_all(entries, give, &tried, &failed)
         });
         let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if failed.is_none() && progress.points < POINTS_MIN {
+            let what = format!("{} crash points are too few: the load did next to nothing", progress.points);
+            return Err(Failure::new(what, "take more `--load-seconds`"));
+        }
         if failed.is_none() {
             let Progress { points, fate, took } = progress;
             println!(
@@ -94,10 +102,12 @@ impl Trial<'_> {
             if failed.lock().unwrap_or_else(PoisonError::into_inner).is_some() || give.send(left).is_err() {
                 break;
             }
-            let tried = tried.load(Ordering::Relaxed).max(1);
-            let left = self.limit.saturating_sub(started.elapsed());
-            let affordable = (left.as_secs_f64() / (started.elapsed().as_secs_f64() / tried as f64)).max(1.0);
-            step = step.max(((points.len() - at) as f64 / affordable).ceil() as usize);
+            let tried = tried.load(Ordering::Relaxed);
+            if tried >= WARM_UP {
+                let left = self.limit.saturating_sub(started.elapsed());
+                let affordable = (left.as_secs_f64() / (started.elapsed().as_secs_f64() / tried as f64)).max(1.0);
+                step = step.max(((points.len() - at) as f64 / affordable).ceil() as usize);
+            }
             at += step;
             if tried / EACH_SAID > said {
                 said = tried / EACH_SAID;
