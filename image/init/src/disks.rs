@@ -10,15 +10,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use stele_image::disk::ROOT;
+pub use stele_image::disk::{CONFIGURATION, STATE, SYSTEM};
 
-/// A root under verity.
-const ROOT: Guid = Guid::new(0x4F68_BCE3, 0xE8CD, 0x4DB1, 0x96E7_FBCA_F984_B709);
-/// The EFI system partition.
-pub const SYSTEM: Guid = Guid::new(0xC12A_7328, 0xF81F, 0x11D2, 0xBA4B_00A0_C93E_C93B);
-/// The signed configuration.
-pub const CONFIGURATION: Guid = Guid::new(0x5E1E_C0F6, 0x6B1D, 0x4E6A, 0x9C0F_5354_454C_4543);
-/// The state.
-pub const STATE: Guid = Guid::new(0x5E1E_57A7, 0x6B1D, 0x4E6A, 0x9C0F_5354_454C_4553);
 /// How long a disk may take to appear.
 const PATIENCE: Duration = Duration::from_secs(20);
 
