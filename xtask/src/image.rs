@@ -23,8 +23,10 @@ pub fn run(workspace: &Workspace, words: &[OsString]) -> Result<(), Failure> {
     let command = words.first().and_then(|word| word.to_str());
     let building =
         matches!(command, Some("build" | "test")) && !words.iter().any(|word| word == "--help" || word == "-h");
-    let needed = |flag: &str| building && value(words, flag).is_none();
-    if building && value(words, "--nvidia").is_some() {
+    let given =
+        |flag: &str| words.iter().any(|word| word.to_str().is_some_and(|text| text.split('=').next() == Some(flag)));
+    let needed = |flag: &str| building && !given(flag);
+    if building && given("--nvidia") {
         setup::need(&[COMPILER])?;
     }
     let (needs_binaries, needs_init) = (needed("--binaries"), needed("--init"));
