@@ -4,6 +4,7 @@ use crate::config::{SignerConfig, StoreConfig};
 use crate::error::{ConfigError, StartError};
 use crate::process::{self, Lifetime};
 use crate::provision;
+use crate::service::GuardFile;
 use crate::signer::PublicKeys;
 use serde::de::DeserializeOwned;
 use std::ffi::OsString;
@@ -92,8 +93,8 @@ impl Command {
     /// [`crate::child`] understands.
     pub fn execute(&self) -> Result<(), StartError> {
         match self {
-            Self::Run { config } => process::run(&read(config)?, Lifetime::Service),
-            Self::Child { config } => process::run(&read(config)?, Lifetime::Parent),
+            Self::Run { config } => process::run(&read(config)?, Lifetime::Service, GuardFile::Kept),
+            Self::Child { config } => process::run(&read(config)?, Lifetime::Parent, GuardFile::Kept),
             Self::Generate { alg, store, so_pin_file } => {
                 let keys = provision::generate_with(&read::<StoreConfig>(store)?, so_pin_file.as_deref(), *alg)?;
                 print!("{}", toml::to_string(&keys).expect("a table of two strings"));

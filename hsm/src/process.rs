@@ -13,7 +13,7 @@ pub use report::Protections;
 use crate::config::SignerConfig;
 use crate::error::{Fault, StartError};
 use crate::server;
-use crate::service::Service;
+use crate::service::{GuardFile, Service};
 use rustix::fs::Mode;
 use rustix::mm::MlockAllFlags;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
@@ -35,7 +35,7 @@ pub enum Lifetime {
 /// # Errors
 /// [`StartError`], see [`crate::StoreError::exit_status`] for what the process should exit with. Where a call into a
 /// PKCS#11 module does not return, the process exits here, with the status of [`Fault::ModuleStuck`].
-pub fn run(config: &SignerConfig, lifetime: Lifetime) -> Result<(), StartError> {
+pub fn run(config: &SignerConfig, lifetime: Lifetime, guard: GuardFile) -> Result<(), StartError> {
     let ending =
         signals::Ending::block(lifetime).map_err(|error| Fault::Io.about(format_args!("signals ({error})")))?;
     lift_memory_limit();
@@ -47,7 +47,7 @@ pub fn run(config: &SignerConfig, lifetime: Lifetime) -> Result<(), StartError> 
     files::confine(config)?;
     seccomp::install(config.process.seccomp)
         .map_err(|error| Fault::Io.about(format_args!("seccomp ({error}; `process.seccomp` can be off)")))?;
-    let service = match Service::open(config) {
+    let service = match Service::open(config, guard) {
         Ok(service) => Arc::new(service),
         Err(error) if error.cause == Fault::ModuleStuck.into() => {
             tracing::error!(%error, "the signer does not start");

@@ -12,6 +12,7 @@ use crate::guard::{Approval, Guard, Identity};
 use crate::handshake;
 use crate::process::Protections;
 use crate::protocol::{Request, Response};
+use crate::provision;
 use crate::refusal::Refusal;
 use crate::signer::{Keys, PublicKeys, Signer};
 use crate::stats::{Recorder, Stats};
@@ -63,12 +64,21 @@ pub struct Service {
     stuck: AtomicBool,
 }
 
+/// What a start expects of the guard file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GuardFile {
+    /// It is there.
+    Kept,
+    /// It is not there, and is made first, as [`provision::guard`] does: for a validator that has never signed.
+    New,
+}
+
 impl Service {
     /// Opens and tests the keys, and opens and locks the guard file.
     ///
     /// # Errors
     /// [`StartError`] names the path or label and the reason.
-    pub fn open(config: &SignerConfig) -> Result<Self, StartError> {
+    pub fn open(config: &SignerConfig, guard: GuardFile) -> Result<Self, StartError> {
         let rounds = config.signing.certificate_rounds().ok_or_else(|| {
             ConfigError::ConfigUnreadable
                 .about(format_args!("signing.certificate_rounds = {}", config.signing.certificate_rounds))
@@ -76,6 +86,9 @@ impl Service {
         let latency = Duration::from_millis(config.signing.added_latency_ms.into());
         let keys = delayed::by(latency, Keys::open(&config.store)?);
         let public = keys.public();
+        if guard == GuardFile::New {
+            provision::guard(config, &public)?;
+        }
         let identity = Identity { chain: config.chain, author: config.author, key: public.consensus.clone() };
         let guard = Guard::open(&config.guard, &identity, &config.fence)?;
         let module = keys.consensus.module().to_owned();

@@ -28,8 +28,10 @@ use clap::Subcommand;
 use miette::IntoDiagnostic;
 use std::process::ExitCode;
 
-/// What `stele` can do.
+/// What `stele` can do. The arguments of a subcommand are put together only where it is called: the whole command line is a
+/// third of the code that a node or signer runs at its start.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Run a validator.
     Node(node::NodeArgs),

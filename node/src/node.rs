@@ -28,6 +28,7 @@ use hsm::{PublicKeys, SignerClient};
 use ledger::LedgerOptions;
 use std::collections::BTreeSet;
 use std::net::UdpSocket;
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use storage::log::Log;
@@ -132,7 +133,9 @@ pub fn run(
     let site = Site::new(&setup.data_dir);
     let limits = &setup.config.pool;
     let pool = Arc::new(Pool::new(limits.transactions_max as usize, limits.bytes_max as usize));
-    let mut kept = Kept { pool, status, verifier: None };
+    let verifier = Arc::new(verification::start(&setup)?);
+    let mut kept = Kept { pool, status, verifier };
+    await_signer(&setup, &stopper);
     let mut again: Option<Instant> = None;
     let mut fenced = None;
     loop {
@@ -184,6 +187,21 @@ pub fn run(
     }
 }
 
+/// Until the signer listens, or its time is over, or the node is asked to stop. What is wrong with it comes up where it is
+/// asked for its keys.
+fn await_signer(setup: &Setup, stopper: &Stopper) {
+    let since = Instant::now();
+    let listens = || UnixStream::connect(&setup.signer_socket).is_ok();
+    let mut told = false;
+    while since.elapsed() < setup.signer_patience && !stopper.is_asked() && !listens() {
+        if !told {
+            told = true;
+            tracing::info!(socket = %setup.signer_socket.display(), "waiting for the signer");
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
 fn held_keys(setup: &Setup) -> Result<PublicKeys, NodeError> {
     Ok(SignerClient::connect(&setup.signer_socket).map_err(NodeError::Signer)?.public_keys().clone())
 }
@@ -192,7 +210,7 @@ fn held_keys(setup: &Setup) -> Result<PublicKeys, NodeError> {
 struct Kept {
     pool: Arc<Pool>,
     status: Arc<Status>,
-    verifier: Option<Arc<Verifier>>,
+    verifier: Arc<Verifier>,
 }
 
 /// Runs until the epoch or the node ends, and takes everything apart.
@@ -205,10 +223,7 @@ fn run_once(
     let started = Instant::now();
     let status = Arc::clone(&kept.status);
     let signer = Arc::new(SignerClient::connect(&setup.signer_socket).map_err(NodeError::Signer)?);
-    let verifier = match &kept.verifier {
-        Some(verifier) => Arc::clone(verifier),
-        None => Arc::clone(kept.verifier.insert(Arc::new(verification::start(setup)?))),
-    };
+    let verifier = Arc::clone(&kept.verifier);
     let guarded = recovery::Guarded::ask(&signer).map_err(NodeError::Signer)?;
     let before = recovery::Signer { held: signer.public_keys(), guarded };
     let Recovery { plan, log, tables, ledger, applied, part } = recovery::recover(setup, before, started)?;

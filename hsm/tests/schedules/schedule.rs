@@ -2,7 +2,7 @@
 
 use hsm::config::{Pkcs11Config, SigningConfig, SigningMode, StoreConfig};
 use hsm::protocol::{Request, Response};
-use hsm::service::Service;
+use hsm::service::{GuardFile, Service};
 use hsm::{ConfigError, PublicKeys, SignerConfig, StoreError, provision, secret, softhsm};
 use pkcs11_faults::{Answer, CONTROL_VARIABLE, Control, Fault, RandomFaults, Return, Stats, Token};
 use std::collections::BTreeMap;
@@ -194,7 +194,7 @@ impl Bench {
         self.control.incarnation += 1;
         self.steer();
         self.config.signing.mode = self.random.pick(&[SigningMode::Direct, SigningMode::Certified]);
-        match Service::open(&self.config) {
+        match Service::open(&self.config, GuardFile::Kept) {
             Ok(service) => self.service = Some(service),
             Err(error) => {
                 self.seen.failed_starts += 1;

@@ -149,6 +149,7 @@ fn run() -> Result<(), Fault> {
     say(format_args!("root on {}", disk.root.display()));
     let root = device_mapper::verity(&disk.root, &line)?;
     mounts::switch_root(&root)?;
+    services::read_ahead();
     kernel_modules::load(Path::new(kernel_modules::LATE))?;
     // A validator without its card still verifies.
     if let Err(fault) = gpu::offer(Path::new(kernel_modules::LATE)) {

@@ -12,12 +12,15 @@ use crate::state::FOLDER;
 use crate::watchdog::Watchdog;
 use crate::{Fault, journal, mounts, restart, say, uptime_s};
 use image_formats::boot_line::{BootLine, Flavour};
+use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// The node and the signer.
+const PROGRAM: &str = "/usr/bin/stele";
 /// Time for a node to answer for the first time: it may have a long log to read.
 const START: Duration = Duration::from_secs(600);
 /// Time without an answer after which the watchdog is no longer fed.
@@ -28,8 +31,8 @@ const TRIAL: Duration = Duration::from_secs(240);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Exit status of a signer whose token did not accept the PIN. A token locks after a few of those.
 const PIN_REFUSED: i32 = 49;
-/// Longer than a machine runs.
-const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+/// How long a node waits for its signer, which is started at the same time and may find a slow token.
+const SIGNER_PATIENCE_S: &str = "60";
 /// Longest wait for a service that was asked to end.
 const STOP: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_millis(100);
@@ -52,9 +55,9 @@ impl Service {
         Self { name, user, arguments, process: None, pause: Duration::from_secs(1), due: Instant::now(), pin: None }
     }
 
-    fn command(&self, arguments: &[String]) -> Command {
-        let mut command = Command::new("/usr/bin/stele");
-        command.args(arguments).env_clear().current_dir(Path::new(FOLDER).join(self.name));
+    fn command(&self) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.args(&self.arguments).env_clear().current_dir(Path::new(FOLDER).join(self.name));
         let token = Path::new(FOLDER).join("signer/softhsm2.conf");
         if self.user == SIGNER_USER && token.exists() {
             command.env("SOFTHSM2_CONF", token);
@@ -66,8 +69,8 @@ impl Service {
         command
     }
 
-    fn start(&mut self, aloud: bool) {
-        let spawned = self.command(&self.arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    fn start(&mut self, more: &[&str], aloud: bool) {
+        let spawned = self.command().args(more).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         match spawned {
             Ok(mut child) => {
                 self.process = i32::try_from(child.id()).ok();
@@ -88,6 +91,13 @@ impl Service {
         self.due = Instant::now() + self.pause;
         self.pause = (self.pause * 2).min(PAUSE_MAX);
     }
+}
+
+/// Has the kernel read and check the program while the machine gets its state ready.
+pub fn read_ahead() {
+    let read = || File::open(PROGRAM).and_then(|mut program| std::io::copy(&mut program, &mut std::io::sink()));
+    // Where it fails, so does the start of the services, which says why.
+    drop(std::thread::Builder::new().name("read-ahead".into()).spawn(read));
 }
 
 /// What only root may open, for the one user who needs it: the signer asks the TPM for its fence and for attestations, the
@@ -116,12 +126,12 @@ pub fn supervise(
     let folder = |part: &str| format!("{FOLDER}/{part}/{part}.toml");
     let mut services = [
         Service::new("signer", SIGNER_USER, &["signer", "--config", &folder("signer"), "run"]),
-        Service::new("node", NODE_USER, &["node", "--config", &folder("node")]),
+        Service::new("node", NODE_USER, &["node", "--config", &folder("node"), "--wait-for-signer", SIGNER_PATIENCE_S]),
     ];
     if machine.pin_at_console {
         services[0].pin = Some(Pin::ask(&mut dog)?);
     }
-    make_guard(&services[0], &folder("signer"), &mut dog)?;
+    let guard = Guard::of_machine();
     let trial = blessing::on_trial(disk, line.release)?;
     let answers = health::watch(machine.rpc);
     let started = Instant::now();
@@ -137,14 +147,13 @@ pub fn supervise(
                 return Err(pin_refused());
             }
             held = true;
-            services[0].due = Instant::now() + NEVER;
             say(format_args!("STELE HELD: {}", pin_refused()));
         }
-        // The node asks for the signer's socket at once.
-        let signer = Path::new("/run/stele/signer.sock").exists();
+        guard.look()?;
         for service in &mut services {
-            if service.process.is_none() && service.due <= Instant::now() && (service.user == SIGNER_USER || signer) {
-                service.start(aloud);
+            if !held && service.process.is_none() && service.due <= Instant::now() {
+                let new = service.user == SIGNER_USER && guard.is_to_be_made();
+                service.start(if new { &["--init"] } else { &[] }, aloud);
             }
         }
         while let Ok(health) = answers.try_recv() {
@@ -221,30 +230,31 @@ fn pin_refused() -> Fault {
     Fault::Machine("the token did not accept the PIN: it is not tried again before the next start".into())
 }
 
-/// On the very first start of a machine, and never again, the signer has no guard file: that is when it is made.
-fn make_guard(signer: &Service, config: &str, dog: &mut Watchdog) -> Result<(), Fault> {
-    let mark = Path::new(FOLDER).join("guarded");
-    if mark.exists() {
-        return Ok(());
+/// Whether the signer is to make its guard file: on the very first start of a machine, and never again. From the moment in
+/// which there is one, a mark says so, and a guard file that is lost is not made anew.
+#[derive(Debug)]
+struct Guard {
+    file: PathBuf,
+    mark: PathBuf,
+}
+
+impl Guard {
+    fn of_machine() -> Self {
+        Self { file: Path::new(FOLDER).join("signer/guard"), mark: Path::new(FOLDER).join("guarded") }
     }
-    if !Path::new(FOLDER).join("signer/guard").exists() {
-        let arguments = ["signer", "--config", config, "init"].map(str::to_owned);
-        let status = signer.command(&arguments).status().map_err(Fault::system("making the signer's guard file"))?;
-        if status.code() == Some(PIN_REFUSED) {
-            if signer.pin.is_some() {
-                return Err(pin_refused());
-            }
-            say(format_args!("STELE HELD: {}", pin_refused()));
-            loop {
-                dog.feed();
-                std::thread::sleep(TICK);
-            }
-        }
-        if !status.success() {
-            return Err(Fault::Machine(format!("the signer's guard file was not made: {status}")));
-        }
+
+    fn is_to_be_made(&self) -> bool {
+        !self.mark.exists() && !self.file.exists()
     }
-    std::fs::write(&mark, "").map_err(Fault::system("remembering the guard file"))
+
+    /// Marks a guard file that was made.
+    fn look(&self) -> Result<(), Fault> {
+        if self.mark.exists() || !self.file.exists() {
+            return Ok(());
+        }
+        let marked = File::create(&self.mark).and_then(|mark| mark.sync_all());
+        marked.map_err(Fault::system("remembering the guard file"))
+    }
 }
 
 /// Collects whatever has ended: services, and orphans of theirs. Whether one of them ended for its PIN.

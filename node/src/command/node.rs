@@ -46,6 +46,9 @@ pub struct NodeArgs {
     /// that process.
     #[arg(long)]
     exit_with_parent: bool,
+    /// How long to wait for the signer to listen, where both are started at once. Without it, it must be there.
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    wait_for_signer: u16,
     /// After the data directory AND the signer's guard file were lost: do not wait until validators of stake 2f + 1 have
     /// said how far this one's blocks went. If one that does not answer is the only one who has the last of them, this
     /// validator may sign a round twice, which proves it faulty to all. Without the flag the node waits for as long as it
@@ -68,6 +71,7 @@ pub struct NodeArgs {
 pub fn run(args: NodeArgs) -> miette::Result<ExitCode> {
     start_logging();
     let setup = Setup {
+        signer_patience: Duration::from_secs(args.wait_for_signer.into()),
         accept_lost_disk: args.accept_lost_disk,
         ask: args.ask.clone(),
         ..Setup::load(&args.config, args.join)?

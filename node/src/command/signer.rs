@@ -16,6 +16,7 @@ use clap::{Args, Subcommand};
 use error::SignerError;
 use hsm::process::{self, Lifetime};
 use hsm::secret::SecretSource;
+use hsm::service::GuardFile;
 use hsm::signer::Keys;
 use hsm::{PublicKeys, SignerConfig, provision, secret};
 use paths::{Beside, SecretFile, StoreFile, read};
@@ -104,8 +105,14 @@ SoftHSM2 finds its tokens through the environment variable SOFTHSM2_CONF.")]
     #[command(after_help = "Example:\n  stele signer init --config signer.toml")]
     Init,
     /// Run the signer process, until SIGTERM, SIGINT or SIGHUP.
-    #[command(after_help = "Example:\n  stele signer run --config signer.toml")]
+    #[command(after_help = "Examples:
+  stele signer run --config signer.toml
+  stele signer run --config signer.toml --init       the very first time, in place of `stele signer init`")]
     Run {
+        /// First make the guard file, as `stele signer init` does: with one login to the token, and one self-test. Refused
+        /// where there is one.
+        #[arg(long)]
+        init: bool,
         /// Instead end at SIGTERM or when standard input ends, as it does when the process that holds its other end dies.
         #[arg(long)]
         exit_with_parent: bool,
@@ -157,11 +164,12 @@ impl Step {
                 let config = read::<SignerConfig>(path)?.beside(path);
                 provision::guard(&config, &Keys::open(&config.store)?.public())?;
             }
-            Self::Run { exit_with_parent } => {
+            Self::Run { init, exit_with_parent } => {
                 // The other steps speak to a terminal, in words.
                 start_logging();
                 let lifetime = if exit_with_parent { Lifetime::Parent } else { Lifetime::Service };
-                process::run(&read::<SignerConfig>(path)?.beside(path), lifetime)?;
+                let guard = if init { GuardFile::New } else { GuardFile::Kept };
+                process::run(&read::<SignerConfig>(path)?.beside(path), lifetime, guard)?;
             }
             Self::Status { json } => status::run(&read::<SignerConfig>(path)?.beside(path), json)?,
             Self::Seal(seal) => seal.run()?,
@@ -202,7 +210,7 @@ mod tests {
             ));
         }
         let run = Cli::try_parse_from(["signer", "--config", "a.toml", "run", "--exit-with-parent"]).expect("valid");
-        assert!(matches!(run.signer.step, Step::Run { exit_with_parent: true }));
+        assert!(matches!(run.signer.step, Step::Run { init: false, exit_with_parent: true }));
         assert!(Cli::try_parse_from(["signer"]).is_err());
     }
 

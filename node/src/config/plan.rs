@@ -9,6 +9,7 @@ use hsm::PublicKeys;
 use miette::Diagnostic;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
 use types::{Authority, AuthorityIndex, ChainId, Committee, Epoch, EpochStart, Genesis};
 
@@ -64,6 +65,8 @@ pub struct Setup {
     pub data_dir: PathBuf,
     /// Path of the signer's socket.
     pub signer_socket: PathBuf,
+    /// How long the signer may take to listen.
+    pub signer_patience: Duration,
     /// Whether the operator accepts that own blocks may be signed twice after a disk was lost.
     pub accept_lost_disk: bool,
     /// Whether the node waits for an epoch whose committee has it.
@@ -115,6 +118,7 @@ impl Setup {
             data_dir,
             signer_socket: base.join(&config.signer.socket),
             genesis: Arc::new(genesis),
+            signer_patience: Duration::ZERO,
             accept_lost_disk: false,
             join,
             ask: Vec::new(),
