@@ -9,17 +9,31 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread;
 
 /// Where those lie that are not needed for the root.
 pub const LATE: &str = "/usr/lib/stele/modules";
+/// How many are loaded at a time: most of the time a driver's start is waiting.
+const AT_A_TIME: usize = 4;
 /// `MODULE_INIT_COMPRESSED_FILE`.
 const COMPRESSED: libc::c_int = 4;
+
+/// A module.
+#[derive(Clone, Debug, PartialEq)]
+struct Module<'a> {
+    name: &'a str,
+    /// Its file, within the folder of the index.
+    file: &'a str,
+    /// The names of those that must be loaded before.
+    needs: Vec<&'a str>,
+}
 
 /// What an index says.
 #[derive(Debug, Default, PartialEq)]
 struct Index<'a> {
-    /// Names, files and needs, in an order in which they can be loaded.
-    modules: Vec<(&'a str, &'a str, Vec<&'a str>)>,
+    /// In an order in which they can be loaded.
+    modules: Vec<Module<'a>>,
     /// Patterns of devices, with names.
     aliases: Vec<(&'a str, &'a str)>,
     /// Names to be loaded in any case.
@@ -38,7 +52,8 @@ impl<'a> Index<'a> {
             }
             match line.splitn(4, ' ').collect::<Vec<_>>()[..] {
                 ["m", name, file, needs] => {
-                    index.modules.push((name, file, needs.split(',').filter(|need| !need.is_empty()).collect()));
+                    let needs = needs.split(',').filter(|need| !need.is_empty()).collect();
+                    index.modules.push(Module { name, file, needs });
                 }
                 ["a", name, pattern] => index.aliases.push((pattern, name)),
                 ["l", name] => drop(index.always.insert(name)),
@@ -54,7 +69,7 @@ impl<'a> Index<'a> {
     }
 
     /// What to load for some devices, each after what it needs.
-    fn wanted(&self, devices: &BTreeSet<String>) -> Vec<(&'a str, &'a str)> {
+    fn wanted(&self, devices: &BTreeSet<String>) -> Vec<Module<'a>> {
         let mut names = self.always.clone();
         for (pattern, name) in &self.aliases {
             if !names.contains(name) && devices.iter().any(|device| matches(pattern.as_bytes(), device.as_bytes())) {
@@ -62,12 +77,12 @@ impl<'a> Index<'a> {
             }
         }
         // Needs come before those that need them, so one pass from the end finds all.
-        for (name, _, needs) in self.modules.iter().rev() {
+        for Module { name, needs, .. } in self.modules.iter().rev() {
             if names.contains(name) {
                 names.extend(needs);
             }
         }
-        self.modules.iter().filter(|module| names.contains(module.0)).map(|module| (module.0, module.1)).collect()
+        self.modules.iter().filter(|module| names.contains(module.name)).cloned().collect()
     }
 }
 
@@ -106,18 +121,54 @@ fn devices() -> BTreeSet<String> {
 pub fn load(folder: &Path) -> Result<(), Fault> {
     let text = index_of(folder)?;
     let index = Index::parse(&text);
-    let mut done: BTreeMap<&str, ()> = BTreeMap::new();
+    let mut loaded: BTreeSet<&str> = BTreeSet::new();
     for _ in 0..2 {
-        for (name, file) in index.wanted(&devices()) {
-            if done.insert(name, ()).is_none()
-                && let Err(error) = insert(&folder.join(file), index.told(name))
-            {
+        let mut new = index.wanted(&devices());
+        new.retain(|module| !loaded.contains(module.name));
+        loaded.extend(new.iter().map(|module| module.name));
+        side_by_side(new, |module| {
+            if let Err(error) = insert(&folder.join(module.file), index.told(module.name)) {
                 // A driver whose device is absent after all; what the root needs fails where it is needed.
-                say(format_args!("module {name}: {error}"));
+                say(format_args!("module {}: {error}", module.name));
             }
-        }
+        });
     }
     Ok(())
+}
+
+/// Loads modules, each after those that it needs, and several at a time: a driver that waits for its hardware, as those of
+/// disks do, holds up none but its own kind.
+fn side_by_side<'a>(modules: Vec<Module<'a>>, load: impl Fn(&Module<'a>) + Sync) {
+    let left: BTreeSet<&str> = modules.iter().map(|module| module.name).collect();
+    let queue = Mutex::new((modules, left));
+    let loaded = Condvar::new();
+    let work = || {
+        let mut held = queue.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let (waiting, left) = &mut *held;
+            let ready = |module: &Module| module.needs.iter().all(|need| !left.contains(need));
+            let Some(place) = waiting.iter().position(ready) else {
+                if waiting.is_empty() {
+                    return;
+                }
+                held = loaded.wait(held).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let module = waiting.remove(place);
+            drop(held);
+            load(&module);
+            held = queue.lock().unwrap_or_else(PoisonError::into_inner);
+            held.1.remove(module.name);
+            loaded.notify_all();
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..AT_A_TIME {
+            // With fewer it takes longer.
+            drop(thread::Builder::new().name("modules".into()).spawn_scoped(scope, work));
+        }
+        work();
+    });
 }
 
 /// Loads one module of a folder and what it needs, whether or not there is a device for it. The answer is the kernel's to the
@@ -127,8 +178,8 @@ pub fn load_one(folder: &Path, wanted: &str) -> Result<io::Result<()>, Fault> {
     let mut index = Index::parse(&text);
     (index.always, index.aliases) = (BTreeSet::from([wanted]), Vec::new());
     let mut answer = Err(io::ErrorKind::NotFound.into());
-    for (name, file) in index.wanted(&BTreeSet::new()) {
-        answer = insert(&folder.join(file), index.told(name));
+    for module in index.wanted(&BTreeSet::new()) {
+        answer = insert(&folder.join(module.file), index.told(module.name));
     }
     Ok(answer)
 }
@@ -158,10 +209,26 @@ mod tests {
             "m fat fat.ko.xz \nm vfat vfat.ko.xz fat\nl vfat\nm core c.ko.xz \nm nic n.ko.xz core\na nic pci:v00008086d*sv*\n",
         );
         let none = BTreeSet::new();
-        assert_eq!(index.wanted(&none), [("fat", "fat.ko.xz"), ("vfat", "vfat.ko.xz")]);
+        let files = |devices| index.wanted(devices).iter().map(|module| module.file).collect::<Vec<_>>();
+        assert_eq!(files(&none), ["fat.ko.xz", "vfat.ko.xz"]);
         let nic = BTreeSet::from(["pci:v00008086d00001572sv0".to_owned()]);
-        assert_eq!(index.wanted(&nic).len(), 4);
-        assert_eq!(index.wanted(&nic)[2].0, "core");
+        assert_eq!(files(&nic), ["fat.ko.xz", "vfat.ko.xz", "c.ko.xz", "n.ko.xz"]);
+    }
+
+    #[test]
+    fn side_by_side_each_comes_after_what_it_needs_and_one_that_waits_holds_up_no_other() {
+        let index = Index::parse("m slow a \nm above b slow\nm other c \nm both d above,other,not-in-this-list\n");
+        let (order, other) = (Mutex::new(Vec::new()), std::sync::Barrier::new(2));
+        side_by_side(index.modules, |module| {
+            if ["slow", "other"].contains(&module.name) {
+                other.wait();
+            }
+            order.lock().unwrap().push(module.name);
+        });
+        let order = order.into_inner().unwrap();
+        let at = |name| order.iter().position(|loaded| *loaded == name).unwrap();
+        assert!(at("slow") < at("above") && at("above") < at("both") && at("other") < at("both"), "{order:?}");
+        assert_eq!(order.len(), 4);
     }
 
     #[test]
