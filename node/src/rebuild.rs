@@ -14,6 +14,7 @@ pub mod tests;
 
 pub use error::RebuildError;
 
+use crate::backup::restore;
 use crate::config::{LOG, STATE};
 use crate::node::ledger_options;
 use crate::replica::recovery::write_genesis;
@@ -113,6 +114,9 @@ impl Held {
 /// # Errors
 /// [`RebuildError::InUse`] while a node, or another tool, is at work there.
 pub fn hold(source: &Source) -> Result<Held, RebuildError> {
+    if restore::is_unfinished(&source.data_dir) {
+        return Err(RebuildError::RestoreUnfinished { dir: source.data_dir.clone() });
+    }
     let in_use = || RebuildError::InUse { dir: source.data_dir.clone() };
     let files = Files::inspect(&source.data_dir.join(LOG)).map_err(|error| match error {
         LogError::InUse { .. } => in_use(),

@@ -5,6 +5,7 @@
 //! family alone (it would tear state from `applied`), meanings of keys and values, caching of values.
 
 mod batch;
+mod checksums;
 mod error;
 mod family;
 mod snapshot;
@@ -103,9 +104,14 @@ impl StateDb {
         // says nothing; the database does.
         let mut owner = Vec::new();
         lock.read_to_end(&mut owner).map_err(io("read the lock file of the state"))?;
-        let known = owner.len() == identity.len();
-        if known && owner != identity {
-            return Err(StateError::OtherIdentity { expected: identity, found: owner });
+        let known = owner == identity;
+        if !known && owner.len() == identity.len() {
+            // The lock file has no checksum. The database has, and to read it changes nothing in it.
+            let read = lock.try_clone().map_err(io("read the lock file of the state"))?;
+            Self::read_only(path, identity, read).map_err(|error| match error {
+                other @ StateError::OtherIdentity { .. } => other,
+                _ => StateError::OtherIdentity { expected: identity, found: owner },
+            })?;
         }
         let cache = cache(&options);
         let opened = DB::open_cf_descriptors(&database_options(&options), path.join(FILES), families(&cache, &options));
@@ -169,7 +175,7 @@ impl StateDb {
         }
     }
 
-    /// Whose database lies in `path`, as far as its lock file says; nothing is opened.
+    /// Whose database lies in `path`, as far as its lock file says, which has no checksum; nothing is opened.
     pub fn owner(path: impl AsRef<Path>) -> Option<[u8; 32]> {
         fs::read(path.as_ref().join(LOCK)).ok()?.try_into().ok()
     }
@@ -249,6 +255,14 @@ impl StateDb {
         let families: Vec<&ColumnFamily> =
             Family::ALL.map(|family| self.family(family)).into_iter().chain(home).collect();
         Ok(self.db.flush_cfs_opt(&families, &options)?)
+    }
+
+    /// Reads every block of every file, those included that a walk over all rows passes by.
+    ///
+    /// # Errors
+    /// [`StateError::Damaged`] for the first one that is not what was written.
+    pub fn verify_checksums(&self) -> Result<(), StateError> {
+        checksums::verify(&self.db).map_err(StateError::Damaged)
     }
 
     /// The value of a key as a crash now would leave it. For `applied`: the log is needed from there on.

@@ -13,8 +13,9 @@ mod state;
 mod tests;
 
 use super::backup::S3Args;
-use super::place::{PlaceArgs, PlaceError};
+use super::place::{self, Place, PlaceArgs, PlaceError};
 use super::progress::Progress;
+use crate::backup::restore;
 use crate::config::{LOG, STATE};
 use crate::repair::RepairError;
 use clap::Args;
@@ -22,12 +23,12 @@ use miette::Diagnostic;
 use records::Records;
 use report::Report;
 use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
 use storage::log::check::{self, Seen};
 use storage::log::{Files, LogError};
 use storage::state::{StateDb, StateError};
 use thiserror::Error;
+use types::ChainId;
 
 /// Something is damaged.
 const EXIT_DAMAGED: u8 = 1;
@@ -42,9 +43,13 @@ const EXIT_FAILED: u8 = 2;
   stele fsck --config node.toml --repair-from north --repair-from south
   stele fsck --data /var/lib/stele --genesis genesis.toml --repair-from /srv/backup
 
-Reads the whole log: every checksum, and that no group is missing, moved or exchanged. --deep also decodes each record,
-hashes each payload, reads every row of the state database and compares their sum with the state digest of the last
-header. Nothing is changed, except with --repair-from.
+Reads the whole log: every checksum, and that no group is missing, moved or exchanged; and what the state database says of
+itself. --deep also decodes each record, hashes each payload, reads every row of the state database and compares their sum
+with the state digest of the last header. Nothing is changed, except with --repair-from. Of `snapshots` nothing is looked
+at: a node checks its own at every start, and makes those anew that are damaged.
+
+With --config log and state must be that validator's; with a genesis, of that ledger. Without either it is the log that says
+whose the directory is, and a state that is another's is told as damaged.
 
 Damage is named by segment, byte offset and kind: missing_segment, segment_header, version, other_identity,
 swapped_segment, segment_length, unreadable, group_header, moved_group, chain, record; and with --deep undecodable, payload,
@@ -84,6 +89,12 @@ enum FsckError {
     #[error("there is no log in {dir}")]
     #[diagnostic(help("--data is the directory that node.toml calls data_dir; it holds log and state"))]
     NoLog { dir: String },
+    #[error("a restore into {dir} is unfinished")]
+    #[diagnostic(help("run the same `stele restore` again, or remove the `restoring` directory"))]
+    RestoreUnfinished { dir: String },
+    #[error("{dir} is of the ledger {found}, and the genesis is that of {expected}")]
+    #[diagnostic(help("name the genesis of its ledger with --genesis, or the node's configuration with --config"))]
+    OtherLedger { dir: String, found: ChainId, expected: ChainId },
     #[error("the log cannot be read")]
     Log(#[source] LogError),
     #[error(transparent)]
@@ -113,7 +124,7 @@ pub fn run(args: &FsckArgs) -> ExitCode {
 
 fn work(args: &FsckArgs) -> Result<Report, FsckError> {
     let repaired = if args.repair_from.is_empty() { None } else { Some(repairs::repair(args)?) };
-    let mut report = examine(&args.place.data_dir()?, args.deep)?;
+    let mut report = examine(&args.place.place()?, args.deep)?;
     report.repaired = repaired;
     Ok(report)
 }
@@ -123,23 +134,25 @@ fn publish(report: &Report, json: bool) -> Result<(), FsckError> {
     std::io::stdout().write_all(text.as_bytes()).map_err(FsckError::Write)
 }
 
-fn examine(data: &Path, deep: bool) -> Result<Report, FsckError> {
-    let dir = data.join(LOG);
-    let files = Files::inspect(&dir).map_err(|error| match error {
-        LogError::InUse { .. } => FsckError::InUse { dir: data.display().to_string() },
-        LogError::NoLog { .. } => FsckError::NoLog { dir: data.display().to_string() },
+fn examine(place: &Place, deep: bool) -> Result<Report, FsckError> {
+    let data = &place.data_dir;
+    let name = || data.display().to_string();
+    if restore::is_unfinished(data) {
+        return Err(FsckError::RestoreUnfinished { dir: name() });
+    }
+    let files = Files::inspect(&data.join(LOG)).map_err(|error| match error {
+        LogError::InUse { .. } => FsckError::InUse { dir: name() },
+        LogError::NoLog { .. } => FsckError::NoLog { dir: name() },
         error => FsckError::Log(error),
     })?;
-    // Whose it is stands in every segment and in the state; one of them may be damaged or another's.
-    let stated = StateDb::owner(data.join(STATE));
-    let identity = match stated {
+    let identity = match place.identity {
         Some(identity) => identity,
-        None => check::identity(&files).map_err(FsckError::Log)?.unwrap_or_default(),
+        None => place::identity(data, &files).map_err(FsckError::Log)?.unwrap_or_default(),
     };
     let mut report = Report::new(deep);
-    let opened = if deep && data.join(STATE).exists() {
+    let opened = if data.join(STATE).exists() {
         match StateDb::inspect(data.join(STATE), identity) {
-            Err(StateError::InUse { .. }) => return Err(FsckError::InUse { dir: data.display().to_string() }),
+            Err(StateError::InUse { .. }) => return Err(FsckError::InUse { dir: name() }),
             Ok(database) => state::open(database),
             Err(error) => Err(error.into()),
         }
@@ -148,7 +161,13 @@ fn examine(data: &Path, deep: bool) -> Result<Report, FsckError> {
     } else {
         None
     };
-    let mut records = Records::new(opened.as_ref().map(|opened| opened.chain()));
+    let chain = opened.as_ref().map(|opened| opened.chain());
+    if let (Some(found), Some(expected)) = (chain, place.chain)
+        && found != expected
+    {
+        return Err(FsckError::OtherLedger { dir: name(), found, expected });
+    }
+    let mut records = Records::new(chain.or(place.chain));
     let mut progress = Progress::new();
     let checked = check::check(&files, &identity, &mut |seen| {
         match seen {
@@ -166,8 +185,11 @@ fn examine(data: &Path, deep: bool) -> Result<Report, FsckError> {
     let checked = checked.map_err(FsckError::Log)?;
     report.log(&checked);
     if let Some(opened) = &opened {
-        opened.compare_log(&checked, records.last_commit(), &mut report);
-        opened.sum(&mut report, &mut progress).map_err(FsckError::Thread)?;
+        opened.compare_segments(&checked, &mut report);
+        if deep {
+            opened.compare_heights(&checked, records.last_commit(), &mut report);
+            opened.sum(&mut report, &mut progress).map_err(FsckError::Thread)?;
+        }
     }
     Ok(report)
 }

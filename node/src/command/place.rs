@@ -10,7 +10,7 @@ use std::sync::Arc;
 use storage::log::{Files, LogError, check};
 use storage::state::StateDb;
 use thiserror::Error;
-use types::{Genesis, GenesisError};
+use types::{ChainId, Genesis, GenesisError};
 
 /// Name of the genesis that is looked for beside the data.
 const GENESIS: &str = "genesis.toml";
@@ -65,13 +65,29 @@ pub enum PlaceError {
     Log(#[from] LogError),
 }
 
+/// A data directory, and what the options say of whose it is.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The directory.
+    pub data_dir: PathBuf,
+    /// What its log and state have to be marked with: known of a node whose configuration was named.
+    pub identity: Option<[u8; 32]>,
+    /// The ledger of which they have to be, where there is a genesis.
+    pub chain: Option<ChainId>,
+}
+
 impl PlaceArgs {
-    /// The data directory.
-    pub fn data_dir(&self) -> Result<PathBuf, PlaceError> {
-        match &self.config {
-            Some(config) => Ok(Setup::load(config, true)?.data_dir),
-            None => Ok(self.data.clone().unwrap_or_default()),
+    /// The data directory, and whose it has to be.
+    pub fn place(&self) -> Result<Place, PlaceError> {
+        if let Some(config) = &self.config {
+            let setup = Setup::load(config, true)?;
+            let (identity, chain) = (Some(setup.identity()), Some(setup.chain));
+            return Ok(Place { data_dir: setup.data_dir, identity, chain });
         }
+        let data_dir = self.data.clone().unwrap_or_default();
+        let genesis = self.genesis.clone().or_else(|| beside(&data_dir));
+        let chain = genesis.map(|path| read_genesis(&path)).transpose()?.map(|genesis| genesis.chain_id());
+        Ok(Place { data_dir, identity: None, chain })
     }
 
     /// The data directory, the ledger, and what the directory is marked with.
@@ -84,7 +100,8 @@ impl PlaceArgs {
         let data = self.data.clone().unwrap_or_default();
         let path = self.genesis.clone().or_else(|| beside(&data)).ok_or_else(|| PlaceError::NoGenesis(data.clone()))?;
         let genesis = Arc::new(read_genesis(&path)?);
-        let identity = identity(&data)?.ok_or_else(|| PlaceError::NoLog(data.clone()))?;
+        let log = Files::beside(&data.join(LOG));
+        let identity = identity(&data, &log)?.ok_or_else(|| PlaceError::NoLog(data.clone()))?;
         Ok(Source::new(data, genesis, identity, NonZeroU16::MIN))
     }
 
@@ -106,14 +123,11 @@ fn beside(data: &Path) -> Option<PathBuf> {
     [data.join(GENESIS), above].into_iter().find(|path| path.exists())
 }
 
-/// What log or state say whose they are.
-fn identity(data: &Path) -> Result<Option<[u8; 32]>, PlaceError> {
-    if let Some(owner) = StateDb::owner(data.join(STATE)) {
-        return Ok(Some(owner));
-    }
-    let dir = data.join(LOG);
-    if !dir.is_dir() {
-        return Ok(None);
-    }
-    Ok(check::identity(&Files::beside(&dir))?)
+/// Whose a directory is as far as it says so itself: the log, whose headers have checksums, or else the lock file of the
+/// state, which has none.
+///
+/// # Errors
+/// [`LogError::Io`]: the directory of the log cannot be read.
+pub fn identity(data: &Path, log: &Files) -> Result<Option<[u8; 32]>, LogError> {
+    Ok(check::identity(log)?.or_else(|| StateDb::owner(data.join(STATE))))
 }

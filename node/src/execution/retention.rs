@@ -2,8 +2,8 @@
 //! as the node's role says. Runs behind a flush, on the flusher's thread.
 //!
 //! A height goes as a whole: first the rows that lead to it, then its receipts and events, in one batch that moves the
-//! mark below which nothing is; and then the segments of the log. A crash in between leaves segments that the next run
-//! gives up. Deliberately absent: what answers say of heights that are gone (`rpc`).
+//! mark below which nothing is; and then the segments of the log, once the database on the disk says so: a segment that is
+//! gone without that is damage. A crash in between leaves segments that the next run gives up. Deliberately absent: what answers say of heights that are gone (`rpc`).
 
 use crate::config::Keep;
 use crate::replica::serve::{Archive, ServeError};
@@ -76,9 +76,15 @@ impl Retention {
         if let Some(floor) = floor {
             first = self.prune(floor, first)?;
         }
-        if first > self.log.oldest_segment() {
-            let oldest = self.log.release_before(first);
+        let stated = self.tables.persisted_log_begin()?.unwrap_or(0).min(first);
+        if stated > self.log.oldest_segment() {
+            let oldest = self.log.release_before(stated);
             tracing::info!(oldest, newest, "segments of the log were given up");
+        }
+        if self.tables.log_begin()?.is_none_or(|begin| begin < first) {
+            let mut batch = self.tables.batch();
+            batch.log_begins_with(first);
+            self.tables.commit(batch)?;
         }
         Ok(())
     }

@@ -22,6 +22,13 @@ pub enum RebuildError {
         /// The data directory.
         dir: PathBuf,
     },
+    /// A restore was interrupted.
+    #[error("{}: a restore is unfinished", dir.display())]
+    #[diagnostic(help("run the same `stele restore` again, or remove the `restoring` directory"))]
+    RestoreUnfinished {
+        /// The data directory.
+        dir: PathBuf,
+    },
     /// There is no log.
     #[error("{}: there is no log", dir.display())]
     #[diagnostic(help("name the directory that node.toml calls data_dir; it holds log and state"))]

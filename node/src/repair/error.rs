@@ -20,6 +20,10 @@ pub enum RepairError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Held(#[from] RebuildError),
+    /// Not one segment is this node's.
+    #[error("all of the log in {} is another node's, or of another ledger", .0.display())]
+    #[diagnostic(help("nothing was touched: put the log of this node there, or name the other node's configuration"))]
+    Foreign(PathBuf),
     /// The log.
     #[error("the log cannot be used: {0}")]
     Log(#[from] LogError),

@@ -8,7 +8,8 @@ use crate::tables::{BlockPlace, TableError, Tables};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use storage::log::check::{self, Seen};
+use storage::log::check::{self, DamageKind, Seen};
+use storage::log::io::SegmentReader;
 use storage::log::{Files, LogPosition};
 use storage::state::StateDb;
 use types::{BlockHeader, ChainId, Decode, DecodeError, Digest, Height};
@@ -53,11 +54,20 @@ pub(super) fn find(source: &Source, files: &Files) -> Result<Found, RepairError>
     // One that cannot even say what it holds is of no use.
     let tables = opened.filter(|tables| matches!(tables.applied(), Ok(Some(_))));
     let applied = tables.as_ref().map(Tables::applied).transpose()?.flatten();
+    let segments = SegmentReader::segments(files).map_err(RepairError::file(&source.data_dir))?;
+    let oldest = segments.first().copied().unwrap_or(0);
+    // Those before were given up; none is missing that nobody knows of.
+    let begin = tables.as_ref().map(Tables::log_begin).transpose()?.flatten().map_or(oldest, |begin| begin.min(oldest));
     let (mut first_damaged, mut damaged, mut before, mut seen) = (None::<u64>, 0, None, BTreeSet::new());
+    if begin < oldest {
+        (first_damaged, damaged) = (Some(begin), 1);
+    }
+    let mut foreign = 0;
     check::check(files, &source.identity, &mut |record| {
         match record {
             Seen::Damage(damage) => {
                 damaged += 1;
+                foreign += usize::from(damage.kind == DamageKind::OtherIdentity);
                 first_damaged = Some(first_damaged.map_or(damage.segment, |first| first.min(damage.segment)));
             }
             Seen::Record { position, kind: records::COMMIT, payload } => {
@@ -82,13 +92,14 @@ pub(super) fn find(source: &Source, files: &Files) -> Result<Found, RepairError>
             before = before.max(Some(*height));
         }
     }
-    let oldest = storage::log::io::SegmentReader::segments(files).map_err(RepairError::file(&source.data_dir))?;
+    if foreign > 0 && foreign == segments.len() {
+        return Err(RepairError::Foreign(source.data_dir.clone()));
+    }
     let known = applied.as_ref().map_or(Height(0), |applied| applied.ledger.height());
     let last = commits.last().copied().max(before).unwrap_or_default().max(known);
     // A log that does not begin with the ledger goes on from whatever is left of it.
-    let from_start = oldest.first().is_none_or(|oldest| *oldest == 0);
     let before = before.unwrap_or_else(|| match commits.first() {
-        Some(first) if !from_start => Height(first.0.saturating_sub(1)),
+        Some(first) if begin > 0 => Height(first.0.saturating_sub(1)),
         _ => Height(0),
     });
     let synced = tables.as_ref().map(Tables::synced).transpose()?.flatten().map_or(Height(0), |(_, highest)| highest);

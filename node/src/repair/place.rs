@@ -90,6 +90,9 @@ fn set_places(source: &Source, site: &Site, first: u64) -> Result<bool, RepairEr
         applied.replay_from = from;
         batch.applied(&applied);
     }
+    if tables.log_begin()?.is_some_and(|begin| begin > from) {
+        batch.log_begins_with(from);
+    }
     tables.commit(batch)?;
     tables.flush()?;
     Ok(true)

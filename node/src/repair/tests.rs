@@ -8,9 +8,12 @@ use crate::config::{LOG, STATE};
 use crate::fixtures::{executed, genesis, records_of};
 use crate::rebuild::tests::{IDENTITY, directory, open_log, rebuild};
 use crate::records::{BLOCK, COMMIT, PROPOSAL, SIGNED};
+use crate::tables::Tables;
 use std::fs;
+use std::sync::Arc;
 use storage::log::Files;
 use storage::log::check;
+use storage::state::{StateDb, StateOptions};
 use tempfile::TempDir;
 use types::Digest;
 
@@ -116,6 +119,56 @@ fn flipped_bytes_torn_out_pages_and_lost_segments_come_back_proven() {
     assert!(!node.repair().expect("the backup has it").state_kept);
     rebuild(&node.source).expect("a whole log");
     node.is_whole();
+}
+
+/// Says which segment the log begins with.
+fn begins_with(node: &Node, segment: u64) {
+    let state = StateDb::open(node.dir.path().join(STATE), IDENTITY, StateOptions::default()).expect("a database");
+    let tables = Tables::new(Arc::new(state));
+    let mut batch = tables.batch();
+    batch.log_begins_with(segment);
+    tables.commit(batch).expect("a batch");
+    tables.flush().expect("a disk that works");
+}
+
+#[test]
+fn first_segments_that_are_lost_come_back_too() {
+    let node = node();
+    begins_with(&node, 0);
+    (0..3).for_each(|segment| fs::remove_file(node.segment(segment)).expect("a segment"));
+    let done = node.repair().expect("the backup has it");
+    assert_eq!((done.from_segment, done.state_kept), (Some(0), true), "{done:?}");
+    assert!(done.commits.len() > 2 && done.kept > 0, "{done:?}");
+    node.is_whole();
+}
+
+#[test]
+fn damage_in_the_oldest_segment_that_is_kept_leaves_rows_that_lead_to_blocks() {
+    let node = node();
+    (0..2).for_each(|segment| fs::remove_file(node.segment(segment)).expect("a segment"));
+    begins_with(&node, 2);
+    node.spoil(2, std::iter::once(9_000));
+    let done = node.repair().expect("the backup has it");
+    assert_eq!((done.from_segment, done.damaged, done.state_kept), (Some(2), 1, true), "{done:?}");
+    assert_eq!(node.damaged(), 0);
+    let state = StateDb::open(node.dir.path().join(STATE), IDENTITY, StateOptions::default()).expect("a database");
+    let tables = Tables::new(Arc::new(state));
+    let log = open_log(node.dir.path());
+    let record = tables.commit_record(Height(HEIGHTS)).expect("a row").expect("the last commit");
+    for block in &record.blocks {
+        let place = tables.block_place(&block.digest).expect("a row").expect("a place");
+        assert!(log.read(place.block).is_ok(), "{place:?}");
+    }
+    assert_eq!(tables.log_begin().expect("a row"), Some(0));
+}
+
+#[test]
+fn another_node_s_log_is_not_taken_for_a_damaged_one() {
+    let mut node = node();
+    let before = fs::read(node.segment(1)).expect("a segment");
+    node.source.identity = [77; 32];
+    assert!(matches!(node.repair(), Err(RepairError::Foreign(_))));
+    assert_eq!(fs::read(node.segment(1)).expect("a segment"), before);
 }
 
 #[test]

@@ -30,9 +30,9 @@ pub(super) fn write(
     let dir = site.new_log();
     durable::remove_dir(&site.dir()).map_err(RepairError::file(&site.dir()))?;
     fs::create_dir_all(&dir).map_err(RepairError::file(&dir))?;
-    let segment_bytes = keep_segments(site, files, first)?;
+    let kept = keep_segments(site, files, first)?;
     let mut options = LogOptions::new(&dir, source.identity);
-    options.segment_bytes = segment_bytes.unwrap_or(options.segment_bytes);
+    options.segment_bytes = kept.segment_bytes.unwrap_or(options.segment_bytes);
     options.spare_segments = 1;
     let log = Log::open(options, Some(u64::MAX), &mut |_| Ok(()))?;
     let mut writing = Writing {
@@ -70,16 +70,26 @@ pub(super) fn write(
         return Err(RepairError::StillDamaged(checked.damaged));
     }
     let whole = site.whole();
-    durable::put(&whole, first.to_string().as_bytes()).map_err(RepairError::file(&whole))?;
+    // A log of which nothing was kept begins anew.
+    let new_from = if kept.any { first } else { 0 };
+    durable::put(&whole, new_from.to_string().as_bytes()).map_err(RepairError::file(&whole))?;
     Ok(done)
 }
 
-/// Takes the segments before the first damaged one over, and says how long they are. The last of them is copied: the new
-/// log goes on in it.
-fn keep_segments(site: &Site, files: &Files, first: u64) -> Result<Option<u64>, RepairError> {
+/// Segments before the damage.
+struct Kept {
+    /// Whether there are any.
+    any: bool,
+    /// Bytes of a segment.
+    segment_bytes: Option<u64>,
+}
+
+/// Takes the segments before the first damaged one over. The last of them is copied: the new log goes on in it.
+fn keep_segments(site: &Site, files: &Files, first: u64) -> Result<Kept, RepairError> {
     let segments = files.segments().map_err(RepairError::file(&site.log()))?;
     let bytes = segments.first().map(|segment| files.length(*segment)).transpose();
     let bytes = bytes.map_err(RepairError::file(&site.log()))?;
+    let any = segments.first().is_some_and(|oldest| *oldest < first);
     for segment in segments.into_iter().filter(|segment| *segment < first) {
         let name = format!("{segment:020}.seg");
         let (from, to) = (site.log().join(&name), site.new_log().join(&name));
@@ -92,7 +102,8 @@ fn keep_segments(site: &Site, files: &Files, first: u64) -> Result<Option<u64>, 
     }
     durable::sync_dir(&site.new_log()).map_err(RepairError::file(&site.new_log()))?;
     // A first segment that was shortened or exchanged has no length that a log could have.
-    Ok(bytes.filter(|bytes| (16 << 10..=1 << 32).contains(bytes) && bytes.is_multiple_of(4096)))
+    let segment_bytes = bytes.filter(|bytes| (16 << 10..=1 << 32).contains(bytes) && bytes.is_multiple_of(4096));
+    Ok(Kept { any, segment_bytes })
 }
 
 struct Writing<'a> {

@@ -23,7 +23,7 @@ use standing::Standing;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
-use storage::log::{Backend, Log, LogOptions};
+use storage::log::{Backend, Log, LogError, LogOptions};
 use storage::state::{StateDb, StateOptions};
 use types::{BlockHeader, Digest, Epoch, EpochChange, EpochStart, HeaderVote, Height, Round, RoundStatement};
 
@@ -163,6 +163,7 @@ pub fn recover(setup: &Setup, signer: Signer<'_>, started: Instant) -> Result<Re
         Standing::Behind { plan, past, change } => {
             // What the log holds above the state is fetched again: it is not worth a second way to read it.
             let log = Log::open(log_options(setup), Some(applied.replay_from), &mut |_| Ok(()))?;
+            check_begin(&log, &tables)?;
             let height = ledger.tip().0;
             let commit = if height > past.anchor.height { ledger.tip().1.commit } else { past.anchor.commit };
             tracing::info!(
@@ -174,6 +175,20 @@ pub fn recover(setup: &Setup, signer: Signer<'_>, started: Instant) -> Result<Re
             );
             let part = Part::Behind { past, change, tip: (height, commit) };
             Ok(Recovery { plan, log, tables, ledger, applied, part })
+        }
+    }
+}
+
+/// Refuses a log whose first segments are gone and were not given up. A database that was made anew takes the log as it is.
+fn check_begin(log: &Log, tables: &Tables) -> Result<(), RecoveryError> {
+    let oldest = log.oldest_segment();
+    match tables.log_begin()? {
+        Some(begin) if begin < oldest => Err(LogError::MissingSegment { segment: begin }.into()),
+        Some(_) => Ok(()),
+        None => {
+            let mut batch = tables.batch();
+            batch.log_begins_with(oldest);
+            Ok(tables.commit(batch)?)
         }
     }
 }
@@ -213,6 +228,7 @@ fn member(
 ) -> Result<(Log, Member), RecoveryError> {
     let mut found = Found::new(plan, applied.replay_from);
     let log = Log::open(log_options(setup), Some(applied.replay_from), &mut |record| found.take(record))?;
+    check_begin(&log, tables)?;
 
     let height = ledger.tip().0;
     found.go_on_from_synced(tables)?;

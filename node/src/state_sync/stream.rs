@@ -18,11 +18,6 @@ use types::{Decode, DecodeError, Encode, Height, StateKey};
 /// Longest key of a row.
 const KEY_BYTES_MAX: u32 = 64;
 
-/// Whether the rows of a family are part of a state.
-pub fn is_part(family: Family) -> bool {
-    matches!(family, Family::Accounts | Family::LiveIds)
-}
-
 /// Why a state cannot be written down or read.
 #[derive(Debug, Error)]
 pub enum StreamError {

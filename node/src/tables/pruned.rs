@@ -7,6 +7,7 @@ use storage::state::Family;
 use types::{BlockRef, Digest, Encode, Height, Outcome};
 
 const PRUNED_KEY: &[u8] = b"pruned";
+const LOG_BEGIN_KEY: &[u8] = b"log-begin";
 
 /// What a height has rows under, besides its own number.
 #[derive(Debug, Default)]
@@ -19,6 +20,18 @@ impl Tables {
     /// The lowest height whose receipts and indexes are here; 0 where nothing was given up.
     pub fn pruned_below(&self) -> Result<Height, TableError> {
         Ok(self.row(Family::Meta, PRUNED_KEY)?.unwrap_or(Height(0)))
+    }
+
+    /// The oldest segment that the log must have: those before were given up, any other one that is gone is missing. `None`
+    /// in a database that was made anew and has not been started with its log.
+    pub fn log_begin(&self) -> Result<Option<u64>, TableError> {
+        self.row(Family::Meta, LOG_BEGIN_KEY)
+    }
+
+    /// What a crash now would leave of [`Tables::log_begin`].
+    pub fn persisted_log_begin(&self) -> Result<Option<u64>, TableError> {
+        let row = self.db.persisted(Family::Meta, LOG_BEGIN_KEY)?;
+        row.map(|row| super::decode(Family::Meta, &row)).transpose()
     }
 
     /// Has a batch remove what leads to a height: its transactions, what they certified, their events, its blocks.
@@ -50,6 +63,11 @@ impl Batch {
     pub fn prune_below(&mut self, from: Height, below: Height) {
         self.batch.delete_range(Family::Receipts, &from.0.to_be_bytes(), &below.0.to_be_bytes());
         self.batch.put(Family::Meta, PRUNED_KEY, &below.to_bytes());
+    }
+
+    /// Says which segment is the oldest that the log must have.
+    pub fn log_begins_with(&mut self, segment: u64) {
+        self.batch.put(Family::Meta, LOG_BEGIN_KEY, &segment.to_bytes());
     }
 
     /// The header of a block that the log gives up and that is still asked for: the last one of its author.

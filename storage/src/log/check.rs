@@ -12,6 +12,7 @@ use super::io::SegmentReader;
 use super::read_ahead::reading_ahead;
 use super::window::{SEGMENT_BYTES_MAX, Window};
 use super::{LogError, LogPosition, VisitError};
+use std::collections::BTreeMap;
 
 /// What is wrong at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,14 +114,16 @@ pub struct Checked {
     pub end: LogPosition,
 }
 
-/// The identity that the oldest readable segment header says; none if there is no such header.
+/// The identity that most segment headers say, of those that can be read, whose checksums hold; none if there is no such
+/// header. One segment that strayed into the log of another does not make that the stray's.
 pub fn identity(disk: &dyn SegmentReader) -> Result<Option<[u8; 32]>, LogError> {
+    let mut said: BTreeMap<[u8; 32], u64> = BTreeMap::new();
     for segment in disk.segments().map_err(LogError::io("list the log"))? {
         if let Ok(Ok(header)) = Window::unchecked(disk, segment).and_then(|mut window| window.header()) {
-            return Ok(Some(header.identity));
+            *said.entry(header.identity).or_default() += 1;
         }
     }
-    Ok(None)
+    Ok(said.into_iter().max_by_key(|(_, times)| *times).map(|(identity, _)| identity))
 }
 
 /// Checks the log of `identity` and shows all of it to `see`, which can end the check with an error.

@@ -36,6 +36,9 @@ pub enum StateError {
     /// A checksum or a file is wrong: remove the directory and rebuild it from the log.
     #[error("the state database is corrupt")]
     Corrupt(#[source] rocksdb::Error),
+    /// A block of a file is not what was written: remove the directory and rebuild it from the log.
+    #[error("a file of the state database is damaged: {0}")]
+    Damaged(String),
     /// Another refusal of the database.
     #[error("the state database failed")]
     Database(#[source] rocksdb::Error),

@@ -9,7 +9,7 @@ use std::io::{self, BufReader, BufWriter};
 use std::sync::Arc;
 use std::thread;
 use storage::log::check::Checked;
-use storage::state::{Family, StateDb, StateError};
+use storage::state::{StateDb, StateError};
 use thiserror::Error;
 use types::{ChainId, Digest, Height};
 
@@ -57,11 +57,16 @@ impl State {
         self.applied.ledger.header.chain
     }
 
-    /// Whether the log reaches from where the state needs it to where the state is.
-    pub fn compare_log(&self, checked: &Checked, last_commit: Option<Height>, report: &mut Report) {
-        if self.applied.replay_from < checked.oldest {
-            report.damage(self.applied.replay_from, 0, "missing_segment");
+    /// Whether the log has the segments that the database knows of: none is gone but those that were given up.
+    pub fn compare_segments(&self, checked: &Checked, report: &mut Report) {
+        let begin = self.tables.log_begin().ok().flatten().unwrap_or(u64::MAX).min(self.applied.replay_from);
+        if checked.segments == 0 || begin < checked.oldest {
+            report.damage(begin, 0, "missing_segment");
         }
+    }
+
+    /// Whether the log reaches to where the state is.
+    pub fn compare_heights(&self, checked: &Checked, last_commit: Option<Height>, report: &mut Report) {
         // Commits that came with a state from peers are rows, not records.
         let synced = self.tables.synced().ok().flatten().map(|(_, highest)| highest);
         if self.applied.ledger.header.height > last_commit.max(synced).unwrap_or(Height(0)) {
@@ -95,7 +100,7 @@ impl State {
             // Where a row is none, the end of the pipe is closed and writing fails as well.
             io::Result::Ok(added.and_then(|total| written.map(|()| total)))
         })?;
-        match total.map_err(StateDamage::from).and_then(|total| self.read_all(count).map(|()| total)) {
+        match total.map_err(StateDamage::from).and_then(|total| self.read_all().map(|()| total)) {
             Ok(total) => {
                 let counts = (total.live_ids, total.live_buckets);
                 let expected = (self.applied.ledger.live_ids, self.applied.ledger.live_buckets);
@@ -107,15 +112,9 @@ impl State {
         Ok(())
     }
 
-    /// Rows that are no part of the state digest, which have not been read yet: for their checksums. And the chain of
-    /// headers is followed.
-    fn read_all(&self, mut count: impl FnMut()) -> Result<(), StateDamage> {
-        for family in Family::ALL.into_iter().filter(|family| !stream::is_part(*family)) {
-            for row in self.database.iterate_all(family) {
-                row?;
-                count();
-            }
-        }
+    /// Everything that is no part of the state digest: for its checksums. And the chain of headers is followed.
+    fn read_all(&self) -> Result<(), StateDamage> {
+        self.database.verify_checksums()?;
         let last = &self.applied.ledger.header;
         if self.tables.header(last.height)?.as_ref() != Some(last) {
             return Err(StateDamage::LastHeader);

@@ -9,11 +9,11 @@ use crate::tables::Tables;
 use ledger::{Account, Ledger};
 use std::fs;
 use std::num::NonZeroU16;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use storage::log::Log;
 use storage::state::StateOptions;
-use types::{Encode, Height, Payload};
+use types::{Digest, Encode, Height, Payload};
 
 const IDENTITY: [u8; 32] = [4; 32];
 const RECORDS: u64 = 24;
@@ -23,7 +23,11 @@ fn open_log(dir: &Path) -> Log {
 }
 
 fn open_tables(dir: &Path) -> Tables {
-    let state = StateDb::open(dir.join(STATE), IDENTITY, StateOptions::default()).expect("a database");
+    open_tables_of(dir, IDENTITY)
+}
+
+fn open_tables_of(dir: &Path, identity: [u8; 32]) -> Tables {
+    let state = StateDb::open(dir.join(STATE), identity, StateOptions::default()).expect("a database");
     Tables::new(Arc::new(state))
 }
 
@@ -33,11 +37,19 @@ fn append(log: &Log, kind: u8, parts: &[&[u8]]) {
 
 /// The state of height 0, and eight heights in the log: an own proposal, another's block and a commit each.
 fn directory() -> tempfile::TempDir {
+    directory_of(IDENTITY)
+}
+
+fn directory_of(identity: [u8; 32]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a directory");
-    let tables = open_tables(dir.path());
+    let tables = open_tables_of(dir.path(), identity);
     let started = Ledger::genesis(&genesis(), NonZeroU16::MIN, Arc::new(tables.clone()), ledger_options());
     write_genesis(&tables, &started.expect("a genesis").1).expect("a batch");
-    let log = open_log(dir.path());
+    let mut batch = tables.batch();
+    batch.log_begins_with(0);
+    tables.commit(batch).expect("a batch");
+    tables.flush().expect("a disk that works");
+    let log = fixtures::open_log(dir.path(), identity);
     for (record, _) in commits(RECORDS / 3) {
         let payload = Payload::build([vec![record.height.0 as u8; 9_000]]);
         let own = block(0, record.height.0, Vec::new(), &payload, Vec::new());
@@ -53,8 +65,21 @@ fn directory() -> tempfile::TempDir {
     dir
 }
 
+/// A directory of which nothing is known but what it says itself.
+fn place(dir: &Path) -> Place {
+    Place { data_dir: dir.to_owned(), identity: None, chain: None }
+}
+
 fn deep(dir: &tempfile::TempDir) -> Report {
-    examine(dir.path(), true).expect("it can be checked")
+    examine(&place(dir.path()), true).expect("it can be checked")
+}
+
+fn shallow(dir: &tempfile::TempDir) -> Report {
+    examine(&place(dir.path()), false).expect("it can be checked")
+}
+
+fn segment(dir: &tempfile::TempDir, number: u64) -> PathBuf {
+    dir.path().join(LOG).join(format!("{number:020}.seg"))
 }
 
 fn kinds(report: &Report) -> Vec<&'static str> {
@@ -78,7 +103,7 @@ fn what_a_node_leaves_is_whole_and_is_left_as_it_was() {
         assert!(report.whole(), "{report:?}");
         assert_eq!((report.records, report.state_digest_ok, report.state_height), (RECORDS, Some(true), Some(0)));
     }
-    let shallow = examine(dir.path(), false).expect("it can be checked");
+    let shallow = shallow(&dir);
     assert_eq!((shallow.records, shallow.state_digest_ok), (RECORDS, None));
     assert_eq!(fs::read(&log).expect("a file"), before);
     // The next start finds nothing strange.
@@ -125,7 +150,7 @@ fn a_record_whose_checksum_holds_and_which_is_not_what_it_says_is_named_only_by_
     append(&log, 200, &[b"unknown"]);
     drop(log);
     assert_eq!(kinds(&deep(&dir)), ["payload", "undecodable", "undecodable"]);
-    assert!(examine(dir.path(), false).expect("it can be checked").whole());
+    assert!(shallow(&dir).whole());
 }
 
 #[test]
@@ -185,10 +210,91 @@ fn a_log_that_ends_before_the_state_does_is_named() {
 fn a_node_that_runs_is_in_the_way_and_no_log_is_said() {
     let dir = directory();
     let log = open_log(dir.path());
-    assert!(matches!(examine(dir.path(), false), Err(FsckError::InUse { .. })));
+    assert!(matches!(examine(&place(dir.path()), false), Err(FsckError::InUse { .. })));
     drop(log);
     let tables = open_tables(dir.path());
-    assert!(matches!(examine(dir.path(), true), Err(FsckError::InUse { .. })));
+    assert!(matches!(examine(&place(dir.path()), true), Err(FsckError::InUse { .. })));
     drop(tables);
-    assert!(matches!(examine(&dir.path().join("nowhere"), true), Err(FsckError::NoLog { .. })));
+    assert!(matches!(examine(&place(&dir.path().join("nowhere")), true), Err(FsckError::NoLog { .. })));
+}
+
+#[test]
+fn a_log_whose_first_segments_are_gone_is_not_whole_unless_they_were_given_up() {
+    let dir = directory();
+    for gone in (0..).take_while(|number| segment(&dir, *number).exists()).collect::<Vec<_>>() {
+        fs::remove_file(segment(&dir, gone)).expect("a segment");
+        for report in [shallow(&dir), deep(&dir)] {
+            let named = report.damaged.iter().any(|place| (place.segment, place.kind) == (0, "missing_segment"));
+            assert!(named, "without {}: {report:?}", gone + 1);
+        }
+    }
+    let dir = directory();
+    fs::remove_file(segment(&dir, 0)).expect("a segment");
+    let tables = open_tables(dir.path());
+    let (mut batch, mut applied) = (tables.batch(), tables.applied().expect("a row").expect("genesis"));
+    applied.replay_from = 1;
+    batch.applied(&applied);
+    batch.log_begins_with(1);
+    tables.commit(batch).expect("a batch");
+    tables.flush().expect("a disk that works");
+    drop(tables);
+    assert!(deep(&dir).whole());
+}
+
+#[test]
+fn the_lock_file_of_the_state_has_no_say_in_whose_a_directory_is() {
+    let dir = directory();
+    let lock = dir.path().join(STATE).join("LOCK");
+    let whole = fs::read(&lock).expect("a file");
+    assert_eq!(whole, IDENTITY);
+    for bit in 0..whole.len() * 8 {
+        let mut flipped = whole.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&lock, flipped).expect("a file");
+        assert!(shallow(&dir).whole(), "bit {bit}");
+    }
+    // A start reads the database itself, and writes the file anew.
+    drop(open_tables(dir.path()));
+    assert_eq!(fs::read(&lock).expect("a file"), whole);
+}
+
+#[test]
+fn what_is_another_s_is_said_to_be_and_not_its_counterpart() {
+    const OTHER: [u8; 32] = [9; 32];
+    let (dir, other) = (directory(), directory_of(OTHER));
+    fs::rename(dir.path().join(STATE), dir.path().join("own")).expect("a directory");
+    fs::rename(other.path().join(STATE), dir.path().join(STATE)).expect("a directory");
+    for report in [shallow(&dir), deep(&dir)] {
+        assert_eq!((report.damaged_total, report.records), (0, RECORDS), "{report:?}");
+        assert!(report.state_error.is_some_and(|error| error.contains("another")), "the state is told");
+    }
+    // All of it another's: only who knows whose it should be can tell.
+    fs::remove_dir_all(dir.path().join(STATE)).expect("a directory");
+    fs::rename(dir.path().join("own"), dir.path().join(STATE)).expect("a directory");
+    let expected = Place { identity: Some(OTHER), ..place(dir.path()) };
+    let report = examine(&expected, false).expect("it can be checked");
+    assert_eq!((kinds(&report)[0], report.records), ("other_identity", 0));
+    assert!(report.state_error.is_some() && shallow(&dir).whole());
+    let elsewhere = Place { chain: Some(types::ChainId(Digest::ZERO)), ..place(dir.path()) };
+    assert!(matches!(examine(&elsewhere, false), Err(FsckError::OtherLedger { .. })));
+}
+
+#[test]
+fn no_byte_of_a_table_can_change_unseen() {
+    let dir = directory();
+    let tables: Vec<PathBuf> = fs::read_dir(dir.path().join(STATE).join("rocksdb"))
+        .expect("the database")
+        .map(|entry| entry.expect("a file").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sst"))
+        .collect();
+    for table in tables {
+        let whole = fs::read(&table).expect("a file");
+        // Filters, indexes and the footer lie behind the rows, and what is wrong with a filter no reader ever says.
+        for at in (0..whole.len()).step_by(whole.len() / 24 + 1) {
+            spoil(&table, at);
+            assert!(!deep(&dir).whole(), "{} of {}", at, table.display());
+            fs::write(&table, &whole).expect("a file");
+        }
+    }
+    assert!(deep(&dir).whole());
 }

@@ -21,7 +21,7 @@ pub(super) enum Step {
       This file is the newest, and no other signer has this key: it was moved in full, or the machine crashed, and the
       rounds that the TPM fence leaves out after a crash are wanted at once, as when the whole committee lost its power.
   stele signer activate --from-round 482000 --votes-above 391000
-      A backup: the validators that run are at rounds and heights below these two (`stele status`), so this key cannot
+      A backup: the validators that run are at rounds and heights below these two (`stele tx status`), so this key cannot
       have signed there. The signer signs from that round on; the node goes on there by itself.")]
     Activate(Activate),
     /// Print what the guard knows, for another guard of the same key (JSON). The signer must not run.

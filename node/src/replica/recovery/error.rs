@@ -25,10 +25,20 @@ pub enum RecoveryError {
     #[error("the disk is full")]
     #[diagnostic(help("make room and start the node again: it continues where it stopped"))]
     DiskFull(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The file system can be read and not written.
+    #[error("the file system of the data directory is read-only")]
+    #[diagnostic(help(
+        "nothing is lost: have it mounted for writing and start the node again. Linux itself makes a file system read-only after errors of its disk: look into the kernel's log first"
+    ))]
+    ReadOnly(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Another version wrote the log.
+    #[error("the log was written by another version of stele")]
+    #[diagnostic(help("nothing in it was touched: start the version that wrote it, or a newer one"))]
+    Version(#[source] LogError),
     /// The log.
     #[error("the log cannot be used")]
     #[diagnostic(help(
-        "a damaged log is never cut in the middle; with an empty data directory, and the signer's guard file kept, the node fetches everything from its peers"
+        "a damaged log is never cut in the middle. `stele fsck` names all damage, and `stele fsck --repair-from PEER` fetches what it took. Or start with an empty data directory, and the signer's guard file kept: the node fetches everything from its peers"
     ))]
     Log(#[source] LogError),
     /// The state database.
@@ -107,6 +117,8 @@ impl From<LogError> for RecoveryError {
             LogError::InUse { .. } => Self::InUse(Box::new(error)),
             LogError::OtherIdentity { .. } => Self::Foreign(Box::new(error)),
             LogError::DiskFull { .. } => Self::DiskFull(Box::new(error)),
+            LogError::Version { .. } => Self::Version(error),
+            LogError::Io { ref source, .. } if is_read_only(source) => Self::ReadOnly(Box::new(error)),
             other => Self::Log(other),
         }
     }
@@ -118,7 +130,12 @@ impl From<StateError> for RecoveryError {
             StateError::InUse { .. } => Self::InUse(Box::new(error)),
             StateError::OtherIdentity { .. } => Self::Foreign(Box::new(error)),
             StateError::DiskFull(_) => Self::DiskFull(Box::new(error)),
+            StateError::Io { ref source, .. } if is_read_only(source) => Self::ReadOnly(Box::new(error)),
             other => Self::State(other),
         }
     }
+}
+
+fn is_read_only(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::ReadOnlyFilesystem
 }

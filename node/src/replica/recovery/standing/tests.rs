@@ -16,6 +16,7 @@ fn setup(name: &str) -> Setup {
         genesis: Arc::new(genesis),
         data_dir: PathBuf::new(),
         signer_socket: PathBuf::new(),
+        signer_patience: std::time::Duration::ZERO,
         accept_lost_disk: false,
         join: false,
         ask: Vec::new(),
