@@ -76,11 +76,18 @@ fn help(cause: StoreError) -> Option<&'static str> {
             "check `token_label` and SOFTHSM2_CONF; `stele signer provision --so-pin-file FILE` initialises a free slot",
         ),
         ConfigError::KeyNotFound | ConfigError::KeystoreMissing => Some("make the keys: stele signer provision"),
-        ConfigError::KeyExists => Some("`stele signer keys` prints the public halves of existing keys"),
+        ConfigError::KeyExists => Some(
+            "what is there stays as it is: `stele signer keys` prints the public halves of keys, and with a guard file \
+             `stele signer run` needs no --init",
+        ),
         ConfigError::SecretUnreadable => Some("write it there with mode 0600, or let --create-secrets make one"),
         ConfigError::GuardMissing => Some(
             "for a validator that has never signed: stele signer init; for one that has: stele signer import-mark, or init \
              and then activate --from-round",
+        ),
+        ConfigError::GuardDamaged => Some(
+            "put it aside. With a mark: stele signer import-mark; else stele signer init, and then activate --from-round with \
+             a round above all that this key has signed. Never begin at round 0 with a key that has signed",
         ),
         ConfigError::GuardMoved | ConfigError::GuardStale => Some(
             "find the newest guard file, or say from which round on this one is right: stele signer activate --help",
