@@ -196,11 +196,14 @@ pub struct LogSection {
     pub segment_bytes: u64,
     /// Bytes of log after which the state is flushed, which bounds what a restart replays. Default 64 MiB.
     pub flush_bytes: u64,
+    /// Seconds after which it is flushed with fewer, which bounds what backups and exports of a quiet node lack. Default 60,
+    /// range 1 to 86,400.
+    pub flush_seconds: u64,
 }
 
 impl Default for LogSection {
     fn default() -> Self {
-        Self { backend: LogBackend::Auto, segment_bytes: 256 << 20, flush_bytes: 64 << 20 }
+        Self { backend: LogBackend::Auto, segment_bytes: 256 << 20, flush_bytes: 64 << 20, flush_seconds: 60 }
     }
 }
 
@@ -430,6 +433,7 @@ impl Config {
         range("pacing.leader_timeout_ms_min", self.pacing.leader_timeout_ms_min.into(), 10, 10_000)?;
         range("log.segment_bytes", self.log.segment_bytes, 1 << 20, 4 << 30)?;
         range("log.flush_bytes", self.log.flush_bytes, 1 << 20, 64 << 30)?;
+        range("log.flush_seconds", self.log.flush_seconds, 1, 86_400)?;
         range("storage.keep_log_bytes", self.storage.keep_log_bytes, 1 << 20, 1 << 60)?;
         self.storage.check()?;
         range("sync.state_above_heights", self.sync.state_above_heights, 100, 1 << 60)?;

@@ -24,9 +24,10 @@ use crate::replica::event::{Answer, Failure};
 use crate::status::Status;
 use crate::tables::BlockPlace;
 use consensus::Checkpoint;
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use storage::log::{Log, LogFault};
 use types::{BlockRef, Certificate, CommitRecord, Encode, Height};
 
@@ -85,6 +86,9 @@ pub struct Execution {
     pub status: Arc<Status>,
 }
 
+/// How often the thread looks whether a flush is due while nothing comes.
+const PULSE: Duration = Duration::from_secs(1);
+
 impl Execution {
     /// Runs until [`Order::Stop`] or a fault, which is reported to the replica.
     pub fn run(mut self, queue: &Receiver<Order>) {
@@ -92,12 +96,14 @@ impl Execution {
         // Jobs in front of this index have been handed to the log.
         let mut handed = 0;
         let durable = Arc::new(Mutex::new(Ok(self.applier.height())));
-        while let Ok(order) = queue.recv() {
-            match order {
-                Order::Commit(job) => jobs.push_back(*job),
-                Order::Look => {}
-                Order::Certified(certificate) => self.applier.certified(&certificate),
-                Order::Stop => break,
+        loop {
+            match queue.recv_timeout(PULSE) {
+                Ok(Order::Commit(job)) => jobs.push_back(*job),
+                Ok(Order::Look) => {}
+                Ok(Order::Certified(certificate)) => self.applier.certified(&certificate),
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                // Nothing comes, and what came last may wait for its flush.
+                Err(RecvTimeoutError::Timeout) => {}
             }
             while let Some(job) = jobs.get(handed).filter(|job| ready(job)) {
                 if job.logged {
@@ -119,6 +125,7 @@ impl Execution {
                     Err(fault) => return self.fail(fault.into()),
                 }
             }
+            self.applier.flush_if_due();
             self.status.set_execution_queue(jobs.len());
         }
         self.applier.stop();

@@ -309,7 +309,7 @@ fn run_once(
         heights.clone(),
         Arc::clone(&status),
         (applied.committed, applied.rejected),
-        config.log.flush_bytes,
+        (config.log.flush_bytes, Duration::from_secs(config.log.flush_seconds)),
         log_bytes,
         retention,
         roots,

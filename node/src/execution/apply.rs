@@ -11,6 +11,7 @@ use ledger::{Ledger, StateFault};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use storage::state::StateError;
 use thiserror::Error;
 use tokio::sync::broadcast;
@@ -47,9 +48,7 @@ pub struct Applier {
     receipts: Receipts,
     heights: broadcast::Sender<Height>,
     status: Arc<Status>,
-    /// Bytes of log written when the state was last flushed.
-    flushed_at: u64,
-    flush_bytes: u64,
+    flushes: Flushes,
     log_bytes: Arc<dyn Fn() -> u64 + Send + Sync>,
     flusher: Flusher,
 }
@@ -65,13 +64,13 @@ impl Applier {
         heights: broadcast::Sender<Height>,
         status: Arc<Status>,
         counts: (u64, u64),
-        flush_bytes: u64,
+        (flush_bytes, flush_every): (u64, Duration),
         log_bytes: Arc<dyn Fn() -> u64 + Send + Sync>,
         retention: Retention,
         roots: StateRoots,
     ) -> std::io::Result<Self> {
         let flusher = Flusher::start(tables.clone(), retention)?;
-        let flushed_at = log_bytes();
+        let flushes = Flushes { bytes: flush_bytes, every: flush_every, at: log_bytes(), last: Instant::now() };
         Ok(Self {
             executor: Executor::new(ledger, tables.clone(), counts, roots),
             tables,
@@ -79,8 +78,7 @@ impl Applier {
             receipts,
             heights,
             status,
-            flushed_at,
-            flush_bytes,
+            flushes,
             log_bytes,
             flusher,
         })
@@ -95,7 +93,6 @@ impl Applier {
     pub fn apply(&mut self, job: Job) -> Result<Answer, ApplyError> {
         let height = job.record.height;
         let executed = self.executor.execute(&job)?;
-        self.flush_if_due();
         self.pool.forget(own_ids(&job));
         self.receipts.deliver(&job, &executed);
         let (committed, rejected) = self.executor.counts();
@@ -132,11 +129,28 @@ impl Applier {
         }
     }
 
-    fn flush_if_due(&mut self) {
-        let written = (self.log_bytes)();
-        if written - self.flushed_at >= self.flush_bytes && self.flusher.start_flush() {
-            self.flushed_at = written;
+    /// Starts a flush where the log has grown enough since the last, or at all and some time ago.
+    pub fn flush_if_due(&mut self) {
+        let (written, now) = ((self.log_bytes)(), Instant::now());
+        if self.flushes.is_due(written, now) && self.flusher.start_flush() {
+            (self.flushes.at, self.flushes.last) = (written, now);
         }
+    }
+}
+
+/// When the state is flushed.
+struct Flushes {
+    bytes: u64,
+    every: Duration,
+    /// Bytes of log written when it last was.
+    at: u64,
+    last: Instant,
+}
+
+impl Flushes {
+    fn is_due(&self, written: u64, now: Instant) -> bool {
+        let new = written.saturating_sub(self.at);
+        new >= self.bytes || new > 0 && now.saturating_duration_since(self.last) >= self.every
     }
 }
 
@@ -182,5 +196,19 @@ impl Flusher {
         if self.failures.load(Ordering::Relaxed) > 0 {
             tracing::warn!("some flushes failed; the log holds everything that they would have saved");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flush_is_due_after_many_bytes_or_after_a_while_with_few_but_never_with_none() {
+        let last = Instant::now();
+        let flushes = Flushes { bytes: 1000, every: Duration::from_secs(60), at: 500, last };
+        let after = |seconds| last + Duration::from_secs(seconds);
+        assert!(!flushes.is_due(1499, after(59)) && flushes.is_due(1500, after(0)));
+        assert!(flushes.is_due(501, after(60)) && !flushes.is_due(500, after(100_000)));
     }
 }

@@ -31,6 +31,7 @@ mod fenced;
 mod fire;
 mod governance;
 mod hardware;
+mod interrupted;
 mod lost_disk;
 mod machines;
 mod protocols;
