@@ -11,7 +11,7 @@ use types::{Epoch, EpochChain, EpochChange, EpochChangeError, EpochStart, Genesi
 #[derive(Debug, Error)]
 pub enum CommitteeError {
     /// An epoch whose committee nobody has proven.
-    #[error("epoch {epoch} does not follow from genesis: {source}")]
+    #[error("epoch {epoch} does not follow from genesis")]
     Epoch {
         /// Which.
         epoch: Epoch,
@@ -25,7 +25,7 @@ pub enum CommitteeError {
     #[error(transparent)]
     Genesis(#[from] GenesisError),
     /// The database.
-    #[error("the state cannot be read: {0}")]
+    #[error("the state cannot be read")]
     Table(#[from] TableError),
 }
 

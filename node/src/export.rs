@@ -5,30 +5,30 @@
 //! last byte of its blocks. What the disk has lost or altered is therefore never exported. Deliberately absent: heights
 //! whose certificate or state the node has not flushed yet, and those whose blocks its log has given up.
 
+mod error;
+mod manifest;
 mod output;
 mod rows;
 mod sink;
+#[cfg(test)]
+mod tests;
 
-use crate::committees::{Checkers, CommitteeError};
-use crate::config::Setup;
+use crate::committees::Checkers;
+use crate::config::{LOG, STATE};
+use crate::rebuild::Source;
 use crate::replica::commit_sync::answer;
 use crate::replica::event::CertifiedCommit;
-use crate::replica::intake::Refused;
-use crate::replica::serve::{Archive, ServeError};
-use crate::tables::{Place, TableError, Tables};
-use miette::Diagnostic;
+use crate::replica::serve::Archive;
+use crate::tables::{Place, Tables};
+pub use error::ExportError;
 use output::Output;
 use serde::Serialize;
-use sink::SinkError;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use storage::log::{LogError, LogReader};
-use storage::state::{StateDb, StateError};
-use thiserror::Error;
-use types::{Height, LedgerEvent, LedgerHeader, Outcome};
-
 pub use sink::Format;
+use std::path::PathBuf;
+use std::sync::Arc;
+use storage::log::LogReader;
+use storage::state::StateDb;
+use types::{Height, LedgerEvent, LedgerHeader, Outcome};
 
 /// Most heights that are asked for at once.
 const STRIDE: u64 = 256;
@@ -67,137 +67,17 @@ pub struct Done {
     pub parts: usize,
 }
 
-/// Why an export ended.
-#[derive(Debug, Error, Diagnostic)]
-pub enum ExportError {
-    /// The state database.
-    #[error("the state cannot be read: {0}")]
-    #[diagnostic(help("`--config` names the node.toml of the node whose data is exported; it must have run once"))]
-    State(#[from] StateError),
-    /// A row of it.
-    #[error("the state cannot be read: {0}")]
-    Table(#[from] TableError),
-    /// The log.
-    #[error("the log cannot be read: {0}")]
-    Log(#[from] LogError),
-    /// Something in them.
-    #[error("the node's data cannot be read: {0}")]
-    Archive(#[from] ServeError),
-    /// An epoch whose committee nobody has proven.
-    #[error(transparent)]
-    Committee(#[from] CommitteeError),
-    /// What the disk holds is not what the committee has certified.
-    #[error("from height {from} on the data is not what the committee certified: {reason}")]
-    #[diagnostic(help(
-        "nothing of this was exported; `stele fsck` says what is damaged, and another node has it whole"
-    ))]
-    Refused {
-        /// First height of the run that was checked.
-        from: Height,
-        /// What is wrong.
-        reason: Refused,
-    },
-    /// The blocks are not in the log any more.
-    #[error("height {wanted} is not in the log any more; the oldest that is whole is {oldest}")]
-    #[diagnostic(help(
-        "begin there with --from {oldest} in another directory, or export from a node that keeps everything"
-    ))]
-    Released {
-        /// The height.
-        wanted: Height,
-        /// The oldest one.
-        oldest: Height,
-    },
-    /// `--from` behind what the directory holds.
-    #[error("the directory holds heights up to {held}, so that it goes on at {next} and not at {wanted}", next = held.next())]
-    #[diagnostic(help("leave --from away, or name another directory"))]
-    NotNext {
-        /// Up to where.
-        held: Height,
-        /// Where to begin.
-        wanted: Height,
-    },
-    /// `--to` below `--from`.
-    #[error("there is nothing from height {from} to {to}")]
-    Empty {
-        /// First.
-        from: Height,
-        /// Last.
-        to: Height,
-    },
-    /// `--to` above what is there.
-    #[error("height {wanted} is not certified and flushed yet; the last one that is, is {certified}")]
-    #[diagnostic(help("a running node flushes its state every few seconds under load, and when it stops"))]
-    NotYet {
-        /// The height.
-        wanted: Height,
-        /// The last.
-        certified: Height,
-    },
-    /// The directory holds something else.
-    #[error("{}: holds the export of another ledger, or in another format", dir.display())]
-    OtherExport {
-        /// The directory.
-        dir: PathBuf,
-    },
-    /// Another process writes there.
-    #[error("{}: another export is being written there", .0.display())]
-    InUse(PathBuf),
-    /// A file that the manifest names.
-    #[error("{}: is gone, or not as long as the manifest says", path.display())]
-    PartDamaged {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A manifest that cannot be read.
-    #[error("{}: {source}", path.display())]
-    Manifest {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: serde_json::Error,
-    },
-    /// A manifest whose parts do not follow each other.
-    #[error("{}: its parts do not follow each other", path.display())]
-    Gap {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A file or directory.
-    #[error("{}: {source}", path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong.
-        source: io::Error,
-    },
-    /// Rows could not be written.
-    #[error("writing {table}: {source}")]
-    Write {
-        /// The table.
-        table: &'static str,
-        /// What is wrong.
-        source: SinkError,
-    },
-}
-
-impl ExportError {
-    fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::File { path, source }
-    }
-}
-
 /// Adds to a directory what a node's data has. `progress` hears of every height, with the last one that is to come.
 ///
 /// # Errors
 /// [`ExportError`]: finished parts stay, and the next export goes on behind them.
-pub fn run(setup: &Setup, wanted: &Wanted, progress: &mut dyn FnMut(&Done, Height)) -> Result<Done, ExportError> {
-    let tables = Tables::new(Arc::new(StateDb::open_read_only(setup.state_dir(), setup.identity())?));
-    let log = LogReader::open(&setup.log_dir(), setup.identity())?;
-    let archive = Archive::new(setup.chain, Arc::new(log), tables.clone());
-    let mut checkers = Checkers::of_node(&setup.genesis, &tables)?;
-    let mut output = Output::open(&wanted.dir, setup.chain, wanted.format)?;
+pub fn run(source: &Source, wanted: &Wanted, progress: &mut dyn FnMut(&Done, Height)) -> Result<Done, ExportError> {
+    let database = StateDb::open_read_only(source.data_dir.join(STATE), source.identity)?;
+    let tables = Tables::new(Arc::new(database));
+    let log = LogReader::open(&source.data_dir.join(LOG), source.identity)?;
+    let archive = Archive::new(source.chain(), Arc::new(log), tables.clone());
+    let mut checkers = Checkers::of_node(&source.genesis, &tables)?;
+    let mut output = Output::open(&wanted.dir, source.chain(), wanted.format)?;
     let certified = archive.certified()?;
     let to = wanted.to.unwrap_or(certified);
     if to > certified {

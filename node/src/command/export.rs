@@ -2,6 +2,7 @@
 
 use crate::config::Setup;
 use crate::export::{self, Done, Format, Wanted};
+use crate::rebuild::Source;
 use clap::Args;
 use miette::IntoDiagnostic;
 use serde_json::json;
@@ -57,6 +58,8 @@ pub struct ExportArgs {
 /// Runs to the end.
 pub fn run(args: &ExportArgs) -> miette::Result<()> {
     let setup = Setup::load(&args.config, true)?;
+    let (identity, shards) = (setup.identity(), setup.config.shards);
+    let source = Source::new(setup.data_dir, setup.genesis, identity, shards);
     let wanted = Wanted {
         dir: args.out.clone(),
         format: args.format,
@@ -67,7 +70,7 @@ pub fn run(args: &ExportArgs) -> miette::Result<()> {
     let start = Instant::now();
     let terminal = std::io::stderr().is_terminal();
     let mut told = start;
-    let done = export::run(&setup, &wanted, &mut |done, to| {
+    let done = export::run(&source, &wanted, &mut |done, to| {
         let due = if terminal { ON_TERMINAL } else { ELSEWHERE };
         if !args.json && told.elapsed() >= due {
             told = Instant::now();

@@ -44,7 +44,20 @@ pub enum SinkError {
     Io(#[from] io::Error),
     /// The encoding.
     #[error(transparent)]
-    Parquet(#[from] ParquetError),
+    Parquet(ParquetError),
+}
+
+impl From<ParquetError> for SinkError {
+    fn from(error: ParquetError) -> Self {
+        // What the file refused comes through the encoder wrapped.
+        match error {
+            ParquetError::External(inner) => match inner.downcast::<io::Error>() {
+                Ok(io) => Self::Io(*io),
+                Err(inner) => Self::Parquet(ParquetError::External(inner)),
+            },
+            error => Self::Parquet(error),
+        }
+    }
 }
 
 /// Rows of a Parquet row group.

@@ -157,7 +157,7 @@ async fn what_the_disk_altered_ends_an_export_and_what_is_asked_for_wrongly_is_n
         (["--from", "3"], "goes on at 6 and not at 3"),
         (["--to", "4"], "there is nothing from height 6 to 4"),
         (["--to", "1000000"], "is not certified and flushed yet"),
-        (["--format", "parquet"], "the export of another ledger, or in another format"),
+        (["--format", "parquet"], "holds an export as jsonl, not as parquet"),
     ] {
         let ended = export(node, &out, &wrong);
         assert_eq!(ended.status.code(), Some(1));
