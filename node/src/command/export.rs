@@ -29,7 +29,7 @@ height is checked as if a stranger had sent it: certificate, epochs from genesis
 receipts. What does not hold ends the export, with height and reason.
 
 Run it again to add what is new, or after an interruption: finished parts stay, and manifest.json names them with the
-SHA-256 of each file. Columns are described in docs/export.md."
+SHA-256 of each file. Parts that it does not name are refused and left alone. Columns are described in docs/export.md."
 )]
 pub struct ExportArgs {
     /// The node's configuration, which names its data directory and the genesis.

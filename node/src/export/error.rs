@@ -15,6 +15,9 @@ use storage::state::StateError;
 use thiserror::Error;
 use types::{ChainId, Height};
 
+/// Names that a message shows.
+const SHOWN_MAX: usize = 5;
+
 /// Why an export ended.
 #[derive(Debug, Error, Diagnostic)]
 pub enum ExportError {
@@ -140,6 +143,17 @@ pub enum ExportError {
         /// The file.
         path: PathBuf,
     },
+    /// Files that look like parts and that the manifest does not name.
+    #[error("{}: parts of an export lie there that manifest.json does not name: {}", dir.display(), some(files))]
+    #[diagnostic(help(
+        "a query over all files there would count rows twice; put manifest.json back if it was lost or replaced, or move these files away, or export into another directory"
+    ))]
+    Leftovers {
+        /// The directory.
+        dir: PathBuf,
+        /// Their names.
+        files: Vec<String>,
+    },
     /// A manifest that cannot be read.
     #[error("{}: is no manifest of an export", path.display())]
     #[diagnostic(help("put it back from a copy of the directory, or export into another directory"))]
@@ -205,6 +219,15 @@ impl ExportError {
             SinkError::Io(source) => Self::writing(&path)(source),
             SinkError::Parquet(source) => Self::Encode { path, source },
         }
+    }
+}
+
+/// The first of some names, and how many more there are.
+fn some(names: &[String]) -> String {
+    let shown = names.iter().take(SHOWN_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(SHOWN_MAX) {
+        0 => shown,
+        more => format!("{shown}, and {more} more"),
     }
 }
 

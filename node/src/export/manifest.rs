@@ -1,18 +1,21 @@
-//! `manifest.json`: what a directory holds, part by part. A part is a range of heights, one file a table.
+//! `manifest.json`: what a directory holds, part by part. A part is a range of heights, one file a table. While the files
+//! of a part are being given their names, `manifest.json.new` says so: it is the manifest with that part.
 
 use super::ExportError;
 use super::rows::TABLES;
 use super::sink::Format;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use types::{ChainId, Digest, Height};
 
 /// Version of the manifest and of the tables.
 const VERSION: u32 = 2;
 /// Its name.
 pub const MANIFEST: &str = "manifest.json";
+const UNFINISHED: &str = "new";
 
 /// What a directory holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,11 +79,21 @@ impl Manifest {
     /// [`ExportError::Gap`], [`ExportError::Read`].
     pub fn read(dir: &Path) -> Result<Option<Self>, ExportError> {
         let path = dir.join(MANIFEST);
-        match fs::read(&path) {
-            Ok(text) => Self::parse(&text, &path).map(Some),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(ExportError::reading(&path)(error)),
-        }
+        read(&path)?.map(|text| Self::parse(&text, &path)).transpose()
+    }
+
+    /// What a directory that holds `self` is about to hold: a part more, whose files may have their names already. `None`
+    /// where nothing is about to come; nor is it where that was not written to its end, for no file is renamed before.
+    ///
+    /// # Errors
+    /// [`ExportError::Read`].
+    pub fn announced(&self, dir: &Path) -> Result<Option<Self>, ExportError> {
+        let path = unfinished(dir, MANIFEST);
+        let next = read(&path)?.and_then(|text| Self::parse(&text, &path).ok());
+        Ok(next.filter(|next| {
+            let before = next.parts.split_last().map(|(_, before)| before);
+            (next.ledger, next.format, before) == (self.ledger, self.format, Some(&*self.parts))
+        }))
     }
 
     fn parse(text: &[u8], path: &Path) -> Result<Self, ExportError> {
@@ -121,5 +134,36 @@ impl Part {
         let plain = |file: &PartFile| Path::new(&file.file).file_name().is_some_and(|name| name == file.file.as_str());
         let tables = self.files.iter().map(|file| file.table.as_str());
         self.from <= self.to && self.files.iter().all(plain) && tables.eq(TABLES.iter().map(|table| table.name))
+    }
+}
+
+/// Where a file lies that is being written.
+pub fn unfinished(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("{name}.{UNFINISHED}"))
+}
+
+/// Names in a directory that a query over all files of a table would take for its parts.
+///
+/// # Errors
+/// [`ExportError::Read`].
+pub fn part_files(dir: &Path) -> Result<BTreeSet<String>, ExportError> {
+    let names = || -> io::Result<BTreeSet<String>> {
+        let names = fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        names.filter(|name| name.as_ref().map_or(true, |name| looks_like_part(name))).collect()
+    };
+    names().map_err(ExportError::reading(dir))
+}
+
+fn looks_like_part(name: &str) -> bool {
+    let table = TABLES.iter().any(|table| name.strip_prefix(table.name).is_some_and(|rest| rest.starts_with('-')));
+    let ending = Path::new(name).extension();
+    table && [Format::Jsonl, Format::Parquet].iter().any(|format| ending.is_some_and(|it| it == format.extension()))
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>, ExportError> {
+    match fs::read(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(ExportError::reading(path)(error)),
     }
 }

@@ -1,19 +1,19 @@
 //! The directory of an export: finished parts, and `manifest.json`, which names them. Files are written under a name ending
-//! in `.new` and renamed when they are whole and durable; the manifest is replaced after that, so that an interruption at any
-//! moment leaves what the manifest names.
+//! in `.new`. When all of a part are whole and durable, `manifest.json.new` announces them; then they get their names, and it
+//! becomes the manifest. So an interruption at any moment leaves what the next run can finish, and whatever else looks like
+//! a part is somebody else's: it is refused, and never replaced or removed.
 
 use super::ExportError;
-use super::manifest::{MANIFEST, Manifest, Part, PartFile};
+use super::manifest::{self, MANIFEST, Manifest, Part, PartFile, unfinished};
 use super::rows::{Row, TABLES, Table};
 use super::sink::{Format, Sink};
 use crate::durable;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use types::{ChainId, Digest, Height};
 
 const LOCK: &str = "LOCK";
-const UNFINISHED: &str = "new";
 
 /// A directory that is being added to.
 pub struct Output {
@@ -35,7 +35,8 @@ impl Output {
     ///
     /// # Errors
     /// [`ExportError::OtherLedger`] and [`ExportError::OtherFormat`] where it holds another, [`ExportError::PartDamaged`]
-    /// where a file is gone or of another length, [`ExportError::InUse`], those of [`Manifest::read`], [`ExportError::Write`].
+    /// where a file is gone or of another length, [`ExportError::Leftovers`] where there are parts that nothing names,
+    /// [`ExportError::InUse`], those of [`Manifest::read`], [`ExportError::Write`].
     pub fn open(dir: &Path, ledger: ChainId, format: Format) -> Result<Self, ExportError> {
         fs::create_dir_all(dir).map_err(ExportError::writing(dir))?;
         let lock_path = dir.join(LOCK);
@@ -55,10 +56,19 @@ impl Output {
         }
         for file in manifest.files() {
             let path = dir.join(&file.file);
-            if fs::metadata(&path).map_or(true, |found| found.len() != file.bytes) {
+            if length(&path) != Some(file.bytes) {
                 return Err(ExportError::PartDamaged { path });
             }
         }
+        let announced =
+            manifest.announced(dir)?.filter(|next| next.parts.last().is_some_and(|part| is_whole(dir, part)));
+        let settled = announced.is_none();
+        let manifest = announced.unwrap_or(manifest);
+        refuse_leftovers(dir, &manifest)?;
+        if !settled {
+            settle(dir, &manifest)?;
+        }
+        remove_unfinished(dir)?;
         Ok(Self { dir: dir.to_owned(), manifest, open: None, _lock: lock })
     }
 
@@ -112,29 +122,69 @@ impl Output {
             let new = unfinished(&self.dir, table.name);
             let written = sink.finish().map_err(ExportError::rows(&new))?;
             let file = format!("{}-{:012}-{:012}.{}", table.name, from.0, to.0, self.manifest.format.extension());
-            let path = self.dir.join(&file);
-            fs::rename(&new, &path).map_err(ExportError::writing(&path))?;
             let table = table.name.to_owned();
             files.push(PartFile { table, file, rows, bytes: written.bytes, sha256: written.sha256 });
         }
         self.manifest.parts.push(Part { from, to, header, files });
-        self.write_manifest()
+        self.announce()?;
+        settle(&self.dir, &self.manifest)
     }
 
-    fn write_manifest(&self) -> Result<(), ExportError> {
-        let (path, new) = (self.dir.join(MANIFEST), unfinished(&self.dir, MANIFEST));
+    fn announce(&self) -> Result<(), ExportError> {
+        let path = unfinished(&self.dir, MANIFEST);
         let written = (|| {
-            let mut file = File::create(&new)?;
+            let mut file = File::create(&path)?;
             file.write_all(&self.manifest.to_json()?)?;
             file.sync_all()?;
-            fs::rename(&new, &path)?;
             durable::sync_dir(&self.dir)
         })();
         written.map_err(ExportError::writing(&path))
     }
 }
 
-/// Where a table of the part that is being written lies.
-fn unfinished(dir: &Path, name: &str) -> PathBuf {
-    dir.join(format!("{name}.{UNFINISHED}"))
+/// Gives the files of the part that was announced their names, as many as have none yet, and then the manifest its own.
+fn settle(dir: &Path, manifest: &Manifest) -> Result<(), ExportError> {
+    let rename = |new: &Path, path: &Path| fs::rename(new, path).map_err(ExportError::writing(path));
+    for file in manifest.parts.last().into_iter().flat_map(|part| &part.files) {
+        let new = unfinished(dir, &file.table);
+        if new.exists() {
+            rename(&new, &dir.join(&file.file))?;
+        }
+    }
+    durable::sync_dir(dir).map_err(ExportError::writing(dir))?;
+    rename(&unfinished(dir, MANIFEST), &dir.join(MANIFEST))?;
+    durable::sync_dir(dir).map_err(ExportError::writing(dir))
+}
+
+/// Whether every file of a part that was announced is there, under the one name or the other.
+fn is_whole(dir: &Path, part: &Part) -> bool {
+    let found = |file: &PartFile| length(&unfinished(dir, &file.table)).or_else(|| length(&dir.join(&file.file)));
+    part.files.iter().all(|file| found(file) == Some(file.bytes))
+}
+
+fn refuse_leftovers(dir: &Path, manifest: &Manifest) -> Result<(), ExportError> {
+    let mut files = manifest::part_files(dir)?;
+    for file in manifest.files() {
+        files.remove(&file.file);
+    }
+    if files.is_empty() {
+        return Ok(());
+    }
+    Err(ExportError::Leftovers { dir: dir.to_owned(), files: files.into_iter().collect() })
+}
+
+/// Removes what an interruption left of a part that was not announced; it is written again.
+fn remove_unfinished(dir: &Path) -> Result<(), ExportError> {
+    for name in TABLES.iter().map(|table| table.name).chain([MANIFEST]) {
+        let path = unfinished(dir, name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(ExportError::writing(&path)(error)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn length(path: &Path) -> Option<u64> {
+    fs::metadata(path).ok().map(|found| found.len())
 }

@@ -1,12 +1,14 @@
-//! A node's data as tables: what an operator is told where a directory holds something else, or takes nothing more.
+//! A node's data as tables: gone on with after a crash at any step, and what an operator is told where a directory holds
+//! something else, or takes nothing more.
 
-use super::manifest::MANIFEST;
+use super::manifest::{MANIFEST, Manifest, unfinished};
 use super::rows::{TABLES, Value};
 use super::sink::{Sink, SinkError};
 use super::*;
 use crate::fixtures::executed;
 use crate::rebuild::tests::{directory, rebuild};
 use miette::{Diagnostic, Report};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 use tempfile::TempDir;
@@ -33,6 +35,24 @@ fn wanted(dir: &Path) -> Wanted {
 
 fn export(source: &Source, wanted: &Wanted) -> Result<Done, ExportError> {
     run(source, wanted, &mut |_, _| {})
+}
+
+fn up_to(dir: &Path, to: u64) -> Wanted {
+    Wanted { to: Some(Height(to)), ..wanted(dir) }
+}
+
+/// All that lies in a directory.
+fn content(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let file = |entry: fs::DirEntry| {
+        (entry.file_name().into_string().expect("our names"), fs::read(entry.path()).expect("a file"))
+    };
+    fs::read_dir(dir).expect("a directory").map(|entry| file(entry.expect("an entry"))).collect()
+}
+
+fn restore(dir: &Path, content: &BTreeMap<String, Vec<u8>>) {
+    fs::remove_dir_all(dir).expect("a directory");
+    fs::create_dir(dir).expect("a directory");
+    content.iter().for_each(|(name, bytes)| fs::write(dir.join(name), bytes).expect("room"));
 }
 
 /// What is told, from the error to its last cause.
@@ -100,4 +120,106 @@ fn another_version_ledger_and_format_are_told_apart() {
     assert!(matches!(with("\"table\": \"blocks\"", "\"table\": \"events\""), ExportError::Gap { .. }));
     fs::write(&path, &text).expect("a manifest");
     assert_eq!(export(&source, &jsonl).expect("nothing new").certified, CERTIFIED);
+}
+
+/// The second part comes in these steps: its files under `.new`, the manifest under `.new`, a name for each of its files, the
+/// manifest in place of the old one. Whichever was the last before a kill, the next run ends where one without a kill does.
+#[test]
+fn a_kill_at_any_step_of_a_part_leaves_what_the_next_run_finishes() {
+    let ((_dir, source), out) = (node(), empty());
+    let dir = out.path();
+    export(&source, &up_to(dir, PART_HEIGHTS)).expect("a part");
+    let one = content(dir);
+    export(&source, &up_to(dir, 2 * PART_HEIGHTS)).expect("a second part");
+    let two = content(dir);
+    export(&source, &wanted(dir)).expect("the rest");
+    let whole = content(dir);
+    assert_eq!((one.len(), two.len(), whole.len()), (2 + 5, 2 + 10, 2 + 20));
+
+    let second = Manifest::read(dir).expect("a manifest").expect("it is there").parts.swap_remove(1);
+    let unannounced = |named: usize, before: &BTreeMap<String, Vec<u8>>| {
+        let mut killed = before.clone();
+        for (file, index) in second.files.iter().zip(0..) {
+            let name = if index < named { file.file.clone() } else { format!("{}.new", file.table) };
+            killed.insert(name, two[&file.file].clone());
+        }
+        killed
+    };
+    let go_on =
+        |killed: &BTreeMap<String, Vec<u8>>, to: Option<u64>, expected: &BTreeMap<String, Vec<u8>>, when: &str| {
+            restore(dir, killed);
+            export(&source, &Wanted { to: to.map(Height), ..wanted(dir) })
+                .unwrap_or_else(|error| panic!("{when}: {error}"));
+            assert!(content(dir) == *expected, "{when}: {:?}", content(dir).keys());
+        };
+    // While it is written; also where the next run has nothing to add.
+    let mut torn = unannounced(0, &one);
+    torn.get_mut("events.new").expect("a file").truncate(0);
+    torn.get_mut("blocks.new").expect("a file").truncate(100);
+    go_on(&torn, None, &whole, "a part not written to its end");
+    go_on(&torn, Some(PART_HEIGHTS), &one, "a part that nobody asks for any more");
+    for length in [0, 1, 500, two[MANIFEST].len() - 3] {
+        torn = unannounced(0, &one);
+        torn.insert("manifest.json.new".into(), two[MANIFEST][..length].to_vec());
+        go_on(&torn, None, &whole, "an announcement not written to its end");
+    }
+    for named in 0..=TABLES.len() {
+        let mut killed = unannounced(named, &one);
+        killed.insert("manifest.json.new".into(), two[MANIFEST].clone());
+        go_on(&killed, None, &whole, "files that have no names yet");
+        // The part is finished as it was announced, whatever the next run would have made of these heights.
+        go_on(&killed, Some(2 * PART_HEIGHTS), &two, "the part itself");
+    }
+    go_on(&two, None, &whole, "between two parts");
+    // The first part, when there is no manifest at all.
+    let mut first = one.clone();
+    let manifest = first.remove(MANIFEST).expect("a manifest");
+    first.insert("manifest.json.new".into(), manifest);
+    go_on(&first, None, &whole, "the first part");
+}
+
+#[test]
+fn parts_that_nothing_names_are_refused_and_stay() {
+    let ((_dir, source), out) = (node(), empty());
+    let dir = out.path();
+    export(&source, &up_to(dir, PART_HEIGHTS)).expect("a part");
+    let one = content(dir);
+    export(&source, &wanted(dir)).expect("the rest");
+    let whole = content(dir);
+    let refused = |held: &BTreeMap<String, Vec<u8>>| {
+        restore(dir, held);
+        let error = export(&source, &wanted(dir)).expect_err("somebody else's files");
+        assert!(content(dir) == *held, "{:?}", content(dir).keys());
+        let ExportError::Leftovers { files, .. } = &error else { panic!("{error:?}") };
+        (files.len(), told(error))
+    };
+    // The manifest was removed, so that heights from 1 on would be written a second time beside these.
+    let mut lost = whole.clone();
+    lost.remove(MANIFEST);
+    let (count, (causes, help)) = refused(&lost);
+    assert_eq!(count, 20);
+    assert!(causes[0].contains("blocks-000000000001-000000000007.jsonl, "), "{causes:?}");
+    assert!(causes[0].ends_with("and 15 more"), "{causes:?}");
+    assert!(help.contains("put manifest.json back"), "{help}");
+    // An old one was put back.
+    let mut old = whole.clone();
+    old.insert(MANIFEST.into(), one[MANIFEST].clone());
+    assert_eq!(refused(&old).0, 15);
+    // What was announced is not there: the files that have names are not taken for the product's own.
+    let mut half = lost.clone();
+    half.insert("manifest.json.new".into(), one[MANIFEST].clone());
+    half.remove("blocks-000000000001-000000000007.jsonl");
+    assert_eq!(refused(&half).0, 19);
+    // Copies that a query over `receipts-*.parquet` would find.
+    let mut copies = whole.clone();
+    copies.insert("receipts-old.parquet".into(), Vec::new());
+    assert_eq!(refused(&copies).0, 1);
+    // All else that an operator keeps there is his.
+    let mut others = whole.clone();
+    for name in ["README", "receipts.sql", "transactions.parquet", "blocks-by-day.csv", "accounts-1.parquet"] {
+        others.insert(name.into(), b"kept".to_vec());
+    }
+    restore(dir, &others);
+    assert_eq!(export(&source, &wanted(dir)).expect("nothing new").heights, 0);
+    assert!(content(dir) == others && !unfinished(dir, MANIFEST).exists());
 }
