@@ -94,7 +94,7 @@ impl Command {
             Self::Hw(args) => return hw::run(&args),
             Self::Attest(args) => return attest::run(&args),
             Self::Bench(args) => bench::run(args)?,
-            Self::Export(args) => export::run(&args)?,
+            Self::Export(args) => return export::run(&args),
             Self::Node(args) => return node::run(args),
             Self::Signer(args) => signer::run(args)?,
             Self::Devnet(args) => runtime()?.block_on(crate::devnet::run(args))?,

@@ -12,6 +12,7 @@ mod rows;
 mod sink;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use crate::committees::Checkers;
 use crate::config::{LOG, STATE};
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use storage::log::LogReader;
 use storage::state::StateDb;
 use types::{Height, LedgerEvent, LedgerHeader, Outcome};
+pub use verify::{Damage, Verified, Wrong, verify};
 
 /// Most heights that are asked for at once.
 const STRIDE: u64 = 256;
@@ -65,6 +67,12 @@ pub struct Done {
     pub certified: Height,
     /// Parts that the directory holds.
     pub parts: usize,
+    /// First height that it holds.
+    pub held_from: Option<Height>,
+    /// Last one.
+    pub held_to: Option<Height>,
+    /// Files of earlier runs. They are there and as long as the manifest says; what is in them was not read.
+    pub kept_files: usize,
 }
 
 /// Adds to a directory what a node's data has. `progress` hears of every height, with the last one that is to come.
@@ -87,7 +95,7 @@ pub fn run(source: &Source, wanted: &Wanted, progress: &mut dyn FnMut(&Done, Hei
     if wanted.to.is_some() && next > to.next() {
         return Err(ExportError::Empty { from: next, to });
     }
-    let mut done = Done { certified, parts: output.manifest().parts.len(), ..Done::default() };
+    let mut done = Done { certified, kept_files: output.manifest().files().count(), ..Done::default() };
     let mut before = output.last();
     while next <= to {
         let run = certified_run(&archive, &mut checkers, next, to)?;
@@ -112,6 +120,7 @@ pub fn run(source: &Source, wanted: &Wanted, progress: &mut dyn FnMut(&Done, Hei
     }
     output.finish_part()?;
     done.parts = output.manifest().parts.len();
+    (done.held_from, done.held_to) = output.manifest().heights().unzip();
     Ok(done)
 }
 
@@ -156,7 +165,7 @@ fn events_of(
     Ok(all)
 }
 
-type Verified = (CertifiedCommit, LedgerHeader, Vec<Outcome>);
+type Checked = (CertifiedCommit, LedgerHeader, Vec<Outcome>);
 
 /// Some commits from a height on, checked. At least one.
 fn certified_run(
@@ -164,7 +173,7 @@ fn certified_run(
     checkers: &mut Checkers,
     from: Height,
     to: Height,
-) -> Result<Vec<Verified>, ExportError> {
+) -> Result<Vec<Checked>, ExportError> {
     let refused = |reason| ExportError::Refused { from, reason };
     let response = archive.commits(from, Height(to.0.min(from.0 + STRIDE - 1)))?;
     let last = response.commits.last().ok_or_else(|| refused("blocks_or_certificate_missing"))?;

@@ -143,6 +143,10 @@ pub enum ExportError {
         /// The file.
         path: PathBuf,
     },
+    /// There is nothing to verify.
+    #[error("{}: there is no manifest.json, and so no export", .0.display())]
+    #[diagnostic(help("--out names the directory that `stele export` wrote, or a copy of all of it"))]
+    Nothing(PathBuf),
     /// Files that look like parts and that the manifest does not name.
     #[error("{}: parts of an export lie there that manifest.json does not name: {}", dir.display(), some(files))]
     #[diagnostic(help(

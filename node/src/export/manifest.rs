@@ -88,12 +88,19 @@ impl Manifest {
     /// # Errors
     /// [`ExportError::Read`].
     pub fn announced(&self, dir: &Path) -> Result<Option<Self>, ExportError> {
-        let path = unfinished(dir, MANIFEST);
-        let next = read(&path)?.and_then(|text| Self::parse(&text, &path).ok());
-        Ok(next.filter(|next| {
+        Ok(Self::next(dir)?.filter(|next| {
             let before = next.parts.split_last().map(|(_, before)| before);
             (next.ledger, next.format, before) == (self.ledger, self.format, Some(&*self.parts))
         }))
+    }
+
+    /// `manifest.json.new`, if it was written to its end.
+    ///
+    /// # Errors
+    /// [`ExportError::Read`].
+    pub fn next(dir: &Path) -> Result<Option<Self>, ExportError> {
+        let path = unfinished(dir, MANIFEST);
+        Ok(read(&path)?.and_then(|text| Self::parse(&text, &path).ok()))
     }
 
     fn parse(text: &[u8], path: &Path) -> Result<Self, ExportError> {
@@ -120,6 +127,11 @@ impl Manifest {
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
         Ok(text)
+    }
+
+    /// First and last height of all parts.
+    pub fn heights(&self) -> Option<(Height, Height)> {
+        self.parts.first().zip(self.parts.last()).map(|(first, last)| (first.from, last.to))
     }
 
     /// All files of all parts.

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 use tempfile::TempDir;
+use types::{ChainId, Digest};
 
 /// The last of them has no certificate yet.
 const HEIGHTS: u64 = 24;
@@ -222,4 +223,73 @@ fn parts_that_nothing_names_are_refused_and_stay() {
     restore(dir, &others);
     assert_eq!(export(&source, &wanted(dir)).expect("nothing new").heights, 0);
     assert!(content(dir) == others && !unfinished(dir, MANIFEST).exists());
+}
+
+#[test]
+fn every_byte_is_verified_and_everything_that_is_wrong_is_named() {
+    let ((_dir, source), out) = (node(), empty());
+    let dir = out.path();
+    let nothing = verify(dir, None, &mut |_, _| {});
+    assert!(matches!(nothing, Err(ExportError::Nothing(_))), "{nothing:?}");
+    export(&source, &wanted(dir)).expect("an export");
+    let whole = content(dir);
+    let manifest = Manifest::read(dir).expect("a manifest").expect("it is there");
+    let check = |ledger| {
+        let mut told = Vec::new();
+        let verified = verify(dir, ledger, &mut |read, of| told.push((read, of)))?;
+        assert!(told.is_sorted() && told.last().is_none_or(|(read, of)| *read == verified.bytes && read <= of));
+        Ok::<_, ExportError>(verified)
+    };
+    let found = check(Some(source.chain())).expect("it is whole");
+    let bytes = manifest.files().map(|file| file.bytes).sum::<u64>();
+    assert_eq!((found.from, found.to, found.parts, found.files), (Some(Height(1)), Some(CERTIFIED), 4, 20));
+    assert_eq!((found.bytes, &found.damaged), (bytes, &Vec::new()));
+
+    // The first and last byte of each file, and one in its middle.
+    for file in manifest.files().filter(|file| file.bytes > 0) {
+        let path = dir.join(&file.file);
+        for place in [0, file.bytes / 2, file.bytes - 1] {
+            let mut altered = whole[&file.file].clone();
+            altered[place as usize] ^= 1;
+            fs::write(&path, altered).expect("room");
+            let damage = Damage { file: file.file.clone(), wrong: Wrong::Sha256 };
+            assert_eq!(check(None).expect("a manifest").damaged, [damage]);
+        }
+        fs::write(&path, &whole[&file.file]).expect("room");
+    }
+    // A run that adds nothing does not read them, and says so.
+    let [first, second, third, ..] = &manifest.parts[0].files[..] else { panic!("a file a table") };
+    let mut altered = whole[&first.file].clone();
+    altered[0] ^= 1;
+    fs::write(dir.join(&first.file), altered).expect("room");
+    let again = export(&source, &wanted(dir)).expect("nothing new");
+    assert_eq!((again.heights, again.kept_files), (0, 20));
+    assert_eq!((again.held_from, again.held_to), (Some(Height(1)), Some(CERTIFIED)));
+
+    fs::remove_file(dir.join(&second.file)).expect("a file");
+    File::options().write(true).open(dir.join(&third.file)).and_then(|file| file.set_len(3)).expect("a file");
+    fs::write(dir.join("events-copy.jsonl"), b"{}\n").expect("room");
+    let found = check(None).expect("a manifest");
+    let named: Vec<_> = found.damaged.iter().map(|damage| (damage.file.as_str(), damage.wrong.clone())).collect();
+    let short = Wrong::Length { found: 3, expected: third.bytes };
+    let expected = [(&*first.file, Wrong::Sha256), (&*second.file, Wrong::Missing), (&*third.file, short)];
+    assert_eq!(named[..3], expected);
+    assert_eq!(named[3..], [("events-copy.jsonl", Wrong::NotNamed)]);
+    let json = serde_json::to_value(&found.damaged).expect("numbers and text");
+    assert_eq!(
+        json[2],
+        serde_json::json!({"file": third.file, "wrong": "length", "found": 3, "expected": third.bytes})
+    );
+
+    // Beside an export: files that have their names, and are announced.
+    restore(dir, &whole);
+    let mut before = manifest.clone();
+    before.parts.pop();
+    fs::rename(dir.join(MANIFEST), unfinished(dir, MANIFEST)).expect("a file");
+    fs::write(dir.join(MANIFEST), before.to_json().expect("JSON")).expect("room");
+    let found = check(None).expect("a manifest");
+    assert_eq!((found.parts, &found.damaged), (3, &Vec::new()));
+
+    let other = ChainId(Digest::ZERO);
+    assert!(matches!(check(Some(other)), Err(ExportError::OtherLedger { expected, .. }) if expected == other));
 }

@@ -164,8 +164,30 @@ async fn what_the_disk_altered_ends_an_export_and_what_is_asked_for_wrongly_is_n
         let message = ended.message.replace("\n  │ ", " ").replace('\n', " ");
         assert!(message.contains(reason), "{wrong:?}: {message}");
     }
-    // A part that somebody shortened is not taken for whole.
+    // Whether a part was altered is seen by reading it.
+    let verify = |dir: &Path, more: &[&str]| {
+        let mut command = stele(dir);
+        command.args(["export", "--verify", "--out"]).arg(dir).args(more);
+        run_to_end(command, &node.dir)
+    };
     let part = files(&out, "blocks").remove(0);
+    let ended = verify(&out, &[]);
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.message);
+    assert!(ended.output.ends_with(": whole\n"), "{}", ended.output);
+    let bytes = fs::read(&part).unwrap();
+    fs::write(&part, [&[bytes[0] ^ 1], &bytes[1..]].concat()).unwrap();
+    let name = part.file_name().unwrap().to_str().unwrap();
+    let ended = verify(&out, &[]);
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.message);
+    assert!(ended.output.contains(&format!("damaged: {name}: was altered")), "{}", ended.output);
+    let ended = verify(&out, &["--json"]);
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.message);
+    let found: Value = serde_json::from_str(&ended.output).unwrap();
+    assert_eq!(found["verified"]["damaged"], json!([{ "file": name, "wrong": "sha256" }]));
+    let ended = verify(&node.dir, &[]);
+    assert_eq!(ended.status.code(), Some(2), "{}", ended.message);
+    assert!(ended.message.contains("there is no manifest.json"), "{}", ended.message);
+    // A part that somebody shortened is not taken for whole.
     File::options().write(true).open(&part).unwrap().set_len(10).unwrap();
     let ended = export(node, &out, &[]);
     assert!(ended.message.contains("not as long as the manifest says"), "{}", ended.message);
