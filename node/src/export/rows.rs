@@ -2,6 +2,9 @@
 //! these, so that they cannot differ. Names and meanings are documented in docs/export.md; a column that is added goes
 //! to the end of its table.
 
+#[cfg(test)]
+mod tests;
+
 use crate::replica::event::CertifiedCommit;
 use bytes::Bytes;
 use types::{Committee, LedgerEvent, LedgerHeader, Outcome, Transaction, TransactionBody};
