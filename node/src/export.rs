@@ -43,6 +43,7 @@ pub struct Wanted {
     /// As what.
     pub format: Format,
     /// From which height on; by default the one after the last that the directory holds, or the first that the node has.
+    /// With the first that the directory holds it goes on as well, so that a command may be given again.
     pub from: Option<Height>,
     /// Up to which; by default the last that is certified.
     pub to: Option<Height>,
@@ -85,12 +86,12 @@ pub fn run(source: &Source, wanted: &Wanted, progress: &mut dyn FnMut(&Done, Hei
     let log = LogReader::open(&source.data_dir.join(LOG), source.identity)?;
     let archive = Archive::new(source.chain(), Arc::new(log), tables.clone());
     let mut checkers = Checkers::of_node(&source.genesis, &tables)?;
-    let mut output = Output::open(&wanted.dir, source.chain(), wanted.format)?;
     let certified = archive.certified()?;
-    let to = wanted.to.unwrap_or(certified);
-    if to > certified {
-        return Err(ExportError::NotYet { wanted: to, certified });
+    if let Some(wanted) = [wanted.from, wanted.to].into_iter().flatten().find(|wanted| *wanted > certified) {
+        return Err(ExportError::NotYet { wanted, certified });
     }
+    let mut output = Output::open(&wanted.dir, source.chain(), wanted.format)?;
+    let to = wanted.to.unwrap_or(certified);
     let mut next = first(&archive, &output, wanted.from)?;
     if wanted.to.is_some() && next > to.next() {
         return Err(ExportError::Empty { from: next, to });
@@ -136,11 +137,13 @@ impl Done {
 
 /// Where to begin.
 fn first(archive: &Archive, output: &Output, from: Option<Height>) -> Result<Height, ExportError> {
-    let held = output.last().map(|(height, _)| height);
-    let next = match (held, from) {
-        (Some(held), Some(from)) if from != held.next() => return Err(ExportError::NotNext { held, wanted: from }),
-        (Some(held), _) => held.next(),
-        (None, Some(from)) => Height(from.0.max(1)),
+    let from = from.map(|from| Height(from.0.max(1)));
+    let next = match (output.manifest().heights(), from) {
+        (Some((first, held)), Some(from)) if from != first && from != held.next() => {
+            return Err(ExportError::NotNext { held, wanted: from });
+        }
+        (Some((_, held)), _) => held.next(),
+        (None, Some(from)) => from,
         (None, None) => return Ok(archive.oldest(Height(1))?),
     };
     let oldest = archive.oldest(next)?;

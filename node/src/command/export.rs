@@ -35,9 +35,10 @@ const ELSEWHERE: Duration = Duration::from_secs(10);
   stele export --verify --out /srv/ledger-parquet
   duckdb -c \"select kind, count(*) from '/srv/ledger-parquet/transactions-*.parquet' group by kind\"
 
-The node may run meanwhile; nothing of its data is changed, and what it has not flushed is left for the next time. Each
-height is checked as if a stranger had sent it: certificate, epochs from genesis on, blocks, signatures of their authors, payloads,
-receipts. What does not hold ends the export, with height and reason.
+The node may run meanwhile; nothing of its data is changed, and what it has not flushed is left for the next time. It
+flushes after every log.flush_bytes of its log (64 MiB by default) and when it stops: of a quiet node the last hours or days may
+not be there yet. Each height is checked as if a stranger had sent it: certificate, epochs from genesis on, blocks, signatures
+of their authors, payloads, receipts. What does not hold ends the export, with height and reason.
 
 Run it again to add what is new, or after an interruption: finished parts stay, and manifest.json names them with the
 SHA-256 of each file. Parts that it does not name are refused and left alone. Columns are described in docs/export.md.
@@ -45,7 +46,8 @@ SHA-256 of each file. Parts that it does not name are refused and left alone. Co
 Of files of earlier runs it is only seen to that they are there and have their length. --verify reads all of them, and
 names each that is missing, has another length or SHA-256, or is not in manifest.json; it changes nothing, and needs no node.
 
-Exit status: 0 done, or nothing is new; 1 not done. With --verify: 0 all is as it was written; 1 something is damaged;
+Exit status: 0 done, or nothing is new; 1 not done, as when --from or --to is above the last height that is certified
+and flushed. With --verify: 0 all is as it was written; 1 something is damaged;
 2 it could not be verified."
 )]
 pub struct ExportArgs {
@@ -59,7 +61,8 @@ pub struct ExportArgs {
     /// How rows are written.
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     format: Format,
-    /// First height [default: after what the directory holds, else the oldest one in the log]
+    /// First height; once there are some, the first of them or the next one [default: after what the directory holds, else
+    /// the oldest one in the log]
     #[arg(long, value_name = "HEIGHT")]
     from: Option<u64>,
     /// Last height [default: the last one that is certified and flushed]

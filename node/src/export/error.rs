@@ -62,7 +62,7 @@ pub enum ExportError {
         /// The oldest one.
         oldest: Height,
     },
-    /// `--from` behind what the directory holds.
+    /// `--from` amid what the directory holds, or above it.
     #[error("the directory holds heights up to {held}, so that it goes on at {next} and not at {wanted}", next = held.next())]
     #[diagnostic(help("leave --from away, or name another directory"))]
     NotNext {
@@ -79,9 +79,11 @@ pub enum ExportError {
         /// Last.
         to: Height,
     },
-    /// `--to` above what is there.
+    /// `--from` or `--to` above what is there.
     #[error("height {wanted} is not certified and flushed yet; the last one that is, is {certified}")]
-    #[diagnostic(help("a running node flushes its state every few seconds under load, and when it stops"))]
+    #[diagnostic(help(
+        "a running node flushes its state after every `log.flush_bytes` of its log (node.toml; 64 MiB by default) and when it stops, so that a quiet one may take days: stop it, or ask for less"
+    ))]
     NotYet {
         /// The height.
         wanted: Height,

@@ -293,3 +293,29 @@ fn every_byte_is_verified_and_everything_that_is_wrong_is_named() {
     let other = ChainId(Digest::ZERO);
     assert!(matches!(check(Some(other)), Err(ExportError::OtherLedger { expected, .. }) if expected == other));
 }
+
+#[test]
+fn a_range_that_is_not_there_is_an_error_that_names_the_tip_and_a_command_may_be_given_again() {
+    let ((_dir, source), out) = (node(), empty());
+    let dir = out.path();
+    let from = |from: u64| Wanted { from: Some(Height(from)), ..wanted(dir) };
+    let above = export(&source, &from(HEIGHTS)).expect_err("it is not certified");
+    assert!(matches!(above, ExportError::NotYet { wanted: Height(HEIGHTS), certified: CERTIFIED }), "{above:?}");
+    let (causes, help) = told(above);
+    assert!(causes[0].ends_with("the last one that is, is 23"), "{causes:?}");
+    assert!(help.contains("log.flush_bytes"), "{help}");
+    let above = export(&source, &up_to(dir, 1_000));
+    assert!(matches!(above, Err(ExportError::NotYet { wanted: Height(1_000), .. })), "{above:?}");
+    assert!(content(dir).is_empty(), "nothing was begun");
+
+    let part = export(&source, &Wanted { to: Some(Height(9)), ..from(5) }).expect("heights 5 to 9");
+    assert_eq!((part.held_from, part.held_to), (Some(Height(5)), Some(Height(9))));
+    let amid = export(&source, &from(7));
+    assert!(matches!(amid, Err(ExportError::NotNext { held: Height(9), wanted: Height(7) })), "{amid:?}");
+    let rest = export(&source, &from(5)).expect("the same command goes on");
+    assert_eq!((rest.from, rest.to, rest.held_from), (Some(Height(10)), Some(CERTIFIED), Some(Height(5))));
+    let none = export(&source, &from(5)).expect("nothing is new");
+    assert_eq!((none.heights, none.held_to), (0, Some(CERTIFIED)));
+    let next = export(&source, &from(HEIGHTS));
+    assert!(matches!(next, Err(ExportError::NotYet { .. })), "{next:?}");
+}
