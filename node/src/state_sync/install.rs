@@ -106,6 +106,7 @@ impl Site {
 
     /// Forgets everything that was fetched.
     pub fn clear(&self) -> io::Result<()> {
+        self.unmark()?;
         durable::remove_dir(&self.dir())
     }
 
@@ -126,6 +127,7 @@ impl Site {
             }
             Some(checkpoint)
         };
+        self.unmark()?;
         let target = self.database();
         durable::remove_dir(&target)?;
         let database = Arc::new(StateDb::open(&target, identity, StateOptions::default())?);
@@ -197,6 +199,14 @@ impl Site {
         }
         self.clear()?;
         Ok(true)
+    }
+
+    /// Takes the mark away before the database under it is touched: an interruption must not leave it over half of one.
+    fn unmark(&self) -> io::Result<()> {
+        match std::fs::remove_file(self.mark()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.and_then(|()| durable::sync_dir(&self.dir())),
+        }
     }
 
     fn dir(&self) -> PathBuf {

@@ -108,6 +108,19 @@ fn a_state_that_is_not_the_headers_is_never_whole() {
 }
 
 #[test]
+fn a_database_that_is_made_anew_is_not_whole_before_its_end_again() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (site, mut base, rows) = site(dir.path());
+    site.build(IDENTITY, &config(), &base, &mut &rows[..]).expect("a good state");
+    assert!(site.is_whole(), "and whoever exchanges them dies");
+    base.header.state_digest = Digest::ZERO;
+    site.build(IDENTITY, &config(), &base, &mut &rows[..]).expect_err("it ends in the middle");
+    assert!(!site.is_whole() && !site.exchange().expect("nothing to do"));
+    site.clear().expect("a directory");
+    site.clear().expect("nothing to do");
+}
+
+#[test]
 fn commits_that_do_not_reach_down_or_up_are_not_enough() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let (site, mut base, rows) = site(dir.path());
