@@ -70,8 +70,19 @@ pub fn transfer(nonce: u64, valid_until_ms: u64) -> Arc<Transaction> {
     Arc::new(Transaction::sign(&ledger().0, &account(0), valid_until_ms, nonce, body).expect("no memo"))
 }
 
-/// A signed block.
+/// A signed block of the first epoch.
 pub fn block(
+    author: u16,
+    round: u64,
+    ancestors: Vec<BlockRef>,
+    payload: &Payload,
+    votes: Vec<HeaderVote>,
+) -> Arc<BlockHeader> {
+    block_in(Epoch(1), author, round, ancestors, payload, votes)
+}
+
+fn block_in(
+    epoch: Epoch,
     author: u16,
     round: u64,
     ancestors: Vec<BlockRef>,
@@ -86,8 +97,7 @@ pub fn block(
         misbehaviour: Vec::new(),
         end_of_epoch: false,
     };
-    let statement =
-        BlockHeader::statement_for(ledger().0, Epoch(1), Round(round), AuthorityIndex(author), &body, &votes);
+    let statement = BlockHeader::statement_for(ledger().0, epoch, Round(round), AuthorityIndex(author), &body, &votes);
     let signature = key(author).sign(&statement.message());
     Arc::new(BlockHeader::new(statement, body, votes, signature))
 }
@@ -127,11 +137,12 @@ pub fn header_over(commits: &[(CommitRecord, Vec<Arc<BlockHeader>>)]) -> LedgerH
     }
 }
 
-/// A certificate over a header, by three of the four.
+/// A certificate over a header, by three of the four in its epoch.
 pub fn certificate(header: &LedgerHeader) -> Certificate {
     let vote = HeaderVote { height: header.height, header: header.digest() };
     let round = 1_000_000 + header.height.0;
-    let statement = |author| HeaderStatement::from(&*block(author, round, Vec::new(), &Payload::empty(), vec![vote]));
+    let signed = |author| block_in(header.epoch, author, round, Vec::new(), &Payload::empty(), vec![vote]);
+    let statement = |author| HeaderStatement::from(&*signed(author));
     Certificate { vote, statements: (0..3).map(statement).collect() }
 }
 
@@ -226,17 +237,22 @@ pub fn log_executed(log: &Log, height: &Executed) {
     }
 }
 
-/// The state of some accounts behind a header, whose root the header 8 heights above is to carry; and its packed chunks.
-pub fn packed(accounts: &[(Address, ledger::Account)], header: &LedgerHeader) -> (StateManifest, Vec<Vec<u8>>) {
-    let dir = tempfile::tempdir().expect("temporary directory");
+/// The state of some accounts behind a header, whose root the header 8 heights above is to carry, in a directory.
+pub fn pack_to(dir: &Path, accounts: &[(Address, ledger::Account)], header: &LedgerHeader) -> StateManifest {
     let go_on = AtomicBool::new(false);
-    let mut packer = Packer::new(Some(dir.path()), &go_on);
+    let mut packer = Packer::new(Some(dir), &go_on);
     for (address, account) in accounts {
         packer.row(RowKind::Value, address.as_bytes(), &account.to_bytes()).expect("room");
     }
-    let (manifest, written) =
-        packer.finish(header, Height(header.height.0 + 8), Some(dir.path())).expect("a directory");
+    let (manifest, written) = packer.finish(header, Height(header.height.0 + 8), Some(dir)).expect("a directory");
     assert!(written);
+    manifest
+}
+
+/// The same, and its packed chunks.
+pub fn packed(accounts: &[(Address, ledger::Account)], header: &LedgerHeader) -> (StateManifest, Vec<Vec<u8>>) {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let manifest = pack_to(dir.path(), accounts, header);
     let pack = Pack::open(dir.path()).expect("it is whole");
     let chunks = (0..manifest.chunks.len()).map(|index| pack.packed(index).expect("a chunk")).collect();
     (manifest, chunks)

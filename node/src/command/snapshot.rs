@@ -2,7 +2,7 @@
 
 use super::place::read_genesis;
 use super::progress::Progress;
-use crate::config::{SNAPSHOTS, Setup};
+use crate::config::Setup;
 use crate::state_sync::export;
 use crate::state_sync::snapshots;
 use clap::{Args, Subcommand};
@@ -17,7 +17,8 @@ use types::Digest;
 #[command(
     after_help = "At each snapshot height (snapshot_interval_heights in genesis) every node keeps its state in chunks; a header half an
 interval later has their root, and so a quorum of the validators has signed every chunk. All commands can be interrupted
-and run again; they go on where they were. The format is described in docs/proofs.md.
+and run again: `create` goes on where it was, `restore` begins anew, and a node has no state before it is whole. The format
+is described in docs/proofs.md.
 
 Examples:
   stele snapshot list --data /var/lib/stele
@@ -50,7 +51,7 @@ enum Action {
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },
-    /// Check a snapshot from genesis alone: epochs, certificates, every chunk, the sum over all rows.
+    /// Check a snapshot from genesis alone: epochs, certificates, commits, every chunk, the sum over all rows.
     Verify {
         /// The directory of the snapshot.
         #[arg(long, value_name = "DIR")]
@@ -81,7 +82,7 @@ pub fn run(args: &SnapshotArgs) -> miette::Result<()> {
     let text = match &args.action {
         Action::List { data } => return list(data, json),
         Action::Create { data, out } => {
-            let pack = export::create(&data.join(SNAPSHOTS), out, &mut tell(&mut progress, json, "copied"))?;
+            let pack = export::create(&export::snapshots_of(data)?, out, &mut tell(&mut progress, json, "copied"))?;
             describe("created", &pack, out)
         }
         Action::Verify { from, genesis } => {
@@ -140,7 +141,7 @@ fn describe(what: &str, pack: &crate::state_sync::pack::Pack, dir: &std::path::P
 }
 
 fn list(data: &std::path::Path, json: bool) -> miette::Result<()> {
-    let dir = data.join(SNAPSHOTS);
+    let dir = export::snapshots_of(data)?;
     let kept = snapshots::list(&dir).into_diagnostic().wrap_err_with(|| format!("cannot read {}", dir.display()))?;
     let mut values = Vec::new();
     for kept in kept {

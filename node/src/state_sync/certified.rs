@@ -1,13 +1,21 @@
 //! What vouches for a snapshot, from genesis on: the changes of epochs, the headers of its height and of its root with
 //! their certificates, and the commits below, from which consensus goes on.
+//!
+//! Whoever takes a state, from a peer or out of a directory, asks [`Certified::vouch`] first.
 
-use crate::wire::state::{Certified, CommitWithHeaders, history_response, parse_history_response};
+use crate::wire::state::{Certified, CommitWithHeaders, history_response, parse_history};
 use bytes::Bytes;
+use thiserror::Error;
 use types::codec::{put_bytes, put_list};
-use types::{Decode, DecodeError, Encode, EpochChange, Reader};
+use types::{
+    Anchor, Certificate, CertificateError, ChainId, Committee, Decode, DecodeError, Encode, EpochChange, Height,
+    Reader, StateManifest,
+};
 
 /// Most changes of epochs that are read.
 const EPOCHS_MAX: usize = 1 << 20;
+/// Most commits that are read: more than the longest window of the schedule and the deepest garbage collection need.
+const COMMITS_MAX: usize = 1 << 20;
 /// Most bytes of commits that are read.
 const COMMITS_BYTES_MAX: usize = 1 << 30;
 
@@ -19,7 +27,7 @@ pub struct Vouched {
     /// How the epoch of the root follows from the first one.
     pub epochs: Vec<EpochChange>,
     /// The commits from the height of the state downward; none where the node did not have them all, so that it can be
-    /// verified and proven from, and no node can start from it.
+    /// proven from, and no node can start from it.
     pub commits: Option<Vec<CommitWithHeaders>>,
 }
 
@@ -42,10 +50,100 @@ impl Decode for Vouched {
             0 => None,
             1 => {
                 let commits = Bytes::copy_from_slice(reader.bytes("commits", COMMITS_BYTES_MAX)?);
-                Some(parse_history_response(&commits)?)
+                Some(parse_history(&commits, COMMITS_MAX)?)
             }
             tag => return Err(DecodeError::UnknownTag { field: "commits", value: tag.into() }),
         };
         Ok(Self { certified, epochs, commits })
+    }
+}
+
+/// Why headers and certificates do not vouch for a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Unproven {
+    /// It is of another ledger.
+    #[error("it is of another ledger")]
+    OtherLedger,
+    /// The manifest is of another header.
+    #[error("its header is not the one that its manifest names")]
+    OtherHeader,
+    /// The header is not one of the epoch, and not the one that the epoch begins behind.
+    #[error("its header is not of the epoch that has certified its root")]
+    OtherEpoch,
+    /// The certificate over the header.
+    #[error("the certificate over its header does not hold: {0}")]
+    Header(CertificateError),
+    /// There is no header with a root.
+    #[error("its root is not certified")]
+    NoRoot,
+    /// The header carries the root of something else.
+    #[error("its root is another one")]
+    OtherRoot,
+    /// A certificate is over another header than the one that it is for.
+    #[error("a certificate is over another header")]
+    OtherVote,
+    /// The certificate over the header with the root.
+    #[error("the certificate over its root does not hold: {0}")]
+    Root(CertificateError),
+}
+
+impl Unproven {
+    fn unless(holds: bool, otherwise: Self) -> Result<(), Self> {
+        if holds { Ok(()) } else { Err(otherwise) }
+    }
+}
+
+impl Certified {
+    /// Whether this vouches for the state of a manifest, in the epoch of `committee`, which begins behind `anchor`. A
+    /// root is needed for all states but the one that the epoch begins with: of that, the epoch's own proof holds the
+    /// header and its certificate, and the one here does not count ([`Certified::proven_certificate`]).
+    pub fn vouch(
+        &self,
+        manifest: &StateManifest,
+        chain: ChainId,
+        committee: &Committee,
+        anchor: &Anchor,
+    ) -> Result<(), Unproven> {
+        let Self { header, certificate, root } = self;
+        let (summary, digest) = (&manifest.summary, header.digest());
+        Unproven::unless((header.chain, summary.chain) == (chain, chain), Unproven::OtherLedger)?;
+        let named = (header.height, digest, header.timestamp);
+        Unproven::unless((summary.height, summary.header, summary.timestamp) == named, Unproven::OtherHeader)?;
+        let vote = (certificate.vote.height, certificate.vote.header);
+        Unproven::unless(vote == (header.height, digest), Unproven::OtherVote)?;
+        let is_genesis = header.height == Height(0);
+        let is_anchor = header.height == anchor.height && !is_genesis;
+        if is_genesis {
+            // Nobody votes for height 0. The root is over the summary and the summary over the header, so that those who
+            // certified the root have signed the header too.
+            Unproven::unless(
+                certificate.statements.is_empty() && anchor.height == header.height,
+                Unproven::OtherEpoch,
+            )?;
+        } else if is_anchor {
+            Unproven::unless(digest == anchor.header, Unproven::OtherHeader)?;
+        } else {
+            let of_epoch = header.height > anchor.height
+                && (header.epoch, header.committee) == (committee.epoch(), committee.digest());
+            Unproven::unless(of_epoch, Unproven::OtherEpoch)?;
+            certificate.verify(chain, committee).map_err(Unproven::Header)?;
+        }
+        let Some((root, certificate)) = root else { return Unproven::unless(is_anchor, Unproven::NoRoot) };
+        Unproven::unless(root.chain == chain, Unproven::OtherLedger)?;
+        let carries = root.state_root == manifest.root() && root.height > header.height;
+        Unproven::unless(carries, Unproven::OtherRoot)?;
+        let vote = (certificate.vote.height, certificate.vote.header);
+        Unproven::unless(vote == (root.height, root.digest()), Unproven::OtherVote)?;
+        certificate.verify(chain, committee).map_err(Unproven::Root)
+    }
+
+    /// The certificate over the header that has been verified, if [`Certified::vouch`] held: of the state that an epoch
+    /// begins with, the one in the epoch's proof; of genesis none.
+    pub fn proven_certificate(&self, anchor: &Anchor, epochs: &[EpochChange]) -> Option<Certificate> {
+        if self.header.height != anchor.height {
+            return Some(self.certificate.clone());
+        }
+        let last = epochs.last().filter(|last| last.start.anchor == *anchor)?;
+        Some(last.certificate.clone())
     }
 }

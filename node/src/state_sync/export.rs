@@ -1,15 +1,16 @@
 //! Certified snapshots outside of a node: copied to a directory chunk by chunk, verified there from genesis alone, and
 //! made the state of an empty node. Copying goes on where it was interrupted.
 
+use crate::config::{LOG, SNAPSHOTS, STATE};
 use crate::durable;
-use crate::replica::intake::Checker;
-use crate::state_sync::certified::Vouched;
-use crate::state_sync::history::{Commit, History};
+use crate::replica::intake::{Checker, Refused};
+use crate::state_sync::certified::{Unproven, Vouched};
+use crate::state_sync::history::History;
 use crate::state_sync::install::{Base, InstallError, Site};
-use crate::state_sync::pack::{CERTIFIED, CHUNKS, INDEX, Pack, PackError, Rows, unpack};
+use crate::state_sync::pack::{CERTIFIED, CHUNKS, INDEX, Pack, PackError, unpack};
 use crate::state_sync::snapshots;
 use crate::state_sync::stream::{self, StreamError};
-use crate::wire::state::{Certified, history_response};
+use crate::wire::state::Certified;
 use consensus::{Config, Pacing};
 use miette::Diagnostic;
 use std::fs::File;
@@ -18,11 +19,15 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
-use types::{AuthorityIndex, EpochChain, EpochChangeError, EpochStart, Genesis, GenesisError, Height};
+use types::{AuthorityIndex, EpochChain, EpochChangeError, Genesis, GenesisError, Height};
 
 /// Why a snapshot cannot be exported, verified or restored.
 #[derive(Debug, Error, Diagnostic)]
 pub enum ExportError {
+    /// The directory of a node is none.
+    #[error("{} is no node's data directory", .0.display())]
+    #[diagnostic(help("--data is the directory that node.toml calls data_dir; it holds log and state"))]
+    NoData(PathBuf),
     /// There is none.
     #[error("there is no certified snapshot in {}", .0.display())]
     #[diagnostic(help(
@@ -30,9 +35,20 @@ pub enum ExportError {
          what there is"
     ))]
     None(PathBuf),
+    /// The directory of a snapshot is none.
+    #[error("there is no directory {}", .0.display())]
+    #[diagnostic(help("--from is a directory that `stele snapshot create --out` made"))]
+    NoDirectory(PathBuf),
+    /// A file of it is gone.
+    #[error("there is no file {}", .0.display())]
+    #[diagnostic(help(
+        "a snapshot is a directory that `stele snapshot create` made, with the files index, chunks and certified; copy all \
+         of them, or create it again"
+    ))]
+    Missing(PathBuf),
     /// It is not certified.
-    #[error("the snapshot in {} is not certified", .0.display())]
-    #[diagnostic(help("copying was interrupted; run `stele snapshot create` again"))]
+    #[error("the snapshot in {} is not certified: there is no file {CERTIFIED}", .0.display())]
+    #[diagnostic(help("copying was interrupted; run `stele snapshot create` again, and it goes on where it was"))]
     NotCertified(PathBuf),
     /// The directory holds another snapshot.
     #[error("{} holds the snapshot of height {height}", dir.display())]
@@ -45,10 +61,13 @@ pub enum ExportError {
     },
     /// It is damaged.
     #[error(transparent)]
-    #[diagnostic(help("it was altered or cut; take it from another node"))]
+    #[diagnostic(help(
+        "it was altered or cut, or a newer release has made it: copy it anew, take it from another node, or use that release"
+    ))]
     Pack(#[from] PackError),
     /// A file.
     #[error("{}: {source}", path.display())]
+    #[diagnostic(help("see that it can be read or written, and that its disk has room; then run the command again"))]
     Io {
         /// Which.
         path: PathBuf,
@@ -56,29 +75,71 @@ pub enum ExportError {
         source: io::Error,
     },
     /// Genesis gives no committee.
-    #[error(transparent)]
+    #[error("the genesis is not usable: {0}")]
+    #[diagnostic(help("name the ledger's genesis.toml"))]
     Genesis(#[from] GenesisError),
     /// An epoch does not follow.
-    #[error("its epochs do not follow from this genesis: {0}")]
-    Epoch(#[from] EpochChangeError),
+    #[error("{}: its epochs do not follow from this genesis: {source}", path.display())]
+    #[diagnostic(help("it is of another ledger, altered or forged; do not use it, and take one from another node"))]
+    Epoch {
+        /// The file.
+        path: PathBuf,
+        /// Which does not, and why.
+        source: EpochChangeError,
+    },
     /// Headers, certificates and manifest do not belong together.
-    #[error("it is not what the validators of this genesis have certified: {0}")]
-    #[diagnostic(help("it is of another ledger, or forged; do not use it"))]
-    NotProven(&'static str),
+    #[error("{}: it is not what the validators of this genesis have certified: {source}", path.display())]
+    #[diagnostic(help("it is of another ledger, altered or forged; do not use it, and take one from another node"))]
+    NotProven {
+        /// The file.
+        path: PathBuf,
+        /// What does not hold.
+        source: Unproven,
+    },
+    /// The commits are not those below the header.
+    #[error("{}: the commits in it are not those below its state: {what}", path.display())]
+    #[diagnostic(help("it was altered or forged; do not use it, and take one from another node"))]
+    Commits {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: Refused,
+    },
     /// The rows.
-    #[error(transparent)]
-    Rows(#[from] StreamError),
+    #[error("{}: {source}", path.display())]
+    #[diagnostic(help("it was altered or forged; do not use it, and take one from another node"))]
+    Rows {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: StreamError,
+    },
+    /// The rows are those of the root, and not those of the state digest.
+    #[error("{}: the sum over its rows is not that of the certified header", .0.display())]
+    #[diagnostic(help(
+        "do not use it; two signed roots contradict each other, which the ledger's operators have to know"
+    ))]
+    OtherState(PathBuf),
     /// It lacks what a node starts from.
-    #[error("it can be verified, but no node can start from it: the node that made it lacked the commits below")]
-    #[diagnostic(help("export it from another node, or let the new node take a state from its peers"))]
-    NoCommits,
+    #[error("no node can start from the snapshot in {}: who made it lacked the commits below", .0.display())]
+    #[diagnostic(help(
+        "take it from another node, or create it again when the next one is certified; or let the new node take a state from \
+         its peers"
+    ))]
+    NoCommits(PathBuf),
     /// There is something already.
     #[error("{} is not empty", .0.display())]
     #[diagnostic(help("a snapshot is restored to a node that has never run; move its log and state away"))]
     InUse(PathBuf),
     /// The database.
-    #[error(transparent)]
-    Install(#[from] InstallError),
+    #[error("the state cannot be made in {}: {source}", data_dir.display())]
+    #[diagnostic(help("see that its disk has room and can be written; then run the command again"))]
+    Install {
+        /// The node's data directory.
+        data_dir: PathBuf,
+        /// Why.
+        source: InstallError,
+    },
 }
 
 /// Chunks that are done, and all of them.
@@ -88,22 +149,31 @@ fn io_at(path: &Path) -> impl FnOnce(io::Error) -> ExportError {
     move |source| ExportError::Io { path: path.to_owned(), source }
 }
 
-/// A snapshot that holds from genesis on.
+/// A snapshot that holds from genesis on, with all that a node starts from.
 #[derive(Debug)]
 pub struct Verified {
     /// The state.
     pub pack: Pack,
-    /// What vouches for it.
-    pub vouched: Vouched,
-    /// The epoch whose committee certified the root.
-    pub start: EpochStart,
+    /// What goes into the database besides it.
+    base: Base,
+    /// The epoch that it belongs to.
+    config: Config,
+}
+
+/// The snapshots of the node with this data directory.
+pub fn snapshots_of(data_dir: &Path) -> Result<PathBuf, ExportError> {
+    let is_one = [LOG, STATE, SNAPSHOTS].iter().any(|part| data_dir.join(part).is_dir());
+    if is_one { Ok(data_dir.join(SNAPSHOTS)) } else { Err(ExportError::NoData(data_dir.to_owned())) }
 }
 
 /// Copies the newest certified snapshot of a node, which may run meanwhile. Every chunk is checked on the way.
 pub fn create(snapshots_dir: &Path, out: &Path, tell: Tell<'_>) -> Result<Pack, ExportError> {
     let kept = snapshots::list(snapshots_dir).map_err(io_at(snapshots_dir))?;
-    let newest = kept.into_iter().rev().flatten().find(|kept| kept.vouched.is_some());
-    let pack = newest.ok_or_else(|| ExportError::None(snapshots_dir.to_owned()))?.pack;
+    let newest = kept.into_iter().rev().flatten().find_map(|kept| Some((kept.pack, kept.vouched?)));
+    let (pack, vouched) = newest.ok_or_else(|| ExportError::None(snapshots_dir.to_owned()))?;
+    if vouched.commits.is_none() {
+        return Err(ExportError::NoCommits(pack.dir().to_owned()));
+    }
     std::fs::create_dir_all(out).map_err(io_at(out))?;
     if out.join(INDEX).exists() {
         let begun = Pack::index_of(out)?;
@@ -139,61 +209,64 @@ fn copy(from: &Path, to: &Path, name: &str) -> Result<(), ExportError> {
     std::fs::rename(&part, &target).map_err(io_at(&target))
 }
 
-/// Checks a snapshot from genesis on: epochs, certificates, every chunk, and the sum over all rows.
+/// Checks a snapshot from genesis on: all that [`restore`] puts into a database. What holds here is installed there, and
+/// nothing else is.
 pub fn verify(dir: &Path, genesis: &Genesis, tell: Tell<'_>) -> Result<Verified, ExportError> {
+    if !dir.is_dir() {
+        return Err(ExportError::NoDirectory(dir.to_owned()));
+    }
+    if let Some(missing) = [INDEX, CHUNKS].map(|name| dir.join(name)).into_iter().find(|path| !path.exists()) {
+        return Err(ExportError::Missing(missing));
+    }
     let pack = Pack::open(dir)?;
     let vouched = Vouched::read(dir)?.ok_or_else(|| ExportError::NotCertified(dir.to_owned()))?;
-    let start = proven(&pack, &vouched, genesis)?;
-    let count = pack.manifest().chunks.len();
-    let mut rows = Rows::new(count, |index| {
-        let rows = pack.rows(index).map_err(io::Error::other)?;
-        tell(index + 1, count);
-        Ok(rows)
-    });
-    let total = stream::read(&mut rows, |_| Ok::<_, StreamError>(()))?;
-    if total.sum.digest() != vouched.certified.header.state_digest {
-        return Err(ExportError::NotProven("the sum over its rows is not that of the header"));
+    let (base, config) = proven(&pack, vouched, genesis)?;
+    let total = stream::read(&mut pack.stream(tell), |_| Ok::<_, StreamError>(()));
+    let total = total.map_err(|error| in_rows(&pack, error))?;
+    if total.sum.digest() != base.header.state_digest {
+        return Err(ExportError::OtherState(dir.join(CHUNKS)));
     }
-    Ok(Verified { pack, vouched, start })
+    Ok(Verified { pack, base, config })
 }
 
-/// What vouches for a snapshot holds from genesis on, and is for this one. Gives the epoch of the root.
-fn proven(pack: &Pack, vouched: &Vouched, genesis: &Genesis) -> Result<EpochStart, ExportError> {
+/// A damaged chunk comes out of its reader as an error of the file.
+fn in_rows(pack: &Pack, error: StreamError) -> ExportError {
+    let rows = |source| ExportError::Rows { path: pack.dir().join(CHUNKS), source };
+    match error {
+        StreamError::Io(error) => error.downcast().map_or_else(|error| rows(error.into()), ExportError::Pack),
+        error => rows(error),
+    }
+}
+
+/// What vouches for a snapshot holds from genesis on, to the last byte, and is for this one.
+fn proven(pack: &Pack, vouched: Vouched, genesis: &Genesis) -> Result<(Base, Config), ExportError> {
+    let path = pack.dir().join(CERTIFIED);
+    let unproven = |source| ExportError::NotProven { path: path.clone(), source };
+    let Vouched { certified, epochs: changes, commits } = vouched;
     let mut epochs = EpochChain::from_genesis(genesis)?;
-    vouched.epochs.iter().cloned().try_for_each(|change| epochs.push(change))?;
-    let Certified { header, root, .. } = &vouched.certified;
-    let (chain, summary) = (epochs.ledger(), &pack.manifest().summary);
-    let Some((root, certificate)) = root else { return Err(ExportError::NotProven("its root is not certified")) };
-    let start = epochs.epoch(root.epoch).ok_or(ExportError::NotProven("its epoch is not proven"))?;
-    same(root.chain, chain, "its root is of another ledger")?;
-    same(root.state_root, pack.root(), "its root is another one")?;
-    same(certificate.vote.header, root.digest(), "the certificate is over another header")?;
-    let certified = certificate.vote.height == root.height && certificate.verify(chain, &start.committee).is_ok();
-    same(certified, true, "the certificate does not hold")?;
-    same(summary.chain, chain, "it is of another ledger")?;
-    same(summary.header, header.digest(), "its header is another one")?;
-    same((summary.height, summary.timestamp), (header.height, header.timestamp), "its height is another one")?;
-    Ok(start.clone())
-}
-
-fn same<T: PartialEq>(one: T, other: T, what: &'static str) -> Result<(), ExportError> {
-    if one == other { Ok(()) } else { Err(ExportError::NotProven(what)) }
-}
-
-/// Makes a verified snapshot the state of a node that has never run. It goes on from there with commits of its peers.
-pub fn restore(verified: &Verified, data_dir: &Path, identity: [u8; 32], tell: Tell<'_>) -> Result<(), ExportError> {
-    let Verified { pack, vouched, start } = verified;
-    let site = Site::new(data_dir);
-    for used in [crate::config::STATE, crate::config::LOG].map(|name| data_dir.join(name)) {
-        if used.exists() {
-            return Err(ExportError::InUse(used));
-        }
+    for change in changes {
+        epochs.push(change).map_err(|source| ExportError::Epoch { path: path.clone(), source })?;
     }
-    let (header, chain) = (&vouched.certified.header, vouched.certified.header.chain);
-    let committee = Arc::new(start.committee.clone());
-    let first = start.anchor.height.next();
+    let (chain, start) = (epochs.ledger(), epochs.last());
+    certified.vouch(pack.manifest(), chain, &start.committee, &start.anchor).map_err(unproven)?;
+    // The epochs end with the one of the root: later ones would be of a state that is not here.
+    let root = certified.root.as_ref().filter(|(root, _)| root.epoch == start.epoch());
+    let (root, _) = root.ok_or_else(|| unproven(Unproven::NoRoot))?;
+    if pack.root_height() != root.height {
+        return Err(unproven(Unproven::OtherRoot));
+    }
+    let Certified { header, certificate, .. } = &certified;
+    if header.height == start.anchor.height && header.height > Height(0) {
+        // The epoch's own proof is what counts, and this one is of the epoch before.
+        let before = epochs.epoch(header.epoch).ok_or_else(|| unproven(Unproven::OtherEpoch))?;
+        let verified = certificate.verify(chain, &before.committee);
+        verified.map_err(|error| unproven(Unproven::Header(error)))?;
+    }
+    let commits = commits.ok_or_else(|| ExportError::NoCommits(pack.dir().to_owned()))?;
+    let (first, committee) = (start.anchor.height.next(), Arc::new(start.committee.clone()));
     let checker = Checker::new(chain, Arc::clone(&committee), start.parameters.clone());
-    let commits = commits(vouched, &checker, first)?;
+    let of_commits = |what| ExportError::Commits { path: path.clone(), what };
+    let commits = History::whole(header, first, &checker, commits).map_err(of_commits)?;
     let config = Config {
         chain,
         committee,
@@ -202,33 +275,32 @@ pub fn restore(verified: &Verified, data_dir: &Path, identity: [u8; 32], tell: T
         parameters: start.parameters.clone(),
         pacing: Pacing::default(),
     };
-    let mut certificate = vouched.certified.certificate.clone();
-    if let Some(last) = vouched.epochs.last().filter(|last| last.start.anchor.height == header.height) {
-        certificate = last.certificate.clone();
+    let certificate = certified.proven_certificate(&start.anchor, epochs.changes());
+    let epochs = epochs.changes().to_vec();
+    let base = Base { header: certified.header, certificate, commits, epochs, first, replay_from: 0 };
+    base.checkpoint(&config).map_err(|_| of_commits("history_without_its_checkpoint"))?;
+    Ok((base, config))
+}
+
+/// Makes a verified snapshot the state of a node that has never run. It goes on from there with commits of its peers.
+/// Interrupted, it leaves no state, and is begun again.
+pub fn restore(verified: &Verified, data_dir: &Path, identity: [u8; 32], tell: Tell<'_>) -> Result<(), ExportError> {
+    let Verified { pack, base, config } = verified;
+    let site = Site::new(data_dir);
+    for used in [STATE, LOG].map(|name| data_dir.join(name)) {
+        if used.exists() {
+            return Err(ExportError::InUse(used));
+        }
     }
-    let base =
-        Base { header: header.clone(), certificate, commits, epochs: vouched.epochs.clone(), first, replay_from: 0 };
-    site.prepare().map_err(io_at(data_dir))?;
-    let count = pack.manifest().chunks.len();
-    let mut rows = Rows::new(count, |index| {
-        let rows = pack.rows(index).map_err(io::Error::other)?;
-        tell(index + 1, count);
-        Ok(rows)
-    });
-    site.build(identity, &config, &base, &mut rows)?;
+    // What an interrupted run has left may be of another snapshot.
+    site.clear().and_then(|()| site.prepare()).map_err(io_at(data_dir))?;
+    site.build(identity, config, base, &mut pack.stream(tell)).map_err(|error| match error {
+        InstallError::Stream(error) => in_rows(pack, error),
+        source => ExportError::Install { data_dir: data_dir.to_owned(), source },
+    })?;
     site.exchange().map_err(io_at(data_dir))?;
     Ok(())
 }
 
-/// The commits below the state, checked like those of a peer.
-fn commits(vouched: &Vouched, checker: &Checker, first: Height) -> Result<Vec<Commit>, ExportError> {
-    let mut history = History::below(&vouched.certified.header, &checker.parameters, first);
-    if history.wanted().is_some() {
-        let commits = vouched.commits.as_ref().ok_or(ExportError::NoCommits)?;
-        history.take(checker, &history_response(commits)).map_err(ExportError::NotProven)?;
-        if history.wanted().is_some() {
-            return Err(ExportError::NoCommits);
-        }
-    }
-    Ok(history.into_commits())
-}
+#[cfg(test)]
+mod tests;

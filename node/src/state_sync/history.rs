@@ -49,12 +49,32 @@ impl History {
         (!reaches_down && next >= self.first).then_some((next, bottom))
     }
 
+    /// All commits at once: no fewer than are needed below a certified header, and no more.
+    pub fn whole(
+        header: &LedgerHeader,
+        first: Height,
+        checker: &Checker,
+        commits: Vec<CommitWithHeaders>,
+    ) -> Result<Vec<Commit>, Refused> {
+        let count = commits.len();
+        let mut history = Self::below(header, &checker.parameters, first);
+        history.take_commits(checker, commits)?;
+        if history.wanted().is_some() {
+            return Err("history_too_short");
+        }
+        if history.commits.len() < count { Err("history_too_long") } else { Ok(history.into_commits()) }
+    }
+
     /// Takes a peer's answer in, as far as it goes on downward. It has to bring at least one commit.
     pub fn take(&mut self, checker: &Checker, answer: &Bytes) -> Result<(), Refused> {
         let commits = parse_history_response(answer).map_err(|_| "undecodable_history")?;
         if commits.is_empty() {
             return Err("history_without_commits");
         }
+        self.take_commits(checker, commits)
+    }
+
+    fn take_commits(&mut self, checker: &Checker, commits: Vec<CommitWithHeaders>) -> Result<(), Refused> {
         for CommitWithHeaders { record, headers } in commits {
             if self.wanted().is_none() {
                 return Ok(());

@@ -53,11 +53,12 @@ pub struct Site {
 }
 
 /// What a node that starts from a state needs besides the state.
+#[derive(Debug)]
 pub struct Base {
     /// The certified header.
     pub header: LedgerHeader,
-    /// Its certificate.
-    pub certificate: Certificate,
+    /// Its certificate; none for genesis, and none where the proof of the epoch that begins behind it is not here.
+    pub certificate: Option<Certificate>,
     /// The last commits, in rising order; none at the height that the epoch begins behind.
     pub commits: Vec<Commit>,
     /// The proofs of all epochs after the first.
@@ -66,6 +67,21 @@ pub struct Base {
     pub first: Height,
     /// First segment of this node's own log that a start has to read.
     pub replay_from: u64,
+}
+
+impl Base {
+    /// Consensus as the commits leave it; none where the epoch begins behind the state.
+    ///
+    /// # Errors
+    /// [`InstallError::History`] where the commits do not lead to the header, or begin too high.
+    pub fn checkpoint(&self, config: &Config) -> Result<Option<Checkpoint>, InstallError> {
+        if self.header.height == config.anchor.height {
+            return Ok(None);
+        }
+        let rebuilt = Checkpoint::rebuild(config, self.first, &self.commits);
+        let checkpoint = rebuilt.filter(|checkpoint| checkpoint.commit == self.header.commit);
+        checkpoint.map(Some).ok_or(InstallError::History)
+    }
 }
 
 impl Site {
@@ -118,15 +134,7 @@ impl Site {
         base: &Base,
         input: &mut impl Read,
     ) -> Result<(), InstallError> {
-        let checkpoint = if base.header.height == config.anchor.height {
-            None
-        } else {
-            let checkpoint = Checkpoint::rebuild(config, base.first, &base.commits).ok_or(InstallError::History)?;
-            if checkpoint.commit != base.header.commit {
-                return Err(InstallError::History);
-            }
-            Some(checkpoint)
-        };
+        let checkpoint = base.checkpoint(config)?;
         self.unmark()?;
         let target = self.database();
         durable::remove_dir(&target)?;
@@ -145,8 +153,13 @@ impl Site {
         }
         let tables = Tables::new(database);
         let mut batch = tables.batch();
-        batch.header(&base.header);
-        batch.certificate(&base.certificate);
+        if base.header.height == Height(0) {
+            // What genesis writes, which is executed by everybody and has no receipts.
+            batch.height(&base.header, None, &[]);
+        } else {
+            batch.header(&base.header);
+        }
+        base.certificate.iter().for_each(|certificate| batch.certificate(certificate));
         base.epochs.iter().for_each(|change| batch.epoch_change(change));
         batch.synced_commits(&base.commits);
         let ledger = LedgerCheckpoint {

@@ -3,6 +3,7 @@
 
 use crate::replica::event::Fact;
 use crate::replica::intake::Checker;
+use crate::state_sync::certified::Unproven;
 use crate::state_sync::chunks::{self, Chunks, Order, Outcome};
 use crate::state_sync::history::{Commit, History};
 use crate::state_sync::install::{Base, InstallError, Site};
@@ -12,7 +13,7 @@ use crate::state_sync::stream::StreamError;
 use crate::status::{StateProgress, Status, SyncProgress};
 use crate::tables::{TableError, Tables};
 use crate::wire::Request;
-use crate::wire::state::{Certified, ManifestResponse, OffersResponse, StateRequest};
+use crate::wire::state::{ManifestResponse, OffersResponse, StateRequest};
 use bytes::Bytes;
 use consensus::Config;
 use crossbeam_channel::Sender;
@@ -110,7 +111,7 @@ impl Joiner {
     fn begun(&self) -> Option<ManifestResponse> {
         let bytes = std::fs::read(self.site.manifest()).ok()?;
         let begun = ManifestResponse::from_bytes(&bytes).ok()?;
-        self.is_certified(&begun).then_some(begun)
+        self.vouched_for(&begun).ok().map(|()| begun)
     }
 
     async fn choose(&mut self, above: Height, begun: Option<Digest>) -> Result<Source, JoinError> {
@@ -162,7 +163,7 @@ impl Joiner {
                 described.manifest.root() == source.offer.manifest
                     && described.manifest.summary.height == source.offer.height
                     && described.manifest.summary.bytes == source.offer.bytes
-                    && self.is_certified(described)
+                    && self.vouched_for(described).is_ok()
             });
             let Some(described) = described else {
                 self.banish(*peer, "manifest_not_certified");
@@ -183,28 +184,12 @@ impl Joiner {
         header.height != anchor && (header.epoch != self.checker.committee.epoch() || header.next_committee.is_some())
     }
 
-    /// Whether a manifest is the one that certified headers of this ledger stand for.
-    fn is_certified(&self, described: &ManifestResponse) -> bool {
-        let ManifestResponse { manifest, certified: Certified { header, certificate, root } } = described;
-        let (summary, chain) = (&manifest.summary, self.checker.chain);
-        let same = (header.chain, header.height, header.digest()) == (chain, summary.height, summary.header)
-            && (summary.chain, summary.timestamp) == (chain, header.timestamp)
-            && (certificate.vote.height, certificate.vote.header) == (header.height, summary.header);
-        let anchor = &self.config.anchor;
-        let is_anchor = (header.height, summary.header) == (anchor.height, anchor.header);
-        // The state that the epoch begins with is proven by the epoch's own proof: the committee before has certified it.
-        let proven = is_anchor || certificate.verify(chain, &self.checker.committee).is_ok();
-        let rooted = match root {
-            Some((header, certificate)) => {
-                header.chain == chain
-                    && header.state_root == manifest.root()
-                    && (certificate.vote.height, certificate.vote.header) == (header.height, header.digest())
-                    && certificate.verify(chain, &self.checker.committee).is_ok()
-            }
-            // Its chunks are only checked against what a peer says; the sum over all of them against the header.
-            None => is_anchor,
-        };
-        same && proven && rooted
+    /// Whether a manifest is the one that certified headers of this ledger stand for. Without a root, which only the
+    /// state that the epoch begins with may lack, its chunks are only checked against what a peer says; the sum over all
+    /// of them against the header.
+    fn vouched_for(&self, described: &ManifestResponse) -> Result<(), Unproven> {
+        let ManifestResponse { manifest, certified } = described;
+        certified.vouch(manifest, self.checker.chain, &self.checker.committee, &self.config.anchor)
     }
 
     /// Fetches what is missing of the file. Gives the peers that are left.
@@ -327,13 +312,10 @@ impl Joiner {
             Ok(applied) => applied.map_or(0, |applied| applied.replay_from),
             Err(error) => return Err(InstallError::Table(error).into()),
         };
-        let ManifestResponse { manifest, certified: Certified { header, mut certificate, .. } } = described;
+        let ManifestResponse { manifest, certified } = described;
         let epochs = self.epochs().map_err(InstallError::Table)?;
-        if let Some(last) = epochs.last().filter(|last| last.start.anchor.height == header.height) {
-            // Of the same header, and this one is verified.
-            certificate = last.certificate.clone();
-        }
-        let base = Base { header, certificate, commits, epochs, first: self.first, replay_from };
+        let certificate = certified.proven_certificate(&self.config.anchor, &epochs);
+        let base = Base { header: certified.header, certificate, commits, epochs, first: self.first, replay_from };
         let (site, config, identity) = (self.site.clone(), self.config.clone(), self.identity);
         let build = move || {
             let file = File::open(site.stream())?;

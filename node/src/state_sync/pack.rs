@@ -17,7 +17,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 use types::merkle::{leaf_hash, leaf_hashes, root_of_hashes};
-use types::snapshot::{CHUNK_BYTES_MAX, RowKind, RowProof, RowRef, StateChunk, StateManifest, StateProof};
+use types::snapshot::{
+    CHUNK_BYTES_MAX, RowKind, RowProof, RowRef, STATE_VERSION, StateChunk, StateManifest, StateProof,
+};
 use types::{Decode, DecodeError, Digest, Encode, Hasher, Height, MerkleProof, Reader, StateKey};
 
 #[cfg(test)]
@@ -47,6 +49,9 @@ pub enum ChunkError {
     /// Its rows have another root.
     #[error("its rows are others")]
     Root,
+    /// The index says of another row that it is the first.
+    #[error("its first row is not the one that the index names")]
+    First,
 }
 
 /// Why a state in a directory cannot be read.
@@ -60,7 +65,15 @@ pub enum PackError {
         /// Why.
         source: io::Error,
     },
-    /// The index is damaged, or of a newer version.
+    /// The index is of another version, or damaged in its first byte.
+    #[error("{} is of format {found}, and this release reads format {STATE_VERSION}", path.display())]
+    Version {
+        /// Which file.
+        path: PathBuf,
+        /// The format.
+        found: u8,
+    },
+    /// A file does not decode.
     #[error("{}: {source}", path.display())]
     Index {
         /// Which file.
@@ -82,8 +95,10 @@ pub enum PackError {
         found: u64,
     },
     /// A chunk is damaged.
-    #[error("chunk {index} is damaged: {source}")]
+    #[error("{}: chunk {index} is damaged: {source}", path.display())]
     Chunk {
+        /// The file of chunks.
+        path: PathBuf,
         /// Which.
         index: usize,
         /// How.
@@ -211,8 +226,28 @@ impl Pack {
         let mut packed = vec![0; place.bytes as usize];
         let io = |source| PackError::Io { path: self.dir.join(CHUNKS), source };
         self.file.read_exact_at(&mut packed, place.offset).map_err(io)?;
-        let rows = unpack(chunk, &packed).map_err(|source| PackError::Chunk { index, source })?;
+        let rows = unpack(chunk, &packed).map_err(|source| self.damaged(index, source))?;
+        // The root is over the rows alone: what the index says of them is checked here.
+        let first = RowRef::read(&mut Reader::new(&rows)).map_err(|_| self.damaged(index, ChunkError::Rows))?;
+        if first.place() != (place.kind, &place.key[..]) {
+            return Err(self.damaged(index, ChunkError::First));
+        }
         Ok((packed, rows))
+    }
+
+    fn damaged(&self, index: usize, source: ChunkError) -> PackError {
+        PackError::Chunk { path: self.dir.join(CHUNKS), index, source }
+    }
+
+    /// All rows, one chunk behind the other; a damaged one ends them with a [`PackError`] inside the error. Tells of each
+    /// chunk, and how many there are.
+    pub fn stream(&self, mut tell: impl FnMut(usize, usize)) -> impl Read {
+        let count = self.manifest.chunks.len();
+        Rows::new(count, move |index| {
+            let rows = self.rows(index).map_err(io::Error::other)?;
+            tell(index + 1, count);
+            Ok(rows)
+        })
     }
 
     /// Proves what the state holds under a key. Reads one chunk, or two at their seam.
@@ -227,7 +262,7 @@ impl Pack {
         };
         // How many rows of the chunk are at or below the key.
         let rows = self.rows(at)?;
-        let split = split(&rows).map_err(|_| PackError::Chunk { index: at, source: ChunkError::Rows })?;
+        let split = split(&rows).map_err(|_| self.damaged(at, ChunkError::Rows))?;
         let place = |row: &&[u8]| RowRef::read(&mut Reader::new(row)).is_ok_and(|row| row.place() <= wanted);
         let position = split.partition_point(place).saturating_sub(1);
         let count = split.len();
@@ -245,7 +280,7 @@ impl Pack {
 
     fn row(&self, chunk: usize, which: impl FnOnce(usize) -> usize) -> Result<RowProof, PackError> {
         let rows = self.rows(chunk)?;
-        let split = split(&rows).map_err(|_| PackError::Chunk { index: chunk, source: ChunkError::Rows })?;
+        let split = split(&rows).map_err(|_| self.damaged(chunk, ChunkError::Rows))?;
         Ok(self.proof_of(chunk, &split, which(split.len())))
     }
 
@@ -268,6 +303,9 @@ fn index_digest(content: &[u8]) -> Digest {
 fn index(dir: &Path) -> Result<(StateManifest, Height, Vec<Place>), PackError> {
     let path = dir.join(INDEX);
     let bytes = std::fs::read(&path).map_err(|source| PackError::Io { path: path.clone(), source })?;
+    if let Some(found) = bytes.first().copied().filter(|found| *found != STATE_VERSION) {
+        return Err(PackError::Version { path, found });
+    }
     let (content, digest) = bytes.split_at(bytes.len().saturating_sub(Digest::ENCODED_LEN));
     if index_digest(content).to_bytes() != digest {
         return Err(PackError::IndexDigest(path));

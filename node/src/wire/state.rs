@@ -129,7 +129,7 @@ impl Decode for OffersResponse {
 pub struct Certified {
     /// The header of the state's height.
     pub header: LedgerHeader,
-    /// The certificate over it.
+    /// The certificate over it. Of genesis, for which nobody votes, one without statements.
     pub certificate: Certificate,
     /// The header that carries the root, and its certificate; none for the state that an epoch begins with, as long as
     /// the epoch has not come so far.
@@ -202,11 +202,16 @@ pub fn history_response(commits: &[CommitWithHeaders]) -> Bytes {
     out.into()
 }
 
-/// Reads a [`history_response`].
+/// Reads a [`history_response`] of a peer.
 pub fn parse_history_response(body: &Bytes) -> Result<Vec<CommitWithHeaders>, DecodeError> {
+    parse_history(body, HISTORY_MAX)
+}
+
+/// Reads a [`history_response`] of at most so many commits.
+pub fn parse_history(body: &Bytes, commits_max: usize) -> Result<Vec<CommitWithHeaders>, DecodeError> {
     let mut reader = Reader::new(body);
     let mut commits = Vec::new();
-    for _ in 0..reader.length("commits", HISTORY_MAX)? {
+    for _ in 0..reader.length("commits", commits_max)? {
         let record = CommitRecord::decode(&mut reader)?;
         let headers = super::take_all(body, &mut reader, "headers", record.blocks.len(), HEADER_BYTES_MAX)?;
         commits.push(CommitWithHeaders { record, headers });

@@ -72,3 +72,14 @@ fn nothing_that_the_certified_header_does_not_reach_is_taken() {
     assert_eq!(refused(&all, short), Some("history_without_headers"));
     assert_eq!(below(&all).take(&checker(), &Bytes::from_static(b"?")).err(), Some("undecodable_history"));
 }
+
+#[test]
+fn all_commits_at_once_are_those_that_are_needed_and_no_others() {
+    let all = commits(20);
+    let whole = |commits: &[Commit]| History::whole(&header_over(&all), Height(1), &checker(), answer(commits));
+    assert_eq!(whole(&all).as_deref(), Ok(&all[..]));
+    assert_eq!(whole(&all[1..]).err(), Some("history_too_short"));
+    assert_eq!(whole(&[]).err(), Some("history_too_short"));
+    let above = History::whole(&header_over(&all[..10]), Height(11), &checker(), answer(&all[..10]));
+    assert_eq!(above.err(), Some("history_too_long"));
+}

@@ -32,7 +32,7 @@ fn site(dir: &Path) -> (Site, Base, Vec<u8>) {
     let mut header = header_over(&commits);
     header.state_digest = LtHash::of_state([(address.into(), account.into())], [], &Default::default()).digest();
     let base = Base {
-        certificate: certificate(&header),
+        certificate: Some(certificate(&header)),
         header,
         commits,
         epochs: Vec::new(),

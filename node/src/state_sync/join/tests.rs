@@ -3,7 +3,7 @@
 use super::*;
 use crate::fixtures::{certificate, commits, genesis, header_over, ledger, packed};
 use crate::state_sync::history::Commit;
-use crate::wire::state::{CommitWithHeaders, Offer, history_response};
+use crate::wire::state::{Certified, CommitWithHeaders, Offer, history_response};
 use crossbeam_channel::Receiver;
 use ledger::{Account, LtHash};
 use std::net::{SocketAddr, UdpSocket};
@@ -202,9 +202,17 @@ type Forge = fn(&mut Held, &Held);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_manifest_that_no_certified_header_stands_for_is_not_taken_and_its_peers_are_named() {
-    let forgeries: [(&str, Forge); 6] = [
+    let forgeries: [(&str, Forge); 8] = [
         ("a state under a certificate of too few", |forged, _| {
             forged.described.certified.certificate.statements.truncate(2);
+        }),
+        ("a state under the certificate of another header", |forged, other| {
+            forged.described.certified.certificate = other.described.certified.certificate.clone();
+        }),
+        ("a state with a signature that is altered", |forged, _| {
+            let statements = &mut forged.described.certified.certificate.statements;
+            (statements[0].signature, statements[1].signature) =
+                (statements[1].signature.clone(), statements[0].signature.clone());
         }),
         ("a root under a certificate of too few", |forged, _| {
             let (_, certificate) = forged.described.certified.root.as_mut().expect("a root");
