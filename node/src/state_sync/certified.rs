@@ -8,8 +8,8 @@ use bytes::Bytes;
 use thiserror::Error;
 use types::codec::{put_bytes, put_list};
 use types::{
-    Anchor, Certificate, CertificateError, ChainId, Committee, Decode, DecodeError, Encode, EpochChange, Height,
-    Reader, StateManifest,
+    Anchor, Certificate, CertificateError, ChainId, Committee, Decode, DecodeError, Encode, EpochChange, HeaderVote,
+    Height, LedgerHeader, Reader, StateManifest,
 };
 
 /// Most changes of epochs that are read.
@@ -135,6 +135,12 @@ impl Certified {
         let vote = (certificate.vote.height, certificate.vote.header);
         Unproven::unless(vote == (root.height, root.digest()), Unproven::OtherVote)?;
         certificate.verify(chain, committee).map_err(Unproven::Root)
+    }
+
+    /// What stands for a certificate over the header of genesis, for which nobody votes.
+    pub fn genesis_certificate(header: &LedgerHeader) -> Certificate {
+        let vote = HeaderVote { height: header.height, header: header.digest() };
+        Certificate { vote, statements: Vec::new() }
     }
 
     /// The certificate over the header that has been verified, if [`Certified::vouch`] held: of the state that an epoch

@@ -22,7 +22,11 @@ enum Kind {
     Middle,
     /// Of the last height of the first epoch, proven in the second.
     Anchor,
+    /// Of genesis, for which nobody votes.
+    Genesis,
 }
+
+const KINDS: [Kind; 3] = [Kind::Middle, Kind::Anchor, Kind::Genesis];
 
 /// A snapshot in a directory, of so many accounts.
 fn snapshot(kind: Kind, accounts: u32, balance: u64) -> (TempDir, Vouched) {
@@ -37,6 +41,9 @@ fn snapshot(kind: Kind, accounts: u32, balance: u64) -> (TempDir, Vouched) {
     let below = commits(12);
     let mut header = header_over(&below);
     header.state_digest = LtHash::of_state(state, [], &Default::default()).digest();
+    if kind == Kind::Genesis {
+        (header.height, header.commit) = (Height(0), Digest::ZERO);
+    }
     let mut epochs = Vec::new();
     let mut root = LedgerHeader { height: Height(header.height.0 + 8), ..header.clone() };
     if kind == Kind::Anchor {
@@ -52,7 +59,11 @@ fn snapshot(kind: Kind, accounts: u32, balance: u64) -> (TempDir, Vouched) {
     };
     let needed = if kind == Kind::Middle { &below[..] } else { &[] };
     let commits = Some(needed.iter().rev().map(with_headers).collect());
-    let (certificate, root) = (certificate(&header), Some((root.clone(), certificate(&root))));
+    let root = Some((root.clone(), certificate(&root)));
+    let certificate = match kind {
+        Kind::Genesis => Certified::genesis_certificate(&header),
+        Kind::Middle | Kind::Anchor => certificate(&header),
+    };
     let vouched = Vouched { certified: Certified { header, certificate, root }, epochs, commits };
     vouch(dir.path(), &vouched);
     (dir, vouched)
@@ -139,7 +150,7 @@ fn flip(dir: &Path, name: &str, all_up_to: usize, step: usize) -> usize {
 
 #[test]
 fn a_flipped_bit_in_any_byte_is_refused_with_the_name_of_its_file() {
-    for kind in [Kind::Middle, Kind::Anchor] {
+    for kind in KINDS {
         let (dir, _) = snapshot(kind, 20, 7);
         for name in [CERTIFIED, INDEX] {
             assert_eq!(flip(dir.path(), name, 4_096, 5), 0, "{kind:?}: {name}");
@@ -155,7 +166,7 @@ fn a_flipped_bit_in_any_byte_is_refused_with_the_name_of_its_file() {
 
 #[test]
 fn files_that_are_cut_longer_gone_or_of_another_snapshot_are_refused() {
-    for kind in [Kind::Middle, Kind::Anchor] {
+    for kind in KINDS {
         let (dir, _) = snapshot(kind, 20, 7);
         let (dir, other) = (dir.path(), snapshot(kind, 20, 8).0);
         for name in FILES {
@@ -183,12 +194,12 @@ fn files_that_are_cut_longer_gone_or_of_another_snapshot_are_refused() {
 
 #[test]
 fn a_snapshot_of_another_ledger_or_a_newer_format_or_none_is_refused() {
-    for kind in [Kind::Middle, Kind::Anchor] {
+    for kind in KINDS {
         let (dir, _) = snapshot(kind, 20, 7);
         let other = Genesis { name: "another ledger".into(), ..genesis() };
         let error = verify(dir.path(), &other, &mut |_, _| ()).expect_err("another ledger");
         let expected = match kind {
-            Kind::Middle => {
+            Kind::Middle | Kind::Genesis => {
                 matches!(error, ExportError::NotProven { source: Unproven::OtherLedger, .. })
             }
             Kind::Anchor => matches!(error, ExportError::Epoch { source: EpochChangeError::OtherEpoch, .. }),
@@ -214,7 +225,7 @@ type Forge = fn(&mut Vouched);
 
 #[test]
 fn what_no_quorum_has_signed_is_refused_however_well_it_is_put_together() {
-    let forgeries: [(&str, Kind, Forge); 9] = [
+    let forgeries: [(&str, Kind, Forge); 11] = [
         ("too few signed the header", Kind::Middle, |forged| forged.certified.certificate.statements.truncate(2)),
         ("too few signed the header before an epoch", Kind::Anchor, |forged| {
             forged.certified.certificate.statements.truncate(2);
@@ -229,6 +240,10 @@ fn what_no_quorum_has_signed_is_refused_however_well_it_is_put_together() {
             let mut last = LedgerHeader { height: Height(40), ..forged.certified.header.clone() };
             forged.epochs.push(second_epoch(&mut last));
         }),
+        ("votes for genesis", Kind::Genesis, |forged| {
+            forged.certified.certificate = certificate(&forged.certified.header);
+        }),
+        ("no root of genesis", Kind::Genesis, |forged| forged.certified.root = None),
         ("a commit too few", Kind::Middle, |forged| drop(forged.commits.as_mut().expect("commits").pop())),
         ("a commit too many", Kind::Anchor, |forged| forged.commits = snapshot(Kind::Middle, 1, 1).1.commits),
     ];

@@ -213,8 +213,12 @@ impl Kept {
 
 /// What the rows say for a snapshot: its header and certificate, and the same for its root where that is certified.
 pub(super) fn certified(tables: &Tables, pack: &Pack) -> Result<Option<Certified>, SnapshotError> {
-    let (header, certificate) = (tables.header(pack.height())?, tables.certificate(pack.height())?);
-    let Some((header, certificate)) = header.zip(certificate) else { return Ok(None) };
+    let Some(header) = tables.header(pack.height())? else { return Ok(None) };
+    let certificate = match header.height {
+        Height(0) => Some(Certified::genesis_certificate(&header)),
+        height => tables.certificate(height)?,
+    };
+    let Some(certificate) = certificate else { return Ok(None) };
     if header.digest() != pack.manifest().summary.header {
         return Ok(None);
     }

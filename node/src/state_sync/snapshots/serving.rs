@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use transport::Reply;
-use types::{Digest, Encode, StateKey, StateProof};
+use types::{Digest, Encode, Height, StateKey, StateProof};
 
 /// A chunk that would wait longer than this for the budget is declined.
 const BUDGET_WAIT_MAX: Duration = Duration::from_secs(2);
@@ -87,7 +87,8 @@ impl Shared {
             (state.kept.values().cloned().collect::<Vec<_>>(), state.reading.is_some())
         };
         let mut offers = Vec::new();
-        for kept in kept.iter().rev().filter(|kept| kept.segment.is_some()) {
+        // That of genesis is for proofs and files: who has nothing makes it for itself.
+        for kept in kept.iter().rev().filter(|kept| kept.segment.is_some() && kept.pack.height() > Height(0)) {
             if offers.len() < OFFERS && self.certified(kept)?.is_some() {
                 let bytes = kept.pack.manifest().summary.bytes;
                 offers.push(Offer { height: kept.pack.height(), manifest: kept.pack.root(), bytes });

@@ -45,11 +45,32 @@ impl Node {
     fn header(&self, height: u64) -> LedgerHeader {
         let mut header = header_over(&commits(height));
         if let Some(taken) = SnapshotPlan::new(Height(0), 16).root_due(header.height)
-            && taken > Height(0)
+            && (taken > Height(0) || self.takes_genesis())
         {
             header.state_root = self.snapshots.root(taken).expect("it can be computed");
         }
         header
+    }
+
+    /// The header of height 0.
+    fn genesis() -> LedgerHeader {
+        LedgerHeader { height: Height(0), commit: Digest::ZERO, ..header_over(&commits(1)) }
+    }
+
+    /// Whether height 0 was executed here.
+    fn takes_genesis(&self) -> bool {
+        self.tables.header(Height(0)).expect("readable").is_some()
+    }
+
+    /// Height 0 is executed: one account has 1,000 as its balance.
+    fn execute_genesis(&self) {
+        let mut batch = self.tables.batch();
+        batch.header(&Self::genesis());
+        let account = Account { balance: 1_000, transfers_out: 0 };
+        batch.value(&who().into(), Some(&account.into()));
+        self.tables.commit(batch).expect("a batch");
+        self.snapshots.take(&Self::genesis(), Approvals::default());
+        self.wait(0);
     }
 
     /// Height `height` is executed: one account has it as its balance.
@@ -202,6 +223,30 @@ fn a_newer_certified_state_takes_the_place_of_the_older_and_the_log_is_kept_for_
     node.snapshots.0.look();
     assert_eq!((node.kept(), node.offered()), (vec![48], vec![48]));
     assert_eq!(node.snapshots.first_segment(), Some(0));
+}
+
+#[test]
+fn the_state_of_genesis_is_certified_half_an_interval_later_and_proves_but_is_not_offered() {
+    let node = Node::new();
+    node.execute_genesis();
+    (1..=8).for_each(|height| node.execute(height));
+    (1..=7).for_each(|height| node.certify(height));
+    node.snapshots.0.look();
+    assert!(node.snapshots.prove(&who().into()).expect("readable").is_none(), "its root is not certified");
+    node.certify(8);
+    node.snapshots.0.look();
+    let (proof, vouched) = node.snapshots.prove(&who().into()).expect("readable").expect("certified");
+    let certified = &vouched.certified;
+    let (root_header, _) = certified.root.as_ref().expect("a root");
+    assert_eq!((certified.header.height, root_header.height), (Height(0), Height(8)));
+    let account = proof.verify(&who().into(), &root_header.state_root).expect("it holds").expect("it is there");
+    assert_eq!(Account::from_bytes(account).map(|account| account.balance), Ok(1_000));
+    let pack = pack::Pack::open(&node.dir.path().join("snapshots/state-0")).expect("it is whole");
+    let (chain, committee) = ledger();
+    let anchor = types::Anchor::genesis(genesis().timestamp());
+    assert_eq!(certified.vouch(pack.manifest(), chain, &committee, &anchor), Ok(()));
+    assert_eq!((vouched.commits.as_deref(), node.offered()), (Some(&[][..]), vec![]));
+    assert_eq!(node.snapshots.first_segment(), Some(u64::MAX), "nobody needs the log for it");
 }
 
 #[test]
