@@ -36,8 +36,8 @@ const ELSEWHERE: Duration = Duration::from_secs(10);
   duckdb -c \"select kind, count(*) from '/srv/ledger-parquet/transactions-*.parquet' group by kind\"
 
 The node may run meanwhile; nothing of its data is changed, and what it has not flushed is left for the next time. It
-flushes after every log.flush_bytes of its log (64 MiB by default) and when it stops: of a quiet node the last hours or days may
-not be there yet. Each height is checked as if a stranger had sent it: certificate, epochs from genesis on, blocks, signatures
+flushes after every log.flush_bytes of its log, after log.flush_seconds (60 by default) with fewer, and when it stops. Each
+height is checked as if a stranger had sent it: certificate, epochs from genesis on, blocks, signatures
 of their authors, payloads, receipts. What does not hold ends the export, with height and reason.
 
 Run it again to add what is new, or after an interruption: finished parts stay, and manifest.json names them with the

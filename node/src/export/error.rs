@@ -82,7 +82,7 @@ pub enum ExportError {
     /// `--from` or `--to` above what is there.
     #[error("height {wanted} is not certified and flushed yet; the last one that is, is {certified}")]
     #[diagnostic(help(
-        "a running node flushes its state after every `log.flush_bytes` of its log (node.toml; 64 MiB by default) and when it stops, so that a quiet one may take days: stop it, or ask for less"
+        "a running node flushes its state after `log.flush_seconds` at the latest (node.toml; 60 by default): wait, or ask for less"
     ))]
     NotYet {
         /// The height.
