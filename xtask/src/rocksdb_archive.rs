@@ -31,7 +31,7 @@ pub fn key(root: &Path) -> Result<String, Failure> {
     let config = read_toml(&root.join(".cargo/config.toml"))?;
     let mut recipe = vec![
         version.clone(),
-        at(&manifest, &["workspace", "dependencies", "rocksdb"]),
+        dependency(&manifest),
         at(&manifest, &["profile", "dev", "package", "librocksdb-sys"]),
         std::env::consts::ARCH.to_owned(),
         compiler_version(),
@@ -170,6 +170,17 @@ fn at(table: &toml::Table, path: &[&str]) -> String {
         table = value.and_then(toml::Value::as_table);
     }
     value.map(toml::Value::to_string).unwrap_or_default()
+}
+
+/// How the workspace depends on RocksDB, without what concerns its Rust interface alone.
+fn dependency(manifest: &toml::Table) -> String {
+    let mut manifest = manifest.clone();
+    let dependencies = manifest.get_mut("workspace").and_then(|workspace| workspace.get_mut("dependencies"));
+    let features = dependencies.and_then(|all| all.get_mut("rocksdb")).and_then(|rocksdb| rocksdb.get_mut("features"));
+    if let Some(features) = features.and_then(toml::Value::as_array_mut) {
+        features.retain(|feature| feature.as_str() != Some("raw-ptr"));
+    }
+    at(&manifest, &["workspace", "dependencies", "rocksdb"])
 }
 
 /// The compiler flags that reach C++: librocksdb-sys passes on target features and target-cpu. RUSTFLAGS replaces the configured ones.
