@@ -156,25 +156,28 @@ pub fn build(order: &Order, lock: &Lock, cache: &Cache) -> Result<Built, Failure
     );
     let slot = [root, hashes.bytes].concat();
     let initrd = cpio::encode(&initial(order, &early, &slot));
+    let loader = found.named("usr/lib/systemd/boot/efi/systemd-bootx64.efi")?;
     let mut parts = uki::Parts {
         stub: found.named("usr/lib/systemd/boot/efi/linuxx64.efi.stub")?,
         linux: found.starting("boot/vmlinuz-")?,
         initrd: &initrd,
         line: &line,
-        os_release: &os_release(order),
+        os_release: &(os_release(order) + &boot_loader_line(loader)?),
         policy_key: order.policy.as_ref().map(|signatory| &signatory.pem[..]),
         policies: None,
     };
     let about = |error| Failure::content("the kernel image", error);
     let mut uki = uki::assemble(&parts).map_err(about)?;
     let policies = order.policy.as_ref().map(|signatory| signatory.sign(&uki::measured(&uki).map_err(about)?, &line));
-    if let Some(policies) = policies.transpose()? {
-        parts.policies = Some(&policies);
+    let policies = policies.transpose()?;
+    if let Some(policies) = &policies {
+        parts.policies = Some(policies);
         uki = uki::assemble(&parts).map_err(about)?;
     }
+    let outside = outside(order, &found, &early, &parts, loader);
     let told = Uki::parse(&uki).map_err(about)?;
     let (pcr11, uki_sha256) = (told.pcr11, told.unsigned_sha256);
-    let mut loader = found.named("usr/lib/systemd/boot/efi/systemd-bootx64.efi")?.to_vec();
+    let mut loader = loader.to_vec();
     if let Some((key, certificate)) = &order.sign {
         loader = sign::sign_with_openssl(&loader, key, certificate)?;
         uki = sign::sign_with_openssl(&uki, key, certificate)?;
@@ -186,7 +189,7 @@ pub fn build(order: &Order, lock: &Lock, cache: &Cache) -> Result<Built, Failure
     };
     Ok(Built {
         image,
-        sbom: sbom::cyclonedx(order.release, &packages, order.gpu.nvidia(), &tree, &origins),
+        sbom: sbom::cyclonedx(order.release, &packages, order.gpu.nvidia(), (&tree, &origins), &outside),
         driver: order.gpu.nvidia().map(|driver| driver.report(&origins)),
         uki,
         root_hash: hashes.root,
@@ -201,12 +204,25 @@ pub fn uki_path(release: u64, attempts: Option<u8>) -> String {
     format!("EFI/Linux/stele-{release}{trial}.efi")
 }
 
+/// Where a firmware looks for a boot loader.
+pub const BOOT_LOADER: &str = "EFI/BOOT/BOOTX64.EFI";
+
+/// The boot loader's settings, and where they are: nobody at the console changes a command line.
+pub const LOADER_SETTINGS: (&str, &[u8]) =
+    ("loader/loader.conf", b"timeout 0\nconsole-mode keep\neditor no\nauto-firmware no\n");
+
+/// What a kernel image says, and so has measured, of the boot loader that it was built with: its digest without a signature.
+pub fn boot_loader_line(loader: &[u8]) -> Result<String, Failure> {
+    let digest = sign::digest(loader).map_err(|error| Failure::content("the boot loader", error))?;
+    Ok(format!("{}{}\n", uki::BOOT_LOADER, hex::encode(digest)))
+}
+
 /// A system partition with one release.
 pub fn system_partition(uki: &[u8], loader: &[u8], release: u64) -> Result<Vec<u8>, Failure> {
     let files = [
-        ("EFI/BOOT/BOOTX64.EFI".to_owned(), loader.to_vec()),
+        (BOOT_LOADER.to_owned(), loader.to_vec()),
         (uki_path(release, None), uki.to_vec()),
-        ("loader/loader.conf".to_owned(), b"timeout 0\nconsole-mode keep\neditor no\nauto-firmware no\n".to_vec()),
+        (LOADER_SETTINGS.0.to_owned(), LOADER_SETTINGS.1.to_vec()),
     ];
     // With its root inside a kernel image may need more; a file takes two tables of four bytes for each 512 of its own.
     let needed = (uki.len() + loader.len()) / 64 * 65 + (1 << 20);
@@ -265,6 +281,12 @@ impl Found {
     fn starting(&self, start: &str) -> Result<&[u8], Failure> {
         let found = self.files.iter().find(|file| file.0.starts_with(start)).map(|file| &file.1.0[..]);
         found.ok_or_else(|| Failure::content(start, "no package of the lock file has it"))
+    }
+
+    /// The package that has a file whose name begins so.
+    fn origin(&self, name: &str) -> Option<String> {
+        let named = |path: &str| path.rsplit('/').next().is_some_and(|file| file.starts_with(name));
+        self.files.iter().find(|(path, _)| named(path)).map(|(_, (_, package))| package.clone())
     }
 
     fn ending(&self, end: &str) -> Option<&[u8]> {
@@ -334,7 +356,9 @@ fn root(order: &Order, found: &Found, late: &Selection) -> Result<(Tree, BTreeMa
         driver::add(&mut tree, driver, found, &mut origins)?;
     }
     for (file, bytes) in &late.files {
-        tree.file(&format!("{LATE}/{file}"), bytes.clone());
+        let path = format!("{LATE}/{file}");
+        origins.extend(found.origin(file).map(|package| (path.clone(), package)));
+        tree.file(&path, bytes.clone());
     }
     tree.file(&format!("{LATE}/index"), late.index.clone());
     add_libraries(&mut tree, found, &mut origins)?;
@@ -400,6 +424,33 @@ fn initial(order: &Order, early: &Selection, slot: &[u8]) -> Tree {
     }
     tree.file("modules/index", early.index.clone());
     tree
+}
+
+/// What is in the image and not in its root: names, contents, and packages. What has none is ours.
+fn outside(
+    order: &Order,
+    found: &Found,
+    early: &Selection,
+    parts: &uki::Parts<'_>,
+    loader: &[u8],
+) -> Vec<sbom::Outside> {
+    let one = |name: &str, bytes: &[u8], from: &str| sbom::Outside {
+        name: name.to_owned(),
+        sha256: sha256_hex(bytes),
+        package: found.origin(from),
+    };
+    let mut all = vec![
+        one(BOOT_LOADER, loader, "systemd-bootx64.efi"),
+        one("uki/stub", parts.stub, "linuxx64.efi.stub"),
+        one("uki/linux", parts.linux, "vmlinuz-"),
+    ];
+    for (path, node) in &initial(order, early, &[]).nodes {
+        if let Node::File { bytes, .. } = node {
+            let file = path.rsplit('/').next().unwrap_or(path);
+            all.push(one(&format!("uki/initrd/{path}"), bytes, file));
+        }
+    }
+    all
 }
 
 fn os_release(order: &Order) -> String {

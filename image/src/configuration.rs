@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use ed25519_dalek::SigningKey;
 use image_formats::bundle::Bundle;
 use image_formats::gpt::{PRIMARY_SECTORS, SECTOR, Table};
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -18,25 +18,50 @@ pub fn dev_public() -> [u8; 32] {
     SigningKey::from_bytes(&DEV_SEED).verifying_key().to_bytes()
 }
 
+/// What the file of a secret begins with, and that of its public half: one is never taken for the other.
+const SECRET: &str = "ed25519-secret:";
+const PUBLIC: &str = "ed25519:";
+
+/// The public half of a key, as its file has it.
+pub fn public_of(seed: &[u8; 32]) -> String {
+    format!("{PUBLIC}{}", hex::encode(SigningKey::from_bytes(seed).verifying_key().to_bytes()))
+}
+
 /// Makes a key: the secret in a new file of mode 0600, the public half beside it with `.pub`.
 pub fn make_key(path: &Path) -> Result<String, Failure> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| Failure::unfit(error.to_string(), "the system gives no randomness"))?;
-    let public = hex::encode(SigningKey::from_bytes(&seed).verifying_key().to_bytes());
+    let public = public_of(&seed);
     let mut options = OpenOptions::new();
     let about = |path: &Path| Failure::io(format!("writing {}", path.display()));
     let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(about(path))?;
-    file.write_all(hex::encode(seed).as_bytes()).map_err(about(path))?;
+    file.write_all(format!("{SECRET}{}\n", hex::encode(seed)).as_bytes()).map_err(about(path))?;
     let beside = path.with_added_extension("pub");
     std::fs::write(&beside, format!("{public}\n")).map_err(about(&beside))?;
     Ok(public)
 }
 
-/// Reads 64 hexadecimal digits.
-pub fn read_key(path: &Path) -> Result<[u8; 32], Failure> {
+/// Reads the secret file of a key.
+///
+/// # Errors
+/// [`Failure`] for a public half, or anything else.
+pub fn read_secret(path: &Path) -> Result<[u8; 32], Failure> {
+    read_key(path, SECRET, "the secret file of `image key`; its public half (.pub) signs nothing")
+}
+
+/// Reads the public half of a key.
+///
+/// # Errors
+/// [`Failure`] for a secret, which must not get into an image, or anything else.
+pub fn read_public(path: &Path) -> Result<[u8; 32], Failure> {
+    read_key(path, PUBLIC, "the public half (.pub) of `image key`; the secret stays where it is")
+}
+
+fn read_key(path: &Path, prefix: &str, wanted: &'static str) -> Result<[u8; 32], Failure> {
     let text = std::fs::read_to_string(path).map_err(Failure::io(format!("reading {}", path.display())))?;
-    let bytes = hex::decode(text.trim()).ok().and_then(|bytes| bytes.try_into().ok());
-    bytes.ok_or_else(|| Failure::content(path.display().to_string(), "a key is 64 hexadecimal digits"))
+    let digits = text.trim().strip_prefix(prefix);
+    let bytes = digits.and_then(|digits| hex::decode(digits).ok()?.try_into().ok());
+    bytes.ok_or_else(|| Failure::unfit(format!("{} is not what is wanted here", path.display()), wanted))
 }
 
 /// All files of a folder, by their paths in it.
@@ -59,6 +84,54 @@ pub fn collect(folder: &Path, serial: u64) -> Result<Bundle, Failure> {
     Ok(bundle)
 }
 
+/// What every machine's configuration has.
+const NEEDED: [&str; 4] = ["machine.conf", "node/node.toml", "node/genesis.toml", "signer/signer.toml"];
+
+/// Sees to it that a machine could start from a bundle, as far as that can be seen from outside: the files that each has are
+/// there, and are text of their kind.
+///
+/// # Errors
+/// [`Failure`] names the file.
+pub fn check(bundle: &Bundle) -> Result<(), Failure> {
+    for name in NEEDED {
+        let Some(bytes) = bundle.file(name) else {
+            return Err(Failure::unfit(
+                format!("the folder has no {name}"),
+                "`image configure --help` names its files",
+            ));
+        };
+        let text = std::str::from_utf8(bytes).map_err(|error| Failure::content(name, error))?;
+        if name.ends_with(".toml") {
+            text.parse::<toml::Table>().map_err(|error| Failure::content(name, error))?;
+        }
+    }
+    Ok(())
+}
+
+/// The serial number of the configuration that a disk has, whoever signed it; none where there is none.
+///
+/// # Errors
+/// [`Failure`]: the disk cannot be read, or has no place for one.
+pub fn serial_on(disk: &Path) -> Result<Option<u64>, Failure> {
+    let mut file = File::open(disk).map_err(Failure::io(format!("reading {}", disk.display())))?;
+    place(disk, &mut file)?;
+    let mut bytes = vec![0; disk::CONFIGURATION_BYTES];
+    file.read_exact(&mut bytes).map_err(Failure::io(format!("reading {}", disk.display())))?;
+    Ok(Bundle::serial_of(&bytes))
+}
+
+/// Goes to where a disk has its configuration.
+fn place(disk: &Path, file: &mut File) -> Result<(), Failure> {
+    let about = || Failure::io(format!("reading {}", disk.display()));
+    let mut start = vec![0; PRIMARY_SECTORS as usize * SECTOR];
+    file.read_exact(&mut start).map_err(about())?;
+    let table = Table::decode(&start).map_err(|error| Failure::content(disk.display().to_string(), error))?;
+    let partition = table.first_of(disk::CONFIGURATION);
+    let partition =
+        partition.ok_or_else(|| Failure::content(disk.display().to_string(), "no configuration partition"))?;
+    file.seek(SeekFrom::Start(partition.offset())).map(drop).map_err(about())
+}
+
 /// Writes a signed bundle to its partition on a disk or image.
 pub fn write(disk: &Path, bundle: &Bundle, seed: &[u8; 32]) -> Result<(), Failure> {
     let mut bytes =
@@ -66,13 +139,7 @@ pub fn write(disk: &Path, bundle: &Bundle, seed: &[u8; 32]) -> Result<(), Failur
     bytes.resize(disk::CONFIGURATION_BYTES, 0);
     let about = || Failure::io(format!("writing {}", disk.display()));
     let mut file = OpenOptions::new().read(true).write(true).open(disk).map_err(about())?;
-    let mut start = vec![0; PRIMARY_SECTORS as usize * SECTOR];
-    file.read_exact(&mut start).map_err(about())?;
-    let table = Table::decode(&start).map_err(|error| Failure::content(disk.display().to_string(), error))?;
-    let partition = table.first_of(disk::CONFIGURATION);
-    let partition =
-        partition.ok_or_else(|| Failure::content(disk.display().to_string(), "no configuration partition"))?;
-    file.seek(SeekFrom::Start(partition.offset())).map_err(about())?;
+    place(disk, &mut file)?;
     file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(about())
 }
 
@@ -102,7 +169,11 @@ mod tests {
         let path = folder.path().join("key");
         let public = make_key(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(hex::encode(read_key(&path.with_added_extension("pub")).unwrap()), public);
+        let beside = path.with_added_extension("pub");
+        assert_eq!(format!("{PUBLIC}{}", hex::encode(read_public(&beside).unwrap())), public);
+        let secret = read_secret(&path).unwrap();
+        assert_eq!(SigningKey::from_bytes(&secret).verifying_key().to_bytes(), read_public(&beside).unwrap());
+        assert!(read_public(&path).is_err() && read_secret(&beside).is_err(), "neither is taken for the other");
         assert!(make_key(&path).is_err());
     }
 }

@@ -91,6 +91,15 @@ impl<'a> Pe<'a> {
         self.certificates().is_some_and(|(_, length)| length > 0)
     }
 
+    /// The only signature in the table of certificates (PKCS #7), if there is exactly one.
+    pub fn signature(&self) -> Option<&'a [u8]> {
+        let (at, length) = self.certificates()?;
+        let table = bytes_at(self.bytes, at, length)?;
+        // Length, revision 2.0, PKCS #7; the length tells of the padding as well.
+        let alone = u32_at(table, 0)? as usize == table.len() && table.get(4..8)? == [0, 2, 2, 0];
+        alone.then(|| &table[8..])
+    }
+
     /// Offset and length of the table of certificates.
     fn certificates(&self) -> Option<(usize, usize)> {
         let directory = self.coff + 20 + 112 + 4 * 8;

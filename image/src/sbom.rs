@@ -1,5 +1,5 @@
 //! The bill of materials beside an image: CycloneDX 1.6, with each package of the lock file that gave something, our own
-//! programs, and each file of the root by its hash. It has no time and no serial number, so that two builds agree.
+//! programs, and each file by its hash: those of the root, the boot loader, and what the kernel image is made of. It has no time and no serial number, so that two builds agree.
 //!
 //! Packages that the operator brought stand there with their licence, and the whole says that it may not be passed on.
 
@@ -10,15 +10,29 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-/// Writes one. `origins` says which package a path came from; the others are ours.
+/// A part of the image that is not in its root: the boot loader, and what the kernel image is made of.
+#[derive(Clone, Debug)]
+pub struct Outside {
+    /// What it is called.
+    pub name: String,
+    /// SHA-256, hexadecimal.
+    pub sha256: String,
+    /// Which package it came from; none of ours.
+    pub package: Option<String>,
+}
+
+/// Writes one. `origins` says which package a path of the root came from; the others are ours.
 pub fn cyclonedx(
     release: u64,
     packages: &[&Package],
     driver: Option<&Driver>,
-    tree: &Tree,
-    origins: &BTreeMap<String, String>,
+    (tree, origins): (&Tree, &BTreeMap<String, String>),
+    outside: &[Outside],
 ) -> String {
-    let gave = |name: &str| origins.values().any(|from| from == name);
+    let gave = |name: &str| {
+        let of_outside = outside.iter().filter_map(|part| part.package.as_ref());
+        origins.values().chain(of_outside).any(|from| from == name)
+    };
     let package = |name: &str, version: &str, sha256: &str| {
         json!({
             "type": "library",
@@ -45,16 +59,19 @@ pub fn cyclonedx(
         component["properties"] = json!(properties);
         components.push(component);
     }
-    for (path, node) in &tree.nodes {
-        let Node::File { bytes, .. } = node else { continue };
-        let from = origins.get(path).map_or("stele", String::as_str);
-        components.push(json!({
+    let file = |path: &str, sha256: &str, from: Option<&String>| {
+        json!({
             "type": "file",
             "bom-ref": format!("file/{path}"),
             "name": path,
-            "hashes": [{ "alg": "SHA-256", "content": hex::encode(Sha256::digest(bytes)) }],
-            "properties": [{ "name": "stele:package", "value": from }],
-        }));
+            "hashes": [{ "alg": "SHA-256", "content": sha256 }],
+            "properties": [{ "name": "stele:package", "value": from.map_or("stele", String::as_str) }],
+        })
+    };
+    components.extend(outside.iter().map(|part| file(&part.name, &part.sha256, part.package.as_ref())));
+    for (path, node) in &tree.nodes {
+        let Node::File { bytes, .. } = node else { continue };
+        components.push(file(path, &hex::encode(Sha256::digest(bytes)), origins.get(path)));
     }
     let mut metadata =
         json!({ "component": { "type": "firmware", "name": "stele-image", "version": release.to_string() } });
@@ -89,10 +106,12 @@ mod tests {
         let mut tree = Tree::default();
         tree.file("usr/lib/a.so", *b"a");
         let origins = BTreeMap::from([("usr/lib/a.so".to_owned(), "liba".to_owned())]);
-        let text = cyclonedx(3, &[&package("liba"), &package("libb")], None, &tree, &origins);
+        let kernel = Outside { name: "uki/linux".into(), sha256: "1".repeat(64), package: Some("kernel".into()) };
+        let packages = [&package("liba"), &package("libb"), &package("kernel")];
+        let text = cyclonedx(3, &packages, None, (&tree, &origins), &[kernel]);
         let bom: Value = serde_json::from_str(&text).unwrap();
         let names: Vec<_> = bom["components"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
-        assert_eq!(names, ["liba", "usr/lib/a.so"]);
+        assert_eq!(names, ["liba", "kernel", "uki/linux", "usr/lib/a.so"]);
         assert!(text.contains("1%2B2") && !text.contains("redistributable"));
     }
 
@@ -102,7 +121,7 @@ mod tests {
         let mut tree = Tree::default();
         tree.file("usr/lib/a.so", *b"a");
         let origins = BTreeMap::from([("usr/lib/a.so".to_owned(), driver.packages[0].name.clone())]);
-        let bom: Value = serde_json::from_str(&cyclonedx(3, &[], Some(&driver), &tree, &origins)).unwrap();
+        let bom: Value = serde_json::from_str(&cyclonedx(3, &[], Some(&driver), (&tree, &origins), &[])).unwrap();
         assert_eq!(bom["components"].as_array().unwrap().len(), 2);
         assert_eq!(bom["components"][0]["hashes"][0]["content"], driver.packages[0].sha256);
         assert_eq!(bom["components"][0]["licenses"][0]["license"]["name"], "NOASSERTION");

@@ -20,6 +20,7 @@ use crate::failure::Failure;
 use crate::verify::{Wanted, verify};
 use crate::{boot, configuration, dev_ledger, disk, fat, install, sign, update};
 use image_formats::gpt::{Guid, PRIMARY_SECTORS, Partition, SECTOR, Table};
+use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -274,7 +275,7 @@ fn validator_boots(bench: &Bench) -> Result<(), Failure> {
     let bundle = configuration::collect(&from, 1)?;
     configuration::write(&machine.disk, &bundle, &configuration::DEV_SEED)?;
     expect_never_ready(&mut machine.boot_with(Accel::Tcg)?, &["STELE FAILED: the configuration"])?;
-    configuration::write(&machine.disk, &bundle, &configuration::read_key(&key)?)?;
+    configuration::write(&machine.disk, &bundle, &configuration::read_secret(&key)?)?;
     let mut running = machine.boot_with(Accel::Tcg)?;
     expect(&mut running, "sealed to this TPM", START)?;
     expect(&mut running, "STELE READY", START)?;
@@ -428,31 +429,59 @@ fn refused_pin_is_tried_once(bench: &Bench) -> Result<(), Failure> {
     }
 }
 
-/// Runs those whose name contains `filter`; true when all of them held.
-pub fn run(bench: &Bench, filter: &str) -> bool {
-    let mut failed = 0;
+/// How a scenario ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// It held.
+    Ok,
+    /// It did not.
+    Failed,
+    /// It needs what is not there.
+    Skipped,
+}
+
+/// A scenario that was run.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Told {
+    /// Which.
+    pub name: &'static str,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How long it took.
+    pub seconds: u64,
+}
+
+/// Runs those whose name contains `filter`, and tells of each on standard error.
+pub fn run(bench: &Bench, filter: &str) -> Vec<Told> {
+    let mut all = Vec::new();
     for (name, scenario) in ALL.iter().filter(|scenario| scenario.0.contains(filter)) {
         if name.starts_with("a_gpus_driver") && bench.nvidia.is_none() {
-            println!("  skipped {name}: it needs the packages of a driver, which only you may bring (--nvidia DIR)");
+            eprintln!("  skipped {name}: it needs the packages of a driver, which only you may bring (--nvidia DIR)");
+            all.push(Told { name, outcome: Outcome::Skipped, seconds: 0 });
             continue;
         }
         let started = Instant::now();
-        let mut outcome = scenario(bench);
+        let mut held = scenario(bench);
         // QEMU's translation on several threads at times runs into an instruction that the kernel is about to change. No
         // processor does that, and nothing of ours had run then.
-        if outcome.as_ref().is_err_and(|failure| failure.to_string().contains(EMULATORS_FAULT)) {
-            println!("  again   {name}: {EMULATORS_FAULT}");
+        if held.as_ref().is_err_and(|failure| failure.to_string().contains(EMULATORS_FAULT)) {
+            eprintln!("  again   {name}: {EMULATORS_FAULT}");
             let _ = std::fs::remove_dir_all(&bench.folder);
-            outcome = scenario(bench);
+            held = scenario(bench);
         }
         let seconds = started.elapsed().as_secs();
-        match outcome {
-            Ok(()) => println!("  ok      {name} ({seconds} s)"),
-            Err(failure) => {
-                failed += 1;
-                println!("  FAILED  {name} ({seconds} s)\n{failure}\n");
+        let outcome = match held {
+            Ok(()) => {
+                eprintln!("  ok      {name} ({seconds} s)");
+                Outcome::Ok
             }
-        }
+            Err(failure) => {
+                eprintln!("  FAILED  {name} ({seconds} s)\n{failure}\n");
+                Outcome::Failed
+            }
+        };
+        all.push(Told { name, outcome, seconds });
     }
-    failed == 0
+    all
 }

@@ -5,12 +5,16 @@
 
 use crate::failure::Failure;
 use crate::pe::{Pe, PeError};
+use crypto_bigint::modular::{BoxedMontyForm, BoxedMontyParams};
+use crypto_bigint::{BoxedUint, Odd};
 use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use thiserror::Error;
 
 const SHA256: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01];
+/// `rsaEncryption`, the kind of a key and, in PKCS #7, of a signature.
 const RSA: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x01];
 const SIGNED_DATA: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x07, 0x02];
 const CONTENT_TYPE: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x09, 0x03];
@@ -72,15 +76,142 @@ pub(crate) fn content(element: &[u8]) -> Option<&[u8]> {
     element.get(header..)
 }
 
+/// The elements in an element.
+fn parts(element: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut rest = content(element)?;
+    let mut parts = Vec::new();
+    while !rest.is_empty() {
+        let part = self::element(rest)?;
+        rest = &rest[part.len()..];
+        parts.push(part);
+    }
+    Some(parts)
+}
+
+/// The fields of a certificate behind its version: serial number, the signature's algorithm, issuer, validity, subject, public
+/// key, and more.
+fn fields(certificate: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut fields = parts(element(content(element(certificate)?)?)?)?;
+    if fields.first()?.first() == Some(&0xA0) {
+        fields.remove(0);
+    }
+    Some(fields)
+}
+
 /// Issuer and serial number of a certificate.
 fn issuer_and_serial(certificate: &[u8]) -> Option<Vec<u8>> {
-    let signed = content(element(content(element(certificate)?)?)?)?;
-    // An optional version, the serial number, the signature's algorithm, the issuer.
-    let version = element(signed).filter(|version| version[0] == 0xA0).map_or(0, <[u8]>::len);
-    let serial = element(&signed[version..])?;
-    let algorithm = element(&signed[version + serial.len()..])?;
-    let issuer = element(&signed[version + serial.len() + algorithm.len()..])?;
-    Some(sequence(&[issuer, serial]))
+    let fields = fields(certificate)?;
+    Some(sequence(&[fields.get(2)?, fields.first()?]))
+}
+
+/// Why a program's signature is none that a firmware takes, whatever keys it trusts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum SignatureError {
+    /// Not a program, or not one signature of the kind that [`sign`] makes.
+    #[error("its signature has another form than Secure Boot's with RSA and SHA-256, or is damaged")]
+    Form,
+    /// Of another program.
+    #[error("its signature is over another program: it was changed after it was signed")]
+    OtherProgram,
+    /// The certificate's key has not made it.
+    #[error("its signature is not by the certificate that it carries")]
+    Forged,
+}
+
+/// What a signature consists of.
+struct Signed<'a> {
+    /// What is said of the program.
+    indirect: &'a [u8],
+    /// The digest in it.
+    digest: &'a [u8],
+    attributes: &'a [u8],
+    /// The digest of what is said.
+    inner: &'a [u8],
+    public: &'a [u8],
+    signature: &'a [u8],
+}
+
+impl<'a> Signed<'a> {
+    fn parse(pkcs7: &'a [u8]) -> Option<Self> {
+        let outer = parts(element(pkcs7)?)?;
+        let [kind, data] = outer[..] else { return None };
+        let data = parts(element(content(data)?)?)?;
+        let [_, _, said, certificates, signers] = data[..] else { return None };
+        let [of, said] = parts(said)?[..] else { return None };
+        let indirect = content(element(content(said)?)?)?;
+        let [_, digest] = parts(element(content(said)?)?)?[..] else { return None };
+        let [_, digest] = parts(digest)?[..] else { return None };
+        let [_, _, _, attributes, _, signature] = parts(element(content(signers)?)?)?[..] else { return None };
+        let attributes = content(attributes)?;
+        let of_digest = |attribute: &&[u8]| {
+            parts(attribute).is_some_and(|parts| parts.first().copied().and_then(content) == Some(MESSAGE_DIGEST))
+        };
+        let inner = parts(&der(0xA0, &[attributes]))?.iter().position(|attribute| of_digest(attribute))?;
+        let mut rest = attributes;
+        for _ in 0..inner {
+            rest = &rest[element(rest)?.len()..];
+        }
+        let [_, inner] = parts(element(rest)?)?[..] else { return None };
+        let certificate = element(content(certificates)?)?;
+        let public = *fields(certificate)?.get(5)?;
+        let right = content(kind)? == SIGNED_DATA && content(of)? == INDIRECT;
+        right.then_some(Self {
+            indirect,
+            digest: content(digest)?,
+            attributes,
+            inner: content(element(content(inner)?)?)?,
+            public,
+            signature: content(signature)?,
+        })
+    }
+}
+
+/// Checks a program's signature against the certificate that it carries; `false` where it has none. Whether the certificate
+/// is one to trust is the firmware's business.
+///
+/// # Errors
+/// [`SignatureError`].
+pub fn check(program: &[u8]) -> Result<bool, SignatureError> {
+    let pe = Pe::parse(program).map_err(|_| SignatureError::Form)?;
+    if !pe.is_signed() {
+        return Ok(false);
+    }
+    let signed = pe.signature().and_then(Signed::parse).ok_or(SignatureError::Form)?;
+    let digest = digest(program).map_err(|_| SignatureError::Form)?;
+    if signed.digest != digest || signed.inner != Sha256::digest(signed.indirect).as_slice() {
+        return Err(SignatureError::OtherProgram);
+    }
+    let over = der(0x31, &[signed.attributes]);
+    rsa(signed.public, &over, signed.signature).map(|()| true).ok_or(SignatureError::Forged)
+}
+
+/// Whether an RSA key of 2048 to 4096 bits has made a signature (RFC 8017, section 8.2.2: PKCS #1 v1.5 with SHA-256). `public`
+/// is what a certificate has.
+fn rsa(public: &[u8], message: &[u8], signature: &[u8]) -> Option<()> {
+    let [kind, key] = parts(public)?[..] else { return None };
+    let [n, e] = parts(element(content(key)?.strip_prefix(&[0])?)?)?[..] else { return None };
+    let number = |element| {
+        let bytes = content(element)?;
+        Some(bytes.strip_prefix(&[0]).unwrap_or(bytes))
+    };
+    let (n, e) = (number(n)?, number(e)?);
+    let right = kind == algorithm(RSA) && (256..=512).contains(&n.len()) && (1..=4).contains(&e.len());
+    if !right || signature.len() != n.len() {
+        return None;
+    }
+    let modulus = Odd::new(BoxedUint::from_be_slice_vartime(n)).into_option()?;
+    let signature = BoxedUint::from_be_slice_vartime(signature);
+    if signature >= *modulus {
+        return None;
+    }
+    let params = BoxedMontyParams::new_vartime(modulus);
+    let opened = BoxedMontyForm::new(signature, &params).pow(&BoxedUint::from_be_slice_vartime(e)).retrieve();
+    let hash = sequence(&[&algorithm(SHA256), &der(0x04, &[&Sha256::digest(message)])]);
+    let mut expected = vec![0xFF; n.len()];
+    let end = n.len() - hash.len();
+    expected[end..].copy_from_slice(&hash);
+    (expected[0], expected[1], expected[end - 1]) = (0, 1, 0);
+    (*opened.to_be_bytes() == *expected).then_some(())
 }
 
 /// The digest that is signed.
@@ -158,7 +289,15 @@ fn signer_of(certificate: &[u8]) -> Result<Vec<u8>, Failure> {
 
 /// Signs with a key and a certificate in PEM, by `openssl`.
 pub fn sign_with_openssl(program: &[u8], key: &Path, certificate: &Path) -> Result<Vec<u8>, Failure> {
-    sign(program, &der_of(certificate)?, |bytes| raw_with_openssl(bytes, key))
+    let signed = sign(program, &der_of(certificate)?, |bytes| raw_with_openssl(bytes, key))?;
+    // Now, and not by a machine in its rack.
+    match check(&signed) {
+        Ok(_) => Ok(signed),
+        Err(_) => Err(Failure::unfit(
+            format!("{} and {} do not belong together, or are not of RSA", key.display(), certificate.display()),
+            "Secure Boot takes RSA of 2048 bits or more, with the certificate of the key that signs",
+        )),
+    }
 }
 
 /// The same for a [`detached`] signature.
@@ -218,6 +357,50 @@ mod tests {
         let mut other = stub();
         other[1100] ^= 1;
         assert_ne!(digest(&other), digest(&stub()));
+    }
+
+    /// A key, and a certificate with its public half.
+    fn pair() -> (aws_lc_rs::rsa::KeyPair, Vec<u8>) {
+        use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+        use aws_lc_rs::signature::KeyPair;
+        let key = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
+        let public: PublicKeyX509Der<'_> = key.public_key().as_der().unwrap();
+        let names = [&sequence(&[])[..], &sequence(&[b"issuer"]), &sequence(&[]), &sequence(&[])].concat();
+        let inner = [&der(0xA0, &[&[2, 1, 2]])[..], &[2, 1, 9], &names, public.as_ref()].concat();
+        let certificate = sequence(&[&sequence(&[&inner])]);
+        drop(public);
+        (key, certificate)
+    }
+
+    fn raw(key: &aws_lc_rs::rsa::KeyPair, bytes: &[u8]) -> Vec<u8> {
+        let mut signature = vec![0; key.public_modulus_len()];
+        let random = aws_lc_rs::rand::SystemRandom::new();
+        key.sign(&aws_lc_rs::signature::RSA_PKCS1_SHA256, &random, bytes, &mut signature).unwrap();
+        signature
+    }
+
+    #[test]
+    fn a_signature_holds_and_no_bit_of_program_or_signature_can_change() {
+        let ((key, certificate), (other, _)) = (pair(), pair());
+        let signed = sign(&stub(), &certificate, |bytes| Ok(raw(&key, bytes))).unwrap();
+        assert_eq!((check(&signed), check(&stub())), (Ok(true), Ok(false)));
+        let forged = sign(&stub(), &certificate, |bytes| Ok(raw(&other, bytes))).unwrap();
+        assert_eq!(check(&forged), Err(SignatureError::Forged));
+        let length = Pe::parse(&signed).unwrap().signature().unwrap().len();
+        let padding = signed.len() - length + element(&signed[signed.len() - length..]).unwrap().len();
+        let (checksum, directory) = Pe::parse(&signed).unwrap().unhashed();
+        let mut passed = Vec::new();
+        for at in
+            (0..padding).filter(|at| !(checksum..checksum + 4).contains(at) && !(directory..directory + 8).contains(at))
+        {
+            let mut damaged = signed.clone();
+            damaged[at] ^= 1;
+            if check(&damaged) == Ok(true) {
+                passed.push(at);
+            }
+        }
+        // Numbers, names and algorithms that nothing here reads: the firmware looks at them.
+        assert!(passed.iter().all(|at| *at >= signed.len() - length) && passed.len() < 120, "{passed:?}");
     }
 
     #[test]

@@ -33,6 +33,9 @@ pub enum UkiError {
     /// Not text.
     #[error("the command line is no text")]
     NoText,
+    /// It does not say which boot loader it was built with.
+    #[error("the kernel image names no boot loader")]
+    NoLoader,
     /// The command line does not name a root.
     #[error(transparent)]
     Line(#[from] BootLineError),
@@ -84,6 +87,8 @@ pub struct Uki<'a> {
     pub text: &'a str,
     /// The initial file system.
     pub initrd: &'a [u8],
+    /// The digest of the boot loader that it was built with, as [`crate::sign::digest`] has it.
+    pub boot_loader: [u8; 32],
     /// What PCR 11 is after the stub has measured it, where nothing else extends it.
     pub pcr11: [u8; 32],
     /// The SHA-256 of the program without a signature.
@@ -104,19 +109,28 @@ impl<'a> Uki<'a> {
         }
         let one = |name| pe.section(name).ok_or(UkiError::Section(name));
         one(".linux")?;
-        one(".osrel")?;
         let text = std::str::from_utf8(one(".cmdline")?).map_err(|_| UkiError::NoText)?;
         let pcr11 = pcr11(&pe);
         Ok(Self {
             line: BootLine::parse(text)?,
             text,
             initrd: one(".initrd")?,
+            boot_loader: boot_loader(one(".osrel")?).ok_or(UkiError::NoLoader)?,
             pcr11,
             unsigned_sha256: Sha256::digest(pe.unsigned()).into(),
             signed: pe.is_signed(),
             policy_key: policy_key(&pe, &policies_of(&pcr11, text))?,
         })
     }
+}
+
+/// Begins the line of `.osrel` that names the boot loader.
+pub const BOOT_LOADER: &str = "STELE_BOOT_LOADER=";
+
+fn boot_loader(os_release: &[u8]) -> Option<[u8; 32]> {
+    let text = std::str::from_utf8(os_release).ok()?;
+    let digest = text.lines().find_map(|line| line.strip_prefix(BOOT_LOADER))?;
+    hex::decode(digest).ok()?.try_into().ok()
 }
 
 /// The policies of all states that a kernel image boots into: nobody handed the stub a command line, it was handed its own
@@ -178,12 +192,15 @@ pub(crate) mod tests {
         BootLine { flavour: Flavour::Dev, root: [5; 32], data_blocks: 9, release: 4, seal: Seal::IfPossible }
     }
 
+    const OS_RELEASE: &str =
+        "ID=stele\nSTELE_BOOT_LOADER=0707070707070707070707070707070707070707070707070707070707070707\n";
+
     fn made(text: &str) -> Vec<u8> {
         with_policy(text, None, None)
     }
 
     fn with_policy(line: &str, policy_key: Option<&[u8]>, policies: Option<&[u8]>) -> Vec<u8> {
-        let (stub, os_release) = (stub(), "ID=stele");
+        let (stub, os_release) = (stub(), OS_RELEASE);
         let parts = Parts { stub: &stub, linux: b"kernel", initrd: b"files", line, os_release, policy_key, policies };
         assemble(&parts).unwrap()
     }
@@ -251,6 +268,7 @@ MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt
         let first = made(&format!("quiet {}", line()));
         let uki = Uki::parse(&first).unwrap();
         assert_eq!((&uki.line, uki.initrd, uki.signed), (&line(), &b"files"[..], false));
+        assert_eq!(uki.boot_loader, [7; 32]);
         let second = made(&format!("loud {}", line()));
         assert_ne!(Uki::parse(&second).unwrap().pcr11, uki.pcr11);
     }
@@ -264,7 +282,7 @@ MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt
             &b".linux\0"[..],
             b"kernel",
             b".osrel\0",
-            b"ID=stele",
+            OS_RELEASE.as_bytes(),
             b".cmdline\0",
             text.as_bytes(),
             b".initrd\0",

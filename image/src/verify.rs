@@ -1,19 +1,25 @@
 //! Taking an image apart: every hash is computed anew from the bytes, the command line that is measured names the root that
 //! is there, the root holds nothing that does not belong, and PCR 11 is told.
 
+use crate::assemble::{BOOT_LOADER, LOADER_SETTINGS};
 use crate::content::{self, ContentError};
 use crate::cpio;
 use crate::disk;
 use crate::erofs::{self, ErofsError};
+use crate::failure::Failure;
 use crate::fat::{self, FatError};
 use crate::modinfo;
 use crate::modules;
+use crate::sign::{self, SignatureError};
 use crate::uki::{Uki, UkiError};
 use image_formats::boot_line::{Flavour, MEMORY_ROOT, partition_of};
 use image_formats::field::bytes_at;
 use image_formats::gpt::{BACKUP_SECTORS, GptError, PRIMARY_SECTORS, Partition, SECTOR, Table};
 use image_formats::verity::{self, VerityError};
 use serde::Serialize;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
 use thiserror::Error;
 
 /// Why an image is refused.
@@ -50,6 +56,20 @@ pub enum VerifyError {
         /// Why.
         source: UkiError,
     },
+    /// A signature that no firmware takes.
+    #[error("{file}: {source}")]
+    Signature {
+        /// Of which file.
+        file: String,
+        /// Why.
+        source: SignatureError,
+    },
+    /// The boot loader is not the one that the image was built with.
+    #[error("{BOOT_LOADER} is not the boot loader that the image was built with")]
+    Loader,
+    /// The boot loader's settings.
+    #[error("{} is not as the image was built: somebody could change the command line at the console", LOADER_SETTINGS.0)]
+    Settings,
     /// No slot has the root of a kernel image.
     #[error("{0}: no slot, and in a ceremony's not itself, holds the root that it names")]
     NoRoot(String),
@@ -102,8 +122,13 @@ pub struct Entry {
     pub flavour: String,
     /// SHA-256 of the kernel image without signature.
     pub uki_sha256: String,
-    /// Whether it is signed; by whom is the firmware's business.
+    /// Whether it is signed, by the key of the certificate that it carries; whether that is to be trusted is the firmware's
+    /// business.
     pub signed: bool,
+    /// Digest (Authenticode, SHA-256) of the boot loader that it was built with: what the firmware measures into PCR 4.
+    pub boot_loader: String,
+    /// Whether that is the boot loader which is there. After updates it may be that of the release which was flashed.
+    pub own_boot_loader: bool,
     /// Root hash.
     pub root_hash: String,
     /// What PCR 11 will be.
@@ -119,31 +144,95 @@ pub struct Entry {
     pub modules: Vec<String>,
 }
 
-/// Checks an image or a disk. `disk` is all of it.
-pub fn verify(disk: &[u8], wanted: Wanted) -> Result<Vec<Entry>, VerifyError> {
-    let table = Table::decode(disk.get(..PRIMARY_SECTORS as usize * SECTOR).unwrap_or(disk))?;
-    let told = table.sectors.saturating_mul(SECTOR as u64);
-    if told != disk.len() as u64 {
-        return Err(VerifyError::Length { bytes: disk.len() as u64, told });
+/// What is read of an image or a disk: its tables, and its partitions up to the last one of ours. A machine's state lies behind
+/// them.
+#[derive(Debug)]
+pub struct Disk {
+    /// All of its bytes.
+    pub bytes: u64,
+    /// From its start on.
+    start: Vec<u8>,
+    /// Its last sectors, where the copy of the table is.
+    end: Vec<u8>,
+}
+
+impl Disk {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// [`Failure`] names the file.
+    pub fn read(path: &Path) -> Result<Self, Failure> {
+        let about = || Failure::io(format!("reading {}", path.display()));
+        let mut file = File::open(path).map_err(about())?;
+        let bytes = file.seek(SeekFrom::End(0)).map_err(about())?;
+        let take = |file: &mut File, from: u64, length: u64| {
+            let mut taken = Vec::new();
+            file.seek(SeekFrom::Start(from)).map_err(about())?;
+            file.take(length).read_to_end(&mut taken).map_err(about())?;
+            Ok::<_, Failure>(taken)
+        };
+        let table = take(&mut file, 0, PRIMARY_SECTORS * SECTOR as u64)?;
+        let ours = |partition: &&Partition| [disk::SYSTEM, disk::CONFIGURATION, disk::ROOT].contains(&partition.kind);
+        let ends = Table::decode(&table).ok().map(|table| {
+            table
+                .partitions
+                .iter()
+                .filter(ours)
+                .map(|partition| partition.offset().saturating_add(partition.bytes()))
+                .max()
+        });
+        let start = take(&mut file, 0, ends.flatten().unwrap_or(bytes).min(OURS_MAX))?;
+        let copy = BACKUP_SECTORS * SECTOR as u64;
+        let end = take(&mut file, bytes.saturating_sub(copy), copy)?;
+        Ok(Self { bytes, start, end })
     }
-    let end = disk.len().saturating_sub(BACKUP_SECTORS as usize * SECTOR);
-    if Table::decode_backup(&disk[end..], table.sectors).as_ref() != Ok(&table) {
+
+    /// One that is in memory.
+    fn of(image: &[u8]) -> Self {
+        let end = image.len().saturating_sub(BACKUP_SECTORS as usize * SECTOR);
+        Self { bytes: image.len() as u64, start: image.to_vec(), end: image[end..].to_vec() }
+    }
+}
+
+/// Bytes up to the end of our last partition at most: four times what they take.
+const OURS_MAX: u64 = 1 << 30;
+
+/// Checks an image. `image` is all of it.
+///
+/// # Errors
+/// [`VerifyError`] names the first thing that is wrong.
+pub fn verify(image: &[u8], wanted: Wanted) -> Result<Vec<Entry>, VerifyError> {
+    verify_disk(&Disk::of(image), wanted)
+}
+
+/// Checks an image or a disk.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_disk(disk: &Disk, wanted: Wanted) -> Result<Vec<Entry>, VerifyError> {
+    let Disk { bytes, start, end } = disk;
+    let table = Table::decode(start.get(..PRIMARY_SECTORS as usize * SECTOR).unwrap_or(start))?;
+    let told = table.sectors.saturating_mul(SECTOR as u64);
+    if told != *bytes {
+        return Err(VerifyError::Length { bytes: *bytes, told });
+    }
+    if Table::decode_backup(end, table.sectors).as_ref() != Ok(&table) {
         return Err(VerifyError::Backup);
     }
     let part = |partition: &Partition| {
         let place = usize::try_from(partition.offset()).ok().zip(usize::try_from(partition.bytes()).ok());
-        place.and_then(|(at, length)| bytes_at(disk, at, length)).unwrap_or_default()
+        place.and_then(|(at, length)| bytes_at(start, at, length)).unwrap_or_default()
     };
     let system = part(table.first_of(disk::SYSTEM).ok_or(VerifyError::Missing("system"))?);
     let mut entries = Vec::new();
-    for (file, bytes) in &fat::read(system)? {
-        if !is_ours(file) {
-            return Err(VerifyError::Foreign(file.clone()));
-        }
-        if !file.starts_with("EFI/Linux/") {
-            continue;
-        }
+    let files = fat::read(system)?;
+    if let Some((foreign, _)) = files.iter().find(|(file, _)| !is_ours(file)) {
+        return Err(VerifyError::Foreign(foreign.clone()));
+    }
+    let loader = loader(&files)?;
+    for (file, bytes) in files.iter().filter(|(file, _)| file.starts_with("EFI/Linux/")) {
         let uki = Uki::parse(bytes).map_err(|source| VerifyError::Uki { file: file.clone(), source })?;
+        sign::check(bytes).map_err(|source| VerifyError::Signature { file: file.clone(), source })?;
         let line = &uki.line;
         let fits = wanted.flavour.is_none_or(|flavour| flavour == line.flavour)
             && wanted.release_min.is_none_or(|release| release <= line.release);
@@ -171,6 +260,8 @@ pub fn verify(disk: &[u8], wanted: Wanted) -> Result<Vec<Entry>, VerifyError> {
             flavour: line.flavour.to_string(),
             uki_sha256: hex::encode(uki.unsigned_sha256),
             signed: uki.signed,
+            boot_loader: hex::encode(uki.boot_loader),
+            own_boot_loader: uki.boot_loader == loader,
             root_hash: hex::encode(line.root),
             pcr11: hex::encode(uki.pcr11),
             seal: line.seal.to_string(),
@@ -179,12 +270,29 @@ pub fn verify(disk: &[u8], wanted: Wanted) -> Result<Vec<Entry>, VerifyError> {
             modules: module_names(&uki, &tree)?,
         });
     }
-    if entries.is_empty() { Err(VerifyError::Missing("kernel image in the system")) } else { Ok(entries) }
+    match &entries[..] {
+        [] => Err(VerifyError::Missing("kernel image in the system")),
+        // A disk that was updated keeps the boot loader that was flashed with it.
+        [only] if !only.own_boot_loader => Err(VerifyError::Loader),
+        _ => Ok(entries),
+    }
+}
+
+/// The digest of the boot loader, whose settings and signature hold.
+fn loader(files: &[(String, Vec<u8>)]) -> Result<[u8; 32], VerifyError> {
+    let named = |name: &str| files.iter().find(|(file, _)| file == name).map(|(_, bytes)| &bytes[..]);
+    if named(LOADER_SETTINGS.0) != Some(LOADER_SETTINGS.1) {
+        return Err(VerifyError::Settings);
+    }
+    let program = named(BOOT_LOADER).ok_or(VerifyError::Missing("boot loader in the system"))?;
+    let refused = |source| VerifyError::Signature { file: BOOT_LOADER.to_owned(), source };
+    sign::check(program).map_err(refused)?;
+    sign::digest(program).map_err(|_| refused(SignatureError::Form))
 }
 
 /// Whether a file belongs into the system partition.
 fn is_ours(file: &str) -> bool {
-    matches!(file, "EFI/BOOT/BOOTX64.EFI" | "loader/loader.conf" | "loader/random-seed")
+    [BOOT_LOADER, LOADER_SETTINGS.0, "loader/random-seed"].contains(&file)
         || file.strip_prefix("EFI/Linux/stele-").is_some_and(|rest| rest.ends_with(".efi"))
 }
 

@@ -87,6 +87,12 @@ impl Bundle {
         if out.len() > BYTES_MAX { Err(BundleError::Length) } else { Ok(out) }
     }
 
+    /// The serial number that the bundle at the start of `bytes` claims, before any signature was looked at: to tell a person
+    /// who is about to replace it.
+    pub fn serial_of(bytes: &[u8]) -> Option<u64> {
+        (bytes.starts_with(MAGIC) && u32_at(bytes, 8) == Some(1)).then(|| u64_at(bytes, HEAD)).flatten()
+    }
+
     /// Checks the bundle at the start of `bytes`, which may go on behind it, and reads it.
     pub fn decode(bytes: &[u8], trusted: &[u8; 32]) -> Result<Self, BundleError> {
         let key = VerifyingKey::from_bytes(trusted).map_err(|_| BundleError::Key)?;

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use stele_image::boot::{Emulation, Network, Running};
 use stele_image::dev_ledger::Keys;
 use stele_image::failure::Failure;
@@ -60,7 +60,9 @@ enum Until {
 /// Boots and reports.
 pub fn run(args: &BootArgs) -> Result<(), Failure> {
     let scratch = std::env::temp_dir().join(format!("stele-image-{}", std::process::id()));
-    let folder = args.keep.clone().unwrap_or(scratch);
+    // Some of what is made there finds the rest by its path, from another folder.
+    let folder =
+        std::path::absolute(args.keep.as_ref().unwrap_or(&scratch)).map_err(Failure::io("finding the folder"))?;
     std::fs::create_dir_all(&folder).map_err(Failure::io(format!("making {}", folder.display())))?;
     let outcome = boot(args, &folder);
     if args.keep.is_none() {
@@ -90,10 +92,18 @@ fn boot(args: &BootArgs, folder: &Path) -> Result<(), Failure> {
     let mut running = machine.boot()?;
     if args.until == Until::Off {
         running.log.iter().for_each(|line| println!("{line}"));
-        while let Some(line) = running.wait("", Duration::from_secs(args.patience))? {
-            println!("{line}");
+        let deadline = Instant::now() + Duration::from_secs(args.patience);
+        loop {
+            match running.wait("", deadline.saturating_duration_since(Instant::now()))? {
+                Some(line) if line.is_empty() => {}
+                Some(line) => println!("{line}"),
+                None if Instant::now() < deadline => return Ok(()),
+                None => {
+                    let help = "give it more with --patience";
+                    return Err(Failure::unfit(format!("the machine still runs after {} s", args.patience), help));
+                }
+            }
         }
-        return Ok(());
     }
     report(&mut running, args)
 }

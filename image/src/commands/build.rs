@@ -254,7 +254,7 @@ fn order(args: &BuildArgs) -> Result<Order, Failure> {
         return Err(Failure::unfit("--nvidia is for --gpu nvidia alone", "give both, or none"));
     }
     let trusted = match (&args.configuration_key, flavour) {
-        (Some(path), _) => configuration::read_key(path)?,
+        (Some(path), _) => configuration::read_public(path)?,
         // A ceremony takes no configuration.
         (None, Flavour::Dev | Flavour::Ceremony) => configuration::dev_public(),
         (None, _) => {
@@ -322,6 +322,10 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 fn libraries(folder: &Path) -> Result<Vec<(String, Vec<u8>)>, Failure> {
     let entries = std::fs::read_dir(folder).map_err(Failure::io(format!("reading {}", folder.display())))?;
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    if paths.is_empty() {
+        let help = "it has to hold the vendor's module and the libraries that come with it";
+        return Err(Failure::unfit(format!("{} has no file", folder.display()), help));
+    }
     paths.sort();
     let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     paths.iter().map(|path| Ok((name(path), read(path)?))).collect()

@@ -1,6 +1,8 @@
 //! `image lock`.
 
 use clap::Args;
+use serde_json::json;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use stele_image::failure::Failure;
 use stele_image::fetch;
@@ -8,6 +10,9 @@ use stele_image::lock::Lock;
 
 /// Pin the packages that the configured mirrors have now (after `apt-get update`), and tell what changed.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  apt-get update && cargo xtask image lock
+  cargo xtask image lock --check --json")]
 pub struct LockArgs {
     /// The lock file.
     #[arg(long, value_name = "FILE", default_value = "image/packages.lock")]
@@ -15,27 +20,48 @@ pub struct LockArgs {
     /// Only tell; exit code 1 when something would change.
     #[arg(long)]
     check: bool,
+    /// Print one JSON object: lock, packages, changed[{package, from, to}].
+    #[arg(long)]
+    json: bool,
 }
 
 /// Pins and reports.
 pub fn run(args: &LockArgs) -> Result<(), Failure> {
     let old = Lock::load(&args.lock).unwrap_or_else(|_| Lock::of(Vec::new()));
     let new = fetch::renew()?;
-    for package in &new.packages {
-        match old.packages.iter().find(|known| known.name == package.name) {
-            Some(known) if known == package => {}
-            Some(known) => println!("  {}: {} -> {}", package.name, known.version, package.version),
-            None => println!("  {}: {} is new", package.name, package.version),
+    let version_in = |lock: &Lock, name: &str| {
+        lock.packages.iter().find(|package| package.name == name).map(|package| package.version.clone())
+    };
+    let mut names: BTreeSet<&str> = old.packages.iter().map(|package| &package.name[..]).collect();
+    names.extend(new.packages.iter().map(|package| &package.name[..]));
+    let changed: Vec<_> = names
+        .into_iter()
+        .filter(|name| {
+            let of = |lock: &Lock| lock.packages.iter().find(|package| package.name == *name).cloned();
+            of(&old) != of(&new)
+        })
+        .map(|name| (name, version_in(&old, name), version_in(&new, name)))
+        .collect();
+    if args.json {
+        let changes = changed.iter().map(|(name, from, to)| json!({ "package": name, "from": from, "to": to }));
+        let changes: Vec<_> = changes.collect();
+        println!("{}", json!({ "lock": args.lock, "packages": new.packages.len(), "changed": changes }));
+    } else {
+        for (name, from, to) in &changed {
+            match (from, to) {
+                (Some(from), Some(to)) => println!("  {name}: {from} -> {to}"),
+                (None, _) => println!("  {name}: {} is new", to.as_deref().unwrap_or_default()),
+                (Some(_), None) => println!("  {name}: no longer used"),
+            }
         }
-    }
-    for gone in old.packages.iter().filter(|old| !new.packages.iter().any(|new| new.name == old.name)) {
-        println!("  {}: no longer used", gone.name);
     }
     if args.check {
         let help = "`cargo xtask image lock` pins them";
         return if old == new { Ok(()) } else { Err(Failure::unfit("the mirrors have other versions", help)) };
     }
     std::fs::write(&args.lock, new.to_text()).map_err(Failure::io(format!("writing {}", args.lock.display())))?;
-    println!("{}: {} packages", args.lock.display(), new.packages.len());
+    if !args.json {
+        println!("{}: {} packages", args.lock.display(), new.packages.len());
+    }
     Ok(())
 }

@@ -4,11 +4,15 @@ use super::build::BuildArgs;
 use clap::Args;
 use std::path::PathBuf;
 use stele_image::failure::Failure;
-use stele_image::scenarios::{self, Bench, Special};
+use stele_image::scenarios::{self, Bench, Outcome, Special};
 
 /// Try a whole machine under emulation: it boots, and it refuses what it must. Needs qemu-system-x86, ovmf, swtpm, softhsm2
 /// and e2fsprogs; the scenario of a network makes a TAP interface, which takes root and iproute2.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask image test                      all of them, half an hour
+  cargo xtask image test --list
+  cargo xtask image test boots_to_ready --json")]
 pub struct TestArgs {
     /// Only scenarios whose name contains this.
     #[arg(default_value = "")]
@@ -26,6 +30,10 @@ pub struct TestArgs {
     /// Only list them.
     #[arg(long)]
     list: bool,
+    /// Print one JSON object at the end: scenarios[{name, outcome, seconds}], where outcome is ok, failed or skipped. What goes
+    /// on is told on standard error.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Builds the releases and runs the scenarios.
@@ -62,7 +70,14 @@ pub fn run(args: &TestArgs) -> Result<(), Failure> {
         nvidia: args.nvidia.clone(),
         folder: folder.clone(),
     };
-    let held = scenarios::run(&bench, &args.filter);
+    let told = scenarios::run(&bench, &args.filter);
     let _ = std::fs::remove_dir_all(&folder);
-    if held { Ok(()) } else { Err(Failure::unfit("not all scenarios held", "their words are above")) }
+    if args.json {
+        println!("{}", serde_json::json!({ "scenarios": told }));
+    }
+    if told.iter().all(|told| told.outcome != Outcome::Failed) {
+        Ok(())
+    } else {
+        Err(Failure::unfit("not all scenarios held", "their words are above"))
+    }
 }

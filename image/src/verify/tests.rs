@@ -1,7 +1,7 @@
 //! A small image, whole, and every way to break it.
 
 use super::*;
-use crate::assemble::{system_partition, uki_path};
+use crate::assemble::{boot_loader_line, system_partition, uki_path};
 use crate::pe::tests::stub;
 use crate::tree::Tree;
 use crate::{cpio, erofs, uki};
@@ -64,14 +64,14 @@ fn assembled(
         linux: b"kernel",
         initrd: &initrd,
         line: &text,
-        os_release: "ID=stele",
+        os_release: &boot_loader_line(&stub()).unwrap(),
         policy_key: policies.then_some(uki::tests::KEY),
         policies: None,
     };
     let signed = uki::tests::signed(&uki::measured(&uki::assemble(&parts).unwrap()).unwrap(), &text);
     parts.policies = policies.then_some(&signed);
     let uki = uki::assemble(&parts).unwrap();
-    let system = system_partition(&uki, b"loader", release).unwrap();
+    let system = system_partition(&uki, &stub(), release).unwrap();
     match flavour {
         Flavour::Ceremony => disk::image_in_memory(&system, &hashes.root),
         Flavour::Validator | Flavour::Dev => disk::image(&system, &[], &slot, &hashes.root),
@@ -158,8 +158,45 @@ fn truncated_images_are_refused() {
     }
 }
 
+/// The bytes of a file of the system partition, in the image.
+fn place_of(image: &[u8], name: &str) -> std::ops::Range<usize> {
+    let system = Table::decode(image).unwrap().first_of(disk::SYSTEM).unwrap().clone();
+    let start = system.offset() as usize;
+    let files = fat::read(&image[start..start + system.bytes() as usize]).unwrap();
+    let bytes = &files.iter().find(|file| file.0 == name).unwrap().1;
+    let head = &bytes[..bytes.len().min(64)];
+    let found =
+        (start..image.len()).step_by(512).find(|at| image[*at..].starts_with(head) && image[*at..].starts_with(bytes));
+    let at = found.unwrap();
+    at..at + bytes.len()
+}
+
+#[test]
+fn another_boot_loader_and_other_settings_of_it_are_refused() {
+    let digest = entries_of(&SOUND)[0].boot_loader.clone();
+    assert_eq!(digest, hex::encode(sign::digest(&stub()).unwrap()));
+    // Its checksum, and where a table of certificates would begin that has no bytes, are no part of what is measured.
+    let loader = place_of(&SOUND, BOOT_LOADER);
+    let (checksum, directory) = crate::pe::Pe::parse(&stub()).unwrap().unhashed();
+    let unmeasured = |at: &usize| [checksum, directory].iter().any(|field| (*field..field + 4).contains(at));
+    for at in loader.clone().step_by(13).filter(|at| !unmeasured(&(at - loader.start))) {
+        let mut bytes = SOUND.clone();
+        bytes[at] ^= 1;
+        assert!(verify(&bytes, Wanted::default()).is_err(), "byte {}", at - loader.start);
+    }
+    for at in place_of(&SOUND, LOADER_SETTINGS.0) {
+        let mut bytes = SOUND.clone();
+        bytes[at] ^= 1;
+        assert_eq!(verify(&bytes, Wanted::default()), Err(VerifyError::Settings));
+    }
+}
+
+fn entries_of(image: &[u8]) -> Vec<Entry> {
+    verify(image, Wanted::default()).unwrap()
+}
+
 /// Where a flipped bit must be noticed: everywhere but in the free space, the unused copies and fields of the file system of
-/// the system partition, the boot loader (the firmware's matter) and the configuration (which has its own signature).
+/// the system partition, and the configuration (which has its own signature).
 fn covered() -> Vec<std::ops::Range<usize>> {
     let table = Table::decode(&SOUND).unwrap();
     let slot = table.first_of(disk::ROOT).unwrap();
@@ -181,12 +218,8 @@ proptest! {
     #[test]
     fn a_flip_in_a_kernel_image_changes_what_is_told(at: prop::sample::Index, bit in 0_u8..8) {
         let mut bytes = SOUND.clone();
-        let table = Table::decode(&bytes).unwrap();
-        let system = table.first_of(disk::SYSTEM).unwrap();
-        let start = system.offset() as usize;
-        let files = fat::read(&bytes[start..start + system.bytes() as usize]).unwrap();
-        let uki = &files.iter().find(|file| file.0 == uki_path(7, None)).unwrap().1;
-        let place = bytes.windows(64).position(|window| window == &uki[..64]).unwrap() + at.index(uki.len());
+        let uki = place_of(&SOUND, &uki_path(7, None));
+        let place = uki.start + at.index(uki.len());
         bytes[place] ^= 1 << bit;
         prop_assert_ne!(verify(&bytes, Wanted::default()), verify(&SOUND, Wanted::default()));
     }
