@@ -139,6 +139,7 @@ pub fn supervise(
     let (mut ready, mut open, mut hung, mut certified) = (None, trial, false, false);
     // A PIN from the configuration would be the same after a restart, and lock the token: somebody has to come.
     let mut held = false;
+    let mut fed = true;
     let mut releases = Releases::new(disk, trusted);
     loop {
         let refused = reap(&mut services);
@@ -204,7 +205,10 @@ pub fn supervise(
         let alive = last.as_ref().map_or(started.elapsed() < START, gets_on);
         if alive || held {
             dog.feed();
+        } else if fed {
+            say("STELE HUNG the node does not answer or does not get on: the watchdog is not fed");
         }
+        fed = alive || held;
         std::thread::sleep(TICK);
     }
 }

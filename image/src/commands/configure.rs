@@ -23,7 +23,7 @@ pub struct KeyArgs {
 /// Sign a folder as a machine's configuration and write it to the configuration's partition of a disk, image or stick.
 #[derive(Debug, Args)]
 #[command(after_help = "The folder:
-  machine.conf          `address = dhcp` or `address = 192.0.2.7/24` and `gateway = 192.0.2.1`; `rpc = 192.0.2.7:7300`
+  machine.conf          `address = dhcp` or `address = 192.0.2.7/24` and `gateway = 192.0.2.1`; `rpc = 192.0.2.7:7302`
   node/node.toml        with its genesis.toml beside it
   signer/signer.toml    and what it names
 
