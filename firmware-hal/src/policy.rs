@@ -91,6 +91,15 @@ struct Bounds {
     same_as: Option<String>,
 }
 
+impl Bounds {
+    /// Whether no value fits: a range that ends before it begins, or a choice of nothing.
+    fn is_impossible(&self) -> bool {
+        let empty = |scalars: &Option<Scalars>| scalars.as_ref().is_some_and(|scalars| scalars.all().is_empty());
+        let backwards = self.at_least.zip(self.at_most).is_some_and(|(least, most)| least > most);
+        backwards || [&self.one_of, &self.contains, &self.starts_with].into_iter().any(empty)
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct File {
@@ -120,8 +129,14 @@ pub enum PolicyError {
         near: String,
     },
     /// A demand that no value can meet, or every value does.
-    #[error("the rule for `{name}` demands nothing")]
+    #[error("the rule for `{name}` demands nothing, or what nothing can be")]
     Empty {
+        /// Whose.
+        name: String,
+    },
+    /// A value that is both demanded and forbidden.
+    #[error("one rule for `{name}` forbids what another one wants")]
+    Contradiction {
         /// Whose.
         name: String,
     },
@@ -181,10 +196,18 @@ impl Policy {
         for (_, name, demand) in &rules {
             known(name)?;
             if let Demand::Fits(bounds) = demand {
-                if *bounds == Bounds::default() {
+                if *bounds == Bounds::default() || bounds.is_impossible() {
                     return Err(PolicyError::Empty { name: name.clone() });
                 }
                 bounds.same_as.as_deref().map_or(Ok(()), known)?;
+            }
+        }
+        for (index, (level, name, demand)) in rules.iter().enumerate() {
+            let contradicts = |(other, of, demanded): &&(Level, String, Demand)| {
+                of == name && demanded == demand && (*other == Level::Forbid) != (*level == Level::Forbid)
+            };
+            if rules[..index].iter().any(|rule| contradicts(&rule)) {
+                return Err(PolicyError::Contradiction { name: name.clone() });
             }
         }
         Ok(Self { rules })

@@ -108,6 +108,15 @@ fn what_is_no_policy_is_refused_with_the_reason() {
     assert!(far.contains("nvme") && far.contains("watchdogs"), "{far}");
     assert!(matches!(error("[forbid]\n\"cpu.smt\" = { same_as = \"cpu.colour\" }"), PolicyError::UnknownFact { .. }));
     assert!(matches!(error("[require]\n\"cpu.smt\" = {}"), PolicyError::Empty { .. }));
+    for impossible in ["{ at_least = 10, at_most = 5 }", "{ one_of = [] }", "{ contains = [] }", "{ starts_with = [] }"]
+    {
+        let text = format!("[require]\n\"memory.bytes\" = {impossible}");
+        assert!(matches!(error(&text), PolicyError::Empty { .. }), "{impossible}");
+    }
+    for wanting in ["require", "warn"] {
+        let text = format!("[{wanting}]\n\"cpu.smt\" = true\n[forbid]\n\"cpu.smt\" = true");
+        assert!(matches!(error(&text), PolicyError::Contradiction { .. }), "{wanting}");
+    }
     for text in [
         "[require",
         "[demand]\n\"cpu.smt\" = true",
