@@ -303,7 +303,7 @@ fn a_range_that_is_not_there_is_an_error_that_names_the_tip_and_a_command_may_be
     assert!(matches!(above, ExportError::NotYet { wanted: Height(HEIGHTS), certified: CERTIFIED }), "{above:?}");
     let (causes, help) = told(above);
     assert!(causes[0].ends_with("the last one that is, is 23"), "{causes:?}");
-    assert!(help.contains("log.flush_bytes"), "{help}");
+    assert!(help.contains("log.flush_seconds"), "{help}");
     let above = export(&source, &up_to(dir, 1_000));
     assert!(matches!(above, Err(ExportError::NotYet { wanted: Height(1_000), .. })), "{above:?}");
     assert!(content(dir).is_empty(), "nothing was begun");
