@@ -161,6 +161,25 @@ mod tests {
         let place = Table::decode(&bytes).unwrap().first_of(disk::CONFIGURATION).unwrap().offset() as usize;
         let read = Bundle::decode(&bytes[place..], &dev_public()).unwrap();
         assert_eq!((read.serial, read.file("node/node.toml")), (3, Some(&b"x = 1"[..])));
+        assert_eq!(serial_on(disk.path()).unwrap(), Some(3));
+        assert!(serial_on(folder.path()).is_err());
+    }
+
+    #[test]
+    fn a_folder_that_no_machine_could_start_from_is_refused_by_the_name_of_a_file() {
+        let text = |name: &str| (name.to_owned(), b"x = 1\n".to_vec());
+        let whole = Bundle { serial: 1, files: NEEDED.map(text).to_vec() };
+        assert!(check(&whole).is_ok());
+        for missing in NEEDED {
+            let mut less = whole.clone();
+            less.files.retain(|(name, _)| name != missing);
+            assert!(check(&less).is_err_and(|failure| failure.to_string().contains(missing)), "{missing}");
+        }
+        for broken in [&b"x=="[..], &[0xFF, 0xFE]] {
+            let mut damaged = whole.clone();
+            damaged.files[1].1 = broken.to_vec();
+            assert!(check(&damaged).is_err_and(|failure| failure.to_string().contains(NEEDED[1])));
+        }
     }
 
     #[test]

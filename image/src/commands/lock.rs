@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use stele_image::failure::Failure;
 use stele_image::fetch;
-use stele_image::lock::Lock;
+use stele_image::lock::{Lock, Package};
 
 /// Pin the packages that the configured mirrors have now (after `apt-get update`), and tell what changed.
 #[derive(Debug, Args)]
@@ -29,19 +29,16 @@ pub struct LockArgs {
 pub fn run(args: &LockArgs) -> Result<(), Failure> {
     let old = Lock::load(&args.lock).unwrap_or_else(|_| Lock::of(Vec::new()));
     let new = fetch::renew()?;
-    let version_in = |lock: &Lock, name: &str| {
-        lock.packages.iter().find(|package| package.name == name).map(|package| package.version.clone())
-    };
     let mut names: BTreeSet<&str> = old.packages.iter().map(|package| &package.name[..]).collect();
     names.extend(new.packages.iter().map(|package| &package.name[..]));
-    let changed: Vec<_> = names
-        .into_iter()
-        .filter(|name| {
-            let of = |lock: &Lock| lock.packages.iter().find(|package| package.name == *name).cloned();
-            of(&old) != of(&new)
-        })
-        .map(|name| (name, version_in(&old, name), version_in(&new, name)))
-        .collect();
+    let mut changed = Vec::new();
+    for name in names {
+        let [before, now] = [&old, &new].map(|lock| lock.packages.iter().find(|package| package.name == name));
+        if before != now {
+            let version = |package: Option<&Package>| package.map(|package| package.version.clone());
+            changed.push((name, version(before), version(now)));
+        }
+    }
     if args.json {
         let changes = changed.iter().map(|(name, from, to)| json!({ "package": name, "from": from, "to": to }));
         let changes: Vec<_> = changes.collect();

@@ -234,6 +234,15 @@ mod tests {
         assert!(dir.path().join("guard").is_file());
         let twice = Step::Init.run(&path).expect_err("made once");
         assert_eq!(twice.exit_status(), ConfigError::KeyExists.exit_status());
+
+        // As `run --init` has it: with the keys open already, and the file opened right after.
+        std::fs::remove_file(dir.path().join("guard")).expect("it was made");
+        let config = read::<SignerConfig>(&path).expect("complete").beside(&path);
+        assert!(hsm::service::Service::open(&config, GuardFile::Kept).is_err(), "nobody made one");
+        hsm::service::Service::open(&config, GuardFile::New).expect("a new guard file");
+        let twice = hsm::service::Service::open(&config, GuardFile::New).expect_err("made once");
+        assert_eq!(twice.cause, ConfigError::KeyExists.into());
+        hsm::service::Service::open(&config, GuardFile::Kept).expect("the file of before");
     }
 
     #[test]
