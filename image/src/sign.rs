@@ -78,10 +78,14 @@ pub(crate) fn content(element: &[u8]) -> Option<&[u8]> {
 
 /// The elements in an element.
 fn parts(element: &[u8]) -> Option<Vec<&[u8]>> {
-    let mut rest = content(element)?;
+    parts_of(content(element)?)
+}
+
+/// Elements that stand one behind the other.
+fn parts_of(mut rest: &[u8]) -> Option<Vec<&[u8]>> {
     let mut parts = Vec::new();
     while !rest.is_empty() {
-        let part = self::element(rest)?;
+        let part = element(rest)?;
         rest = &rest[part.len()..];
         parts.push(part);
     }
@@ -143,15 +147,10 @@ impl<'a> Signed<'a> {
         let [_, digest] = parts(digest)?[..] else { return None };
         let [_, _, _, attributes, _, signature] = parts(element(content(signers)?)?)?[..] else { return None };
         let attributes = content(attributes)?;
-        let of_digest = |attribute: &&[u8]| {
-            parts(attribute).is_some_and(|parts| parts.first().copied().and_then(content) == Some(MESSAGE_DIGEST))
-        };
-        let inner = parts(&der(0xA0, &[attributes]))?.iter().position(|attribute| of_digest(attribute))?;
-        let mut rest = attributes;
-        for _ in 0..inner {
-            rest = &rest[element(rest)?.len()..];
-        }
-        let [_, inner] = parts(element(rest)?)?[..] else { return None };
+        let inner = parts_of(attributes)?.into_iter().find_map(|attribute| match parts(attribute)?[..] {
+            [kind, values] if content(kind)? == MESSAGE_DIGEST => content(element(content(values)?)?),
+            _ => None,
+        })?;
         let certificate = element(content(certificates)?)?;
         let public = *fields(certificate)?.get(5)?;
         let right = content(kind)? == SIGNED_DATA && content(of)? == INDIRECT;
@@ -159,7 +158,7 @@ impl<'a> Signed<'a> {
             indirect,
             digest: content(digest)?,
             attributes,
-            inner: content(element(content(inner)?)?)?,
+            inner,
             public,
             signature: content(signature)?,
         })
