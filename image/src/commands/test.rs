@@ -46,7 +46,9 @@ pub fn run(args: &TestArgs) -> Result<(), Failure> {
     std::fs::create_dir_all(&folder).map_err(Failure::io(format!("making {}", folder.display())))?;
     let policy_key = folder.join("policy.key");
     scenarios::make_policy_key(&policy_key)?;
-    let built = |release| BuildArgs::for_tests(&args.binaries, &args.init, release, &policy_key);
+    // Programs are started from folders of their own.
+    let binaries = std::path::absolute(&args.binaries).map_err(Failure::io("finding the programs"))?;
+    let built = |release| BuildArgs::for_tests(&binaries, &args.init, release, &policy_key);
     let first = built(1).build()?;
     let bench = Bench {
         image: first.image,
@@ -54,7 +56,7 @@ pub fn run(args: &TestArgs) -> Result<(), Failure> {
         next: built(2).build()?.image,
         demanding: built(3).demanding_a_seal().build()?.image,
         make: {
-            let (binaries, init, policy_key) = (args.binaries.clone(), args.init.clone(), policy_key.clone());
+            let (binaries, init, policy_key) = (binaries.clone(), args.init.clone(), policy_key.clone());
             Box::new(move |special| {
                 let built = BuildArgs::for_tests(&binaries, &init, 1, &policy_key);
                 match special {
@@ -66,7 +68,7 @@ pub fn run(args: &TestArgs) -> Result<(), Failure> {
                 }
             })
         },
-        stele: args.binaries.join("stele"),
+        stele: binaries.join("stele"),
         nvidia: args.nvidia.clone(),
         folder: folder.clone(),
     };
