@@ -240,7 +240,7 @@ mod tests {
         let config = read::<SignerConfig>(&path).expect("complete").beside(&path);
         assert!(hsm::service::Service::open(&config, GuardFile::Kept).is_err(), "nobody made one");
         hsm::service::Service::open(&config, GuardFile::New).expect("a new guard file");
-        let twice = hsm::service::Service::open(&config, GuardFile::New).expect_err("made once");
+        let twice = hsm::service::Service::open(&config, GuardFile::New).err().expect("made once");
         assert_eq!(twice.cause, ConfigError::KeyExists.into());
         hsm::service::Service::open(&config, GuardFile::Kept).expect("the file of before");
     }
