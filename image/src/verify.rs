@@ -186,12 +186,6 @@ impl Disk {
         let end = take(&mut file, bytes.saturating_sub(copy), copy)?;
         Ok(Self { bytes, start, end })
     }
-
-    /// One that is in memory.
-    fn of(image: &[u8]) -> Self {
-        let end = image.len().saturating_sub(BACKUP_SECTORS as usize * SECTOR);
-        Self { bytes: image.len() as u64, start: image.to_vec(), end: image[end..].to_vec() }
-    }
 }
 
 /// Bytes up to the end of our last partition at most: four times what they take.
@@ -202,7 +196,8 @@ const OURS_MAX: u64 = 1 << 30;
 /// # Errors
 /// [`VerifyError`] names the first thing that is wrong.
 pub fn verify(image: &[u8], wanted: Wanted) -> Result<Vec<Entry>, VerifyError> {
-    verify_disk(&Disk::of(image), wanted)
+    let end = image.len().saturating_sub(BACKUP_SECTORS as usize * SECTOR);
+    check(image.len() as u64, image, &image[end..], wanted)
 }
 
 /// Checks an image or a disk.
@@ -210,11 +205,15 @@ pub fn verify(image: &[u8], wanted: Wanted) -> Result<Vec<Entry>, VerifyError> {
 /// # Errors
 /// As [`verify`].
 pub fn verify_disk(disk: &Disk, wanted: Wanted) -> Result<Vec<Entry>, VerifyError> {
-    let Disk { bytes, start, end } = disk;
+    check(disk.bytes, &disk.start, &disk.end, wanted)
+}
+
+/// Checks what is `bytes` long, with our partitions in `start` and the copy of the table in `end`.
+fn check(bytes: u64, start: &[u8], end: &[u8], wanted: Wanted) -> Result<Vec<Entry>, VerifyError> {
     let table = Table::decode(start.get(..PRIMARY_SECTORS as usize * SECTOR).unwrap_or(start))?;
     let told = table.sectors.saturating_mul(SECTOR as u64);
-    if told != *bytes {
-        return Err(VerifyError::Length { bytes: *bytes, told });
+    if told != bytes {
+        return Err(VerifyError::Length { bytes, told });
     }
     if Table::decode_backup(end, table.sectors).as_ref() != Ok(&table) {
         return Err(VerifyError::Backup);
