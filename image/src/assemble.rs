@@ -155,7 +155,8 @@ pub fn build(order: &Order, lock: &Lock, cache: &Cache) -> Result<Built, Failure
         "console=tty0 console=ttyS0,115200 panic=-1 quiet loglevel=4 lockdown=integrity mitigations=auto {line}"
     );
     let slot = [root, hashes.bytes].concat();
-    let initrd = cpio::encode(&initial(order, &early, &slot));
+    let initial = initial(order, &early, &slot);
+    let initrd = cpio::encode(&initial);
     let loader = found.named("usr/lib/systemd/boot/efi/systemd-bootx64.efi")?;
     let mut parts = uki::Parts {
         stub: found.named("usr/lib/systemd/boot/efi/linuxx64.efi.stub")?,
@@ -174,7 +175,7 @@ pub fn build(order: &Order, lock: &Lock, cache: &Cache) -> Result<Built, Failure
         parts.policies = Some(policies);
         uki = uki::assemble(&parts).map_err(about)?;
     }
-    let outside = outside(order, &found, &early, &parts, loader);
+    let outside = outside(&found, &parts, &initial, loader);
     let told = Uki::parse(&uki).map_err(about)?;
     let (pcr11, uki_sha256) = (told.pcr11, told.unsigned_sha256);
     let mut loader = loader.to_vec();
@@ -283,10 +284,13 @@ impl Found {
         found.ok_or_else(|| Failure::content(start, "no package of the lock file has it"))
     }
 
-    /// The package that has a file whose name begins so.
+    /// The package that has a file of this name, wherever it lies.
     fn origin(&self, name: &str) -> Option<String> {
-        let named = |path: &str| path.rsplit('/').next().is_some_and(|file| file.starts_with(name));
-        self.files.iter().find(|(path, _)| named(path)).map(|(_, (_, package))| package.clone())
+        self.package_of(|path| path.rsplit('/').next() == Some(name))
+    }
+
+    fn package_of(&self, is_it: impl Fn(&str) -> bool) -> Option<String> {
+        self.files.iter().find(|(path, _)| is_it(path)).map(|(_, (_, package))| package.clone())
     }
 
     fn ending(&self, end: &str) -> Option<&[u8]> {
@@ -427,27 +431,20 @@ fn initial(order: &Order, early: &Selection, slot: &[u8]) -> Tree {
 }
 
 /// What is in the image and not in its root: names, contents, and packages. What has none is ours.
-fn outside(
-    order: &Order,
-    found: &Found,
-    early: &Selection,
-    parts: &uki::Parts<'_>,
-    loader: &[u8],
-) -> Vec<sbom::Outside> {
-    let one = |name: &str, bytes: &[u8], from: &str| sbom::Outside {
-        name: name.to_owned(),
-        sha256: sha256_hex(bytes),
-        package: found.origin(from),
-    };
+fn outside(found: &Found, parts: &uki::Parts<'_>, initial: &Tree, loader: &[u8]) -> Vec<sbom::Outside> {
+    let one =
+        |name: &str, bytes: &[u8], package| sbom::Outside { name: name.to_owned(), sha256: sha256_hex(bytes), package };
+    // The file of a package has its version in its name.
+    let kernel = found.package_of(|path| path.starts_with("boot/vmlinuz-"));
     let mut all = vec![
-        one(BOOT_LOADER, loader, "systemd-bootx64.efi"),
-        one("uki/stub", parts.stub, "linuxx64.efi.stub"),
-        one("uki/linux", parts.linux, "vmlinuz-"),
+        one(BOOT_LOADER, loader, found.origin("systemd-bootx64.efi")),
+        one("uki/stub", parts.stub, found.origin("linuxx64.efi.stub")),
+        one("uki/linux", parts.linux, kernel),
     ];
-    for (path, node) in &initial(order, early, &[]).nodes {
+    for (path, node) in &initial.nodes {
         if let Node::File { bytes, .. } = node {
             let file = path.rsplit('/').next().unwrap_or(path);
-            all.push(one(&format!("uki/initrd/{path}"), bytes, file));
+            all.push(one(&format!("uki/initrd/{path}"), bytes, found.origin(file)));
         }
     }
     all
@@ -469,4 +466,19 @@ pub fn strip(what: &str, bytes: &[u8]) -> Result<Vec<u8>, Failure> {
 /// The SHA-256 of some bytes, in hexadecimal digits.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_of_the_package_that_has_its_whole_name() {
+        let mut found = Found::default();
+        for path in ["usr/lib/modules/6/initio.ko.xz", "boot/vmlinuz-6"] {
+            found.files.insert(path.into(), (Vec::new(), "linux".into()));
+        }
+        assert_eq!(found.origin("initio.ko.xz").as_deref(), Some("linux"));
+        assert_eq!((found.origin("init"), found.origin("vmlinuz-")), (None, None));
+    }
 }
