@@ -259,7 +259,8 @@ pub struct CommitsResponse {
     pub commits: Vec<CommitWithBlocks>,
     /// The certificate over the last ledger header; there is one exactly where there are commits.
     pub certificate: Option<Certificate>,
-    /// The lowest height that the peer can serve; its log holds nothing below. A hint.
+    /// The lowest height that the peer can serve from the one asked for on: where it is higher than that one, the log holds
+    /// nothing below. A hint.
     pub oldest: Height,
     /// The highest height that the peer has a certificate for. A hint.
     pub certified: Height,

@@ -29,8 +29,8 @@ struct Peer {
     failures: u32,
     /// Not asked before this time.
     pause_until_ms: u64,
-    /// What it said last of what it has, where it had nothing to give: the lowest height that it serves, and the highest
-    /// with a certificate.
+    /// What it said last of what it has, where it had nothing to give: a height below which it has given everything up, and
+    /// the highest with a certificate.
     said: Option<(Height, Height)>,
 }
 
@@ -63,7 +63,7 @@ pub enum Outcome<T> {
     },
     /// The peer had nothing to give.
     Nothing {
-        /// The lowest height that it says it serves.
+        /// The lowest height from [`Order::from`] on that it says it serves.
         oldest: Height,
         /// The highest height that it says is certified.
         certified: Height,
@@ -146,6 +146,10 @@ impl<T> Ranges<T> {
                 }
             }
             Outcome::Nothing { oldest, certified } => {
+                // It looked from the order's first height upward. What it gave up shows only where it had to look higher;
+                // otherwise the heights are merely too new for it, and it may well have all those below.
+                let said_before = peer.said.map_or(Height(0), |(oldest, _)| oldest);
+                let oldest = if oldest > order.from { oldest } else { said_before.min(order.from) };
                 (peer.failures, peer.said) = (0, Some((oldest, certified)));
                 peer.pause_until_ms = now_ms + EMPTY_PAUSE_MS;
             }

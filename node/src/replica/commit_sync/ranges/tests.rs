@@ -138,3 +138,25 @@ fn what_peers_said_holds_when_they_fail_afterwards() {
     later.into_iter().for_each(|order| ranges.ended(60_000, order, whole(order)));
     assert_eq!(ranges.too_old(60_000, &linked), Some(Height(100)));
 }
+
+#[test]
+fn who_has_nothing_so_new_is_not_taken_for_one_who_gave_up_what_is_old() {
+    let mut ranges = behind(RANGE_HEIGHTS + 1);
+    let linked = peers(&[0, 1]);
+    let asked = orders(&mut ranges, 0, &[0, 1]);
+    let (first, newest) = (asked[0], asked[1]);
+    assert_eq!((first.from, newest.from), (Height(1), Height(RANGE_HEIGHTS + 1)));
+    // The newest height has no certificate yet, and both say so before the first range is here.
+    let uncertified = || Outcome::Nothing { oldest: newest.from, certified: Height(RANGE_HEIGHTS) };
+    ranges.ended(0, newest, uncertified());
+    let again = ranges.next(0, &linked).expect("the other is asked");
+    assert_eq!((again.from, again.peer != newest.peer), (newest.from, true));
+    ranges.ended(0, again, uncertified());
+    assert_eq!(ranges.too_old(0, &linked), None);
+    // Nor are they passed over when the first range has to be asked for again.
+    ranges.ended(0, first, Outcome::Failed);
+    let order = ranges.next(EMPTY_PAUSE_MS, &linked).expect("somebody is asked");
+    assert_eq!(order.from, Height(1));
+    ranges.ended(1, order, whole(order));
+    assert_eq!(ranges.ready(), Some(1));
+}
