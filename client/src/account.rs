@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use thiserror::Error;
 use types::{
-    Address, Call, ChainId, DecodeError, Digest, Draft, PublicKey, SecretKey, Signature, SigningMessage, Step,
+    Address, Amount, Call, ChainId, DecodeError, Digest, Draft, PublicKey, SecretKey, Signature, SigningMessage, Step,
     Transaction, TransactionBody,
 };
 
@@ -93,7 +93,7 @@ impl Account {
     ///
     /// # Errors
     /// [`BuildError`].
-    pub fn transfer(&self, to: Address, amount: u64, memo: Bytes) -> Result<Transaction, BuildError> {
+    pub fn transfer(&self, to: Address, amount: Amount, memo: Bytes) -> Result<Transaction, BuildError> {
         self.sign(TransactionBody::Transfer { to, amount, memo })
     }
 
@@ -190,7 +190,7 @@ mod tests {
             for body in [
                 TransactionBody::Transfer {
                     to: Address::from_bytes([2; 32]),
-                    amount: 5,
+                    amount: Amount(5),
                     memo: Bytes::from_static(b"rent"),
                 },
                 TransactionBody::Certify { document: Digest::sha256(b"a document"), memo: Bytes::new() },
@@ -211,7 +211,7 @@ mod tests {
         let (seller, buyer) = (account(1), account(2));
         let steps = vec![
             Step::Transfer { object: ObjectId::issued(&seller.address(), 1), to: buyer.address() },
-            Step::Pay { from: buyer.address(), to: seller.address(), amount: 5 },
+            Step::Pay { from: buyer.address(), to: seller.address(), amount: Amount(5) },
         ];
         let draft = seller.draft(vec![buyer.public_key()], steps, Bytes::new()).expect("a draft");
         let signatures = [seller.approve(&draft).expect("signs"), buyer.approve(&draft).expect("signs")];
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn equal_orders_are_two_transactions_and_both_verify() {
         let account = Account::new(ChainId(Digest::ZERO), SecretKey::ed25519_from_seed([1; 32]));
-        let build = || account.transfer(Address::from_bytes([2; 32]), 5, Bytes::new()).expect("a short memo");
+        let build = || account.transfer(Address::from_bytes([2; 32]), Amount(5), Bytes::new()).expect("a short memo");
         let (first, second) = (build(), build());
         assert_ne!(first.id(), second.id());
         assert!(first.verify().is_ok() && second.verify().is_ok());

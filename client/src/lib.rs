@@ -9,12 +9,12 @@
 //!
 //! ```
 //! use client::Account;
-//! use types::{Address, ChainId, Digest, SecretKey};
+//! use types::{Address, Amount, ChainId, Digest, SecretKey};
 //!
 //! let chain = ChainId(Digest::sha256(b"an example genesis"));
 //! let alice = Account::new(chain, SecretKey::ed25519_from_seed([1; 32]));
 //! let bob = Address::from_bytes([2; 32]);
-//! let transfer = alice.transfer(bob, 25, "rent".into()).unwrap();
+//! let transfer = alice.transfer(bob, Amount(25), "rent".into()).unwrap();
 //! assert_eq!(transfer.sender(), alice.address());
 //!
 //! // With a network at hand: submit, wait for the durable receipt, then prove it to a third party.

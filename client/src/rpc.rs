@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use types::{
-    Address, AuthorityIndex, ChainId, Decode, DecodeError, Digest, Encode, Epoch, Height, LedgerHeader, Outcome,
-    Parameters, PublicKey, Reject, Stake, TransactionId,
+    Address, Amount, AuthorityIndex, ChainId, Decode, DecodeError, Digest, Encode, Epoch, Height, LedgerHeader,
+    Outcome, Parameters, PublicKey, Reject, Stake, TransactionId,
 };
 
 mod attestation;
@@ -285,7 +285,7 @@ pub struct AccountInfo {
     /// Its address.
     pub address: Address,
     /// Its balance, after `height`.
-    pub balance: u64,
+    pub balance: Amount,
     /// The executed height of the answer.
     pub height: Height,
 }

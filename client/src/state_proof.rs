@@ -7,8 +7,8 @@
 use crate::proof::{ProofError, decode, extended, verify_header};
 use crate::rpc::StateProofInfo;
 use types::{
-    Committee, Decode, DecodeError, EpochChain, Grant, Height, LedgerHeader, Object, Reader, StateKey, StateProof,
-    TimestampMs,
+    Amount, Committee, Decode, DecodeError, EpochChain, Grant, Height, LedgerHeader, Object, Reader, StateKey,
+    StateProof, TimestampMs,
 };
 
 /// What a key of the state holds.
@@ -17,7 +17,7 @@ pub enum StateValue {
     /// An account.
     Account {
         /// Its balance, in the ledger's unit.
-        balance: u64,
+        balance: Amount,
         /// Transfers from it that took effect.
         transfers_out: u64,
     },
@@ -36,7 +36,7 @@ impl StateValue {
         match key {
             StateKey::Account(_) => {
                 let mut reader = Reader::new(bytes);
-                let (balance, transfers_out) = (u64::decode(&mut reader)?, u64::decode(&mut reader)?);
+                let (balance, transfers_out) = (Amount::decode(&mut reader)?, u64::decode(&mut reader)?);
                 reader.finish()?;
                 Ok(Self::Account { balance, transfers_out })
             }

@@ -51,7 +51,10 @@ impl Pool {
             parameters: Parameters { validity_window_ms: 3_600_000, ..Parameters::default() },
             governance: Governance::default(),
             validators: vec![validator],
-            accounts: addresses.iter().map(|address| Allocation { address: *address, balance: 1 << 40 }).collect(),
+            accounts: addresses
+                .iter()
+                .map(|address| Allocation { address: *address, balance: Amount(1 << 40) })
+                .collect(),
         };
         let (chain, block) =
             (genesis.chain_id(), BlockRef { round: Round(1), author: AuthorityIndex(0), digest: Digest::ZERO });
@@ -62,7 +65,8 @@ impl Pool {
         };
         let transfer = |index: usize| {
             let (from, to) = (below(keys.len()), below(keys.len()));
-            let body = TransactionBody::Transfer { to: addresses[to], amount: 1, memo: Bytes::from(vec![0; 300]) };
+            let body =
+                TransactionBody::Transfer { to: addresses[to], amount: Amount(1), memo: Bytes::from(vec![0; 300]) };
             // Buckets of ids run out all along, so that dropping them is part of what is measured.
             let valid_until = START_MS + index as u64 + 8_192;
             let signed = Transaction::sign(&chain, &keys[from], valid_until, index as u64, body).expect("signs");
@@ -147,7 +151,7 @@ fn execution(criterion: &mut Criterion) {
 }
 
 fn state_digest(criterion: &mut Criterion) {
-    let (address, account) = (Address::from_bytes([9; 32]), Account { balance: 1, transfers_out: 2 });
+    let (address, account) = (Address::from_bytes([9; 32]), Account { balance: Amount(1), transfers_out: 2 });
     let mut sum = Accumulator::default();
     let mut group = criterion.benchmark_group("lthash");
     group.bench_function("add", |bencher| {

@@ -1,19 +1,19 @@
 //! The value that the state holds under an address.
 
-use types::{Decode, DecodeError, Encode, Reader};
+use types::{Amount, Decode, DecodeError, Encode, Reader};
 
 /// An account. It exists from its allocation in genesis or its first receipt of units, and is never removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     /// Units that it holds.
-    pub balance: u64,
+    pub balance: Amount,
     /// Transfers from this account that took effect. It makes every applied transfer change the sender's value.
     pub transfers_out: u64,
 }
 
 impl Account {
     /// Bytes of the encoding.
-    pub const ENCODED_LEN: usize = 16;
+    pub const ENCODED_LEN: usize = 24;
 }
 
 impl Encode for Account {
@@ -25,6 +25,6 @@ impl Encode for Account {
 
 impl Decode for Account {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self { balance: u64::decode(reader)?, transfers_out: u64::decode(reader)? })
+        Ok(Self { balance: Amount::decode(reader)?, transfers_out: u64::decode(reader)? })
     }
 }

@@ -13,7 +13,9 @@ use crate::table::TableKey;
 use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroU16;
 use std::sync::Arc;
-use types::{Address, Outcome, Receipt, Reject, StateKey, TimestampMs, Transaction, TransactionBody, TransactionId};
+use types::{
+    Address, Amount, Outcome, Receipt, Reject, StateKey, TimestampMs, Transaction, TransactionBody, TransactionId,
+};
 
 /// Number of the sender's key in a transfer or certificate, and of the receiver's.
 pub(crate) const SENDER: u8 = 0;
@@ -24,7 +26,7 @@ pub(crate) const RECEIVER: u8 = 1;
 pub(crate) struct Credit {
     pub(crate) receiver: Address,
     pub(crate) shard: u16,
-    pub(crate) amount: u64,
+    pub(crate) amount: Amount,
 }
 
 /// What is left to decide of an admitted transaction, with the keys that it declares: a transfer those of its sender and

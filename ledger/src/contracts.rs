@@ -10,7 +10,9 @@ mod view;
 
 use crate::account::Account;
 use crate::rules;
-use types::{Address, Call, LedgerEvent, Reject, Step, TimestampMs, Transaction, TransactionBody, TransactionId};
+use types::{
+    Address, Amount, Call, LedgerEvent, Reject, Step, TimestampMs, Transaction, TransactionBody, TransactionId,
+};
 pub(crate) use view::View;
 
 /// What the steps of a call know of it.
@@ -80,12 +82,12 @@ fn apply(step: &Step, number: u8, context: &Context<'_>, view: &mut View<'_>) ->
 fn pay(
     from: Address,
     to: Address,
-    amount: u64,
+    amount: Amount,
     context: &Context<'_>,
     view: &mut View<'_>,
 ) -> Result<LedgerEvent, Reject> {
     context.signed(&from)?;
-    if amount == 0 {
+    if amount == Amount::ZERO {
         return Err(Reject::ZeroAmount);
     }
     if from == to {

@@ -30,14 +30,14 @@
 //!     parameters: Parameters::default(),
 //!     governance: Governance::default(),
 //!     validators: vec![authority(10)],
-//!     accounts: vec![Allocation { address: alice.public_key().address(), balance: 100 }],
+//!     accounts: vec![Allocation { address: alice.public_key().address(), balance: Amount(100) }],
 //! };
 //! let state = Arc::new(MemoryState::default());
 //! let (mut ledger, start) =
 //!     Ledger::genesis(&genesis, NonZeroU16::MIN, state.clone(), LedgerOptions::default()).unwrap();
 //! state.apply(&start.changes);
 //!
-//! let transfer = TransactionBody::Transfer { to: bob, amount: 25, memo: Default::default() };
+//! let transfer = TransactionBody::Transfer { to: bob, amount: Amount(25), memo: Default::default() };
 //! let transaction = Transaction::sign(&genesis.chain_id(), &alice, 2_000, 0, transfer).unwrap();
 //! let block = BlockRef { round: Round(1), author: AuthorityIndex(0), digest: Digest::ZERO };
 //! let executed = ledger

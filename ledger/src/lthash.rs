@@ -57,8 +57,8 @@ impl Element {
         let mut element = [0; 1 + 32 + Account::ENCODED_LEN];
         element[0] = ACCOUNT;
         element[1..33].copy_from_slice(address.as_bytes());
-        element[33..41].copy_from_slice(&account.balance.to_le_bytes());
-        element[41..].copy_from_slice(&account.transfers_out.to_le_bytes());
+        element[33..49].copy_from_slice(&account.balance.0.to_le_bytes());
+        element[49..].copy_from_slice(&account.transfers_out.to_le_bytes());
         Self::of(&element)
     }
 
@@ -195,9 +195,10 @@ impl Decode for LtHash {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use types::Amount;
 
-    fn element(seed: u8, balance: u64) -> Element {
-        Element::account(&Address::from_bytes([seed; 32]), &Account { balance, transfers_out: 0 })
+    fn element(seed: u8, units: u128) -> Element {
+        Element::account(&Address::from_bytes([seed; 32]), &Account { balance: Amount(units), transfers_out: 0 })
     }
 
     #[test]

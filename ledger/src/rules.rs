@@ -4,16 +4,20 @@
 
 use crate::account::Account;
 use crate::shard::slot_of;
-use types::{Access, Outcome, Reject, TransactionBody};
+use types::{Access, Amount, Outcome, Reject, TransactionBody};
 
 /// Most slots whose keys a call declares, and so most shards that it spans.
 pub const CALL_SLOTS_MAX: usize = 8;
 
 /// New values of sender and receiver.
 ///
-/// [`Reject::BalanceOverflow`] cannot happen while the sum of balances fits in 64 bits, which genesis checks; it is here
+/// [`Reject::BalanceOverflow`] cannot happen while the sum of balances fits in 128 bits, which genesis checks; it is here
 /// so that a state that breaks this is rejected alike by all and never wraps.
-pub(crate) fn transfer(from: Option<Account>, to: Option<Account>, amount: u64) -> Result<(Account, Account), Reject> {
+pub(crate) fn transfer(
+    from: Option<Account>,
+    to: Option<Account>,
+    amount: Amount,
+) -> Result<(Account, Account), Reject> {
     let (from, to) = (from.ok_or(Reject::UnknownSender)?, to.unwrap_or_default());
     let debited = from.balance.checked_sub(amount).ok_or(Reject::Overdraft)?;
     let credited = to.balance.checked_add(amount).ok_or(Reject::BalanceOverflow)?;
@@ -31,7 +35,7 @@ pub(crate) fn certify(sender: Option<Account>) -> Result<(), Reject> {
 /// What can be said of a transaction without any state.
 pub(crate) fn stateless(transaction: &types::Transaction) -> Result<(), Reject> {
     match transaction.body() {
-        TransactionBody::Transfer { amount: 0, .. } => Err(Reject::ZeroAmount),
+        TransactionBody::Transfer { amount: Amount::ZERO, .. } => Err(Reject::ZeroAmount),
         TransactionBody::Transfer { to, .. } if *to == transaction.sender() => Err(Reject::SelfTransfer),
         TransactionBody::Call(call) => declared(&call.access),
         TransactionBody::Transfer { .. } | TransactionBody::Certify { .. } | TransactionBody::Govern { .. } => Ok(()),

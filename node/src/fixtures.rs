@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use storage::log::{Backend, Log, LogOptions};
 use types::snapshot::RowKind;
 use types::{
-    Address, Allocation, Authority, AuthorityIndex, BlockBody, BlockHeader, BlockRef, Certificate, ChainId,
+    Address, Allocation, Amount, Authority, AuthorityIndex, BlockBody, BlockHeader, BlockRef, Certificate, ChainId,
     CommitRecord, Committee, Digest, Encode, Epoch, Genesis, HeaderStatement, HeaderVote, Height, LedgerHeader,
     Parameters, Payload, Round, SecretKey, Stake, StateManifest, TimestampMs, Transaction, TransactionBody,
 };
@@ -44,7 +44,7 @@ pub fn genesis() -> Genesis {
         parameters: Parameters::default(),
         governance: Default::default(),
         validators: (0..4).map(validator).collect(),
-        accounts: vec![Allocation { address: account(0).public_key().address(), balance: 1_000 }],
+        accounts: vec![Allocation { address: account(0).public_key().address(), balance: Amount(1_000) }],
     }
 }
 
@@ -66,7 +66,7 @@ pub fn ledger() -> (ChainId, Arc<Committee>) {
 /// A signed transfer of one unit.
 pub fn transfer(nonce: u64, valid_until_ms: u64) -> Arc<Transaction> {
     let to = Address::from_bytes([9; 32]);
-    let body = TransactionBody::Transfer { to, amount: 1, memo: Default::default() };
+    let body = TransactionBody::Transfer { to, amount: Amount(1), memo: Default::default() };
     Arc::new(Transaction::sign(&ledger().0, &account(0), valid_until_ms, nonce, body).expect("no memo"))
 }
 

@@ -33,14 +33,17 @@ pub fn verdicts<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use types::{Call, ChainId, Digest, SecretKey, Step, TransactionBody};
+    use types::{Amount, Call, ChainId, Digest, SecretKey, Step, TransactionBody};
 
     /// A call that the first and `others` more sign.
     fn transaction(others: u8) -> Transaction {
         let keys: Vec<SecretKey> = (0..=others).map(|seed| SecretKey::ed25519_from_seed([seed; 32])).collect();
         let address = |key: &SecretKey| key.public_key().address();
-        let steps =
-            vec![Step::Pay { from: address(&keys[0]), to: address(&SecretKey::ed25519_from_seed([9; 32])), amount: 1 }];
+        let steps = vec![Step::Pay {
+            from: address(&keys[0]),
+            to: address(&SecretKey::ed25519_from_seed([9; 32])),
+            amount: Amount(1),
+        }];
         let cosigners = keys[1..].iter().map(SecretKey::public_key).collect();
         let call = Call::new(&address(&keys[0]), cosigners, steps, Default::default());
         let chain = ChainId(Digest::sha256(b"chain"));

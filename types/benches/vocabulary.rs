@@ -5,9 +5,9 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use types::{
-    Address, AlgId, AuthorityIndex, BlockBody, BlockHeader, BlockRef, ChainId, Digest, Epoch, HeaderVote, Height,
-    Payload, PayloadDescriptor, Round, SecretKey, Signature, SigningMessage, TimestampMs, Transaction, TransactionBody,
-    merkle,
+    Address, AlgId, Amount, AuthorityIndex, BlockBody, BlockHeader, BlockRef, ChainId, Digest, Epoch, HeaderVote,
+    Height, Payload, PayloadDescriptor, Round, SecretKey, Signature, SigningMessage, TimestampMs, Transaction,
+    TransactionBody, merkle,
 };
 
 fn chain() -> ChainId {
@@ -17,7 +17,7 @@ fn chain() -> ChainId {
 /// A signed transfer of exactly `bytes` bytes.
 fn transfer(bytes: usize, nonce: u64) -> Transaction {
     let memo = vec![nonce as u8; bytes - Transaction::transfer_overhead(AlgId::Ed25519)].into();
-    let body = TransactionBody::Transfer { to: Address::from_bytes([7; 32]), amount: 1, memo };
+    let body = TransactionBody::Transfer { to: Address::from_bytes([7; 32]), amount: Amount(1), memo };
     Transaction::sign(&chain(), &SecretKey::ed25519_from_seed([3; 32]), 1, nonce, body).expect("the memo is short")
 }
 

@@ -194,7 +194,7 @@ macro_rules! integer {
         }
     )*};
 }
-integer!(u8, u16, u32, u64);
+integer!(u8, u16, u32, u64, u128);
 
 /// An enum whose encoding is the tag of a variant and then its fields in order.
 macro_rules! tagged {

@@ -6,6 +6,7 @@
 //! of the encoding. Deliberately absent: what the steps do, which is the ledger's.
 
 use crate::address::Address;
+use crate::amount::Amount;
 use crate::codec::{DecodeError, Reader, put_bytes, put_list, tagged};
 use crate::digest::Digest;
 use crate::key::PublicKey;
@@ -36,7 +37,7 @@ tagged! {
             /// Who is paid; the account is created where it does not exist.
             to: Address,
             /// Not zero.
-            amount: u64,
+            amount: Amount,
         },
         /// Creates the object [`ObjectId::issued`].
         2 Create {
@@ -47,7 +48,7 @@ tagged! {
             /// Its first owner.
             owner: Address,
             /// Units of it; not zero.
-            quantity: u64,
+            quantity: Amount,
             /// What its owners may do.
             rights: ObjectRights,
             /// Digest of whatever describes it.
@@ -67,7 +68,7 @@ tagged! {
             /// Tells apart what is split off one object.
             salt: u64,
             /// Units to split off; not zero, and fewer than there are.
-            quantity: u64,
+            quantity: Amount,
         },
         /// Merges an object into another of the same asset and owner.
         5 Merge {

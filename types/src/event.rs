@@ -1,6 +1,7 @@
 //! What contracts say that they did: typed events, whose digest stands in the receipt of their transaction.
 
 use crate::address::Address;
+use crate::amount::Amount;
 use crate::codec::{DecodeError, Reader, put_list, tagged};
 use crate::digest::{Digest, Hasher};
 use crate::state_key::{GrantId, ObjectId, StateKey};
@@ -22,7 +23,7 @@ tagged! {
             /// Who was paid.
             to: Address,
             /// Units of the ledger's currency.
-            amount: u64,
+            amount: Amount,
         },
         /// An object came to be.
         2 Created {
@@ -35,7 +36,7 @@ tagged! {
             /// Whose it is.
             owner: Address,
             /// Units of it.
-            quantity: u64,
+            quantity: Amount,
             /// Digest of what describes it.
             content: Digest,
         },
@@ -48,7 +49,7 @@ tagged! {
             /// Whose it is.
             to: Address,
             /// Units of it.
-            quantity: u64,
+            quantity: Amount,
         },
         /// A part of an object is an object of its own.
         4 Split {
@@ -57,9 +58,9 @@ tagged! {
             /// The part.
             part: ObjectId,
             /// Units of the part.
-            quantity: u64,
+            quantity: Amount,
             /// Units that are left of the object.
-            left: u64,
+            left: Amount,
         },
         /// An object was merged into another of the same asset.
         5 Merged {
@@ -68,7 +69,7 @@ tagged! {
             /// The one that took it in.
             into: ObjectId,
             /// Units of that one now.
-            quantity: u64,
+            quantity: Amount,
         },
         /// An object is gone.
         6 Burned {
@@ -77,7 +78,7 @@ tagged! {
             /// Whose it was.
             owner: Address,
             /// Units that it had.
-            quantity: u64,
+            quantity: Amount,
         },
         /// An account has leave.
         7 Granted {

@@ -2,6 +2,7 @@
 
 use crate::address::Address;
 use crate::alg::AlgId;
+use crate::amount::Amount;
 use crate::codec::{Decode, DecodeError, Encode, Reader, put_bytes, put_list};
 use crate::committee::{Authority, Committee, CommitteeError};
 use crate::digest::{ChainId, Digest, Hasher};
@@ -123,8 +124,8 @@ impl Decode for Parameters {
 pub struct Allocation {
     /// The account.
     pub address: Address,
-    /// Its balance.
-    pub balance: u64,
+    /// Its balance; a string of decimal digits in the file.
+    pub balance: Amount,
 }
 
 impl Encode for Allocation {
@@ -179,7 +180,7 @@ pub enum GenesisError {
     #[error("account {0} is allocated twice")]
     RepeatedAccount(Address),
     /// The balances add up to more than fits.
-    #[error("the balances add up to more than 2^64 - 1")]
+    #[error("the balances add up to more than 2^128 - 1")]
     SupplyOverflow,
     /// An algorithm name that is unknown, unsupported, or not one that signs.
     #[error("signature algorithm `{0}` is unknown or not supported by this build")]
@@ -245,7 +246,7 @@ impl Genesis {
         self.committee()?;
         self.algorithms()?;
         self.check_ceremonies()?;
-        let (mut seen, mut supply) = (BTreeSet::new(), 0u64);
+        let (mut seen, mut supply) = (BTreeSet::new(), Amount::ZERO);
         for account in &self.accounts {
             if !seen.insert(account.address) {
                 return Err(GenesisError::RepeatedAccount(account.address));
@@ -308,6 +309,6 @@ impl Genesis {
         if !self.ceremonies.is_empty() {
             put_list(&mut encoded, &self.ceremonies);
         }
-        ChainId(Hasher::new("stele/genesis/2").with(&encoded).finish())
+        ChainId(Hasher::new("stele/genesis/3").with(&encoded).finish())
     }
 }

@@ -5,12 +5,12 @@
 //! which only `hsm` does.
 //!
 //! ```
-//! use types::{Address, ChainId, Digest, SecretKey, Transaction, TransactionBody};
+//! use types::{Address, Amount, ChainId, Digest, SecretKey, Transaction, TransactionBody};
 //!
 //! let chain = ChainId(Digest::sha256(b"an example genesis"));
 //! let alice = SecretKey::ed25519_from_seed([1; 32]);
 //! let bob = SecretKey::ed25519_from_seed([2; 32]).public_key().address();
-//! let transfer = TransactionBody::Transfer { to: bob, amount: 25, memo: Default::default() };
+//! let transfer = TransactionBody::Transfer { to: bob, amount: Amount(25), memo: Default::default() };
 //! let tx = Transaction::sign(&chain, &alice, 1_700_000_060_000, 7, transfer).unwrap();
 //!
 //! // What arrives on the wire is parsed once, and its signature covers its id.
@@ -21,6 +21,7 @@
 
 pub mod address;
 pub mod alg;
+pub mod amount;
 pub mod block;
 pub mod certificate;
 pub mod codec;
@@ -46,6 +47,7 @@ pub mod units;
 
 pub use address::{Address, AddressError};
 pub use alg::{AlgId, AlgKind};
+pub use amount::{Amount, ParseAmountError};
 pub use block::{
     Block, BlockBody, BlockHeader, BlockRef, CommitRecord, HeaderVote, Payload, PayloadDescriptor, RoundStatement,
 };

@@ -1,6 +1,7 @@
 //! The values that contracts keep: an object, and a grant with the head of its audit trail.
 
 use crate::address::Address;
+use crate::amount::Amount;
 use crate::codec::{Decode, DecodeError, Encode, Reader};
 use crate::digest::{Digest, Hasher};
 use crate::event::LedgerEvent;
@@ -46,7 +47,7 @@ pub struct Object {
     /// Digest of whatever describes it.
     pub content: Digest,
     /// Units of it, at least one.
-    pub quantity: u64,
+    pub quantity: Amount,
     /// What its owner may do.
     pub rights: ObjectRights,
 }
@@ -76,7 +77,7 @@ impl Decode for Object {
             issuer: Address::decode(reader)?,
             asset: Digest::decode(reader)?,
             content: Digest::decode(reader)?,
-            quantity: u64::decode(reader)?,
+            quantity: Amount::decode(reader)?,
             rights: ObjectRights::decode(reader)?,
         })
     }

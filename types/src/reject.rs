@@ -45,7 +45,7 @@ rejects! {
     UnknownSender = 9, "unknown_sender", "the sender has no account";
     /// The balance is smaller than the amount.
     Overdraft = 10, "overdraft", "the sender's balance is smaller than the amount";
-    /// The receiver's balance would pass 2^64 − 1.
+    /// The receiver's balance would pass 2^128 − 1.
     BalanceOverflow = 11, "balance_overflow", "the receiver's balance would overflow";
     /// Sender and receiver are one account.
     SelfTransfer = 12, "self_transfer", "sender and receiver are the same account";

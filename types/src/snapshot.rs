@@ -15,7 +15,7 @@ use crate::units::{Height, TimestampMs};
 pub use proof::{RowProof, StateProof, StateProofError};
 
 /// Version of [`StateSummary`] and of the rows behind it.
-pub const STATE_VERSION: u8 = 1;
+pub const STATE_VERSION: u8 = 2;
 
 /// Most bytes of a chunk's rows. A chunk ends where its next row would pass it.
 pub const CHUNK_BYTES_MAX: usize = 256 << 10;

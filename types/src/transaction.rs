@@ -6,6 +6,7 @@
 
 use crate::address::Address;
 use crate::alg::AlgId;
+use crate::amount::Amount;
 use crate::codec::{Decode, DecodeError, Encode, Reader, put_bytes};
 use crate::contract::Call;
 use crate::digest::{ChainId, Digest, Hasher, SigningMessage};
@@ -24,7 +25,7 @@ pub use draft::Draft;
 use draft::not_the_sender;
 
 /// Version of the encoding.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Name of the memo in errors.
 const MEMO: &str = "memo";
 /// Most bytes of a memo; the size limit of genesis is usually lower.
@@ -67,7 +68,7 @@ pub enum TransactionBody {
         /// Receiver.
         to: Address,
         /// Units of the ledger's one currency; not zero.
-        amount: u64,
+        amount: Amount,
         /// Free bytes, kept in the block.
         memo: Bytes,
     },
@@ -143,7 +144,7 @@ impl TransactionBody {
     fn decode(raw: &Bytes, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         match u8::decode(reader)? {
             Self::TRANSFER => {
-                let (to, amount) = (Address::decode(reader)?, u64::decode(reader)?);
+                let (to, amount) = (Address::decode(reader)?, Amount::decode(reader)?);
                 Ok(Self::Transfer { to, amount, memo: memo(raw, reader)? })
             }
             Self::CERTIFY => Ok(Self::Certify { document: Digest::decode(reader)?, memo: memo(raw, reader)? }),
@@ -304,7 +305,7 @@ impl Transaction {
     /// Bytes that a transfer without a memo takes under a signature algorithm; the rest up to a wanted size is memo.
     pub const fn transfer_overhead(alg: AlgId) -> usize {
         let (key, signature) = (1 + alg.public_key_len(), 1 + alg.signature_len());
-        let body = 1 + 32 + 8 + 4;
+        let body = 1 + 32 + Amount::ENCODED_LEN_MIN + 4;
         1 + Digest::ENCODED_LEN + 8 + 8 + key + body + signature
     }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use types::{
-    Address, DecodeError, Digest, Grant, GrantId, Height, LedgerEvent, Object, ObjectId, StateKey, TimestampMs,
+    Address, Amount, DecodeError, Digest, Grant, GrantId, Height, LedgerEvent, Object, ObjectId, StateKey, TimestampMs,
 };
 
 /// An object.
@@ -22,7 +22,7 @@ pub struct ObjectInfo {
     /// Digest of what describes it.
     pub content: Digest,
     /// Units of it.
-    pub quantity: u64,
+    pub quantity: Amount,
     /// Whether its owner may hand it on.
     pub transferable: bool,
     /// Whether its owner may split it.
@@ -156,10 +156,10 @@ mod tests {
         let event = LedgerEvent::Burned {
             object: ObjectId::from_bytes([1; 32]),
             owner: Address::from_bytes([2; 32]),
-            quantity: 3,
+            quantity: Amount(3),
         };
         let json = serde_json::to_value(&event).expect("JSON");
-        assert_eq!((&json["event"], &json["quantity"]), (&"burned".into(), &3.into()));
+        assert_eq!((&json["event"], &json["quantity"]), (&"burned".into(), &"3".into()));
         assert_eq!(serde_json::from_value::<LedgerEvent>(json).ok(), Some(event));
     }
 }

@@ -11,9 +11,10 @@ use types::block::votes_digest;
 use types::merkle::leaf_hash;
 use types::snapshot::{RowKind, RowProof, put_row};
 use types::{
-    Address, Authority, AuthorityIndex, Certificate, ChainId, Digest, Encode, Genesis, GrantId, HeaderStatement,
-    HeaderVote, MerkleProof, ObjectId, ObjectRights, Outcome, Parameters, Receipt, Reject, Round, RoundStatement,
-    SecretKey, Stake, StateChunk, StateManifest, StateProofError, StateSummary, TransactionId, merkle_root,
+    Address, Amount, Authority, AuthorityIndex, Certificate, ChainId, Digest, Encode, Genesis, GrantId,
+    HeaderStatement, HeaderVote, MerkleProof, ObjectId, ObjectRights, Outcome, Parameters, Receipt, Reject, Round,
+    RoundStatement, SecretKey, Stake, StateChunk, StateManifest, StateProofError, StateSummary, TransactionId,
+    merkle_root,
 };
 
 fn key(index: u16) -> SecretKey {
@@ -39,7 +40,7 @@ fn genesis() -> Genesis {
         parameters: Parameters { snapshot_interval_heights: 16, ..Parameters::default() },
         governance: Default::default(),
         validators: (0..4).map(validator).collect(),
-        accounts: vec![types::Allocation { address: account(10), balance: 1_000 }],
+        accounts: vec![types::Allocation { address: account(10), balance: balance(10) }],
     }
 }
 
@@ -50,7 +51,8 @@ fn account(first: u8) -> Address {
 fn object() -> (StateKey, Object) {
     let content = Digest::sha256(b"what it is");
     let rights = ObjectRights { transferable: true, divisible: false };
-    let object = Object { owner: account(10), issuer: account(20), asset: content, content, quantity: 7, rights };
+    let object =
+        Object { owner: account(10), issuer: account(20), asset: content, content, quantity: Amount(7), rights };
     (ObjectId::from_bytes([25; 32]).into(), object)
 }
 
@@ -59,6 +61,11 @@ fn grant() -> (StateKey, Grant) {
     let (expires, audit) = (TimestampMs(9_000), Digest::sha256(b"trail"));
     let grant = Grant { grantor, grantee, resource, rights: 3, expires, entries: 1, audit };
     (GrantId::from_bytes([45; 32]).into(), grant)
+}
+
+/// More than 64 bits hold.
+fn balance(first: u8) -> Amount {
+    Amount(u128::from(first) * 10u128.pow(29))
 }
 
 /// A state of four accounts, an object and a grant, in chunks of three rows, behind height 16.
@@ -70,8 +77,8 @@ struct State {
 impl State {
     fn new(header: &LedgerHeader) -> Self {
         let mut values: Vec<(StateKey, Vec<u8>)> = [10, 20, 30, 40]
-            .map(|first| (account(first).into(), [u64::from(first) * 100, u64::from(first) / 10]))
-            .map(|(key, [balance, transfers])| (key, [balance.to_bytes(), transfers.to_bytes()].concat()))
+            .map(|first| (account(first).into(), balance(first), u64::from(first) / 10))
+            .map(|(key, balance, transfers)| (key, [balance.to_bytes(), transfers.to_bytes()].concat()))
             .into();
         values.push((object().0, object().1.to_bytes()));
         values.push((grant().0, grant().1.to_bytes()));
@@ -191,7 +198,7 @@ fn what_the_state_holds_is_proven_from_genesis_and_so_is_that_it_holds_nothing()
         verify_state_proof(&info(&state.proof(rows), &root, &certificate), &key, &trusted())
     };
     let proven = says(&[0], account(10).into()).unwrap();
-    assert_eq!(proven.value, Some(StateValue::Account { balance: 1_000, transfers_out: 1 }));
+    assert_eq!(proven.value, Some(StateValue::Account { balance: balance(10), transfers_out: 1 }));
     assert_eq!((proven.height, proven.time, proven.root_height), (Height(16), TimestampMs(1_016), Height(24)));
     assert_eq!(says(&[2], object().0).unwrap().value, Some(StateValue::Object(object().1)));
     assert_eq!(says(&[5], grant().0).unwrap().value, Some(StateValue::Grant(grant().1)));

@@ -4,7 +4,7 @@
 
 use super::{Context, View};
 use std::sync::Arc;
-use types::{Address, LedgerEvent, Object, ObjectId, Reject};
+use types::{Address, Amount, LedgerEvent, Object, ObjectId, Reject};
 
 pub(super) fn create(
     object: Object,
@@ -13,7 +13,7 @@ pub(super) fn create(
     view: &mut View<'_>,
 ) -> Result<LedgerEvent, Reject> {
     context.signed(&object.issuer)?;
-    if object.quantity == 0 {
+    if object.quantity == Amount::ZERO {
         return Err(Reject::InvalidQuantity);
     }
     let id = ObjectId::issued(&object.issuer, salt);
@@ -46,7 +46,7 @@ pub(super) fn transfer(
 pub(super) fn split(
     id: ObjectId,
     salt: u64,
-    quantity: u64,
+    quantity: Amount,
     context: &Context<'_>,
     view: &mut View<'_>,
 ) -> Result<LedgerEvent, Reject> {
@@ -54,14 +54,12 @@ pub(super) fn split(
     if !object.rights.divisible {
         return Err(Reject::NotDivisible);
     }
-    if quantity == 0 || quantity >= object.quantity {
-        return Err(Reject::InvalidQuantity);
-    }
+    let left = object.quantity.checked_sub(quantity).filter(|left| *left != Amount::ZERO);
+    let left = left.filter(|_| quantity != Amount::ZERO).ok_or(Reject::InvalidQuantity)?;
     let part = ObjectId::part(&id, salt);
     if view.object(part)?.is_some() {
         return Err(Reject::ObjectExists);
     }
-    let left = object.quantity - quantity;
     view.set(id.into(), Some(Object { quantity: left, ..*object }.into()))?;
     view.set(part.into(), Some(Object { quantity, ..*object }.into()))?;
     Ok(LedgerEvent::Split { object: id, part, quantity, left })

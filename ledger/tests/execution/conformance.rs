@@ -4,12 +4,12 @@ use crate::workload::{Mix, genesis, key, parameters};
 use ledger::{Ledger, LedgerOptions, MemoryState};
 use std::num::NonZeroU16;
 use std::sync::Arc;
-use types::Allocation;
+use types::{Allocation, Amount};
 
 #[test]
 fn the_header_of_a_fixed_genesis_is_pinned() {
     let accounts = (0..3u32)
-        .map(|seed| Allocation { address: key(seed).public_key().address(), balance: 10 + u64::from(seed) })
+        .map(|seed| Allocation { address: key(seed).public_key().address(), balance: Amount(10 + u128::from(seed)) })
         .collect();
     let genesis = genesis(accounts, parameters());
     let state = Arc::new(MemoryState::default());
@@ -17,11 +17,11 @@ fn the_header_of_a_fixed_genesis_is_pinned() {
     assert_eq!(start.header_digest, ledger.header_digest());
     assert_eq!(
         start.header.state_digest.to_string(),
-        "sha256:43313b6e5ed04fde4c13a256499c671d1f47c272f04e926a50e1db34e36ba2a0"
+        "sha256:5cbfe5a5dd6713031c73a80be16beb5e57f20fccba3a6ff8d27f886ade4421e5"
     );
     assert_eq!(
         start.header_digest.to_string(),
-        "sha256:042e00726f172a9ce9d5128a8e1941cb032bb0628e0525ce7eeff2b2950915cf"
+        "sha256:4d876c62ccc947719ce645c7e6bf817fe4344f1866db29fa61356c5e1774e935"
     );
 }
 
@@ -39,6 +39,6 @@ fn the_headers_of_a_fixed_workload_are_pinned() {
     }
     assert_eq!(
         ledger.header_digest().to_string(),
-        "sha256:78642e2b6fad8cc6c0c03b10c0639ac36cdbf0e8b3cec4733fbfcd0d7efd5ef4"
+        "sha256:8cbf4ff982d785889c1100ce7783767a18999fe0be8049ca6590fe1297974799"
     );
 }

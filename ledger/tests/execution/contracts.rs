@@ -27,16 +27,16 @@ fn bond() -> ObjectId {
     ObjectId::issued(&address(ISSUER), 7)
 }
 
-fn create(quantity: u64, transferable: bool, divisible: bool) -> Step {
+fn create(quantity: u128, transferable: bool, divisible: bool) -> Step {
     let (issuer, content) = (address(ISSUER), Digest::sha256(b"the terms"));
     let rights = ObjectRights { transferable, divisible };
-    Step::Create { issuer, salt: 7, owner: issuer, quantity, rights, content }
+    Step::Create { issuer, salt: 7, owner: issuer, quantity: Amount(quantity), rights, content }
 }
 
 impl Scene {
     /// Over several shards, run on workers; everybody holds 100.
     fn new() -> Self {
-        let allocation = |who| Allocation { address: address(who), balance: 100 };
+        let allocation = |who| Allocation { address: address(who), balance: Amount(100) };
         let genesis = genesis((0..10).map(allocation).collect(), Parameters::default());
         let state = Arc::new(MemoryState::default());
         let options = LedgerOptions { parallel_min: 0, ..LedgerOptions::default() };
@@ -83,8 +83,8 @@ impl Scene {
         }
     }
 
-    fn balance(&self, who: u32) -> u64 {
-        self.state.value(&address(who).into()).unwrap().unwrap().account().unwrap().balance
+    fn balance(&self, who: u32) -> u128 {
+        self.state.value(&address(who).into()).unwrap().unwrap().account().unwrap().balance.0
     }
 
     fn object(&self, object: ObjectId) -> Option<Object> {
@@ -103,11 +103,11 @@ fn an_object_is_created_once_handed_on_by_its_owner_alone_and_burned() {
     assert_eq!(scene.call(&[ISSUER], vec![create(0, true, false)]), Err(Reject::InvalidQuantity));
     assert_eq!(scene.call(&[ISSUER], vec![transfer(BUYER)]), Err(Reject::UnknownObject));
     let created = scene.call(&[ISSUER], vec![create(1, true, false)]).unwrap();
-    assert!(matches!(created[..], [LedgerEvent::Created { object: it, quantity: 1, .. }] if it == object));
+    assert!(matches!(created[..], [LedgerEvent::Created { object: it, quantity: Amount(1), .. }] if it == object));
     assert_eq!(scene.call(&[ISSUER], vec![create(1, true, false)]), Err(Reject::ObjectExists));
     assert_eq!(scene.call(&[STRANGER], vec![transfer(STRANGER)]), Err(Reject::NotAuthorised));
     assert_eq!(scene.call(&[ISSUER], vec![transfer(ISSUER)]), Err(Reject::SelfTransfer));
-    let (from, to, quantity) = (address(ISSUER), address(BUYER), 1);
+    let (from, to, quantity) = (address(ISSUER), address(BUYER), Amount(1));
     let events = vec![LedgerEvent::Transferred { object, from, to, quantity }];
     assert_eq!(scene.call(&[ISSUER], vec![transfer(BUYER)]), Ok(events));
     assert_eq!(scene.call(&[ISSUER], vec![Step::Burn { object }]), Err(Reject::NotAuthorised));
@@ -123,7 +123,10 @@ fn an_object_that_is_not_transferable_or_divisible_stays_as_it_is() {
     let object = bond();
     let transfer = Step::Transfer { object, to: address(BUYER) };
     assert_eq!(scene.call(&[ISSUER], vec![transfer]), Err(Reject::NotTransferable));
-    assert_eq!(scene.call(&[ISSUER], vec![Step::Split { object, salt: 0, quantity: 2 }]), Err(Reject::NotDivisible));
+    assert_eq!(
+        scene.call(&[ISSUER], vec![Step::Split { object, salt: 0, quantity: Amount(2) }]),
+        Err(Reject::NotDivisible)
+    );
 }
 
 #[test]
@@ -132,29 +135,31 @@ fn parts_of_an_asset_are_split_sold_and_put_together_and_none_of_it_is_lost() {
     let whole = bond();
     let part = ObjectId::part(&whole, 1);
     scene.call(&[ISSUER], vec![create(10, true, true)]).unwrap();
-    let split = |quantity| Step::Split { object: whole, salt: 1, quantity };
-    for wrong in [0, 10, 11, u64::MAX] {
+    let split = |quantity| Step::Split { object: whole, salt: 1, quantity: Amount(quantity) };
+    for wrong in [0, 10, 11, u128::MAX] {
         assert_eq!(scene.call(&[ISSUER], vec![split(wrong)]), Err(Reject::InvalidQuantity));
     }
     scene.call(&[ISSUER], vec![split(4), Step::Transfer { object: part, to: address(BUYER) }]).unwrap();
     assert_eq!(scene.call(&[ISSUER], vec![split(1)]), Err(Reject::ObjectExists));
     let (left, sold) = (scene.object(whole).unwrap(), scene.object(part).unwrap());
-    assert_eq!((left.quantity, left.owner), (6, address(ISSUER)));
-    assert_eq!((sold.quantity, sold.owner, sold.asset), (4, address(BUYER), left.asset));
+    assert_eq!((left.quantity, left.owner), (Amount(6), address(ISSUER)));
+    assert_eq!((sold.quantity, sold.owner, sold.asset), (Amount(4), address(BUYER), left.asset));
     let merge = Step::Merge { object: part, into: whole };
     assert_eq!(scene.call(&[BUYER], vec![merge.clone()]), Err(Reject::DifferentObjects), "two owners");
     scene.call(&[BUYER], vec![Step::Transfer { object: part, to: address(ISSUER) }]).unwrap();
     assert_eq!(scene.call(&[ISSUER], vec![Step::Merge { object: whole, into: whole }]), Err(Reject::DifferentObjects));
     let merged = scene.call(&[ISSUER], vec![merge]).unwrap();
-    assert_eq!(merged, [LedgerEvent::Merged { object: part, into: whole, quantity: 10 }]);
-    assert_eq!((scene.object(part), scene.object(whole).unwrap().quantity), (None, 10));
+    assert_eq!(merged, [LedgerEvent::Merged { object: part, into: whole, quantity: Amount(10) }]);
+    assert_eq!((scene.object(part), scene.object(whole).unwrap().quantity), (None, Amount(10)));
 }
 
 #[test]
 fn what_is_issued_again_under_a_salt_is_another_asset() {
     let mut scene = Scene::new();
     let (whole, part) = (bond(), ObjectId::part(&bond(), 1));
-    scene.call(&[ISSUER], vec![create(10, true, true), Step::Split { object: whole, salt: 1, quantity: 4 }]).unwrap();
+    scene
+        .call(&[ISSUER], vec![create(10, true, true), Step::Split { object: whole, salt: 1, quantity: Amount(4) }])
+        .unwrap();
     scene.call(&[ISSUER], vec![Step::Burn { object: whole }, create(10, true, true)]).unwrap();
     let merge = Step::Merge { object: part, into: whole };
     assert_eq!(scene.call(&[ISSUER], vec![merge]), Err(Reject::DifferentObjects));
@@ -167,7 +172,7 @@ fn delivery_is_against_payment_or_neither_happens() {
     let sale = |price| {
         vec![
             Step::Transfer { object: bond(), to: address(BUYER) },
-            Step::Pay { from: address(BUYER), to: address(ISSUER), amount: price },
+            Step::Pay { from: address(BUYER), to: address(ISSUER), amount: Amount(price) },
         ]
     };
     assert_eq!(scene.call(&[ISSUER], sale(60)), Err(Reject::NotAuthorised), "the buyer has not signed");
@@ -218,7 +223,7 @@ fn a_call_spans_eight_slots_and_so_eight_shards_at_most() {
     assert!(spread.len() > CALL_SLOTS_MAX);
     for count in [1, 2, CALL_SLOTS_MAX, CALL_SLOTS_MAX + 1] {
         let payees = spread[1..count].to_vec();
-        let pay = |to: &u32| Step::Pay { from: address(spread[0]), to: address(*to), amount: 1 };
+        let pay = |to: &u32| Step::Pay { from: address(spread[0]), to: address(*to), amount: Amount(1) };
         let mut steps: Vec<Step> = payees.iter().take(8).map(pay).collect();
         if steps.is_empty() {
             let (grantor, grantee) = (address(spread[0]), address(spread[0]));
@@ -243,12 +248,13 @@ fn a_call_spans_eight_slots_and_so_eight_shards_at_most() {
 fn balances_at_the_limit_do_not_wrap_in_a_call_either() {
     let (rich, poor) = (address(0), address(1));
     let account = |address, balance| Allocation { address, balance };
-    let genesis = genesis(vec![account(rich, u64::MAX), account(poor, 5)], Parameters::default());
+    let genesis = genesis(vec![account(rich, Amount::MAX), account(poor, Amount(5))], Parameters::default());
     let state = Arc::new(MemoryState::default());
     let (mut ledger, start) =
         Ledger::genesis(&genesis, NonZeroU16::MIN, state.clone(), LedgerOptions::default()).unwrap();
     state.apply(&start.changes);
-    let call = Call::new(&poor, vec![], vec![Step::Pay { from: poor, to: rich, amount: 1 }], Default::default());
+    let call =
+        Call::new(&poor, vec![], vec![Step::Pay { from: poor, to: rich, amount: Amount(1) }], Default::default());
     let body = TransactionBody::Call(Box::new(call));
     let transaction = Transaction::sign(&genesis.chain_id(), &key(1), 1_002_000, 1, body).unwrap();
     let executed = ledger.execute(commit(1, 1_001_000, vec![ordered(transaction)])).unwrap();

@@ -203,8 +203,8 @@ impl Oracle {
         self.values.get(&StateKey::Account(*address)).and_then(Value::account)
     }
 
-    fn pay(&mut self, sender: Address, to: Address, amount: u64) -> Result<(), Reject> {
-        if amount == 0 {
+    fn pay(&mut self, sender: Address, to: Address, amount: Amount) -> Result<(), Reject> {
+        if amount == Amount(0) {
             return Err(Reject::ZeroAmount);
         }
         if to == sender {
@@ -215,12 +215,12 @@ impl Oracle {
             return Err(Reject::Overdraft);
         }
         let mut receiver = self.account(&to).unwrap_or_default();
-        if u128::from(receiver.balance) + u128::from(amount) > u128::from(u64::MAX) {
+        if amount.0 > u128::MAX - receiver.balance.0 {
             return Err(Reject::BalanceOverflow);
         }
-        from.balance -= amount;
+        from.balance = Amount(from.balance.0 - amount.0);
         from.transfers_out += 1;
-        receiver.balance += amount;
+        receiver.balance = Amount(receiver.balance.0 + amount.0);
         self.values.insert(sender.into(), from.into());
         self.values.insert(to.into(), receiver.into());
         Ok(())

@@ -16,10 +16,10 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(balances: &[u64], parameters: Parameters) -> Self {
-        let allocation = |(seed, balance): (usize, &u64)| Allocation {
+    fn new(balances: &[u128], parameters: Parameters) -> Self {
+        let allocation = |(seed, balance): (usize, &u128)| Allocation {
             address: key(seed as u32).public_key().address(),
-            balance: *balance,
+            balance: Amount(*balance),
         };
         let genesis = genesis(balances.iter().enumerate().map(allocation).collect(), parameters);
         let state = Arc::new(MemoryState::default());
@@ -29,9 +29,9 @@ impl Scene {
         Self { chain: genesis.chain_id(), ledger, height: 0 }
     }
 
-    fn transfer(&self, from: u32, to: u32, amount: u64, valid_until: u64, nonce: u64) -> Transaction {
+    fn transfer(&self, from: u32, to: u32, amount: u128, valid_until: u64, nonce: u64) -> Transaction {
         let to = key(to).public_key().address();
-        let body = TransactionBody::Transfer { to, amount, memo: Bytes::new() };
+        let body = TransactionBody::Transfer { to, amount: Amount(amount), memo: Bytes::new() };
         Transaction::sign(&self.chain, &key(from), valid_until, nonce, body).unwrap()
     }
 
@@ -78,7 +78,7 @@ fn a_transaction_over_the_size_limit_is_refused() {
     let mut scene = Scene::new(&[100], Parameters { transaction_bytes_max: 256, ..Parameters::default() });
     let sized = |scene: &Scene, size: usize| {
         let memo = vec![0; size - Transaction::transfer_overhead(AlgId::Ed25519)].into();
-        let body = TransactionBody::Transfer { to: key(1).public_key().address(), amount: 1, memo };
+        let body = TransactionBody::Transfer { to: key(1).public_key().address(), amount: Amount(1), memo };
         Transaction::sign(&scene.chain, &key(0), TIME, 0, body).unwrap()
     };
     let (fits, over) = (sized(&scene, 256), sized(&scene, 257));
@@ -90,7 +90,8 @@ fn a_transaction_over_the_size_limit_is_refused() {
 #[test]
 fn the_algorithms_that_genesis_names_are_executed_and_no_others() {
     let keys: Vec<_> = AlgId::signing().map(|alg| SecretKey::from_seed(alg, [9; 32]).unwrap()).collect();
-    let accounts = keys.iter().map(|key| Allocation { address: key.public_key().address(), balance: 10 }).collect();
+    let accounts =
+        keys.iter().map(|key| Allocation { address: key.public_key().address(), balance: Amount(10) }).collect();
     let base = genesis(accounts, Parameters::default());
     let names = |algs: &[AlgId]| algs.iter().map(|alg| alg.name().to_owned()).collect();
     let all: Vec<_> = AlgId::signing().collect();
@@ -102,7 +103,8 @@ fn the_algorithms_that_genesis_names_are_executed_and_no_others() {
             Ledger::genesis(&genesis, NonZeroU16::MIN, state.clone(), LedgerOptions::default()).unwrap();
         state.apply(&start.changes);
         let signed = keys.iter().map(|key| {
-            let body = TransactionBody::Transfer { to: Address::from_bytes([1; 32]), amount: 1, memo: Bytes::new() };
+            let body =
+                TransactionBody::Transfer { to: Address::from_bytes([1; 32]), amount: Amount(1), memo: Bytes::new() };
             Transaction::sign(&genesis.chain_id(), key, TIME, 0, body).unwrap()
         });
         let signed: Vec<_> = signed.collect();
@@ -185,7 +187,7 @@ fn ids_over_the_limit_are_refused_until_others_run_out() {
 #[test]
 fn transfers_that_cannot_be_paid_received_or_meant_change_nothing() {
     // Genesis checks that the supply fits; this one is not checked, so that the overflow can be reached at all.
-    let mut scene = Scene::new(&[100, u64::MAX], Parameters::default());
+    let mut scene = Scene::new(&[100, u128::MAX], Parameters::default());
     let before = scene.ledger.tip().1.state_digest;
     let cases = [
         (scene.transfer(0, 2, 101, TIME, 0), Reject::Overdraft),
@@ -211,7 +213,7 @@ fn an_unknown_destination_is_created_and_can_pay_in_the_same_commit() {
         .changes
         .iter()
         .filter_map(|(_, value)| value.as_ref()?.account())
-        .map(|account| account.balance)
+        .map(|account| account.balance.0)
         .collect();
     balances.sort_unstable();
     assert_eq!(balances, [0, 40, 60]);

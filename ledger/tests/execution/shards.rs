@@ -45,7 +45,7 @@ fn options(cached_values: usize, parallel_min: usize, table_seed: u64) -> Ledger
 fn agree(mix: &Mix) {
     let workload = mix.build();
     let mut oracle = Oracle::new(&workload.genesis);
-    let supply: u64 = workload.genesis.accounts.iter().map(|allocation| allocation.balance).sum();
+    let supply: u128 = workload.genesis.accounts.iter().map(|allocation| allocation.balance.0).sum();
     let mut ledgers = vec![
         Lagging::new(&workload, 1, 0, LedgerOptions::default()),
         Lagging::new(&workload, 1, 3, options(4, 0, 1)),
@@ -58,7 +58,7 @@ fn agree(mix: &Mix) {
     for input in &workload.commits {
         let before = oracle.values.clone();
         let expected = oracle.execute(input);
-        let total: u64 = oracle.values.values().filter_map(Value::account).map(|account| account.balance).sum();
+        let total: u128 = oracle.values.values().filter_map(Value::account).map(|account| account.balance.0).sum();
         assert_eq!(total, supply);
         for (which, lagging) in ledgers.iter_mut().enumerate() {
             let executed = lagging.ledger.execute(input.clone()).unwrap();

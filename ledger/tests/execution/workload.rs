@@ -116,7 +116,12 @@ impl Mix {
         // A fifth of the keys has no account at the start: unknown senders, until somebody pays them.
         let keys: Vec<_> = (0..self.accounts as u32).map(key).collect();
         let funded = keys.iter().take(self.accounts - self.accounts / 5);
-        let accounts = funded.map(|key| Allocation { address: key.public_key().address(), balance: 500 }).collect();
+        let mut accounts: Vec<_> =
+            funded.map(|key| Allocation { address: key.public_key().address(), balance: Amount(500) }).collect();
+        // One holds the rest of the largest supply that there can be, so that sums are tried at their limit.
+        if let [richest, others @ ..] = &mut accounts[..] {
+            richest.balance = Amount(u128::MAX - 500 * others.len() as u128);
+        }
         let parameters = Parameters { validity_window_ms: 3_000, live_ids_max: self.live_ids_max, ..parameters() };
         let genesis = genesis(accounts, parameters);
         let (mut time, mut epoch) = (genesis.created_ms, 1);
@@ -164,7 +169,7 @@ impl Mix {
         if self.calls > 0 && dice.percent(self.calls) {
             return calls::entry(dice, keys, chain, time, self.odd);
         }
-        let mut amount = 1 + dice.below(60) as u64;
+        let mut amount = Amount(1 + dice.below(60) as u128);
         let mut valid_until = time + dice.below(3_001) as u64;
         let mut memo = Bytes::new();
         let mut signature_valid = true;
@@ -175,9 +180,9 @@ impl Mix {
                 3 => valid_until = time + 3_001 + dice.below(5) as u64,
                 4 => signature_valid = false,
                 5 => return malformed(dice.next()),
-                6 => amount = 0,
+                6 => amount = Amount::ZERO,
                 7 => to = from,
-                8 => amount = 100_000,
+                8 => amount = if dice.percent(50) { Amount(100_000) } else { Amount::MAX },
                 9 => memo = vec![1; 16 << 10].into(),
                 10 | 11 => {
                     let epoch = Epoch(if dice.percent(90) { epoch } else { epoch + 1 });

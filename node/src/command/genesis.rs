@@ -244,14 +244,14 @@ fn read_accounts(path: &Path) -> miette::Result<Vec<Allocation>> {
 
 fn allocation(address: &str, balance: &str) -> miette::Result<Allocation> {
     let address: Address = address.parse().into_diagnostic()?;
-    let balance = balance.parse().into_diagnostic().wrap_err("the balance must be a whole number below 2^64")?;
+    let balance = balance.parse().into_diagnostic().wrap_err_with(|| format!("`{balance}` is no balance"))?;
     Ok(Allocation { address, balance })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use types::SecretKey;
+    use types::{Amount, SecretKey};
 
     fn key(seed: u8) -> PublicKey {
         SecretKey::ed25519_from_seed([seed; 32]).public_key()
@@ -294,7 +294,7 @@ mod tests {
         let names: Vec<_> =
             genesis.validators.iter().map(|validator| (validator.name.as_str(), validator.stake.0)).collect();
         assert_eq!(names, [("north", 1), ("b", 3)]);
-        assert_eq!(genesis.accounts, [Allocation { address: account, balance: 500 }]);
+        assert_eq!(genesis.accounts, [Allocation { address: account, balance: Amount(500) }]);
         assert_eq!(genesis.signature_algorithms, ["ed25519"]);
         assert!(run(args).is_err(), "the file exists");
     }
@@ -340,7 +340,7 @@ mod tests {
         assert!(message.contains("a.json") && message.contains("stakes"), "{message}");
         submit(dir.path(), "a.json", 1, "");
         assert!(told(args(dir.path(), "stele1x=500")).contains("stele1x"));
-        assert!(told(args(dir.path(), &account.replace("500", "-5"))).contains("2^64"));
+        assert!(told(args(dir.path(), &account.replace("500", "-5"))).contains("2^128"));
         let list = dir.path().join("accounts.txt");
         std::fs::write(&list, format!("# ours\n{} 5\nnonsense\n", key(9).address())).expect("own directory");
         let message = told(GenesisArgs { accounts: Some(list), account: Vec::new(), ..args(dir.path(), "") });

@@ -18,7 +18,7 @@ use client::rpc::ChainInfo;
 use client::{RpcClient, RpcError};
 use miette::{Report, miette};
 use std::path::PathBuf;
-use types::{Address, Digest, Genesis, Height, TransactionId};
+use types::{Address, Amount, Digest, Genesis, Height, ParseAmountError, TransactionId};
 
 /// Send transactions and read the ledger.
 #[derive(Clone, Debug, Args)]
@@ -38,6 +38,15 @@ pub struct TxArgs {
     node: NodeChoice,
     #[command(subcommand)]
     action: Action,
+}
+
+/// Some units of the currency or of an object.
+fn units(text: &str) -> Result<Amount, String> {
+    match text.parse() {
+        Ok(Amount::ZERO) => Err("an amount is at least 1".to_owned()),
+        Ok(amount) => Ok(amount),
+        Err(error) => Err(ParseAmountError::to_string(&error)),
+    }
 }
 
 /// Which node is asked, and how its answer is printed: for all commands that ask one.

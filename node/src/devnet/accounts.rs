@@ -1,11 +1,11 @@
 //! The accounts of a devnet: thousands of keys that anyone can compute. For this purpose only.
 
-use types::{Address, AlgId, Allocation, Hasher, SecretKey};
+use types::{Address, AlgId, Allocation, Amount, Hasher, SecretKey};
 
 /// How many.
 pub const COUNT: usize = 4096;
 /// What each has at the start; the sum stays far below 2^64.
-const BALANCE: u64 = 1_000_000_000_000;
+const BALANCE: Amount = Amount(1_000_000_000_000);
 
 /// Keys and addresses, in order.
 pub struct Accounts {

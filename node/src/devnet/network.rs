@@ -15,14 +15,14 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use types::{AlgId, Allocation, Authority, ChainId, Digest, Genesis, Governance, Parameters, Stake};
+use types::{AlgId, Allocation, Amount, Authority, ChainId, Digest, Genesis, Governance, Parameters, Stake};
 
 /// Longest wait for a process to end after it was asked to.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// Transactions are signed ahead of their intended send time, so the ledger must accept a distant expiry.
 const VALIDITY_WINDOW_MS: u64 = 600_000;
 /// What the account for use by hand has.
-const HAND_BALANCE: u64 = 1_000_000;
+const HAND_BALANCE: Amount = Amount(1_000_000);
 /// Ports of a validator that has an address of its own: for validators, for clients, for RPC.
 const PORTS: [u16; 3] = [7100, 7200, 7300];
 

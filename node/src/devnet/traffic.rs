@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
-use types::{ChainId, Transaction, TransactionBody};
+use types::{Amount, ChainId, Transaction, TransactionBody};
 
 /// Transactions in a chunk.
 const CHUNK: u64 = 512;
@@ -189,7 +189,7 @@ fn sign_chunk(shared: &Shared, chunk: u64) -> Vec<Bytes> {
         let memo = random.bytes(order.payload - overhead);
         let due_ms = start_ms + index * 1000 / order.expected_tps();
         let valid_until_ms = due_ms + VALIDITY.as_millis() as u64;
-        let body = TransactionBody::Transfer { to: accounts.address(to), amount: 1, memo };
+        let body = TransactionBody::Transfer { to: accounts.address(to), amount: Amount(1), memo };
         let signed = Transaction::sign(&order.chain, accounts.key(from), valid_until_ms, index, body)
             .expect("--payload is checked to be within the limit of a memo");
         assert_eq!(signed.raw().len(), order.payload, "the overhead of a transfer is a constant");
@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(ids.len(), 1500);
         assert!(parsed.iter().all(|transaction| transaction.key().alg() == alg));
         assert!(parsed.iter().all(|transaction| match transaction.body() {
-            TransactionBody::Transfer { to, amount, .. } => *amount == 1 && *to != transaction.sender(),
+            TransactionBody::Transfer { to, amount, .. } => *amount == Amount(1) && *to != transaction.sender(),
             TransactionBody::Certify { .. } | TransactionBody::Govern { .. } | TransactionBody::Call(_) => false,
         }));
         assert_eq!(presigner.signed_late(), 0);

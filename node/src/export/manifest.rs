@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use types::{ChainId, Digest, Height};
 
 /// Version of the manifest and of the tables.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Its name.
 pub const MANIFEST: &str = "manifest.json";
 const UNFINISHED: &str = "new";

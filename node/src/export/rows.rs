@@ -7,13 +7,15 @@ mod tests;
 
 use crate::replica::event::CertifiedCommit;
 use bytes::Bytes;
-use types::{Committee, LedgerEvent, LedgerHeader, Outcome, Transaction, TransactionBody};
+use types::{Amount, Committee, LedgerEvent, LedgerHeader, Outcome, Transaction, TransactionBody};
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// An unsigned number of 64 bits.
     Number,
+    /// An amount: a number of 38 decimal digits, as wide as query engines have them, where a format has such, else text.
+    Amount,
     /// Milliseconds since 1970 in UTC.
     Time,
     /// Text.
@@ -49,6 +51,8 @@ pub enum Value {
     Absent,
     /// Of a column of numbers or times.
     Number(u64),
+    /// Of a column of amounts.
+    Amount(Amount),
     /// Of a column of text.
     Text(String),
     /// Of a column of bytes.
@@ -60,6 +64,10 @@ pub type Row = Vec<Value>;
 
 const fn number(name: &'static str) -> Column {
     Column { name, kind: Kind::Number, optional: false }
+}
+
+pub const fn amount(name: &'static str) -> Column {
+    Column { name, kind: Kind::Amount, optional: true }
 }
 
 const fn time(name: &'static str) -> Column {
@@ -123,7 +131,7 @@ pub const TABLES: [Table; 5] = [
             or_nothing(time("valid_until_ms")),
             or_nothing(number("nonce")),
             or_nothing(text("to")),
-            or_nothing(number("amount")),
+            amount("amount"),
             or_nothing(text("document")),
             or_nothing(bytes("memo")),
             or_nothing(text("change")),
@@ -154,7 +162,7 @@ pub const TABLES: [Table; 5] = [
             or_nothing(text("grant")),
             or_nothing(text("from")),
             or_nothing(text("to")),
-            or_nothing(number("quantity")),
+            amount("quantity"),
             text("data"),
         ],
     },
@@ -279,7 +287,7 @@ fn emitted(event: &LedgerEvent) -> [Value; 7] {
         grant.map_or(Value::Absent, shown),
         from.map_or(Value::Absent, shown),
         to.map_or(Value::Absent, shown),
-        quantity.map_or(Value::Absent, |units: &u64| Value::Number(*units)),
+        quantity.map_or(Value::Absent, |units: &Amount| Value::Amount(*units)),
         Value::Text(data),
     ]
 }
@@ -320,7 +328,7 @@ fn decoded(transaction: &Transaction) -> Vec<Value> {
         Value::Number(transaction.valid_until().0),
         Value::Number(transaction.nonce()),
         to.map_or(Value::Absent, Value::Text),
-        amount.map_or(Value::Absent, Value::Number),
+        amount.map_or(Value::Absent, Value::Amount),
         document.map_or(Value::Absent, Value::Text),
         memo.filter(|memo: &Bytes| !memo.is_empty()).map_or(Value::Absent, Value::Bytes),
         change.map_or(Value::Absent, Value::Text),

@@ -4,7 +4,7 @@ use super::rows::{Column, Kind, Row, Table, Value};
 use bytes::Bytes;
 use clap::ValueEnum;
 use parquet::basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Physical};
-use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+use parquet::data_type::{ByteArray, ByteArrayType, FixedLenByteArray, FixedLenByteArrayType, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
@@ -15,6 +15,12 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 use thiserror::Error;
+use types::Amount;
+
+/// Digits of a decimal column: the most that query engines take.
+const DECIMAL_DIGITS: i32 = 38;
+/// The largest that fits there. No ledger has come near it; larger ones are null, and stand in the transaction's bytes.
+const DECIMAL_MAX: Amount = Amount(10u128.pow(DECIMAL_DIGITS as u32) - 1);
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -118,6 +124,7 @@ fn put_line(out: &mut impl Write, table: &Table, row: &Row) -> io::Result<()> {
         match value {
             Value::Absent => continue,
             Value::Number(number) => write!(out, "{separator}\"{}\":{number}", column.name)?,
+            Value::Amount(amount) => write!(out, "{separator}\"{}\":\"{amount}\"", column.name)?,
             Value::Text(text) => {
                 write!(out, "{separator}\"{}\":", column.name)?;
                 serde_json::to_writer(&mut *out, text)?;
@@ -160,6 +167,7 @@ pub struct ParquetSink {
 
 enum Gathered {
     Numbers(Vec<i64>, Vec<i16>),
+    Amounts(Vec<FixedLenByteArray>, Vec<i16>),
     Bytes(Vec<ByteArray>, Vec<i16>),
 }
 
@@ -188,6 +196,10 @@ impl ParquetSink {
                     let levels = column.optional.then_some(present.as_slice());
                     writer.typed::<Int64Type>().write_batch(values, levels, None)?;
                 }
+                Gathered::Amounts(values, present) => {
+                    let levels = column.optional.then_some(present.as_slice());
+                    writer.typed::<FixedLenByteArrayType>().write_batch(values, levels, None)?;
+                }
                 Gathered::Bytes(values, present) => {
                     let levels = column.optional.then_some(present.as_slice());
                     writer.typed::<ByteArrayType>().write_batch(values, levels, None)?;
@@ -213,6 +225,7 @@ impl Gathered {
     fn of(column: &Column) -> Self {
         match column.kind {
             Kind::Number | Kind::Time => Self::Numbers(Vec::new(), Vec::new()),
+            Kind::Amount => Self::Amounts(Vec::new(), Vec::new()),
             Kind::Text | Kind::Bytes => Self::Bytes(Vec::new(), Vec::new()),
         }
     }
@@ -226,9 +239,14 @@ impl Gathered {
                 present.push(1);
                 8
             }
+            (Self::Amounts(values, present), Value::Amount(amount)) if amount <= DECIMAL_MAX => {
+                values.push(ByteArray::from(amount.0.to_be_bytes().to_vec()).into());
+                present.push(1);
+                16
+            }
             (Self::Bytes(values, present), Value::Text(text)) => put_bytes(values, present, text.into_bytes().into()),
             (Self::Bytes(values, present), Value::Bytes(bytes)) => put_bytes(values, present, bytes),
-            (Self::Numbers(_, present) | Self::Bytes(_, present), _) => {
+            (Self::Numbers(_, present) | Self::Amounts(_, present) | Self::Bytes(_, present), _) => {
                 present.push(0);
                 0
             }
@@ -247,12 +265,16 @@ fn schema(table: &Table) -> Result<Arc<Type>, ParquetError> {
     let column = |column: &Column| {
         let (physical, logical) = match column.kind {
             Kind::Number => (Physical::INT64, Some(LogicalType::integer(64, false))),
+            Kind::Amount => (Physical::FIXED_LEN_BYTE_ARRAY, Some(LogicalType::decimal(0, DECIMAL_DIGITS))),
             Kind::Time => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::MILLIS))),
             Kind::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
             Kind::Bytes => (Physical::BYTE_ARRAY, None),
         };
         let repetition = if column.optional { Repetition::OPTIONAL } else { Repetition::REQUIRED };
-        let built = Type::primitive_type_builder(column.name, physical).with_repetition(repetition);
+        let mut built = Type::primitive_type_builder(column.name, physical).with_repetition(repetition);
+        if column.kind == Kind::Amount {
+            built = built.with_length(size_of::<u128>() as i32).with_precision(DECIMAL_DIGITS).with_scale(0);
+        }
         Ok(Arc::new(built.with_logical_type(logical).build()?))
     };
     let fields = table.columns.iter().map(column).collect::<Result<_, ParquetError>>()?;

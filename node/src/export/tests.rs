@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 use tempfile::TempDir;
-use types::{ChainId, Digest};
+use types::{Amount, ChainId, Digest};
 
 /// The last of them has no certificate yet.
 const HEIGHTS: u64 = 24;
@@ -67,6 +67,7 @@ fn a_full_disk_is_told_once_with_the_file_and_what_to_do() {
     let row = |columns: &[rows::Column]| {
         let value = |column: &rows::Column| match column.kind {
             rows::Kind::Number | rows::Kind::Time => Value::Number(1),
+            rows::Kind::Amount => Value::Amount(Amount(1)),
             rows::Kind::Text | rows::Kind::Bytes => Value::Text("0123456789".repeat(100)),
         };
         columns.iter().map(value).collect::<Vec<_>>()
@@ -85,6 +86,31 @@ fn a_full_disk_is_told_once_with_the_file_and_what_to_do() {
         assert!(causes[1].starts_with("No space left on device"), "{causes:?}");
         assert!(help.starts_with("make room there and run the same command again"), "{help}");
     }
+}
+
+#[test]
+fn an_amount_is_written_in_all_its_digits_and_left_out_where_a_decimal_has_no_room() {
+    use parquet::file::reader::SerializedFileReader;
+
+    const COLUMNS: [rows::Column; 1] = [rows::amount("amount")];
+    let table = rows::Table { name: "paid", columns: &COLUMNS };
+    let dir = empty();
+    let written = |format: Format, units: &[u128]| {
+        let path = dir.path().join(format.extension());
+        let mut sink = Sink::create(format, table, File::create(&path).expect("room")).expect("a file");
+        units.iter().for_each(|units| sink.put(vec![Value::Amount(Amount(*units))]).expect("room"));
+        sink.finish().expect("room");
+        path
+    };
+    let units = [0, 1, u64::MAX.into(), 10u128.pow(38) - 1, 10u128.pow(38), u128::MAX];
+    let lines = fs::read_to_string(written(Format::Jsonl, &units)).expect("lines");
+    assert_eq!(lines, units.map(|units| format!("{{\"amount\":\"{units}\"}}\n")).concat());
+    let file = File::open(written(Format::Parquet, &units)).expect("a file");
+    let rows = SerializedFileReader::new(file).expect("Parquet").into_iter();
+    // The reader writes a point behind the digits of a number without a fraction.
+    let shown: Vec<String> = rows.map(|row| row.expect("a row").to_string().replace(".}", "}")).collect();
+    let expected = units.map(|units| if units < 10u128.pow(38) { units.to_string() } else { "null".to_owned() });
+    assert_eq!(shown, expected.map(|amount| format!("{{amount: {amount}}}")));
 }
 
 #[test]
@@ -109,13 +135,13 @@ fn another_version_ledger_and_format_are_told_apart() {
     let other = with(&chain[chain.len() - 8..], &other[..8]);
     assert!(matches!(other, ExportError::OtherLedger { expected, .. } if expected == source.chain()), "{other:?}");
     // Whatever else a later version says.
-    let newer = with("\"version\": 2,", "\"version\": 3, \"compression\": {\"zstd\": 3},");
-    assert!(matches!(newer, ExportError::Newer { found: 3, known: 2, .. }), "{newer:?}");
+    let newer = with("\"version\": 3,", "\"version\": 4, \"compression\": {\"zstd\": 3},");
+    assert!(matches!(newer, ExportError::Newer { found: 4, known: 3, .. }), "{newer:?}");
     let (causes, help) = told(newer);
-    assert!(causes[0].contains("manifest.json: has format 3, which a newer version of stele wrote"), "{causes:?}");
+    assert!(causes[0].contains("manifest.json: has format 4, which a newer version of stele wrote"), "{causes:?}");
     assert!(help.contains("the version of stele that wrote it"), "{help}");
-    let older = with("\"version\": 2,", "\"version\": 1,");
-    assert!(matches!(older, ExportError::Older { found: 1, known: 2, .. }), "{older:?}");
+    let older = with("\"version\": 3,", "\"version\": 2,");
+    assert!(matches!(older, ExportError::Older { found: 2, known: 3, .. }), "{older:?}");
     assert!(matches!(with("\"parts\"", "\"prats\""), ExportError::Manifest { .. }));
     assert!(matches!(with("\"blocks-", "\"../blocks-"), ExportError::Gap { .. }));
     assert!(matches!(with("\"table\": \"blocks\"", "\"table\": \"events\""), ExportError::Gap { .. }));

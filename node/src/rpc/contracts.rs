@@ -52,10 +52,10 @@ fn at(tables: &Tables, place: Place) -> Result<EventsInfo, AnswerError> {
 mod tests {
     use super::*;
     use crate::rpc::answers::tests::Chain;
-    use types::{Address, Digest, LedgerEvent, Object, ObjectRights};
+    use types::{Address, Amount, Digest, LedgerEvent, Object, ObjectRights};
 
-    fn burned(object: ObjectId, quantity: u64) -> LedgerEvent {
-        LedgerEvent::Burned { object, owner: Address::from_bytes([1; 32]), quantity }
+    fn burned(object: ObjectId, units: u128) -> LedgerEvent {
+        LedgerEvent::Burned { object, owner: Address::from_bytes([1; 32]), quantity: Amount(units) }
     }
 
     #[test]
@@ -64,12 +64,13 @@ mod tests {
         let id = ObjectId::from_bytes([3; 32]);
         let owner = Address::from_bytes([1; 32]);
         let rights = ObjectRights { transferable: true, divisible: false };
-        let value = Object { owner, issuer: owner, asset: Digest::ZERO, content: Digest::ZERO, quantity: 4, rights };
+        let value =
+            Object { owner, issuer: owner, asset: Digest::ZERO, content: Digest::ZERO, quantity: Amount(4), rights };
         let mut batch = chain.tables.batch();
         batch.value(&id.into(), Some(&value.into()));
         chain.tables.commit(batch).expect("a batch");
         let found = object(&chain.tables, id, Height(0)).expect("an answer").expect("an object");
-        assert_eq!((found.quantity, found.transferable, found.height), (4, true, Height(2)));
+        assert_eq!((found.quantity, found.transferable, found.height), (Amount(4), true, Height(2)));
         assert_eq!(object(&chain.tables, ObjectId::from_bytes([4; 32]), Height(0)).expect("an answer"), None);
         assert_eq!(grant(&chain.tables, GrantId::from_bytes([3; 32]), Height(0)).expect("an answer"), None);
     }
@@ -80,7 +81,7 @@ mod tests {
         let (one, other) = (ObjectId::from_bytes([3; 32]), ObjectId::from_bytes([5; 32]));
         let mut batch = chain.tables.batch();
         for (height, index, object) in [(1, 1, one), (1, 2, other), (2, 0, one), (2, 1, one)] {
-            batch.events(Place { height: Height(height), index }, &[burned(object, height)]);
+            batch.events(Place { height: Height(height), index }, &[burned(object, height.into())]);
         }
         chain.tables.commit(batch).expect("a batch");
         let read = |object, after| history(&chain.tables, &Subject::Object(object), after).expect("a history");

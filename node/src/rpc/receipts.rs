@@ -77,7 +77,7 @@ fn each_transaction(
 mod tests {
     use super::*;
     use crate::rpc::answers::tests::Chain;
-    use types::{Address, ChainId, Digest, SecretKey};
+    use types::{Address, Amount, ChainId, Digest, SecretKey};
 
     #[test]
     fn of_a_height_that_was_given_up_the_error_says_where_to_begin_and_the_next_height_is_whole() {
@@ -112,7 +112,7 @@ mod tests {
         let (to, stranger, document) =
             (Address::from_bytes([2; 32]), Address::from_bytes([3; 32]), Digest::sha256(b"d"));
         let sign = |body| Transaction::sign(&chain, &key, 60_000, 1, body).expect("a short memo");
-        let transfer = sign(TransactionBody::Transfer { to, amount: 1, memo: bytes::Bytes::new() });
+        let transfer = sign(TransactionBody::Transfer { to, amount: Amount(1), memo: bytes::Bytes::new() });
         let certify = sign(TransactionBody::Certify { document, memo: bytes::Bytes::new() });
         let of = |address, document| ReceiptFilter { address, transaction: None, document };
         let sender = transfer.sender();

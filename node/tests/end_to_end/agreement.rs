@@ -6,7 +6,7 @@ use crate::network::{ACCOUNTS, BALANCE, Network, Options, address};
 use bytes::Bytes;
 use client::{Update, verify_proof};
 use std::collections::BTreeMap;
-use types::{Digest, EpochChain, Outcome};
+use types::{Amount, Digest, EpochChain, Outcome};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_validators_commit_signed_transfers_and_prove_them() {
@@ -21,19 +21,19 @@ async fn four_validators_commit_signed_transfers_and_prove_them() {
     nothing_is_missing(&network, &outcomes.acknowledged).await;
 
     // Every transfer moved one unit in a ring, so a balance is known from what was acknowledged.
-    let mut balances: BTreeMap<_, u64> = (0..ACCOUNTS).map(|index| (address(index), BALANCE)).collect();
+    let mut balances: BTreeMap<_, u128> = (0..ACCOUNTS).map(|index| (address(index), BALANCE)).collect();
     for (asked_before, node) in network.nodes.iter().enumerate() {
         let mut sum = 0;
         for (address, balance) in &mut balances {
             let found = node.rpc.account(address).await.unwrap().expect("it is in genesis");
             assert!(found.height >= height);
             if asked_before == 0 {
-                *balance = found.balance;
+                *balance = found.balance.0;
             }
-            assert_eq!(found.balance, *balance, "{address} on {}", node.authority.name);
-            sum += found.balance;
+            assert_eq!(found.balance, Amount(*balance), "{address} on {}", node.authority.name);
+            sum += found.balance.0;
         }
-        assert_eq!(sum, BALANCE * u64::from(ACCOUNTS));
+        assert_eq!(sum, BALANCE * u128::from(ACCOUNTS));
     }
 
     // The client alone, from genesis: it takes proofs from nodes that it does not trust.

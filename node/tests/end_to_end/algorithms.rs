@@ -7,7 +7,7 @@ use crate::network::{BALANCE, Network, Options, address, key_of};
 use crate::process::{run_to_end, stele};
 use bytes::Bytes;
 use client::{Account, RpcError, now_ms};
-use types::{AlgId, Reject, SecretKey, Transaction, TransactionBody};
+use types::{AlgId, Amount, Reject, SecretKey, Transaction, TransactionBody};
 
 const ALLOWED: [AlgId; 3] = [AlgId::Ed25519, AlgId::Sm2Sm3, AlgId::EcdsaP256];
 
@@ -38,7 +38,7 @@ async fn every_algorithm_that_genesis_names_is_executed_and_wrong_signatures_are
     let chain = network.chain();
     for (index, alg) in ALLOWED.into_iter().enumerate() {
         let (node, account) = (&network.nodes[index], Account::new(chain, key_of(alg)));
-        let good = account.transfer(address(90 + index as u8), 7, Bytes::new()).unwrap();
+        let good = account.transfer(address(90 + index as u8), Amount(7), Bytes::new()).unwrap();
         // Its last bit, and nothing else, is wrong: the good one is taken after it.
         let mut damaged = good.raw().to_vec();
         *damaged.last_mut().unwrap() ^= 1;
@@ -57,11 +57,15 @@ async fn every_algorithm_that_genesis_names_is_executed_and_wrong_signatures_are
             let found =
                 until("it is executed", PATIENCE, async || node.rpc.transaction(&good.id()).await.unwrap()).await;
             assert_eq!(types::Outcome::from(found.outcome), types::Outcome::Applied, "{alg}");
-            assert_eq!(node.rpc.account(&account.address()).await.unwrap().unwrap().balance, BALANCE - 7, "{alg}");
+            assert_eq!(
+                node.rpc.account(&account.address()).await.unwrap().unwrap().balance,
+                Amount(BALANCE - 7),
+                "{alg}"
+            );
         }
     }
     let stranger = SecretKey::from_seed(AlgId::EcdsaSecp256k1, [1; 32]).unwrap();
-    let body = TransactionBody::Transfer { to: address(1), amount: 1, memo: Bytes::new() };
+    let body = TransactionBody::Transfer { to: address(1), amount: Amount(1), memo: Bytes::new() };
     let other = Transaction::sign(&chain, &stranger, now_ms() + 30_000, 1, body).unwrap();
     let answer = network.nodes[0].rpc.submit(&other).await;
     assert!(matches!(answer, Err(RpcError::Refused(Reject::AlgorithmNotAllowed))), "{answer:?}");
@@ -83,14 +87,14 @@ async fn a_key_file_of_another_algorithm_signs_transfers_on_the_command_line() {
             .concat());
     assert!(made.status.success(), "{}", made.message);
     let owner = made.output.split_whitespace().find(|word| word.starts_with("stele1")).unwrap();
-    let funding = network.account(0).transfer(owner.parse().unwrap(), 1_000, Bytes::new()).unwrap();
+    let funding = network.account(0).transfer(owner.parse().unwrap(), Amount(1_000), Bytes::new()).unwrap();
     node.rpc.submit(&funding).await.unwrap();
     until("it is executed", PATIENCE, async || node.rpc.transaction(&funding.id()).await.unwrap()).await;
     let (rpc, to) = (node.authority.rpc_address.to_string(), address(95).to_string());
     let transfer = ["tx", "--rpc", &rpc, "transfer", "--key", "sm2.key", "--to", &to, "--amount", "30"];
     let sent = run(&[&transfer[..], &secret[..]].concat());
     assert!(sent.status.success(), "{}", sent.message);
-    assert_eq!(node.rpc.account(&address(95)).await.unwrap().map(|account| account.balance), Some(30));
+    assert_eq!(node.rpc.account(&address(95)).await.unwrap().map(|account| account.balance), Some(Amount(30)));
     let unknown = run(&["key", "generate", "--algorithm", "rot13", "--out", "x.key", "--passphrase-file", "sm2.pass"]);
     assert!(!unknown.status.success() && unknown.message.contains("ecdsa-secp256k1"), "{}", unknown.message);
 }

@@ -18,7 +18,7 @@ const ANSWER: Duration = Duration::from_secs(2);
 /// Between two readings.
 const PAUSE: Duration = Duration::from_millis(20);
 /// The sum of all balances, for ever.
-const ALL: u64 = ACCOUNTS as u64 * BALANCE;
+const ALL: u128 = ACCOUNTS as u128 * BALANCE;
 
 /// See the module. Ends with [`Auditor::finish`]; a wrong sum ends it at once, and fails the test there.
 pub struct Auditor {
@@ -34,7 +34,7 @@ impl Auditor {
         let task = tokio::spawn(async move {
             for (name, rpc) in nodes.iter().cycle() {
                 if let Ok(Some((height, balances))) = timeout(ANSWER, balances(rpc)).await {
-                    assert_eq!(balances.iter().sum::<u64>(), ALL, "at height {height} of {name}: {balances:?}");
+                    assert_eq!(balances.iter().sum::<u128>(), ALL, "at height {height} of {name}: {balances:?}");
                     count.fetch_add(1, Ordering::Relaxed);
                 }
                 tokio::time::sleep(PAUSE).await;
@@ -59,7 +59,7 @@ impl Auditor {
 }
 
 /// All balances of one height, or `None` where the node has gone on in between, or away.
-async fn balances(rpc: &RpcClient) -> Option<(Height, Vec<u64>)> {
+async fn balances(rpc: &RpcClient) -> Option<(Height, Vec<u128>)> {
     let asked = (0..ACCOUNTS).map(|index| {
         let rpc = rpc.clone();
         tokio::spawn(async move { rpc.account(&address(index)).await })
@@ -70,7 +70,7 @@ async fn balances(rpc: &RpcClient) -> Option<(Height, Vec<u64>)> {
         if *height.get_or_insert(account.height) != account.height {
             return None;
         }
-        balances.push(account.balance);
+        balances.push(account.balance.0);
     }
     Some((height?, balances))
 }
@@ -113,7 +113,7 @@ pub async fn balances_follow_from_receipts(network: &Network, outcomes: &Outcome
     println!("{last}");
 }
 
-fn expected(done: &BTreeMap<TransactionId, (Height, Outcome, Transfer)>) -> Vec<u64> {
+fn expected(done: &BTreeMap<TransactionId, (Height, Outcome, Transfer)>) -> Vec<u128> {
     let mut balances = vec![BALANCE; ACCOUNTS.into()];
     for (_, outcome, Transfer { from, to, amount }) in done.values() {
         if *outcome == Outcome::Applied {

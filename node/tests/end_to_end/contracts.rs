@@ -7,7 +7,9 @@ use crate::process::{run_to_end, stele};
 use bytes::Bytes;
 use client::rpc::{EventsInfo, Subject};
 use client::{RpcError, verify_proof};
-use types::{Digest, EpochChain, LedgerEvent, ObjectId, ObjectRights, Outcome, Reject, SecretKey, Step, Transaction};
+use types::{
+    Amount, Digest, EpochChain, LedgerEvent, ObjectId, ObjectRights, Outcome, Reject, SecretKey, Step, Transaction,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_object_is_sold_against_payment_and_every_node_knows_its_history() {
@@ -16,13 +18,13 @@ async fn an_object_is_sold_against_payment_and_every_node_knows_its_history() {
     let object = ObjectId::issued(&seller.address(), 1);
     let rights = ObjectRights { transferable: true, divisible: false };
     let (issuer, content) = (seller.address(), Digest::sha256(b"a deed"));
-    let create = Step::Create { issuer, salt: 1, owner: issuer, quantity: 1, rights, content };
+    let create = Step::Create { issuer, salt: 1, owner: issuer, quantity: Amount(1), rights, content };
     let created = seller.call(vec![create], Bytes::new()).unwrap();
     executed(&network, 0, &created).await;
 
     let steps = vec![
         Step::Transfer { object, to: buyer.address() },
-        Step::Pay { from: buyer.address(), to: seller.address(), amount: 40 },
+        Step::Pay { from: buyer.address(), to: seller.address(), amount: Amount(40) },
     ];
     let draft = seller.draft(vec![buyer.public_key()], steps, Bytes::from_static(b"a sale")).unwrap();
     let (ours, theirs) = (seller.approve(&draft).unwrap(), buyer.approve(&draft).unwrap());
@@ -35,7 +37,7 @@ async fn an_object_is_sold_against_payment_and_every_node_knows_its_history() {
     }
     let sale = draft.finish(&[ours, theirs]).unwrap();
     let sold = executed(&network, 1, &sale).await;
-    assert!(matches!(sold.events[..], [LedgerEvent::Transferred { .. }, LedgerEvent::Paid { amount: 40, .. }]));
+    assert!(matches!(sold.events[..], [LedgerEvent::Transferred { .. }, LedgerEvent::Paid { amount: Amount(40), .. }]));
 
     // A commit that was executed is replayed, and its rows are written again.
     network.nodes[2].kill();
@@ -46,9 +48,9 @@ async fn an_object_is_sold_against_payment_and_every_node_knows_its_history() {
             node.rpc.object(&object).await.unwrap().filter(|found| found.owner == buyer.address())
         })
         .await;
-        assert_eq!((found.issuer, found.quantity, found.content), (seller.address(), 1, content));
+        assert_eq!((found.issuer, found.quantity, found.content), (seller.address(), Amount(1), content));
         let balance = node.rpc.account(&seller.address()).await.unwrap().unwrap().balance;
-        assert_eq!(balance, BALANCE + 40, "{}", node.authority.name);
+        assert_eq!(balance, Amount(BALANCE + 40), "{}", node.authority.name);
         let history = node.rpc.history(&Subject::Object(object), None).await.unwrap();
         let ids: Vec<_> = history.iter().map(|info| info.transaction.id).collect();
         assert_eq!(ids, [created.id(), sale.id()]);
@@ -75,7 +77,10 @@ async fn an_object_is_sold_against_payment_and_every_node_knows_its_history() {
     assert_eq!(of("event"), ["created", "transferred", "paid"]);
     assert_eq!(of("object"), [id.clone(), id, String::new()]);
     assert_eq!(of("transaction")[1..], [sale.id().to_string(), sale.id().to_string()]);
-    assert_eq!((&rows[2]["quantity"], &rows[1]["position"], &rows[2]["position"]), (&40.into(), &0.into(), &1.into()));
+    assert_eq!(
+        (&rows[2]["quantity"], &rows[1]["position"], &rows[2]["position"]),
+        (&"40".into(), &0.into(), &1.into())
+    );
 
     let rpc = network.nodes[3].authority.rpc_address.to_string();
     for (words, expected) in [(["object", "show"], address(1).to_string()), (["history", ""], "paid 40 to".to_owned())]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use client::Update;
 use rustix::process::Signal;
 use std::time::Duration;
-use types::Hasher;
+use types::{Amount, Hasher};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_node_killed_under_load_rejoins_and_agrees() {
@@ -96,7 +96,7 @@ async fn a_node_with_many_transactions_starts_again_after_a_kill() {
     let submit = tokio::spawn(async move {
         for turn in 0..COUNT {
             let (from, to) = (turn % accounts.len(), (turn + 1) % accounts.len());
-            let transfer = accounts[from].transfer(address(to as u8), 1, Bytes::new()).unwrap();
+            let transfer = accounts[from].transfer(address(to as u8), Amount(1), Bytes::new()).unwrap();
             client.submit(&transfer).await.unwrap();
         }
         client

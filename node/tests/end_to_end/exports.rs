@@ -68,6 +68,7 @@ fn parquet_rows(out: &Path, table: &str) -> Vec<Value> {
     let value = |field: &Field| match field {
         Field::Null => None,
         Field::ULong(number) => Some(json!(number)),
+        Field::Decimal(_) => Some(json!(field.to_string().trim_end_matches('.'))),
         Field::TimestampMillis(ms) => Some(json!(ms)),
         Field::Str(text) => Some(json!(text)),
         Field::Bytes(bytes) => Some(json!(hex::encode(bytes.data()))),

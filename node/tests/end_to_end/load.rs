@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use types::{Height, Outcome, Reject, TransactionId};
+use types::{Amount, Height, Outcome, Reject, TransactionId};
 
 /// Longest wait for the answers that are missing when the load ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
@@ -42,7 +42,7 @@ struct Memory {
 pub struct Transfer {
     pub from: u8,
     pub to: u8,
-    pub amount: u64,
+    pub amount: u128,
 }
 
 /// See the module. Transfers of a few units, from every account in turn to the next.
@@ -151,9 +151,9 @@ impl Offerer {
                 _ = due.tick() => {
                     let (from, to) = (turn % self.accounts.len(), (turn + 1) % self.accounts.len());
                     turn += 1;
-                    let transfer = Transfer { from: from as u8, to: to as u8, amount: 1 + (turn as u64 * 7) % 5 };
+                    let transfer = Transfer { from: from as u8, to: to as u8, amount: 1 + (turn as u128 * 7) % 5 };
                     let to = address(transfer.to);
-                    let (sent, transfer) = (transfer, self.accounts[from].transfer(to, transfer.amount, Bytes::new()).unwrap());
+                    let (sent, transfer) = (transfer, self.accounts[from].transfer(to, Amount(transfer.amount), Bytes::new()).unwrap());
                     self.memory.lock().unwrap().sent.insert(transfer.id(), sent);
                     // With as many in flight as there may be, this one is left out.
                     drop(client.try_submit(vec![(transfer.id(), transfer.raw().clone())]));

@@ -17,8 +17,8 @@ use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 use tpm::simulator::Simulator;
 use types::{
-    Address, AlgId, Allocation, Authority, AuthorityIndex, ChainId, Epoch, Genesis, Governance, Height, Parameters,
-    PublicKey, SecretKey, Stake, TransactionId,
+    Address, AlgId, Allocation, Amount, Authority, AuthorityIndex, ChainId, Epoch, Genesis, Governance, Height,
+    Parameters, PublicKey, SecretKey, Stake, TransactionId,
 };
 
 /// What everybody is given to become ready.
@@ -28,7 +28,7 @@ pub const VALIDATORS: usize = 4;
 /// Accounts that exist from the start.
 pub const ACCOUNTS: u8 = 16;
 /// What each of them has.
-pub const BALANCE: u64 = 1_000_000_000;
+pub const BALANCE: u128 = 1_000_000_000_000_000_000_000_000_000_000;
 /// Ports of a validator that has an address of its own: for validators, for clients, for RPC.
 const EMULATED_PORTS: [u16; 3] = [7100, 7200, 7300];
 /// Keys of a test need no expensive passphrase.
@@ -125,11 +125,11 @@ impl Network {
             node.host = links.clone().map(|links| (links, index));
             nodes.push((node, store));
         }
-        let account = |key: SecretKey| Allocation { address: key.public_key().address(), balance: BALANCE };
+        let account = |key: SecretKey| Allocation { address: key.public_key().address(), balance: Amount(BALANCE) };
         let others = options.algorithms.iter().filter(|alg| **alg != AlgId::Ed25519).map(|alg| key_of(*alg));
         let idle = (0..options.idle_accounts).map(|index| {
             let digest = types::Digest::sha256(&index.to_le_bytes());
-            Allocation { address: Address::from_bytes(*digest.as_bytes()), balance: 1 }
+            Allocation { address: Address::from_bytes(*digest.as_bytes()), balance: Amount(1) }
         });
         let genesis = Genesis {
             ceremonies: Vec::new(),

@@ -5,7 +5,7 @@ use crate::network::{Network, Options, address, key};
 use bytes::Bytes;
 use client::{RpcError, SubmitError, TRANSACTION_BYTES_MAX, Update, now_ms};
 use std::time::Duration;
-use types::{ChainId, Digest, Outcome, Reject, Transaction, TransactionBody, TransactionId};
+use types::{Amount, ChainId, Digest, Outcome, Reject, Transaction, TransactionBody, TransactionId};
 
 /// Place of the algorithm byte of the sender's key: behind version, chain, `valid_until` and nonce.
 const KEY_ALGORITHM_AT: usize = 1 + Digest::ENCODED_LEN + 8 + 8;
@@ -20,8 +20,8 @@ enum Told {
     InReceipt(Reject),
 }
 
-fn transfer(chain: ChainId, from: u8, to: u8, amount: u64) -> Transaction {
-    let body = TransactionBody::Transfer { to: address(to), amount, memo: Bytes::new() };
+fn transfer(chain: ChainId, from: u8, to: u8, amount: u128) -> Transaction {
+    let body = TransactionBody::Transfer { to: address(to), amount: Amount(amount), memo: Bytes::new() };
     valid_until(chain, from, body, now_ms() + 30_000)
 }
 
@@ -41,7 +41,7 @@ fn with_byte(transaction: &Transaction, at: usize, change: impl Fn(u8) -> u8) ->
 fn wrong(chain: ChainId) -> Vec<(&'static str, Bytes, Told)> {
     use Told::{AtOnce, InReceipt};
     let good = || transfer(chain, 0, 1, 1);
-    let to = |index| TransactionBody::Transfer { to: address(index), amount: 1, memo: Bytes::new() };
+    let to = |index| TransactionBody::Transfer { to: address(index), amount: Amount(1), memo: Bytes::new() };
     let memo = |length| TransactionBody::Certify { document: Digest::ZERO, memo: vec![7; length].into() };
     let last = good().raw().len() - 1;
     let mut longer = good().raw().to_vec();
@@ -75,7 +75,7 @@ fn wrong(chain: ChainId) -> Vec<(&'static str, Bytes, Told)> {
         ),
         ("to itself", transfer(chain, 0, 0, 1).raw().clone(), AtOnce(Reject::SelfTransfer)),
         ("nothing moved", transfer(chain, 0, 1, 0).raw().clone(), AtOnce(Reject::ZeroAmount)),
-        ("overdraft", transfer(chain, 0, 1, u64::MAX).raw().clone(), InReceipt(Reject::Overdraft)),
+        ("overdraft", transfer(chain, 0, 1, u128::MAX).raw().clone(), InReceipt(Reject::Overdraft)),
         ("unknown sender", transfer(chain, 200, 1, 1).raw().clone(), InReceipt(Reject::UnknownSender)),
         ("unknown certifier", valid_until(chain, 201, memo(3), soon).raw().clone(), InReceipt(Reject::UnknownSender)),
     ]
@@ -127,10 +127,10 @@ async fn the_fast_path_answers_each_wrong_transaction_by_its_reason() {
     assert_eq!(node.rpc.account(&address(99)).await.unwrap(), None);
     client.submit_raw("a new account", transfer(chain, 0, 99, 17).raw().clone()).await.unwrap();
     assert!(matches!(next().await, Update::Receipt { outcome: Outcome::Applied, .. }));
-    assert_eq!(node.rpc.account(&address(99)).await.unwrap().map(|account| account.balance), Some(17));
+    assert_eq!(node.rpc.account(&address(99)).await.unwrap().map(|account| account.balance), Some(Amount(17)));
     // The ledger moved by what was applied, and by nothing else.
-    assert_eq!(node.rpc.account(&address(3)).await.unwrap().unwrap().balance, crate::network::BALANCE + 5);
-    assert_eq!(node.rpc.account(&address(1)).await.unwrap().unwrap().balance, crate::network::BALANCE);
+    assert_eq!(node.rpc.account(&address(3)).await.unwrap().unwrap().balance, Amount(crate::network::BALANCE + 5));
+    assert_eq!(node.rpc.account(&address(1)).await.unwrap().unwrap().balance, Amount(crate::network::BALANCE));
     headers_agree(&network).await;
 }
 
@@ -193,6 +193,6 @@ async fn a_full_queue_is_busy_with_a_hint_and_takes_more_later() {
     assert!(busy >= TOGETHER - 4, "only {busy} were told to come back");
     assert_eq!(
         network.nodes[0].rpc.account(&address(1)).await.unwrap().unwrap().balance,
-        crate::network::BALANCE + 200
+        Amount(crate::network::BALANCE + 200)
     );
 }

@@ -1,7 +1,7 @@
 //! What a node or a signer cannot start with: a non-zero exit, one clear message, and nothing changed on disk.
 
 use crate::check::headers_agree;
-use crate::network::{Network, Node, Options};
+use crate::network::{BALANCE, Network, Node, Options};
 use crate::process::{Ended, run_to_end, stele};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -89,8 +89,12 @@ async fn a_configuration_with_a_mistake_is_refused_with_its_place() {
     let genesis = network.path().join("genesis.toml");
     let good = std::fs::read_to_string(&genesis).unwrap();
     let before = snapshot(&node.dir);
-    std::fs::write(&genesis, good.replace("balance = 1000000000\n", "balance = 9000000000000000000\n")).unwrap();
-    assert_refused(&node.run_to_end(), &["genesis"]);
+    std::fs::write(
+        &genesis,
+        good.replace(&format!("balance = \"{BALANCE}\"\n"), &format!("balance = \"{}\"\n", u128::MAX / 2)),
+    )
+    .unwrap();
+    assert_refused(&node.run_to_end(), &["the balances add up to more than 2^128 - 1"]);
     std::fs::write(&genesis, good.replace("gc_depth_rounds = 300", "gc_depth_rounds = 3")).unwrap();
     assert_refused(&node.run_to_end(), &["gc_depth_rounds = 3 is outside 20 to 100000"]);
     assert_unchanged(&node.dir, &before);

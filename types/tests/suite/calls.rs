@@ -4,8 +4,8 @@ use crate::decoders::chain;
 use crate::samples::Random;
 use types::contract::{KEYS_MAX, SIGNERS_MAX, STEPS_MAX};
 use types::{
-    Access, Address, Call, DecodeError, Digest, Draft, Encode, GrantId, ObjectId, ObjectRights, PublicKey, SecretKey,
-    StateKey, Step, Transaction, TransactionBody,
+    Access, Address, Amount, Call, DecodeError, Digest, Draft, Encode, GrantId, ObjectId, ObjectRights, PublicKey,
+    SecretKey, StateKey, Step, Transaction, TransactionBody,
 };
 
 fn address(key: &SecretKey) -> Address {
@@ -20,7 +20,7 @@ fn sale(keys: &[SecretKey]) -> Call {
     let object = ObjectId::issued(&address(&keys[0]), 1);
     let steps = vec![
         Step::Transfer { object, to: address(&keys[1]) },
-        Step::Pay { from: address(&keys[1]), to: address(&keys[0]), amount: 7 },
+        Step::Pay { from: address(&keys[1]), to: address(&keys[0]), amount: Amount(7) },
     ];
     let cosigners = keys[1..].iter().map(SecretKey::public_key).collect();
     Call::new(&address(&keys[0]), cosigners, steps, "a sale".into())

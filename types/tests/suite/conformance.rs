@@ -36,12 +36,12 @@ macro_rules! pinned {
 }
 
 pinned! {
-    signed_transactions: 1, 1000, "5cf6f9027853e34fae5d6ae856f5852f4a0aeb68639c4228000cf85c36d6be6e", |random| {
+    signed_transactions: 1, 1000, "27df1429274f63f531ac8b8faf1d98b2b6f045757cc69afedc93d364b8fe8b00", |random| {
         let chain = random.chain();
         let transaction = random.transaction(&chain);
         vec![transaction.raw().to_vec(), transaction.id().to_bytes(), transaction.sender().to_bytes()]
     };
-    transactions_of_every_algorithm: 2, SAMPLES, "877ee3892442415d0bf4d895f7f5ec3afd7fc6028a64cb09f7c2e97b9e64de3b", |random| {
+    transactions_of_every_algorithm: 2, SAMPLES, "ebeedea448bb31c9d38e8468811389f0b9c41e012f5db695f28f1bb37051d462", |random| {
         let chain = random.chain();
         let raw = random.transaction_of_any_algorithm(&chain);
         let transaction = Transaction::parse(&chain, raw.clone().into()).unwrap();
@@ -72,7 +72,7 @@ pinned! {
         vec![random.merkle_proof().to_bytes(), types::merkle_root(leaves).to_bytes()]
     };
     evidence: 10, SAMPLES, "46cd2a8d0a9e5d6b63b8ba20e9ff2397d1f76b3b08cf60f96e7c76b23cdeb53d", |random| vec![random.evidence().to_bytes()];
-    chain_ids: 11, 500, "5be511acc36b6002bac71fdad165414eeee92f4ec8184c8674cdd7adc0d60e37", |random| vec![random.genesis().chain_id().to_bytes()];
+    chain_ids: 11, 500, "62f2023bb09f8cdffea7d3c6c9b6ec47a8f47a541718cdbed532aa41ef8f92a8", |random| vec![random.genesis().chain_id().to_bytes()];
     committees: 12, 500, "5a45adb274e02eb7fe9fdc5cfd25d7c8b3b9ee79f707b8527e60607d44fc0c7d", |random| {
         let count = 1 + random.below(6);
         let authorities = random.authorities(count);
@@ -109,12 +109,12 @@ pinned! {
         let texts = [random.public_key().to_string(), random.signature().to_string(), random.digest().to_string()];
         texts.into_iter().map(String::into_bytes).collect()
     };
-    signed_calls: 21, 1000, "481eaace4826d93b4ab8a6484120cb6b6c203b45aea787652a791af6cc4cb804", |random| {
+    signed_calls: 21, 1000, "ec0ca7093c2fe2b508c5bed2078e9870291ba323880735e2439326d9dacadd1c", |random| {
         let chain = random.chain();
         let call = random.call(&chain);
         vec![call.raw().to_vec(), call.id().to_bytes(), call.sender().to_bytes(), call.message().as_bytes().to_vec()]
     };
-    values_of_contracts: 22, SAMPLES, "dd90f001e03bf1b0f99ffd016bbf0833b04df91597775bd150f3d7223c9d6605", |random| {
+    values_of_contracts: 22, SAMPLES, "f6056056a40deabad9be5458b8e2f4cc84a94ce4dd81b60ea6dc367cf84d63ab", |random| {
         let (object, grant, event) = (random.object(), random.grant(), random.event());
         let (chain, key) = (TransactionId(random.digest()), random.state_key());
         let audited = Grant::audited(&grant.audit, &chain, &event);

@@ -4,8 +4,8 @@ use crate::samples::Random;
 use types::block::BlockBody;
 use types::evidence::EVIDENCE_TRANSACTION_BYTES_MAX;
 use types::{
-    AuthorityIndex, BlockHeader, ChainId, Decode, Digest, Encode, Epoch, Evidence, InvalidTransaction, Payload, Round,
-    SecretKey, TimestampMs, Transaction, TransactionBody,
+    Amount, AuthorityIndex, BlockHeader, ChainId, Decode, Digest, Encode, Epoch, Evidence, InvalidTransaction, Payload,
+    Round, SecretKey, TimestampMs, Transaction, TransactionBody,
 };
 
 fn chain() -> ChainId {
@@ -14,7 +14,8 @@ fn chain() -> ChainId {
 
 fn transaction(nonce: u64) -> Transaction {
     let key = SecretKey::ed25519_from_seed([7; 32]);
-    let body = TransactionBody::Transfer { to: key.public_key().address(), amount: 1, memo: vec![1, 2, 3].into() };
+    let body =
+        TransactionBody::Transfer { to: key.public_key().address(), amount: Amount(1), memo: vec![1, 2, 3].into() };
     Transaction::sign(&chain(), &key, 1_000, nonce, body).unwrap()
 }
 

@@ -1,7 +1,9 @@
 //! `genesis.toml`: what it must hold, what it must not, and what the chain id covers.
 
 use crate::samples::Random;
-use types::{Address, Allocation, AuthorityIndex, CommitteeError, Digest, Genesis, GenesisError, Parameters, Stake};
+use types::{
+    Address, Allocation, Amount, AuthorityIndex, CommitteeError, Digest, Genesis, GenesisError, Parameters, Stake,
+};
 
 fn sample() -> Genesis {
     Random::new(1).genesis()
@@ -30,7 +32,7 @@ fn the_largest_numbers_can_be_written() {
     let mut genesis = sample();
     let address = Address::from_bytes([1; 32]);
     genesis.created_ms = u64::MAX;
-    genesis.accounts = vec![Allocation { address, balance: u64::MAX }];
+    genesis.accounts = vec![Allocation { address, balance: Amount::MAX }];
     assert_eq!(genesis.check(), Ok(()));
     assert_eq!(Genesis::from_toml(&genesis.to_toml()), Ok(genesis));
 }
@@ -89,8 +91,16 @@ fn values_of_keys_and_addresses_are_checked_as_they_are_read() {
         assert_ne!(with_account.replace(from.as_str(), to), with_account);
         parse_error(&with_account.replace(from.as_str(), to));
     }
-    for number in ["-1", "1.5", "\"1\"", "18446744073709551616"] {
-        parse_error(&with_account.replace("balance = 1\n", &format!("balance = {number}\n")));
+    let with_balance = |balance: &str| with_account.replace("balance = 1\n", &format!("balance = {balance}\n"));
+    for balance in ["-1", "1.5", "\"-1\"", "\"+1\"", "\"\"", "\"1e3\"", "\"1_000\"", &format!("\"{}0\"", u128::MAX)] {
+        let error = parse_error(&with_balance(balance));
+        assert!(error.contains("whole number below 2^128"), "{balance}: {error}");
+    }
+    for (written, balance) in [("1", 1), ("\"1\"", 1), (&format!("\"{}\"", u128::MAX / 2), u128::MAX / 2)] {
+        let genesis = Genesis::from_toml(&with_balance(written)).expect("a genesis");
+        let read = genesis.accounts.iter().find(|allocation| allocation.address == Address::from_bytes([1; 32]));
+        assert_eq!(read.map(|allocation| allocation.balance), Some(Amount(balance)));
+        assert_eq!(Genesis::from_toml(&genesis.to_toml()).as_ref(), Ok(&genesis));
     }
 }
 
@@ -148,12 +158,12 @@ fn a_transaction_must_fit_a_block_with_its_length() {
 
 #[test]
 fn accounts_stand_once_and_add_up() {
-    let allocation = |byte, balance| Allocation { address: Address::from_bytes([byte; 32]), balance };
+    let allocation = |byte, balance| Allocation { address: Address::from_bytes([byte; 32]), balance: Amount(balance) };
     let with = |accounts: Vec<Allocation>| Genesis { accounts, ..sample() }.check();
     assert_eq!(with(vec![allocation(1, 5), allocation(2, 0)]), Ok(()));
     let twice = vec![allocation(1, 5), allocation(2, 5), allocation(1, 5)];
     assert_eq!(with(twice), Err(GenesisError::RepeatedAccount(Address::from_bytes([1; 32]))));
-    assert_eq!(with(vec![allocation(1, u64::MAX), allocation(2, 1)]), Err(GenesisError::SupplyOverflow));
+    assert_eq!(with(vec![allocation(1, u128::MAX), allocation(2, 1)]), Err(GenesisError::SupplyOverflow));
 }
 
 #[test]
@@ -188,8 +198,8 @@ fn everything_of_a_genesis_is_in_the_chain_id() {
     changed(&|genesis| genesis.parameters.live_ids_max += 1);
     changed(&|genesis| genesis.parameters.snapshot_interval_heights += 1);
     changed(&|genesis| genesis.validators[0].stake.0 += 1);
-    changed(&|genesis| genesis.accounts.push(Allocation { address: Address::from_bytes([1; 32]), balance: 1 }));
-    changed(&|genesis| genesis.accounts.push(Allocation { address: Address::from_bytes([1; 32]), balance: 2 }));
+    changed(&|genesis| genesis.accounts.push(Allocation { address: Address::from_bytes([1; 32]), balance: Amount(1) }));
+    changed(&|genesis| genesis.accounts.push(Allocation { address: Address::from_bytes([1; 32]), balance: Amount(2) }));
     let count = ids.len();
     ids.sort();
     ids.dedup();

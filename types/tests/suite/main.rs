@@ -4,6 +4,7 @@
 
 mod addresses;
 mod allocations;
+mod amounts;
 mod calls;
 mod certificates;
 mod committees;

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use types::alg::AlgKind;
 use types::snapshot::RowProof;
 use types::{
-    Address, AlgId, Allocation, Anchor, Authority, AuthorityIndex, BlockBody, BlockHeader, BlockRef, Certificate,
-    ChainId, Change, CommitRecord, Committee, Digest, Encode, Epoch, EpochChange, EpochKeyCertificate, EpochStart,
-    Evidence, Genesis, Governance, HeaderStatement, HeaderVote, Height, InvalidTransaction, LedgerHeader, MerkleProof,
-    Outcome, Parameters, Payload, PayloadDescriptor, PublicKey, Receipt, Reject, Round, RoundStatement, SecretKey,
-    Signature, Stake, StateChunk, StateManifest, StateProof, StateSummary, StatementSignature, TimestampMs,
+    Address, AlgId, Allocation, Amount, Anchor, Authority, AuthorityIndex, BlockBody, BlockHeader, BlockRef,
+    Certificate, ChainId, Change, CommitRecord, Committee, Digest, Encode, Epoch, EpochChange, EpochKeyCertificate,
+    EpochStart, Evidence, Genesis, Governance, HeaderStatement, HeaderVote, Height, InvalidTransaction, LedgerHeader,
+    MerkleProof, Outcome, Parameters, Payload, PayloadDescriptor, PublicKey, Receipt, Reject, Round, RoundStatement,
+    SecretKey, Signature, Stake, StateChunk, StateManifest, StateProof, StateSummary, StatementSignature, TimestampMs,
     Transaction, TransactionBody, TransactionId,
 };
 
@@ -43,6 +43,12 @@ impl Random {
     pub fn number(&mut self) -> u64 {
         let shift = self.below(64);
         self.u64() >> shift
+    }
+
+    /// An amount, the same.
+    pub fn amount(&mut self) -> Amount {
+        let units = u128::from(self.u64()) << 64 | u128::from(self.u64());
+        Amount(units >> self.below(128))
     }
 
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
@@ -303,7 +309,7 @@ impl Random {
         let length = self.below(120);
         match self.below(5) {
             0 | 1 => {
-                TransactionBody::Transfer { to: self.address(), amount: self.number(), memo: self.bytes(length).into() }
+                TransactionBody::Transfer { to: self.address(), amount: self.amount(), memo: self.bytes(length).into() }
             }
             2 | 3 => TransactionBody::Certify { document: self.digest(), memo: self.bytes(length).into() },
             _ => TransactionBody::Govern { epoch: Epoch(self.number()), change: Box::new(self.change()) },
@@ -388,7 +394,10 @@ impl Random {
             parameters,
             governance: Governance { members, threshold },
             validators: self.authorities(validators),
-            accounts: self.list(5, |random| Allocation { address: random.address(), balance: random.u64() >> 8 }),
+            accounts: self.list(5, |random| Allocation {
+                address: random.address(),
+                balance: Amount(u128::from(random.u64()) << 48),
+            }),
         }
     }
 }
@@ -402,7 +411,7 @@ pub fn transcribe_transaction(
     body: &TransactionBody,
     signature: &Signature,
 ) -> Vec<u8> {
-    let mut raw = vec![1];
+    let mut raw = vec![2];
     raw.push(chain.0.alg() as u8);
     raw.extend_from_slice(chain.0.as_bytes());
     raw.extend_from_slice(&valid_until.0.to_le_bytes());
@@ -413,7 +422,7 @@ pub fn transcribe_transaction(
         TransactionBody::Transfer { to, amount, memo } => {
             raw.push(1);
             raw.extend_from_slice(to.as_bytes());
-            raw.extend_from_slice(&amount.to_le_bytes());
+            raw.extend_from_slice(&amount.0.to_le_bytes());
             memo
         }
         TransactionBody::Certify { document, memo } => {

@@ -4,8 +4,8 @@ use crate::decoders::chain;
 use crate::samples::{Random, transcribe_transaction};
 use types::transaction::TransactionError;
 use types::{
-    AlgId, ChainId, DecodeError, Digest, Reject, SecretKey, Signature, TimestampMs, Transaction, TransactionBody,
-    TransactionId,
+    AlgId, Amount, ChainId, DecodeError, Digest, Reject, SecretKey, Signature, TimestampMs, Transaction,
+    TransactionBody, TransactionId,
 };
 
 #[test]
@@ -31,7 +31,8 @@ fn a_transfer_is_as_long_as_it_says() {
     let mut random = Random::new(2);
     for memo in [0, 1, 327, 1000] {
         for alg in AlgId::signing() {
-            let body = TransactionBody::Transfer { to: random.address(), amount: 1, memo: vec![0; memo].into() };
+            let body =
+                TransactionBody::Transfer { to: random.address(), amount: Amount(1), memo: vec![0; memo].into() };
             let key = SecretKey::from_seed(alg, random.array()).unwrap();
             let signed = Transaction::sign(&chain(), &key, 1, 1, body).unwrap();
             assert_eq!(signed.raw().len(), Transaction::transfer_overhead(alg) + memo);
@@ -86,7 +87,7 @@ fn the_id_does_not_depend_on_the_signature() {
 
 #[test]
 fn every_bit_but_the_signatures_changes_the_id_and_breaks_the_signature() {
-    let mut random = Random::new(4);
+    let mut random = Random::new(5);
     for _ in 0..3 {
         let signed = random.transaction(&chain());
         let mut ids = vec![signed.id()];
@@ -113,7 +114,8 @@ fn every_bit_but_the_signatures_changes_the_id_and_breaks_the_signature() {
 fn bodies_that_could_be_confused_have_different_ids() {
     let mut random = Random::new(5);
     let (secret, to, document) = (random.secret(), random.address(), random.digest());
-    let transfer = |amount, memo: &'static [u8]| TransactionBody::Transfer { to, amount, memo: memo.into() };
+    let transfer =
+        |units, memo: &'static [u8]| TransactionBody::Transfer { to, amount: Amount(units), memo: memo.into() };
     let certify = |memo: &'static [u8]| TransactionBody::Certify { document, memo: memo.into() };
     let bodies = [transfer(1, b""), transfer(2, b""), transfer(1, b"\0"), certify(b""), certify(b"\0")];
     let mut ids: Vec<TransactionId> = Vec::new();

@@ -44,7 +44,7 @@ impl Oracle {
                 Step::Pay { from, to, amount } => {
                     signed(&from)?;
                     // A payment that makes no sense whoever makes it is told apart before the keys are.
-                    if amount != 0 && from != to {
+                    if amount != Amount(0) && from != to {
                         look(from.into())?;
                         look(to.into())?;
                     }
@@ -55,7 +55,7 @@ impl Oracle {
                 }
                 Step::Create { issuer, salt, owner, quantity, rights, content } => {
                     signed(&issuer)?;
-                    if quantity == 0 {
+                    if quantity == Amount(0) {
                         return Err(Reject::InvalidQuantity);
                     }
                     let object = ObjectId::issued(&issuer, salt);
@@ -88,7 +88,7 @@ impl Oracle {
                     if !held.rights.divisible {
                         return Err(Reject::NotDivisible);
                     }
-                    if !(1..held.quantity).contains(&quantity) {
+                    if quantity == Amount(0) || quantity >= held.quantity {
                         return Err(Reject::InvalidQuantity);
                     }
                     let part = ObjectId::part(&object, salt);
@@ -98,7 +98,7 @@ impl Oracle {
                     }
                     change(object.into())?;
                     change(part.into())?;
-                    let left = held.quantity - quantity;
+                    let left = Amount(held.quantity.0 - quantity.0);
                     held.quantity = quantity;
                     self.values.insert(part.into(), held.into());
                     held.quantity = left;
@@ -114,7 +114,7 @@ impl Oracle {
                     }
                     change(object.into())?;
                     change(into.into())?;
-                    other.quantity += held.quantity;
+                    other.quantity = Amount(other.quantity.0 + held.quantity.0);
                     self.values.remove(&object.into());
                     self.values.insert(into.into(), other.into());
                     LedgerEvent::Merged { object, into, quantity: other.quantity }

@@ -73,22 +73,22 @@ fn any_object(dice: &mut Dice, keys: &[SecretKey]) -> ObjectId {
 }
 
 fn step(dice: &mut Dice, keys: &[SecretKey], time: u64) -> Step {
-    let (object, quantity) = (any_object(dice, keys), dice.below(40) as u64);
+    let (object, quantity) = (any_object(dice, keys), dice.below(40) as u128);
     let (one, other) = (trader(dice, keys), trader(dice, keys));
     let resource = Digest::sha256(&[dice.below(2) as u8]);
     match dice.below(13) {
         0 | 1 => Step::Pay {
             from: one,
             to: if dice.percent(50) { any_account(dice, keys) } else { other },
-            amount: quantity,
+            amount: Amount(quantity),
         },
         2..=4 => {
             let rights = ObjectRights { transferable: dice.percent(80), divisible: dice.percent(80) };
             let (salt, content) = (dice.below(2) as u64, Digest::sha256(b"content"));
-            Step::Create { issuer: one, salt, owner: other, quantity: 3 * quantity, rights, content }
+            Step::Create { issuer: one, salt, owner: other, quantity: Amount(3 * quantity), rights, content }
         }
         5 | 6 => Step::Transfer { object, to: other },
-        7 => Step::Split { object, salt: dice.below(2) as u64, quantity },
+        7 => Step::Split { object, salt: dice.below(2) as u64, quantity: Amount(quantity) },
         8 => {
             let object = ObjectId::issued(&one, dice.below(2) as u64);
             let part = ObjectId::part(&object, dice.below(2) as u64);

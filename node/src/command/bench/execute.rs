@@ -250,7 +250,9 @@ fn over_a_hash_map(load: &Load, spent: &mut Spent) {
                 let Some(from) = accounts.get_mut(&transaction.sender()) else { continue };
                 let Some(left) = from.balance.checked_sub(*amount) else { continue };
                 (from.balance, from.transfers_out) = (left, from.transfers_out + 1);
-                accounts.entry(*to).or_default().balance += amount;
+                let to = accounts.entry(*to).or_default();
+                let Some(sum) = to.balance.checked_add(*amount) else { continue };
+                to.balance = sum;
             }
         });
     }

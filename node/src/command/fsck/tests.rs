@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use storage::log::Log;
 use storage::state::StateOptions;
-use types::{Digest, Encode, Height, Payload};
+use types::{Amount, Digest, Encode, Height, Payload};
 
 const IDENTITY: [u8; 32] = [4; 32];
 const RECORDS: u64 = 24;
@@ -158,7 +158,8 @@ fn an_account_that_was_changed_spoils_the_state_digest() {
     let dir = directory();
     let tables = open_tables(dir.path());
     let mut batch = tables.batch();
-    let (key, account) = (genesis().accounts[0].address.into(), Account { balance: 1_000_000, transfers_out: 0 });
+    let (key, account) =
+        (genesis().accounts[0].address.into(), Account { balance: Amount(1_000_000), transfers_out: 0 });
     batch.value(&key, Some(&account.into()));
     tables.commit(batch).expect("a batch");
     tables.flush().expect("a disk that works");

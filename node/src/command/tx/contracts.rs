@@ -1,14 +1,14 @@
 //! `stele tx object` and `stele tx grant`: contracts that one account calls alone, and what has happened to things.
 
 use super::send::{self, Sending, read_document};
-use super::{Context, explain, say};
+use super::{Context, explain, say, units};
 use clap::{Args, Subcommand};
 use client::RpcClient;
 use client::rpc::{EventsInfo, GrantInfo, HISTORY_MAX, HistoryCursor, ObjectInfo, Subject};
 use miette::{IntoDiagnostic, miette};
 use serde::Serialize;
 use std::path::Path;
-use types::{Address, Digest, Grant, GrantId, LedgerEvent, ObjectId, ObjectRights, Step, TimestampMs};
+use types::{Address, Amount, Digest, Grant, GrantId, LedgerEvent, ObjectId, ObjectRights, Step, TimestampMs};
 
 #[derive(Clone, Debug, Args)]
 #[command(
@@ -33,8 +33,8 @@ enum ObjectAction {
         #[arg(long)]
         salt: u64,
         /// Units of it.
-        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
-        quantity: u64,
+        #[arg(long, default_value = "1", value_parser = units)]
+        quantity: Amount,
         /// Its owner may hand it on.
         #[arg(long)]
         transferable: bool,
@@ -68,8 +68,8 @@ enum ObjectAction {
         #[arg(long)]
         salt: u64,
         /// Units to split off.
-        #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
-        quantity: u64,
+        #[arg(long, value_parser = units)]
+        quantity: Amount,
         #[command(flatten)]
         sending: Sending,
     },

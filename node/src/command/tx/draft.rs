@@ -223,7 +223,7 @@ fn show(context: &Context, draft: &Draft, sheet: &Sheet) -> miette::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use types::{Digest, ObjectId, SecretKey};
+    use types::{Amount, Digest, ObjectId, SecretKey};
 
     #[test]
     fn a_draft_goes_from_party_to_party_and_is_no_draft_of_another_ledger() {
@@ -253,7 +253,10 @@ mod tests {
         let issuer = SecretKey::ed25519_from_seed([1; 32]).public_key().address();
         let text = text.replace("ISSUER", &issuer.to_string()).replace("DIGEST", &Digest::ZERO.to_string());
         let steps: Vec<Step> = serde_json::from_str(&text).expect("steps");
-        assert!(matches!(steps[..], [Step::Create { quantity: 5, .. }, Step::Pay { amount: 1000, .. }]));
+        assert!(matches!(
+            steps[..],
+            [Step::Create { quantity: Amount(5), .. }, Step::Pay { amount: Amount(1000), .. }]
+        ));
         assert!(serde_json::from_str::<Vec<Step>>(&text.replace("amount", "sum")).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! `stele tx transfer` and `stele tx certify`: build, sign, submit, and wait for the outcome; calls of contracts too.
 
-use super::{Context, explain, say};
+use super::{Context, explain, say, units};
 use crate::command::key::KeyChoice;
 use bytes::Bytes;
 use clap::Args;
@@ -10,7 +10,7 @@ use miette::{IntoDiagnostic, WrapErr, miette};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use types::{Address, Digest, Transaction};
+use types::{Address, Amount, Digest, Transaction};
 
 /// How long to wait for the outcome beyond the validity of the transaction: no receipt comes after that.
 const GRACE: Duration = Duration::from_secs(2);
@@ -24,8 +24,8 @@ pub struct TransferArgs {
     #[arg(long, value_name = "ADDRESS")]
     to: Address,
     /// Units to move.
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
-    amount: u64,
+    #[arg(long, value_parser = units)]
+    amount: Amount,
     /// Text that is kept with the transaction, for all to read.
     #[arg(long, default_value = "")]
     memo: String,

@@ -14,7 +14,9 @@ use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use storage::log::{Backend, Log, LogOptions};
 use storage::state::{StateDb, StateOptions};
-use types::{AuthorityIndex, BlockRef, Genesis, LedgerHeader, Round, TimestampMs, Transaction, TransactionBody};
+use types::{
+    Amount, AuthorityIndex, BlockRef, Genesis, LedgerHeader, Round, TimestampMs, Transaction, TransactionBody,
+};
 
 const INTERVAL: u64 = 16;
 const HEIGHTS: u64 = 44;
@@ -25,7 +27,7 @@ fn ledger_genesis() -> Genesis {
     genesis.parameters.snapshot_interval_heights = INTERVAL;
     genesis.parameters.validity_window_ms = 1_000;
     genesis.accounts = (0..ACCOUNTS)
-        .map(|index| types::Allocation { address: account(index).public_key().address(), balance: 1_000 })
+        .map(|index| types::Allocation { address: account(index).public_key().address(), balance: Amount(1_000) })
         .collect();
     genesis
 }
@@ -41,7 +43,7 @@ fn commit(height: u64) -> CommitInput {
         } else {
             account(((height * 3 + index + 1) % u64::from(ACCOUNTS)) as u8).public_key().address()
         };
-        let body = TransactionBody::Transfer { to, amount: 1 + index, memo: Default::default() };
+        let body = TransactionBody::Transfer { to, amount: Amount::from(1 + index), memo: Default::default() };
         Transaction::sign(&chain, &from, time + 900, height, body).expect("no memo")
     };
     let block = BlockRef { round: Round(1), author: AuthorityIndex(0), digest: Digest::ZERO };

@@ -3,7 +3,7 @@
 use super::*;
 use crate::fixtures::{account, genesis, ledger};
 use std::collections::BTreeSet;
-use types::{Call, Change, Digest, Epoch, GrantId, ObjectId, Step, TimestampMs};
+use types::{Amount, Call, Change, Digest, Epoch, GrantId, ObjectId, Step, TimestampMs};
 
 const DOCUMENT: &str = include_str!("../../../../docs/export.md");
 
@@ -43,9 +43,10 @@ fn every_column_is_documented_in_its_place() {
 fn every_kind_of_transaction_is_documented() {
     let (sender, memo) = (account(0).public_key().address(), Bytes::from_static(b"memo"));
     let change = Change::Parameters { parameters: genesis().parameters };
-    let call = Call::new(&sender, Vec::new(), vec![Step::Pay { from: sender, to: sender, amount: 1 }], memo.clone());
+    let call =
+        Call::new(&sender, Vec::new(), vec![Step::Pay { from: sender, to: sender, amount: Amount(1) }], memo.clone());
     let bodies = [
-        TransactionBody::Transfer { to: sender, amount: 1, memo: memo.clone() },
+        TransactionBody::Transfer { to: sender, amount: Amount(1), memo: memo.clone() },
         TransactionBody::Certify { document: Digest::ZERO, memo },
         TransactionBody::Govern { epoch: Epoch(1), change: Box::new(change) },
         TransactionBody::Call(Box::new(call)),
@@ -61,12 +62,12 @@ fn every_event_is_documented() {
     let (object, grant, none) = (ObjectId::issued(&at, 1), GrantId::of(&at, &at, &Digest::ZERO), Digest::ZERO);
     let (part, expires) = (ObjectId::part(&object, 1), TimestampMs(1));
     let events = [
-        LedgerEvent::Paid { from: at, to: at, amount: 1 },
-        LedgerEvent::Created { object, asset: none, issuer: at, owner: at, quantity: 1, content: none },
-        LedgerEvent::Transferred { object, from: at, to: at, quantity: 1 },
-        LedgerEvent::Split { object, part, quantity: 1, left: 1 },
-        LedgerEvent::Merged { object, into: part, quantity: 1 },
-        LedgerEvent::Burned { object, owner: at, quantity: 1 },
+        LedgerEvent::Paid { from: at, to: at, amount: Amount(1) },
+        LedgerEvent::Created { object, asset: none, issuer: at, owner: at, quantity: Amount(1), content: none },
+        LedgerEvent::Transferred { object, from: at, to: at, quantity: Amount(1) },
+        LedgerEvent::Split { object, part, quantity: Amount(1), left: Amount(1) },
+        LedgerEvent::Merged { object, into: part, quantity: Amount(1) },
+        LedgerEvent::Burned { object, owner: at, quantity: Amount(1) },
         LedgerEvent::Granted { grant, grantor: at, grantee: at, resource: none, rights: 1, expires },
         LedgerEvent::Revoked { grant, rights: 1 },
         LedgerEvent::Exercised { grant, rights: 1, purpose: none },

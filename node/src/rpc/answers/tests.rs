@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use storage::state::{StateDb, StateOptions};
 use types::{
-    Authority, Certificate, ChainId, Committee, Epoch, HeaderStatement, HeaderVote, Outcome, Reject, Round,
+    Amount, Authority, Certificate, ChainId, Committee, Epoch, HeaderStatement, HeaderVote, Outcome, Reject, Round,
     RoundStatement, SecretKey, Stake, TimestampMs, block::votes_digest,
 };
 
@@ -76,7 +76,10 @@ impl Chain {
         };
         let mut batch = self.tables.batch();
         batch.height(&header, None, &receipts);
-        batch.value(&an_account().into(), Some(&Account { balance: 100 + height.0, transfers_out: 0 }.into()));
+        batch.value(
+            &an_account().into(),
+            Some(&Account { balance: Amount::from(100 + height.0), transfers_out: 0 }.into()),
+        );
         for (index, receipt) in receipts.iter().enumerate() {
             let place = Place { height, index: index as u32 };
             batch.place(&receipt.transaction, place);
@@ -126,7 +129,7 @@ fn an_account_is_told_with_the_height_that_it_has_even_when_the_tip_is_old() {
     let chain = Chain::with_heights(&[1, 1, 1]);
     for tip in 0..=3 {
         let info = account(&chain.tables, &an_account(), Height(tip)).expect("readable").expect("an account");
-        assert_eq!((info.balance, info.height), (103, Height(3)));
+        assert_eq!((info.balance, info.height), (Amount(103), Height(3)));
     }
     assert_eq!(account(&chain.tables, &Address::from_bytes([8; 32]), Height(0)).expect("readable"), None);
 }

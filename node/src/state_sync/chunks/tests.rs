@@ -3,7 +3,7 @@
 use super::*;
 use crate::fixtures::{commits, header_over, packed};
 use ledger::Account;
-use types::{Address, Digest};
+use types::{Address, Amount, Digest};
 
 fn peers(indices: &[u16]) -> BTreeSet<AuthorityIndex> {
     indices.iter().map(|index| AuthorityIndex(*index)).collect()
@@ -63,7 +63,7 @@ fn after_a_crash_only_what_is_not_whole_is_missing() {
     let path = dir.path().join("stream");
     let mut accounts: Vec<_> = (0..10_000u32)
         .map(|index| Address::from_bytes(*Digest::sha256(&index.to_le_bytes()).as_bytes()))
-        .map(|address| (address, Account { balance: 7, transfers_out: 0 }))
+        .map(|address| (address, Account { balance: Amount(7), transfers_out: 0 }))
         .collect();
     accounts.sort_unstable_by_key(|(address, _)| *address);
     let (manifest, chunk) = packed(&accounts, &header_over(&commits(30)));
@@ -84,7 +84,7 @@ fn after_a_crash_only_what_is_not_whole_is_missing() {
 fn a_chunk_that_is_another_cut_grown_flipped_or_a_bomb_is_a_lie() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let accounts: Vec<_> = (0..200u8)
-        .map(|index| (Address::from_bytes([index; 32]), Account { balance: index.into(), transfers_out: 0 }))
+        .map(|index| (Address::from_bytes([index; 32]), Account { balance: Amount(index.into()), transfers_out: 0 }))
         .collect();
     let header = header_over(&commits(30));
     let (manifest, chunk) = packed(&accounts, &header);

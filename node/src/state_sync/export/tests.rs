@@ -9,7 +9,8 @@ use ledger::{Account, LtHash};
 use storage::state::{Family, StateDb, StateOptions};
 use tempfile::TempDir;
 use types::{
-    Address, Anchor, Committee, Decode, Digest, Encode, Epoch, EpochChange, EpochStart, LedgerHeader, Parameters,
+    Address, Amount, Anchor, Committee, Decode, Digest, Encode, Epoch, EpochChange, EpochStart, LedgerHeader,
+    Parameters,
 };
 
 const IDENTITY: [u8; 32] = [5; 32];
@@ -29,11 +30,11 @@ enum Kind {
 const KINDS: [Kind; 3] = [Kind::Middle, Kind::Anchor, Kind::Genesis];
 
 /// A snapshot in a directory, of so many accounts.
-fn snapshot(kind: Kind, accounts: u32, balance: u64) -> (TempDir, Vouched) {
+fn snapshot(kind: Kind, accounts: u32, units: u128) -> (TempDir, Vouched) {
     let mut accounts: Vec<_> = (0..accounts)
         .map(|index| {
             let address = Address::from_bytes(*Digest::sha256(&index.to_le_bytes()).as_bytes());
-            (address, Account { balance, transfers_out: 0 })
+            (address, Account { balance: Amount(units), transfers_out: 0 })
         })
         .collect();
     accounts.sort_unstable_by_key(|(address, _)| *address);
@@ -214,7 +215,7 @@ fn a_snapshot_of_another_ledger_or_a_newer_format_or_none_is_refused() {
         index[0] += 1;
         write(dir.path(), INDEX, &index);
         let error = verified(dir.path()).expect_err("a newer format");
-        assert!(matches!(error, ExportError::Pack(PackError::Version { found: 2, .. })), "{error}");
+        assert!(matches!(error, ExportError::Pack(PackError::Version { found: 3, .. })), "{error}");
     }
     let nowhere = Path::new("/nonexistent/snapshot");
     assert!(matches!(verified(nowhere), Err(ExportError::NoDirectory(path)) if path == nowhere));

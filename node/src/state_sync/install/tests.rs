@@ -4,7 +4,7 @@ use super::*;
 use crate::fixtures::{certificate, commits, genesis, header_over, ledger};
 use ledger::{Account, LtHash};
 use types::snapshot::{RowKind, put_row};
-use types::{Address, AuthorityIndex, Digest, Encode};
+use types::{Address, Amount, AuthorityIndex, Digest, Encode};
 
 const IDENTITY: [u8; 32] = [5; 32];
 
@@ -25,7 +25,7 @@ fn config() -> Config {
 fn site(dir: &Path) -> (Site, Base, Vec<u8>) {
     let site = Site::new(dir);
     site.prepare().expect("a directory");
-    let (address, account) = (Address::from_bytes([4; 32]), Account { balance: 77, transfers_out: 0 });
+    let (address, account) = (Address::from_bytes([4; 32]), Account { balance: Amount(77), transfers_out: 0 });
     let mut rows = Vec::new();
     put_row(&mut rows, RowKind::Value, address.as_bytes(), &account.to_bytes());
     let commits = commits(30);
@@ -61,7 +61,7 @@ fn assert_new(dir: &Path) {
     assert_eq!(applied.consensus.map(|checkpoint| checkpoint.height), Some(Height(30)));
     assert_eq!(tables.synced().expect("a row"), Some((Height(1), Height(30))));
     let account = tables.value(&Address::from_bytes([4; 32]).into()).expect("a row");
-    assert_eq!(account.and_then(|value| value.account()).map(|account| account.balance), Some(77));
+    assert_eq!(account.and_then(|value| value.account()).map(|account| account.balance), Some(Amount(77)));
     assert_eq!(tables.value(&Address::from_bytes([1; 32]).into()).expect("a row"), None);
     assert!(!dir.join("sync").exists());
 }

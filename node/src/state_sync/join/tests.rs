@@ -9,7 +9,7 @@ use ledger::{Account, LtHash};
 use std::net::{SocketAddr, UdpSocket};
 use storage::state::{StateDb, StateOptions};
 use transport::{EventLimits, IdentityKey, MeshConfig, MeshEvent, PeerAddress, Reply, SoftIdentity, event_channel};
-use types::{Address, LedgerHeader};
+use types::{Address, Amount, LedgerHeader};
 
 /// Peers of the joiner, which has the index behind them.
 const PEERS: u16 = 3;
@@ -26,11 +26,11 @@ struct Held {
 }
 
 impl Held {
-    fn new(balance: u64) -> Self {
+    fn new(units: u128) -> Self {
         let mut accounts: Vec<_> = (0..ACCOUNTS)
             .map(|index| {
                 let address = Address::from_bytes(*Digest::sha256(&index.to_le_bytes()).as_bytes());
-                (address, Account { balance, transfers_out: 0 })
+                (address, Account { balance: Amount(units), transfers_out: 0 })
             })
             .collect();
         accounts.sort_unstable_by_key(|(address, _)| *address);

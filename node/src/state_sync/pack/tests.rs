@@ -8,7 +8,7 @@ use ledger::{Account, Approvals, LiveBucket};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use storage::state::{StateDb, StateOptions};
-use types::{Address, LedgerHeader, TimestampMs, TransactionId};
+use types::{Address, Amount, LedgerHeader, TimestampMs, TransactionId};
 
 static GO_ON: AtomicBool = AtomicBool::new(false);
 
@@ -35,7 +35,7 @@ fn every_key_is_proven_present_or_absent_across_the_seams_of_chunks() {
     let tables = tables(dir.path());
     let mut batch = tables.batch();
     for index in 0..10_000 {
-        batch.value(&address(index).into(), Some(&Account { balance: index.into(), transfers_out: 0 }.into()));
+        batch.value(&address(index).into(), Some(&Account { balance: Amount(index.into()), transfers_out: 0 }.into()));
     }
     batch.live_bucket(&bucket(3, 9_000));
     tables.commit(batch).expect("room");
@@ -55,7 +55,7 @@ fn every_key_is_proven_present_or_absent_across_the_seams_of_chunks() {
         if index % 500 == 0 || seam(&key.to_row_key()) {
             let proof = pack.prove(&key).expect("readable");
             let value = proof.verify(&key, &manifest.root()).expect("it holds").expect("it is there");
-            assert_eq!(value, Account { balance: index.into(), transfers_out: 0 }.to_bytes());
+            assert_eq!(value, Account { balance: Amount(index.into()), transfers_out: 0 }.to_bytes());
             // Right before and right behind it there is nothing.
             for step in [1, 255] {
                 let mut bytes = *address(index).as_bytes();
@@ -91,7 +91,7 @@ fn an_empty_state_proves_that_there_is_nothing() {
 fn a_later_database_gives_the_earlier_state() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let tables = tables(dir.path());
-    let account = |balance| Account { balance, transfers_out: 0 }.into();
+    let account = |units| Account { balance: Amount(units), transfers_out: 0 }.into();
     let mut batch = tables.batch();
     [2u32, 4, 6, 8].iter().for_each(|index| batch.value(&address(*index).into(), Some(&account(1))));
     [5, 9].iter().for_each(|height| batch.live_bucket(&bucket(*height, 3_000)));
@@ -105,7 +105,7 @@ fn a_later_database_gives_the_earlier_state() {
     };
     let expected = root();
     // Changed twice, removed, made anew, made and removed, and two buckets dropped of which one is younger than the state.
-    let mut changes: Vec<(u64, u32, Option<u64>, Option<u64>)> = vec![
+    let mut changes: Vec<(u64, u32, Option<u128>, Option<u128>)> = vec![
         (31, 2, Some(1), Some(7)),
         (32, 2, Some(7), Some(9)),
         (31, 4, Some(1), None),

@@ -9,7 +9,7 @@ use crate::wire::state::{Offer, OffersResponse};
 use ledger::Account;
 use storage::log::{Backend, Log, LogOptions, LogPosition};
 use storage::state::{StateDb, StateOptions};
-use types::{Address, Decode, StateKey};
+use types::{Address, Amount, Decode, StateKey};
 
 struct Node {
     snapshots: Snapshots,
@@ -66,7 +66,7 @@ impl Node {
     fn execute_genesis(&self) {
         let mut batch = self.tables.batch();
         batch.header(&Self::genesis());
-        let account = Account { balance: 1_000, transfers_out: 0 };
+        let account = Account { balance: Amount(1_000), transfers_out: 0 };
         batch.value(&who().into(), Some(&account.into()));
         self.tables.commit(batch).expect("a batch");
         self.snapshots.take(&Self::genesis(), Approvals::default());
@@ -84,7 +84,7 @@ impl Node {
         }
         let header = self.header(height);
         batch.header(&header);
-        let account = Account { balance: height, transfers_out: 0 };
+        let account = Account { balance: height.into(), transfers_out: 0 };
         batch.value(&who().into(), Some(&account.into()));
         self.tables.commit(batch).expect("a batch");
         if height.is_multiple_of(16) {
@@ -146,7 +146,7 @@ fn a_state_is_offered_once_its_root_is_certified_and_is_that_of_its_height() {
     };
     let mut balances = Vec::new();
     stream::read(&mut Rows::new(described.manifest.chunks.len(), chunk), |row| {
-        balances.push(u64::from_le_bytes(*row.value.first_chunk().expect("an account")));
+        balances.push(u128::from_le_bytes(*row.value.first_chunk().expect("an account")));
         Ok::<_, StreamError>(())
     })
     .expect("a state");
@@ -240,7 +240,7 @@ fn the_state_of_genesis_is_certified_half_an_interval_later_and_proves_but_is_no
     let (root_header, _) = certified.root.as_ref().expect("a root");
     assert_eq!((certified.header.height, root_header.height), (Height(0), Height(8)));
     let account = proof.verify(&who().into(), &root_header.state_root).expect("it holds").expect("it is there");
-    assert_eq!(Account::from_bytes(account).map(|account| account.balance), Ok(1_000));
+    assert_eq!(Account::from_bytes(account).map(|account| account.balance), Ok(Amount(1_000)));
     let pack = pack::Pack::open(&node.dir.path().join("snapshots/state-0")).expect("it is whole");
     let (chain, committee) = ledger();
     let anchor = types::Anchor::genesis(genesis().timestamp());
@@ -262,7 +262,7 @@ fn the_newest_certified_state_proves_what_it_holds_and_what_it_does_not() {
     let (root_header, _) = vouched.certified.root.as_ref().expect("a root");
     let account =
         Account::from_bytes(proof.verify(&here, &root_header.state_root).expect("it holds").expect("it is there"));
-    assert_eq!(account.map(|account| account.balance), Ok(16));
+    assert_eq!(account.map(|account| account.balance), Ok(Amount(16)));
     let (proof, _) = node.snapshots.prove(&nowhere).expect("readable").expect("certified");
     assert_eq!(proof.verify(&nowhere, &root_header.state_root), Ok(None));
 }

@@ -4,17 +4,17 @@ use super::*;
 use ledger::Account;
 use std::io::Cursor;
 use storage::state::{StateDb, StateOptions};
-use types::{Address, Digest, Height, Object, ObjectId, ObjectRights, TimestampMs, TransactionId};
+use types::{Address, Amount, Digest, Height, Object, ObjectId, ObjectRights, TimestampMs, TransactionId};
 
 fn account(seed: u8) -> (Address, Account) {
-    (Address::from_bytes([seed; 32]), Account { balance: u64::from(seed) * 10, transfers_out: 1 })
+    (Address::from_bytes([seed; 32]), Account { balance: Amount(u128::from(seed) * 10), transfers_out: 1 })
 }
 
 /// Between the accounts, by its key.
 fn object() -> (StateKey, Value) {
     let (owner, content) = (Address::from_bytes([1; 32]), Digest::sha256(b"what it is"));
     let rights = ObjectRights { transferable: true, divisible: false };
-    let object = Object { owner, issuer: owner, asset: content, content, quantity: 1, rights };
+    let object = Object { owner, issuer: owner, asset: content, content, quantity: Amount(1), rights };
     (ObjectId::from_bytes([4; 32]).into(), object.into())
 }
 
@@ -56,8 +56,8 @@ fn row(tag: u8, key: &[u8], value: &[u8]) -> Vec<u8> {
     [&[tag][..], &part(key), &part(value)].concat()
 }
 
-fn account_row(seed: u8, balance: u64) -> Vec<u8> {
-    row(1, &[seed; 32], &Account { balance, transfers_out: 0 }.to_bytes())
+fn account_row(seed: u8, units: u128) -> Vec<u8> {
+    row(1, &[seed; 32], &Account { balance: Amount(units), transfers_out: 0 }.to_bytes())
 }
 
 #[test]

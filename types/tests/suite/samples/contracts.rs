@@ -25,7 +25,7 @@ impl Random {
             issuer: self.address(),
             asset: self.digest(),
             content: self.digest(),
-            quantity: self.number(),
+            quantity: self.amount(),
             rights: self.object_rights(),
         }
     }
@@ -45,7 +45,7 @@ impl Random {
     pub fn event(&mut self) -> LedgerEvent {
         let (object, other) = (ObjectId::from_bytes(self.array()), ObjectId::from_bytes(self.array()));
         let (from, to, grant) = (self.address(), self.address(), GrantId::from_bytes(self.array()));
-        let (quantity, rights, digest) = (self.number(), self.u64() as u32, self.digest());
+        let (quantity, rights, digest) = (self.amount(), self.u64() as u32, self.digest());
         match self.below(9) {
             0 => LedgerEvent::Paid { from, to, amount: quantity },
             1 => {
@@ -53,7 +53,7 @@ impl Random {
                 LedgerEvent::Created { object, asset, issuer: from, owner: to, quantity, content }
             }
             2 => LedgerEvent::Transferred { object, from, to, quantity },
-            3 => LedgerEvent::Split { object, part: other, quantity, left: self.number() },
+            3 => LedgerEvent::Split { object, part: other, quantity, left: self.amount() },
             4 => LedgerEvent::Merged { object, into: other, quantity },
             5 => LedgerEvent::Burned { object, owner: from, quantity },
             6 => {
@@ -68,7 +68,7 @@ impl Random {
     pub fn step(&mut self) -> Step {
         let (object, into) = (ObjectId::from_bytes(self.array()), ObjectId::from_bytes(self.array()));
         let (from, to, resource) = (self.address(), self.address(), self.digest());
-        let (quantity, salt, rights) = (self.number(), self.number(), self.u64() as u32);
+        let (quantity, salt, rights) = (self.amount(), self.number(), self.u64() as u32);
         match self.below(9) {
             0 => Step::Pay { from, to, amount: quantity },
             1 => {
@@ -108,7 +108,7 @@ impl Random {
 /// The encoding of a call, written a second time.
 pub fn transcribe_call(transaction: &Transaction, chain: &ChainId) -> Vec<u8> {
     let TransactionBody::Call(call) = transaction.body() else { panic!("no call") };
-    let mut raw = vec![1];
+    let mut raw = vec![2];
     chain.encode(&mut raw);
     raw.extend_from_slice(&transaction.valid_until().0.to_le_bytes());
     raw.extend_from_slice(&transaction.nonce().to_le_bytes());

@@ -6,9 +6,9 @@ use ledger::{CommitInput, OrderedTransaction, shard_of};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use types::{
-    Address, AlgId, Allocation, Authority, AuthorityIndex, BlockRef, Call, ChainId, Digest, Draft, Genesis, Governance,
-    Height, ObjectId, ObjectRights, Parameters, PublicKey, Round, SecretKey, Signature, Stake, Step, TimestampMs,
-    Transaction, TransactionBody,
+    Address, AlgId, Allocation, Amount, Authority, AuthorityIndex, BlockRef, Call, ChainId, Digest, Draft, Genesis,
+    Governance, Height, ObjectId, ObjectRights, Parameters, PublicKey, Round, SecretKey, Signature, Stake, Step,
+    TimestampMs, Transaction, TransactionBody,
 };
 
 /// Time of genesis.
@@ -130,7 +130,7 @@ impl Drawing {
             .map(|(chunk, height)| {
                 let create = |place: &usize| {
                     let (issuer, content) = (self.addresses[*place], Digest::ZERO);
-                    let step = Step::Create { issuer, salt: 0, owner: issuer, quantity: 1, rights, content };
+                    let step = Step::Create { issuer, salt: 0, owner: issuer, quantity: Amount(1), rights, content };
                     self.nonce += 1;
                     self.call(height, *place, None, vec![step])
                 };
@@ -164,7 +164,7 @@ impl Drawing {
             }
             Kind::Sale => {
                 self.owners[object] = to;
-                let pay = Step::Pay { from: buyer, to: seller, amount: 1 };
+                let pay = Step::Pay { from: buyer, to: seller, amount: Amount(1) };
                 self.call(height, from, Some(to), vec![transfer, pay])
             }
         }
@@ -172,7 +172,12 @@ impl Drawing {
 
     fn transfer(&self, height: u64, from: usize, to: usize) -> Transaction {
         let to = self.addresses[to];
-        self.signed(height, from, TransactionBody::Transfer { to, amount: 1, memo: vec![0; MEMO_BYTES].into() }, 1)
+        self.signed(
+            height,
+            from,
+            TransactionBody::Transfer { to, amount: Amount(1), memo: vec![0; MEMO_BYTES].into() },
+            1,
+        )
     }
 
     /// Another account, in another shard or in the same where that is asked for.
@@ -246,6 +251,6 @@ fn genesis(addresses: &[Address], snapshots: u64) -> Genesis {
         parameters: Parameters { snapshot_interval_heights: snapshots, ..Parameters::default() },
         governance: Governance::default(),
         validators: vec![validator],
-        accounts: addresses.iter().map(|address| Allocation { address: *address, balance: 1 << 30 }).collect(),
+        accounts: addresses.iter().map(|address| Allocation { address: *address, balance: Amount(1 << 30) }).collect(),
     }
 }
