@@ -45,6 +45,17 @@ pub enum Why {
 }
 
 impl Why {
+    /// What makes it known.
+    pub fn cure(self) -> &'static str {
+        match self {
+            Self::Absent => "mount what it is in (/sys, /proc, efivarfs), and load the driver that makes it",
+            Self::Denied => "ask as root, or as a user who may read it",
+            Self::Unsupported => "another driver, firmware or device; the kernel's log may tell why this one is silent",
+            Self::Malformed | Self::TooLarge => "look at what stands there: no kernel writes that",
+            Self::Lost | Self::Silent => "see the kernel's log, and reset the device",
+        }
+    }
+
     /// In words, to follow "unknown: ".
     pub fn words(self) -> &'static str {
         match self {
@@ -71,6 +82,14 @@ impl<T> Reading<T> {
         match self {
             Self::Value(value) => Some(value),
             Self::Unknown(_) => None,
+        }
+    }
+
+    /// Why there is none.
+    pub fn unknown(&self) -> Option<Why> {
+        match self {
+            Self::Value(_) => None,
+            Self::Unknown(why) => Some(*why),
         }
     }
 }

@@ -3,10 +3,10 @@
 //! What changes by the minute (temperatures, errors, wear) is not here.
 
 use crate::fact::Fact;
+use crate::listed::Listed;
 use crate::probe;
 use crate::root::Root;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use types::Digest;
 
 /// Version of the structure: names that are given up or change their meaning raise it.
@@ -28,21 +28,21 @@ pub struct Inventory {
     /// Main memory.
     pub memory: Memory,
     /// NUMA nodes by number.
-    pub numa: BTreeMap<String, NumaNode>,
+    pub numa: Listed<NumaNode>,
     /// The clock.
     pub clock: Clock,
     /// NVMe controllers by name.
-    pub nvme: BTreeMap<String, Nvme>,
+    pub nvme: Listed<Nvme>,
     /// Block devices by name, without those in memory or over files.
-    pub disks: BTreeMap<String, Disk>,
+    pub disks: Listed<Disk>,
     /// Network interfaces by name, without those that are not devices.
-    pub nics: BTreeMap<String, Nic>,
+    pub nics: Listed<Nic>,
     /// Display and processing accelerators by PCI address.
-    pub gpus: BTreeMap<String, Gpu>,
+    pub gpus: Listed<Gpu>,
     /// The TPM.
     pub tpm: Tpm,
     /// Watchdogs by name.
-    pub watchdogs: BTreeMap<String, Watchdog>,
+    pub watchdogs: Listed<Watchdog>,
 }
 
 /// Maker and model (SMBIOS).
@@ -110,9 +110,9 @@ pub struct Cpu {
     /// Whether two logical processors share a core.
     pub smt: Fact<bool>,
     /// Which logical processors share a core, by the lowest of them.
-    pub cores: BTreeMap<String, Fact<Vec<u32>>>,
+    pub cores: Listed<Fact<Vec<u32>>>,
     /// What is known of hardware vulnerabilities, by name.
-    pub vulnerabilities: BTreeMap<String, Fact<String>>,
+    pub vulnerabilities: Listed<Fact<String>>,
     /// How frequencies are chosen.
     pub governor: Fact<String>,
     /// Whether this is a virtual machine.
@@ -127,7 +127,7 @@ pub struct Memory {
     /// Whether memory controllers report errors (EDAC): with none, ECC is not seen to be there.
     pub ecc: Fact<bool>,
     /// Reserved pages by their size in KiB.
-    pub hugepages: BTreeMap<String, Fact<u64>>,
+    pub hugepages: Listed<Fact<u64>>,
     /// `always`, `madvise` or `never`.
     pub transparent_hugepages: Fact<String>,
     /// Bytes of swap space: secrets may be written there.
@@ -251,7 +251,7 @@ pub struct Tpm {
     /// 2 for TPM 2.0.
     pub version: Fact<u64>,
     /// Platform configuration registers of the SHA-256 bank, by number, hexadecimal.
-    pub pcrs: BTreeMap<String, Fact<String>>,
+    pub pcrs: Listed<Fact<String>>,
     /// Whether the firmware has left its log of what it measured.
     pub event_log: Fact<bool>,
 }

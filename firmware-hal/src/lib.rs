@@ -19,6 +19,7 @@ mod ethtool;
 mod fact;
 pub mod health;
 mod inventory;
+mod listed;
 mod named;
 mod nvml;
 pub mod placement;
@@ -32,6 +33,7 @@ pub use fact::{Fact, Reading, Why};
 pub use inventory::{
     Boot, Clock, Cpu, Disk, Gpu, Identity, Inventory, Kernel, Memory, Nic, NumaNode, Nvme, Tpm, VERSION, Watchdog,
 };
+pub use listed::{Gap, Listed};
 pub use named::Named;
 pub use placement::{Place, Role, Unplaced, placement};
 pub use policy::{Finding, Level, Policy, PolicyError};

@@ -48,7 +48,8 @@ impl Inventory {
     }
 }
 
-/// Walks the tree to every object that has a source: a fact.
+/// Walks the tree to every object that has a source: a fact, or devices of which not all may have been found. Those that were
+/// come after it.
 fn gather(facts: &mut Vec<Named>, name: String, tree: &Value) {
     let Value::Object(fields) = tree else { return };
     let why = |why: &Value| serde_json::from_value::<Why>(why.clone()).ok();
@@ -58,8 +59,7 @@ fn gather(facts: &mut Vec<Named>, name: String, tree: &Value) {
         _ => None,
     };
     if let (Some(Value::String(source)), Some(reading)) = (fields.get("source"), reading) {
-        facts.push(Named { name, source: source.clone(), reading });
-        return;
+        facts.push(Named { name: name.clone(), source: source.clone(), reading });
     }
     for (field, tree) in fields {
         let name = if name.is_empty() { field.clone() } else { format!("{name}.{field}") };

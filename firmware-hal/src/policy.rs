@@ -15,9 +15,10 @@
 //! ```
 //!
 //! A rule over `*` speaks of every device that there is, and where it requires, of at least one. What is unknown meets no
-//! requirement, and does not clear a machine of what is forbidden.
+//! requirement, and does not clear a machine of what is forbidden; nor does a list of devices that may lack some.
 
 use crate::catalogue::{self, CATALOGUE};
+use crate::fact::Why;
 use crate::inventory::Inventory;
 use crate::named::Named;
 use serde::{Deserialize, Serialize};
@@ -155,6 +156,8 @@ pub struct Finding {
     pub found: String,
     /// What is demanded, as the policy says.
     pub demanded: String,
+    /// What makes it known; empty where it is.
+    pub to_know: &'static str,
     /// What to do.
     pub cure: &'static str,
 }
@@ -168,7 +171,7 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { level, fact, source, found, demanded, cure } = self;
+        let Self { level, fact, source, found, demanded, to_know, cure } = self;
         let word = match level {
             Level::Require => "required",
             Level::Warn => "warning",
@@ -177,6 +180,9 @@ impl fmt::Display for Finding {
         write!(f, "{word}: {fact} is {found}; the policy says {demanded}")?;
         if let Some(source) = source {
             write!(f, " (read from {source})")?;
+        }
+        if !to_know.is_empty() {
+            write!(f, "; to know it: {to_know}")?;
         }
         if cure.is_empty() { Ok(()) } else { write!(f, "; to change it: {cure}") }
     }
@@ -244,12 +250,21 @@ impl Facts {
         let mut findings: Vec<Finding> = named
             .clone()
             .filter(|fact| self.is_met(demand, fact).unwrap_or(bad) == bad)
-            .map(|fact| finding(level, &fact.name, Some(fact), demand))
+            .map(|fact| finding(level, &fact.name, Some(fact), demand, self.unknown_other(demand)))
             .collect();
-        if level != Level::Forbid && named.count() == 0 {
-            findings.push(finding(level, name, None, demand));
+        let is_found = named.count() > 0;
+        // One that is named and found is known, whichever others there are.
+        let gap = self.gap(name).filter(|_| !is_found || name.contains('*'));
+        if gap.is_some() || (level != Level::Forbid && !is_found) {
+            findings.push(finding(level, name, gap, demand, None));
         }
         findings
+    }
+
+    /// Why there may be more of the devices that a name speaks of than were found: a fact under the name of their list.
+    fn gap(&self, name: &str) -> Option<&Named> {
+        let (list, _) = catalogue::entry(name)?.name.split_once(".*")?;
+        self.0.iter().find(|fact| fact.name == list)
     }
 
     /// Whether a fact is as demanded; `None` where that cannot be told.
@@ -287,12 +302,31 @@ impl Facts {
     fn all_are(&self, name: &str, value: &Value) -> Option<bool> {
         let mut others = self.0.iter().filter(|fact| catalogue::fits(name, &fact.name)).peekable();
         others.peek()?;
+        if name.contains('*') && self.gap(name).is_some() {
+            return None;
+        }
         others.map(|other| Some(other.value()? == value)).try_fold(true, |all, is| Some(all && is?))
+    }
+
+    /// What a demand compares with, where that is unknown.
+    fn unknown_other(&self, demand: &Demand) -> Option<&Named> {
+        let Demand::Fits(Bounds { same_as: Some(name), .. }) = demand else { return None };
+        let mut unknown = self.0.iter().filter(|fact| fact.value().is_none() && catalogue::fits(name, &fact.name));
+        unknown.next().or_else(|| self.gap(name))
     }
 }
 
-fn finding(level: Level, name: &str, fact: Option<&Named>, demand: &Demand) -> Finding {
-    let found = fact.map_or_else(|| "nowhere on this machine".to_owned(), ToString::to_string);
+fn finding(level: Level, name: &str, fact: Option<&Named>, demand: &Demand, other: Option<&Named>) -> Finding {
+    let why = |fact: Option<&Named>| fact.and_then(|fact| fact.reading.unknown());
+    let other = other.filter(|_| why(fact).is_none());
+    let found = match (fact, why(fact), other) {
+        (None, ..) => "nowhere on this machine".to_owned(),
+        (Some(fact), Some(why), _) if !catalogue::fits(name, &fact.name) => {
+            format!("unknown, as which there are is: {why}")
+        }
+        (Some(fact), _, Some(other)) => format!("{fact}, and {} is {other} ({})", other.name, other.source),
+        (Some(fact), ..) => fact.to_string(),
+    };
     let verb = if level == Level::Forbid { "not " } else { "" };
     let demanded = toml::Value::try_from(demand).map_or_else(|_| format!("{demand:?}"), |value| value.to_string());
     Finding {
@@ -301,6 +335,7 @@ fn finding(level: Level, name: &str, fact: Option<&Named>, demand: &Demand) -> F
         source: fact.map(|fact| fact.source.clone()),
         found,
         demanded: format!("{verb}{demanded}"),
+        to_know: why(fact).or(why(other)).map_or("", Why::cure),
         cure: catalogue::entry(name).map_or("", |entry| entry.cure),
     }
 }

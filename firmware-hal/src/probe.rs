@@ -13,14 +13,43 @@ pub(crate) use memory::{memory, numa};
 pub(crate) use platform::{clock, identity, watchdogs};
 
 use crate::fact::{Fact, Reading, Why};
+use crate::listed::{Gap, Listed};
 use crate::root::Root;
 use std::collections::BTreeMap;
 
-/// Something for each name in a directory that is wanted. Where there is no directory, there is none of it.
-fn each<T>(root: &Root, dir: &str, wanted: impl Fn(&str) -> bool, probe: impl Fn(&str) -> T) -> BTreeMap<String, T> {
-    let names = root.names(dir);
-    let names = names.value().into_iter().flatten().filter(|name| wanted(name));
-    names.map(|name| (name.clone(), probe(&format!("{dir}/{name}")))).collect()
+/// Something for each name in a directory that is wanted. Where the kernel has no such directory, there is none of it.
+fn each<T>(root: &Root, dir: &str, wanted: impl Fn(&str) -> bool, probe: impl Fn(&str) -> T) -> Listed<T> {
+    each_that(root.listing(dir), by_name(wanted), probe)
+}
+
+/// The same of what every machine has, or of what nothing is known without the directory.
+fn each_told<T>(root: &Root, dir: &str, wanted: impl Fn(&str) -> bool, probe: impl Fn(&str) -> T) -> Listed<T> {
+    each_that(root.names(dir), by_name(wanted), probe)
+}
+
+fn by_name(wanted: impl Fn(&str) -> bool) -> impl Fn(&str) -> Fact<bool> {
+    move |name| Fact { source: String::new(), reading: Reading::Value(wanted(name)) }
+}
+
+/// Something for each listed name that is wanted. Where a name does not tell whether it is, there may be more of them.
+fn each_that<T>(names: Fact<Vec<String>>, wanted: impl Fn(&str) -> Fact<bool>, probe: impl Fn(&str) -> T) -> Listed<T> {
+    let Fact { source: dir, reading } = names;
+    let names = match reading {
+        Reading::Value(names) => names,
+        Reading::Unknown(unknown) => return Listed::new(BTreeMap::new(), Some(Gap { source: dir, unknown })),
+    };
+    let (mut found, mut gap) = (BTreeMap::new(), None);
+    for name in names {
+        match wanted(&name) {
+            Fact { reading: Reading::Value(false), .. } => {}
+            Fact { reading: Reading::Value(true), .. } => {
+                let thing = probe(&format!("{dir}/{name}"));
+                found.insert(name, thing);
+            }
+            Fact { source, reading: Reading::Unknown(unknown) } => gap = gap.or(Some(Gap { source, unknown })),
+        }
+    }
+    Listed::new(found, gap)
 }
 
 /// A list of numbers as the kernel writes processors: `0-3,8,10-11`. An empty one is written as nothing.

@@ -7,7 +7,7 @@ use crate::fact::{Fact, Reading, Why};
 use crate::nvml::{self, Asker, Card};
 use crate::smart;
 use rustix::fs::OFlags;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -43,6 +43,8 @@ struct Seen {
     files: BTreeMap<String, Vec<u8>>,
     links: BTreeMap<String, PathBuf>,
     directories: BTreeMap<String, ()>,
+    /// Directories that are there and could not be listed.
+    unlisted: BTreeSet<String>,
 }
 
 impl Root {
@@ -193,7 +195,42 @@ impl Root {
             Ok(None) => Reading::Unknown(Why::TooLarge),
             Err(error) => Reading::Unknown(why(&error)),
         };
+        if !matches!(reading, Reading::Value(_) | Reading::Unknown(Why::Absent)) {
+            self.note(|seen| {
+                seen.unlisted.insert(path.to_owned());
+            });
+        }
         Fact { source: path.to_owned(), reading }
+    }
+
+    /// The names in a directory of sysfs that a kernel makes only where it knows of such things: where it is not there, there
+    /// are none. That is believed only below a directory that has anything in it: where sysfs is not mounted, or a container
+    /// hides it, an empty one is in its place.
+    pub fn listing(&self, path: &str) -> Fact<Vec<String>> {
+        let names = self.names(path);
+        if names.reading != Reading::Unknown(Why::Absent) {
+            return names;
+        }
+        let reading = match self.is_there(path).reading {
+            Reading::Value(false) => self.nothing_below(path),
+            Reading::Value(true) => Reading::Unknown(Why::Unsupported),
+            Reading::Unknown(why) => Reading::Unknown(why),
+        };
+        Fact { source: names.source, reading }
+    }
+
+    /// No names, if the nearest directory above that is there is one of a kernel's.
+    fn nothing_below(&self, path: &str) -> Reading<Vec<String>> {
+        let above = path.char_indices().rev().filter(|(_, letter)| *letter == '/').map(|(end, _)| &path[..end]);
+        for above in above.filter(|above| !above.is_empty()) {
+            match self.names(above).reading {
+                Reading::Value(names) if names.is_empty() => return Reading::Unknown(Why::Absent),
+                Reading::Value(_) => return Reading::Value(Vec::new()),
+                Reading::Unknown(Why::Absent) => {}
+                Reading::Unknown(why) => return Reading::Unknown(why),
+            }
+        }
+        Reading::Unknown(Why::Absent)
     }
 
     /// The last name of where a link leads to, as sysfs tells drivers and subsystems.
@@ -254,7 +291,8 @@ impl Root {
         let Some(seen) = &self.seen else { return Ok(0) };
         let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
         let below = |path: &str| dir.join(path.trim_start_matches('/'));
-        let has_content = |path: &str| seen.files.contains_key(path) || seen.links.contains_key(path);
+        let has_content =
+            |path: &str| seen.files.contains_key(path) || seen.links.contains_key(path) || seen.unlisted.contains(path);
         for path in seen.directories.keys().filter(|path| !has_content(path)) {
             fs::create_dir_all(below(path))?;
         }
@@ -268,6 +306,11 @@ impl Root {
             fs::create_dir_all(place.parent().unwrap_or(dir))?;
             // Only the name at its end is of interest, and nothing outside the tree is to be pointed at.
             std::os::unix::fs::symlink(Path::new(target.file_name().unwrap_or_default()), place)?;
+        }
+        // What cannot be listed is a file there, which cannot be either; an empty directory would say that there is nothing.
+        for place in seen.unlisted.iter().map(|path| below(path)).filter(|place| !place.exists()) {
+            fs::create_dir_all(place.parent().unwrap_or(dir))?;
+            File::create(place)?;
         }
         Ok(seen.files.len() + seen.links.len())
     }

@@ -1,6 +1,6 @@
 //! How the machine was started, its kernel, and what its TPM has measured.
 
-use super::{chosen, cpus, each};
+use super::{chosen, cpus, each_told};
 use crate::fact::Fact;
 use crate::inventory::{Boot, Kernel, Tpm};
 use crate::root::Root;
@@ -60,7 +60,7 @@ pub(crate) fn tpm(root: &Root) -> Tpm {
     let number = |name: &str| name.parse::<u32>().is_ok_and(|number| number < PCRS);
     Tpm {
         version: root.number(&format!("{DIR}/tpm_version_major")),
-        pcrs: each(root, &format!("{DIR}/pcr-sha256"), number, |path| {
+        pcrs: each_told(root, &format!("{DIR}/pcr-sha256"), number, |path| {
             root.text(path).parsed(|text| {
                 let whole = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
                 whole.then(|| text.to_ascii_lowercase())

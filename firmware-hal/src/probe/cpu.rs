@@ -1,6 +1,6 @@
 //! The processors, from /proc/cpuinfo and /sys/devices/system/cpu.
 
-use super::{cpus, each};
+use super::{cpus, each_told};
 use crate::fact::{Fact, Reading};
 use crate::inventory::Cpu;
 use crate::root::Root;
@@ -18,10 +18,10 @@ pub(crate) fn cpu(root: &Root) -> Cpu {
         Some(names)
     });
     let numbered = |name: &str| name.strip_prefix("cpu").is_some_and(|number| number.parse::<u32>().is_ok());
-    let siblings = each(root, DIR, numbered, |path| cpus(root, &format!("{path}/topology/thread_siblings_list")));
+    let siblings = each_told(root, DIR, numbered, |path| cpus(root, &format!("{path}/topology/thread_siblings_list")));
     let lowest = |fact: &Fact<Vec<u32>>| fact.value().and_then(|cpus| cpus.first()).copied();
     // One entry a core: that of its lowest processor. What is unknown of a processor stays under its own number.
-    let cores = siblings.into_iter().filter_map(|(name, fact)| {
+    let cores = siblings.filter_map(|(name, fact)| {
         let number = name.strip_prefix("cpu")?;
         let own = lowest(&fact).is_none_or(|lowest| lowest.to_string() == number);
         own.then(|| (number.to_owned(), fact))
@@ -33,8 +33,8 @@ pub(crate) fn cpu(root: &Root) -> Cpu {
         features,
         microcode: of("microcode"),
         smt: root.flag(&format!("{DIR}/smt/active")),
-        cores: cores.collect(),
-        vulnerabilities: each(root, &format!("{DIR}/vulnerabilities"), |_| true, |path| root.text(path)),
+        cores,
+        vulnerabilities: each_told(root, &format!("{DIR}/vulnerabilities"), |_| true, |path| root.text(path)),
         governor: root.text(&format!("{DIR}/cpu0/cpufreq/scaling_governor")),
     }
 }

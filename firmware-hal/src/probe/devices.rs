@@ -1,16 +1,16 @@
 //! Devices: NVMe controllers, disks, network interfaces, accelerators.
 
-use super::{chosen, each, numa_node};
+use super::{chosen, each, each_that, numa_node};
 use crate::ethtool;
 use crate::fact::{Fact, Reading, Why};
 use crate::inventory::{Disk, Gpu, Nic, Nvme};
+use crate::listed::Listed;
 use crate::nvml::{self, Card};
 use crate::root::Root;
-use std::collections::BTreeMap;
 
 const PCI: &str = "/sys/bus/pci/devices";
 
-pub(crate) fn nvme(root: &Root) -> BTreeMap<String, Nvme> {
+pub(crate) fn nvme(root: &Root) -> Listed<Nvme> {
     each(
         root,
         "/sys/class/nvme",
@@ -26,7 +26,7 @@ pub(crate) fn nvme(root: &Root) -> BTreeMap<String, Nvme> {
     )
 }
 
-pub(crate) fn disks(root: &Root) -> BTreeMap<String, Disk> {
+pub(crate) fn disks(root: &Root) -> Listed<Disk> {
     const NO_DEVICES: [&str; 5] = ["loop", "ram", "zram", "nbd", "fd"];
     let device = |name: &str| !NO_DEVICES.iter().any(|prefix| name.starts_with(prefix));
     each(root, "/sys/block", device, |path| Disk {
@@ -40,11 +40,11 @@ pub(crate) fn disks(root: &Root) -> BTreeMap<String, Disk> {
     })
 }
 
-pub(crate) fn nics(root: &Root) -> BTreeMap<String, Nic> {
+pub(crate) fn nics(root: &Root) -> Listed<Nic> {
     const DIR: &str = "/sys/class/net";
     // Bridges, tunnels and the loopback have no device.
-    let device = |name: &str| root.is_there(&format!("{DIR}/{name}/device")).value() == Some(&true);
-    each(root, DIR, device, |path| Nic {
+    let device = |name: &str| root.is_there(&format!("{DIR}/{name}/device"));
+    each_that(root.listing(DIR), device, |path| Nic {
         address: root.text(&format!("{path}/address")),
         driver: root.link_name(&format!("{path}/device/driver")),
         carrier: root.flag(&format!("{path}/carrier")),
@@ -85,10 +85,9 @@ pub(crate) fn receive_channels(root: &Root, interface: &str) -> Channels {
     if combined.now.value() == Some(&0) && rx.now.value().is_some_and(|now| *now > 0) { rx } else { combined }
 }
 
-pub(crate) fn gpus(root: &Root) -> BTreeMap<String, Gpu> {
-    each(
-        root,
-        PCI,
+pub(crate) fn gpus(root: &Root) -> Listed<Gpu> {
+    each_that(
+        root.listing(PCI),
         |name| is_accelerator(root, name),
         |path| {
             let vendor = root.text(&format!("{path}/vendor"));
@@ -124,13 +123,13 @@ pub(crate) fn nvidia_cards(root: &Root) -> Vec<String> {
     let vendor = |name: &String| root.text(&format!("{PCI}/{name}/vendor"));
     let theirs = |name: &&String| vendor(name).value().is_some_and(|vendor| vendor == nvml::VENDOR);
     let names = names.value().into_iter().flatten().filter(theirs);
-    names.filter(|name| is_accelerator(root, name)).cloned().collect()
+    names.filter(|name| is_accelerator(root, name).value() == Some(&true)).cloned().collect()
 }
 
 /// PCI base classes 03 (display controller) and 12 (processing accelerator).
-fn is_accelerator(root: &Root, name: &str) -> bool {
+fn is_accelerator(root: &Root, name: &str) -> Fact<bool> {
     let class = root.text(&format!("{PCI}/{name}/class"));
-    class.value().is_some_and(|class| class.starts_with("0x03") || class.starts_with("0x12"))
+    class.parsed(|class| Some(class.starts_with("0x03") || class.starts_with("0x12")))
 }
 
 fn told<T>(call: &str, reading: Reading<T>) -> Fact<T> {

@@ -3,8 +3,8 @@
 use super::{chosen, cpus, each};
 use crate::fact::Fact;
 use crate::inventory::{Memory, NumaNode};
+use crate::listed::Listed;
 use crate::root::Root;
-use std::collections::BTreeMap;
 
 pub(crate) fn memory(root: &Root) -> Memory {
     let info = root.text("/proc/meminfo");
@@ -19,19 +19,16 @@ pub(crate) fn memory(root: &Root) -> Memory {
     Memory {
         bytes: bytes("MemTotal:"),
         ecc: controllers.parsed(|names| Some(names.iter().any(|name| name.starts_with("mc")))),
-        hugepages: hugepages
-            .into_iter()
-            .filter_map(|(name, fact)| Some((page_kib(&name)?.to_string(), fact)))
-            .collect(),
+        hugepages: hugepages.filter_map(|(name, fact)| Some((page_kib(&name)?.to_string(), fact))),
         transparent_hugepages: root.text("/sys/kernel/mm/transparent_hugepage/enabled").parsed(|text| chosen(&text)),
         swap_bytes: bytes("SwapTotal:"),
     }
 }
 
-pub(crate) fn numa(root: &Root) -> BTreeMap<String, NumaNode> {
+pub(crate) fn numa(root: &Root) -> Listed<NumaNode> {
     let number = |name: &str| name.strip_prefix("node")?.parse::<u32>().ok();
     let nodes = each(root, "/sys/devices/system/node", |name| number(name).is_some(), |path| node(root, path));
-    nodes.into_iter().filter_map(|(name, node)| Some((number(&name)?.to_string(), node))).collect()
+    nodes.filter_map(|(name, node)| Some((number(&name)?.to_string(), node)))
 }
 
 fn node(root: &Root, path: &str) -> NumaNode {

@@ -2,8 +2,8 @@
 
 use super::each;
 use crate::inventory::{Clock, Identity, Watchdog};
+use crate::listed::Listed;
 use crate::root::Root;
-use std::collections::BTreeMap;
 
 pub(crate) fn identity(root: &Root) -> Identity {
     let of = |name: &str| root.text(&format!("/sys/class/dmi/id/{name}"));
@@ -29,7 +29,7 @@ pub(crate) fn clock(root: &Root) -> Clock {
     }
 }
 
-pub(crate) fn watchdogs(root: &Root) -> BTreeMap<String, Watchdog> {
+pub(crate) fn watchdogs(root: &Root) -> Listed<Watchdog> {
     each(
         root,
         "/sys/class/watchdog",

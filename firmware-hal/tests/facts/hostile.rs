@@ -3,7 +3,7 @@
 
 use crate::inventory::take;
 use crate::tree::Tree;
-use firmware_hal::{Reading, Root, Why};
+use firmware_hal::{Inventory, Reading, Root, Why};
 use proptest::prelude::*;
 use std::fs;
 
@@ -50,7 +50,12 @@ fn a_directory_with_more_names_than_are_read_is_unknown() {
         tree.put(&format!("/sys/class/nvme/nvme{number}/model"), "x\n");
     }
     assert_eq!(Root::at(tree.path()).names("/sys/class/nvme").reading, Reading::Unknown(Why::TooLarge));
-    assert!(take(&tree).nvme.is_empty());
+    let root = Root::at(tree.path()).remembering();
+    let nvme = Inventory::take(&root).nvme;
+    assert!(nvme.is_empty() && nvme.gap().is_some_and(|gap| gap.unknown == Why::TooLarge));
+    root.record(&tree.place("/recorded")).unwrap();
+    let nvme = Inventory::take(&Root::at(tree.place("/recorded"))).nvme;
+    assert!(nvme.is_empty() && nvme.gap().is_some(), "what was unknown is not none in the record");
 }
 
 proptest! {

@@ -107,6 +107,32 @@ fn what_was_recorded_tells_the_same() {
 }
 
 #[test]
+fn what_could_not_be_listed_is_unknown_in_the_record_too() {
+    let tree = Tree::server();
+    tree.hide("/sys/class/nvme");
+    let root = Root::at(tree.path()).remembering();
+    let machine = Inventory::take(&root);
+    assert_eq!(machine.nvme.gap().unwrap().source, "/sys/class/nvme");
+    let dir = tree.path().join("recorded");
+    root.record(&dir).unwrap();
+    assert_eq!(Inventory::take(&Root::at(&dir)), machine);
+}
+
+#[test]
+fn kinds_of_devices_that_a_kernel_does_not_know_are_none() {
+    let tree = Tree::server();
+    let root = Root::at(tree.path()).remembering();
+    std::fs::remove_dir_all(tree.place("/sys/class/watchdog")).unwrap();
+    std::fs::remove_dir_all(tree.place("/sys/bus")).unwrap();
+    let machine = Inventory::take(&root);
+    assert!(machine.watchdogs.is_empty() && machine.watchdogs.gap().is_none());
+    assert!(machine.gpus.is_empty() && machine.gpus.gap().is_none());
+    let dir = tree.path().join("recorded");
+    root.record(&dir).unwrap();
+    assert_eq!(Inventory::take(&Root::at(&dir)), machine);
+}
+
+#[test]
 fn this_machine_can_be_recorded_too() {
     let dir = Tree::empty();
     let root = Root::system().remembering();

@@ -80,10 +80,73 @@ fn what_is_unknown_meets_no_requirement_and_clears_nobody() {
 #[test]
 fn a_requirement_of_all_devices_demands_one_and_a_ban_does_not() {
     let bare = Tree::empty();
+    bare.put("/sys/class/net/lo/address", "00:00:00:00:00:00\n");
     let findings = check(&bare, "[require]\n\"nvme.*.state\" = \"live\"");
     assert_eq!((findings.len(), findings[0].found.as_str()), (1, "nowhere on this machine"));
     assert_eq!(check(&bare, "[forbid]\n\"gpus.*.vendor\" = \"0x10de\""), []);
     assert_eq!(check(&Tree::server(), "[forbid]\n\"gpus.*.vendor\" = \"0x10de\"").len(), 1);
+}
+
+/// A rule over devices, and the directory that tells which there are.
+const OVER_DEVICES: [(&str, &str); 8] = [
+    ("\"gpus.*.vendor\" = \"0x10de\"", "/sys/bus/pci/devices"),
+    ("\"nics.*.driver\" = \"r8169\"", "/sys/class/net"),
+    ("\"nvme.*.transport\" = \"tcp\"", "/sys/class/nvme"),
+    ("\"disks.*.rotational\" = true", "/sys/block"),
+    ("\"watchdogs.*.active\" = false", "/sys/class/watchdog"),
+    ("\"memory.hugepages.1048576\" = { at_least = 1 }", "/sys/kernel/mm/hugepages"),
+    ("\"cpu.vulnerabilities.*\" = { starts_with = \"Vulnerable\" }", "/sys/devices/system/cpu/vulnerabilities"),
+    ("\"tpm.pcrs.7\" = \"00\"", "/sys/class/tpm/tpm0/pcr-sha256"),
+];
+
+/// Nothing is mounted there, as in a container; or it is hidden by a file, or by an empty directory in its place.
+#[test]
+fn devices_that_cannot_be_listed_clear_nobody_and_meet_nothing() {
+    for (rule, dir) in OVER_DEVICES {
+        let (unmounted, hidden, empty) = (Tree::empty(), Tree::server(), Tree::empty());
+        hidden.hide(dir);
+        std::fs::create_dir_all(empty.place("/sys")).unwrap();
+        for (tree, level) in [&unmounted, &hidden, &empty]
+            .into_iter()
+            .flat_map(|tree| ["require", "warn", "forbid"].map(|level| (tree, level)))
+        {
+            let findings = check(tree, &format!("[{level}]\n{rule}"));
+            assert_eq!(findings.len(), 1, "{level} {rule}: {findings:?}");
+            let text = findings[0].to_string();
+            for part in [&rule[1..rule[1..].find('"').unwrap() + 1], "unknown", dir, "to know it"] {
+                assert!(text.contains(part), "{part}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_device_that_does_not_tell_its_kind_may_be_what_is_forbidden() {
+    let tree = Tree::server();
+    let (card, class) = ("[forbid]\n\"gpus.*.vendor\" = \"0x15b3\"", "/sys/bus/pci/devices/0000:81:00.0/class");
+    assert_eq!(check(&tree, card), []);
+    tree.remove(class);
+    let findings = check(&tree, card);
+    assert_eq!((findings.len(), findings[0].source.as_deref()), (1, Some(class)));
+    // What the others say is judged all the same.
+    assert_eq!(check(&tree, "[forbid]\n\"gpus.*.vendor\" = \"0x10de\"").len(), 2);
+    assert_eq!(check(&tree, "[require]\n\"gpus.0000:01:00.0.vendor\" = \"0x10de\""), []);
+}
+
+#[test]
+fn the_same_as_devices_that_cannot_be_listed_is_unknown() {
+    let (tree, rule) = (Tree::server(), "\"nvme.*.numa_node\" = { same_as = \"gpus.*.numa_node\" }");
+    tree.put("/sys/class/nvme/nvme0/numa_node", "0\n");
+    assert_eq!(check(&tree, &format!("[require]\n{rule}")), []);
+    tree.remove("/sys/bus/pci/devices/0000:81:00.0/class");
+    for level in ["require", "forbid"] {
+        let findings = check(&tree, &format!("[{level}]\n{rule}"));
+        assert_eq!(findings.len(), 1, "{level}");
+        let text = findings[0].to_string();
+        for part in ["nvme.nvme0.numa_node is 0, and gpus is unknown", "81:00.0/class", "to know it"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
 }
 
 #[test]

@@ -44,6 +44,15 @@ impl Tree {
         fs::remove_file(self.place(path)).unwrap();
     }
 
+    /// Puts a file in the place of a directory, which then cannot be listed.
+    pub fn hide(&self, dir: &str) {
+        let place = self.place(dir);
+        if place.exists() {
+            fs::remove_dir_all(&place).unwrap();
+        }
+        self.put(dir, "");
+    }
+
     /// Two sockets, NVMe and network on the second, a GPU on the first, TPM 2.0, Secure Boot, a watchdog.
     pub fn server() -> Self {
         let tree = Self::empty();

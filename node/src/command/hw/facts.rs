@@ -48,14 +48,14 @@ impl Tree {
 
 A value alone must be met exactly; at_least, at_most, one_of, contains, starts_with and same_as may stand together. A star is
 every device; a requirement with a star also demands one. What is unknown meets no requirement and clears nobody of what is
-forbidden. `stele hw --facts` lists the names. Nothing is changed, and no rights are taken; some facts only root may read.")]
+forbidden; nor does a list of devices that cannot be read. `stele hw --facts` lists the names. Nothing is changed, and no rights are taken; some facts only root may read.")]
 pub struct CheckArgs {
     /// The policy.
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
     #[command(flatten)]
     tree: Tree,
-    /// Print JSON: {passed, inventory_digest, findings[{level, fact, source, found, demanded, cure}]}.
+    /// Print JSON: {passed, inventory_digest, findings[{level, fact, source, found, demanded, to_know, cure}]}.
     #[arg(long)]
     json: bool,
 }
@@ -158,6 +158,11 @@ pub fn summary(machine: &Inventory) -> Vec<(&'static str, String)> {
     }
     for (name, watchdog) in watchdogs {
         lines.push(("  watchdog", format!("{name}: {}", told(&watchdog.identity))));
+    }
+    let gaps =
+        [("  NVMe", nvme.gap()), ("  network", nics.gap()), ("  GPU", gpus.gap()), ("  watchdog", watchdogs.gap())];
+    for (kind, gap) in gaps {
+        lines.extend(gap.map(|gap| (kind, format!("unknown which there are: {}: {}", gap.source, gap.unknown))));
     }
     lines
 }
