@@ -22,7 +22,7 @@ mod finding;
 
 pub use finding::Finding;
 
-use crate::catalogue::{self, CATALOGUE};
+use crate::catalogue::{self, CATALOGUE, Entry, Kind};
 use crate::inventory::Inventory;
 use demand::{Bounds, Demand};
 use finding::Facts;
@@ -76,6 +76,16 @@ pub enum PolicyError {
         /// Whose.
         name: String,
     },
+    /// It holds a fact against what its values never are.
+    #[error("`{name}` is {kind}, and not {demanded}: {}", takes(*.kind))]
+    OtherType {
+        /// The fact.
+        name: String,
+        /// What it is.
+        kind: Kind,
+        /// What the rule takes it for.
+        demanded: String,
+    },
     /// A value that is both demanded and forbidden.
     #[error("one rule for `{name}` forbids what another one wants")]
     Contradiction {
@@ -96,13 +106,18 @@ impl Policy {
         let rules: Vec<_> =
             of(Level::Require, require).chain(of(Level::Warn, warn)).chain(of(Level::Forbid, forbid)).collect();
         for (_, name, demand) in &rules {
-            known(name)?;
+            let kind = known(name)?.kind;
+            let other = |demanded| PolicyError::OtherType { name: name.clone(), kind, demanded };
             if let Demand::Fits(bounds) = demand {
                 if *bounds == Bounds::default() || bounds.is_impossible() {
                     return Err(PolicyError::Empty { name: name.clone() });
                 }
-                bounds.same_as.as_deref().map_or(Ok(()), known)?;
+                let same = bounds.same_as.as_deref().map(known).transpose()?;
+                if let Some(same) = same.filter(|same| same.kind != kind) {
+                    return Err(other(format!("`same_as` with {}", same.kind)));
+                }
             }
+            demand.misfit(kind).map_or(Ok(()), |demanded| Err(other(demanded)))?;
         }
         for (index, (level, name, demand)) in rules.iter().enumerate() {
             let contradicts = |(other, of, demanded): &&(Level, String, Demand)| {
@@ -122,9 +137,20 @@ impl Policy {
     }
 }
 
-fn known(name: &str) -> Result<(), PolicyError> {
-    if catalogue::entry(name).is_some() {
-        return Ok(());
+/// What a rule over facts of a kind may say.
+fn takes(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Flag => "it is held against true, false, or `same_as`",
+        Kind::Number => "it is held against a number, `at_least`, `at_most`, `one_of` with numbers, or `same_as`",
+        Kind::Text => "it is held against a text, or `one_of`, `contains`, `starts_with` with texts, or `same_as`",
+        Kind::Numbers => "it is held against `contains` with numbers, or `same_as`",
+        Kind::Words => "it is held against `contains` with texts, or `same_as`",
+    }
+}
+
+fn known(name: &str) -> Result<&'static Entry, PolicyError> {
+    if let Some(entry) = catalogue::entry(name) {
+        return Ok(entry);
     }
     let part = name.split('.').next().unwrap_or_default();
     let mut near: Vec<&str> =

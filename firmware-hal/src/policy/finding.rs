@@ -1,8 +1,8 @@
 //! The rules of a policy held against facts, and what is said where one is not met.
 
 use super::Level;
-use super::demand::{Bounds, Demand};
-use crate::catalogue;
+use super::demand::{Bounds, Demand, Way};
+use crate::catalogue::{self, Cure};
 use crate::fact::Why;
 use crate::named::Named;
 use serde::Serialize;
@@ -24,8 +24,8 @@ pub struct Finding {
     pub demanded: String,
     /// What makes it known; empty where it is.
     pub to_know: &'static str,
-    /// What to do.
-    pub cure: &'static str,
+    /// What to do, the way that the rule wants it; empty where nothing but another machine helps.
+    pub cure: String,
 }
 
 impl Finding {
@@ -67,18 +67,19 @@ impl Facts {
             .map(|fact| finding(level, &fact.name, Some(fact), demand, self.unknown_other(demand)))
             .collect();
         let is_found = named.count() > 0;
-        // One that is named and found is known, whichever others there are.
-        let gap = self.gap(name).filter(|_| !is_found || name.contains('*'));
+        let gap = self.gap(name);
         if gap.is_some() || (level != Level::Forbid && !is_found) {
             findings.push(finding(level, name, gap, demand, None));
         }
         findings
     }
 
-    /// Why there may be more of the devices that a name speaks of than were found: a fact under the name of their list.
+    /// Why there may be more of the devices that a name speaks of than were found: a fact under the name of their list. One that
+    /// is named and found is known, whichever others there are.
     fn gap(&self, name: &str) -> Option<&Named> {
         let (list, _) = catalogue::entry(name)?.name.split_once(".*")?;
-        self.0.iter().find(|fact| fact.name == list)
+        let is_found = || !name.contains('*') && self.0.iter().any(|fact| fact.name == name);
+        self.0.iter().find(|fact| fact.name == list).filter(|_| !is_found())
     }
 
     /// Whether a fact is as demanded; `None` where that cannot be told.
@@ -96,7 +97,7 @@ impl Facts {
     fn all_are(&self, name: &str, value: &Value) -> Option<bool> {
         let mut others = self.0.iter().filter(|fact| catalogue::fits(name, &fact.name)).peekable();
         others.peek()?;
-        if name.contains('*') && self.gap(name).is_some() {
+        if self.gap(name).is_some() {
             return None;
         }
         others.map(|other| Some(other.value()? == value)).try_fold(true, |all, is| Some(all && is?))
@@ -111,13 +112,15 @@ impl Facts {
 }
 
 fn finding(level: Level, name: &str, fact: Option<&Named>, demand: &Demand, other: Option<&Named>) -> Finding {
+    let entry = catalogue::entry(name).expect("a policy names facts of the catalogue and no others");
+    // A list of devices is no fact of one of them.
+    let is_one = fact.is_some_and(|fact| catalogue::fits(entry.name, &fact.name));
+    let told = entry.cure.told;
     let why = |fact: Option<&Named>| fact.and_then(|fact| fact.reading.unknown());
     let other = other.filter(|_| why(fact).is_none());
     let found = match (fact, why(fact), other) {
         (None, ..) => "nowhere on this machine".to_owned(),
-        (Some(fact), Some(why), _) if !catalogue::fits(name, &fact.name) => {
-            format!("unknown, as which there are is: {why}")
-        }
+        (Some(_), Some(why), _) if !is_one => format!("unknown, as which there are is: {why}"),
         (Some(fact), _, Some(other)) => format!("{fact}, and {} is {other} ({})", other.name, other.source),
         (Some(fact), ..) => fact.to_string(),
     };
@@ -129,7 +132,25 @@ fn finding(level: Level, name: &str, fact: Option<&Named>, demand: &Demand, othe
         source: fact.map(|fact| fact.source.clone()),
         found,
         demanded: format!("{verb}{demanded}"),
-        to_know: why(fact).or(why(other)).map_or("", Why::cure),
-        cure: catalogue::entry(name).map_or("", |entry| entry.cure),
+        to_know: match (why(fact), why(other)) {
+            (Some(Why::Absent | Why::Denied), _) if is_one && !told.is_empty() => told,
+            (Some(why), _) | (None, Some(why)) => why.cure(),
+            (None, None) => "",
+        },
+        cure: match fact {
+            None => "have one, with its driver loaded: `stele hw --facts` lists those that there are".to_owned(),
+            Some(fact) if is_one => cure(entry.cure, demand.way(level, fact.value())),
+            Some(_) => String::new(),
+        },
+    }
+}
+
+fn cure(Cure { up, down, .. }: Cure, way: Way) -> String {
+    match way {
+        Way::Up => up.to_owned(),
+        Way::Down => down.to_owned(),
+        Way::Either if up == down || down.is_empty() => up.to_owned(),
+        Way::Either if up.is_empty() => down.to_owned(),
+        Way::Either => format!("{up}; or else {down}"),
     }
 }

@@ -156,6 +156,10 @@ fn every_fact_is_in_the_catalogue_once_and_every_entry_is_a_fact() {
     for entry in CATALOGUE {
         assert!(names.iter().any(|name| fits(entry.name, name)), "{} is no fact of a server", entry.name);
     }
+    for fact in machine.named() {
+        let kind = entry(&fact.name).unwrap().kind;
+        assert!(fact.value().is_none_or(|value| kind.has(value)), "{} is {kind}: {fact}", fact.name);
+    }
     assert_eq!(entry("gpus.0000:01:00.0.driver").unwrap().name, "gpus.*.driver");
     assert_eq!(entry("cpu.colour"), None);
 }

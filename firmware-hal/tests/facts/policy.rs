@@ -150,15 +150,92 @@ fn the_same_as_devices_that_cannot_be_listed_is_unknown() {
 }
 
 #[test]
-fn a_number_is_no_text_and_a_flag_is_no_number() {
-    for wrong in [
-        "\"tpm.version\" = \"2\"",
-        "\"cpu.smt\" = 1",
-        "\"boot.lockdown\" = { at_least = 1 }",
-        "\"cpu.features\" = \"sha_ni\"",
+fn a_rule_of_another_type_than_its_fact_is_refused_with_the_type() {
+    for (rule, what, kind) in [
+        ("\"tpm.version\" = \"2\"", "a text", "a number"),
+        ("\"tpm.version\" = true", "true or false", "a number"),
+        ("\"cpu.smt\" = 1", "a number", "true or false"),
+        ("\"cpu.smt\" = { at_least = 1 }", "`at_least`", "true or false"),
+        ("\"cpu.smt\" = { one_of = [true, \"on\"] }", "`one_of` with a text", "true or false"),
+        ("\"boot.lockdown\" = { at_least = 1 }", "`at_least`", "a text"),
+        ("\"boot.lockdown\" = { at_most = 1 }", "`at_most`", "a text"),
+        ("\"boot.lockdown\" = { starts_with = 1 }", "`starts_with` with a number", "a text"),
+        ("\"kernel.command_line\" = { contains = [1] }", "`contains` with a number", "a text"),
+        ("\"memory.bytes\" = { starts_with = \"6\" }", "`starts_with`", "a number"),
+        ("\"memory.bytes\" = { contains = 6 }", "`contains`", "a number"),
+        ("\"cpu.features\" = \"sha_ni\"", "a text", "a list of words"),
+        ("\"cpu.features\" = { one_of = [\"sha_ni\"] }", "`one_of`", "a list of words"),
+        ("\"cpu.features\" = { contains = 1 }", "`contains` with a number", "a list of words"),
+        ("\"cpu.online\" = { contains = \"1\" }", "`contains` with a text", "a list of numbers"),
+        ("\"nvme.*.numa_node\" = { same_as = \"nics.*.driver\" }", "`same_as` with a text", "a number"),
     ] {
-        assert_eq!(check(&Tree::server(), &format!("[require]\n{wrong}")).len(), 1, "{wrong}");
+        for level in ["require", "warn", "forbid"] {
+            let error = Policy::parse(&format!("[{level}]\n{rule}")).unwrap_err();
+            assert!(matches!(error, PolicyError::OtherType { .. }), "{rule}: {error}");
+            let (text, name) = (error.to_string(), rule.split('"').nth(1).unwrap());
+            for part in [name, &format!("not {what}"), &format!("is {kind}"), "it is held against"] {
+                assert!(text.contains(part), "{part}: {text}");
+            }
+        }
     }
+}
+
+/// A word with white space in it is none, and so it would never be found.
+#[test]
+fn words_that_no_text_has_are_refused() {
+    for rule in [
+        "\"kernel.command_line\" = { contains = \"quiet splash\" }",
+        "\"cpu.features\" = { contains = [\"avx2\", \"\"] }",
+    ] {
+        let error = Policy::parse(&format!("[forbid]\n{rule}")).unwrap_err();
+        assert!(matches!(error, PolicyError::Empty { .. }), "{rule}");
+    }
+}
+
+#[test]
+fn a_cure_leads_where_the_rule_wants_it() {
+    let tree = Tree::server();
+    tree.put("/proc/meminfo", "MemTotal: 4 kB\nSwapTotal: 8 kB\n");
+    let cure = |rule: &str| {
+        let findings = check(&tree, rule);
+        assert_eq!(findings.len(), 1, "{rule}: {findings:?}");
+        findings[0].cure.clone()
+    };
+    for (rule, wanted, other) in [
+        ("[forbid]\n\"cpu.smt\" = true", "echo off", "echo on"),
+        ("[require]\n\"cpu.smt\" = false", "echo off", "echo on"),
+        ("[forbid]\n\"boot.secure_boot\" = true", "switch Secure Boot off", "on"),
+        ("[require]\n\"boot.setup_mode\" = true", "delete the platform key", "enrol"),
+        ("[forbid]\n\"boot.setup_mode\" = false", "delete the platform key", "enrol"),
+        ("[forbid]\n\"gpus.*.ecc\" = true", "--ecc-config=0", "--ecc-config=1"),
+        ("[require]\n\"watchdogs.*.no_way_out\" = true", "nowayout=1", "nowayout=0"),
+        ("[forbid]\n\"watchdogs.*.no_way_out\" = false", "nowayout=1", "nowayout=0"),
+        ("[warn]\n\"memory.swap_bytes\" = 0", "swapoff", "swapon"),
+        ("[warn]\n\"memory.swap_bytes\" = { at_least = 100000 }", "swapon", "swapoff"),
+        ("[forbid]\n\"memory.swap_bytes\" = { at_most = 100000 }", "swapon", "swapoff"),
+        ("[forbid]\n\"memory.swap_bytes\" = { at_least = 1 }", "swapoff", "swapon"),
+        ("[require]\n\"gpus.*.link_width\" = 16", "seat the card anew", "setpci"),
+        ("[require]\n\"cpu.features\" = { contains = \"avx10\" }", "a newer processor", "clearcpuid"),
+        ("[forbid]\n\"cpu.features\" = { contains = \"avx2\" }", "clearcpuid", "a newer processor"),
+        ("[require]\n\"memory.transparent_hugepages\" = \"never\"", "echo WORD", "echo madvise"),
+    ] {
+        let cure = cure(rule);
+        assert!(cure.contains(wanted) && !cure.contains(other), "{rule}: {cure}");
+    }
+    // Whichever way, both are said.
+    let both = cure("[forbid]\n\"memory.swap_bytes\" = 8192");
+    assert!(both.contains("swapoff") && both.contains("swapon"), "{both}");
+    let missing = cure("[require]\n\"nvme.nvme7.state\" = \"live\"");
+    assert!(missing.contains("stele hw --facts"), "{missing}");
+}
+
+#[test]
+fn what_tells_a_fact_is_no_cure_for_its_value() {
+    let (tree, rule) = (Tree::server(), "[require]\n\"gpus.*.name\" = \"NVIDIA B200\"");
+    assert_eq!(check(&tree, rule)[0].cure, "");
+    tree.remove("/nvml/0000:01:00.0");
+    let finding = &check(&tree, rule)[0];
+    assert_eq!((finding.cure.as_str(), finding.to_know), ("", "install the driver's libnvidia-ml.so.1"));
 }
 
 #[test]

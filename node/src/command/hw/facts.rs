@@ -48,7 +48,8 @@ impl Tree {
 
 A value alone must be met exactly; at_least, at_most, one_of, contains, starts_with and same_as may stand together. A star is
 every device; a requirement with a star also demands one. What is unknown meets no requirement and clears nobody of what is
-forbidden; nor does a list of devices that cannot be read. `stele hw --facts` lists the names. Nothing is changed, and no rights are taken; some facts only root may read.")]
+forbidden; nor does a list of devices that cannot be read. A rule of another type than its fact (a text for a number, a range for
+true or false) is refused. `stele hw --facts` lists the names. Nothing is changed, and no rights are taken; some facts only root may read.")]
 pub struct CheckArgs {
     /// The policy.
     #[arg(long, value_name = "FILE")]
