@@ -80,6 +80,50 @@ impl Setting {
     }
 }
 
+/// How many settings are as they should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// As wanted.
+    pub met: usize,
+    /// Not as wanted.
+    pub differing: usize,
+    /// Those of them that [`apply`] would write.
+    pub due: usize,
+    /// Nobody knows.
+    pub unknown: usize,
+}
+
+impl Tally {
+    /// Counts them.
+    pub fn of(settings: &[Setting]) -> Self {
+        let count = |wanted: &dyn Fn(&Setting) -> bool| settings.iter().filter(|setting| wanted(setting)).count();
+        Self {
+            met: count(&|setting| setting.is_met() == Some(true)),
+            differing: count(&|setting| setting.is_met() == Some(false)),
+            due: count(&Setting::is_due),
+            unknown: count(&|setting| setting.is_met().is_none()),
+        }
+    }
+
+    /// Whether everything is known to be as wanted.
+    pub fn is_tuned(&self) -> bool {
+        self.differing == 0 && self.unknown == 0
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { met, differing, due, unknown } = self;
+        let all = met + differing + unknown;
+        write!(f, "{differing} of {all} settings differ, `stele hw tune apply` sets {due}")?;
+        if *unknown == 0 {
+            Ok(())
+        } else {
+            write!(f, "; {unknown} of {all} settings are unknown, so it is not known to be tuned")
+        }
+    }
+}
+
 /// What to type to write a value to a path.
 pub fn command(path: &str, value: &str) -> String {
     let channels = path.strip_prefix(ethtool::DIR).and_then(|path| path.split_once('/'));
@@ -139,6 +183,9 @@ impl fmt::Display for Setting {
             Reading::Unknown(why) => Why::words(*why).to_owned(),
         };
         write!(f, "{state:<8} {}: {now}", self.path)?;
+        if let Some(why) = self.now.unknown() {
+            write!(f, "\n         {}\n         to know it: {}", self.why, why.cure())?;
+        }
         if self.is_met() == Some(false) {
             write!(f, "\n         {}\n         {}", self.why, self.command())?;
         }

@@ -1,7 +1,9 @@
 //! What is wanted of this machine. Each setting with the reason that an operator is owed before he changes it.
 
 use super::{How, Setting, Wanted};
-use crate::inventory::Inventory;
+use crate::fact::{Reading, Why};
+use crate::inventory::{Disk, Inventory};
+use crate::listed::Listed;
 use crate::probe;
 use crate::root::Root;
 use std::collections::BTreeSet;
@@ -25,6 +27,16 @@ pub fn settings(root: &Root, machine: &Inventory) -> Vec<Setting> {
 fn setting(root: &Root, path: impl Into<String>, wanted: Wanted, why: &'static str) -> Setting {
     let path = path.into();
     Setting { now: root.text(&path).reading, path, wanted, why, how: How::Write }
+}
+
+/// A setting, or several, of which it is not even known whether they are there: `path` should tell.
+fn unknown(path: impl Into<String>, unknown: Why, wanted: Wanted, why: &'static str) -> Setting {
+    Setting { path: path.into(), now: Reading::Unknown(unknown), wanted, why, how: How::Write }
+}
+
+/// One for a list that may lack devices.
+fn unlisted<T>(list: &Listed<T>, wanted: Wanted, why: &'static str) -> Option<Setting> {
+    list.gap().map(|gap| unknown(&gap.source, gap.unknown, wanted, why))
 }
 
 fn word(word: &str) -> Wanted {
@@ -57,40 +69,48 @@ fn kernel(root: &Root, machine: &Inventory) -> Vec<Setting> {
     ];
     // Kernels before 6.6 have no such switch and always allow it.
     let uring = "/proc/sys/kernel/io_uring_disabled";
-    if root.is_there(uring).value() == Some(&true) {
+    if root.is_there(uring).value() != Some(&false) {
         let why = "the log writes through io_uring; without it a thread writes, at some 2 to 3 times the cost";
         found.push(setting(root, uring, Wanted::AtMost(0), why));
     }
+    let why = "threads are placed by hand; the kernel would move their memory behind them";
     if machine.numa.len() > 1 {
-        let why = "threads are placed by hand; the kernel would move their memory behind them";
         found.push(setting(root, "/proc/sys/kernel/numa_balancing", word("0"), why));
     }
-    let has_tsc = machine.clock.available.value().is_some_and(|sources| sources.iter().any(|source| source == "tsc"));
-    if has_tsc {
-        let path = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
-        found.push(setting(
-            root,
-            path,
-            word("tsc"),
-            "time is read some hundred times a millisecond, and others take a call",
-        ));
+    found.extend(unlisted(&machine.numa, word("0"), why));
+    let why = "time is read some hundred times a millisecond, and others take a call";
+    let clocks = &machine.clock.available;
+    match &clocks.reading {
+        Reading::Value(sources) if sources.iter().any(|source| source == "tsc") => {
+            let path = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+            found.push(setting(root, path, word("tsc"), why));
+        }
+        Reading::Value(_) => {}
+        Reading::Unknown(reason) => found.push(unknown(&clocks.source, *reason, word("tsc"), why)),
     }
     found
 }
 
 fn disks(root: &Root, machine: &Inventory) -> Vec<Setting> {
-    let flash = machine.disks.iter().filter(|(_, disk)| disk.rotational.value() == Some(&false));
     let why = "the log gives its writes in the order that it wants; flash has nothing to be sorted for";
-    flash.map(|(name, _)| setting(root, format!("/sys/block/{name}/queue/scheduler"), word("none"), why)).collect()
+    let of = |(name, disk): (&String, &Disk)| match &disk.rotational.reading {
+        Reading::Value(true) => None,
+        Reading::Value(false) => Some(setting(root, format!("/sys/block/{name}/queue/scheduler"), word("none"), why)),
+        Reading::Unknown(reason) => Some(unknown(&disk.rotational.source, *reason, word("none"), why)),
+    };
+    machine.disks.iter().filter_map(of).chain(unlisted(&machine.disks, word("none"), why)).collect()
 }
 
 fn processors(root: &Root, machine: &Inventory) -> Vec<Setting> {
     let online = machine.cpu.online.value().map_or(&[][..], Vec::as_slice);
     let governor = |cpu: &u32| format!("/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor");
     // Machines without control over frequencies, virtual ones mostly, have no such file.
-    let with_governor = online.iter().map(governor).filter(|path| root.is_there(path).value() == Some(&true));
+    let with_governor = online.iter().map(governor).filter(|path| root.is_there(path).value() != Some(&false));
     let why = "a processor that has to wake from a low frequency is late with every round";
     let mut found: Vec<Setting> = with_governor.map(|path| setting(root, path, word("performance"), why)).collect();
+    if let Some(reason) = machine.cpu.online.reading.unknown() {
+        found.push(unknown(&machine.cpu.online.source, reason, word("performance"), why));
+    }
     if online.len() >= CPUS_TO_ISOLATE_FROM {
         let isolated = &machine.kernel.isolated_cpus;
         // Any set that an operator has chosen is as good.
@@ -131,6 +151,8 @@ fn interfaces(root: &Root, machine: &Inventory) -> Vec<Setting> {
             found.push(setting(root, channels.path, Wanted::AtLeast(queues as u64), why));
         }
     }
+    let why = "queues and interrupts of each interface are near the memory that it writes to";
+    found.extend(unlisted(&machine.nics, Wanted::AtLeast(1), why));
     // The same interrupt may serve two interfaces of one device.
     let mut once = BTreeSet::new();
     found.retain(|setting| setting.how != How::Write || once.insert(setting.path.clone()));

@@ -1,7 +1,7 @@
 //! Settings of a machine with two nodes: what is wanted, what is written, what is put back.
 
 use crate::tree::Tree;
-use firmware_hal::tune::{apply, apply_all, revert, settings};
+use firmware_hal::tune::{Tally, apply, apply_all, revert, settings};
 use firmware_hal::{Inventory, Root, Setting, TuneError, Wanted};
 use std::fs;
 use std::path::PathBuf;
@@ -54,6 +54,36 @@ fn a_check_says_what_is_due_and_changes_nothing() {
     assert_eq!((channels.command().as_str(), channels.is_due()), ("ethtool -L eth0 combined 2", true));
     assert_eq!(read(&tree, RMEM), "212992");
     assert!(settings.iter().all(|setting| setting.why.len() > 30 && !setting.to_string().is_empty()));
+}
+
+#[test]
+fn a_machine_that_tells_nothing_is_not_taken_for_a_tuned_one() {
+    let tree = Tree::empty();
+    let settings = wanted(&Root::at(tree.path()));
+    let tally = Tally::of(&settings);
+    assert_eq!((tally.unknown, tally.met, tally.differing, tally.due), (settings.len(), 0, 0, 0));
+    assert!(
+        !tally.is_tuned()
+            && tally.to_string().contains(&format!("{} of {} settings are unknown", tally.unknown, settings.len()))
+    );
+    // What stands behind lists that are not there is unknown with them.
+    for path in ["/sys/block", "/sys/class/net", "/sys/devices/system/node", "/sys/devices/system/cpu/online"] {
+        let text = of(&settings, path).to_string();
+        assert!(text.starts_with("unknown") && text.contains("to know it"), "{text}");
+    }
+}
+
+#[test]
+fn one_unknown_setting_keeps_a_machine_from_being_tuned() {
+    let (tree, root, record) = untuned();
+    apply_all(&root, &record).unwrap();
+    let tally = Tally::of(&wanted(&root));
+    assert_eq!((tally.differing, tally.unknown, tally.is_tuned()), (0, 1, false), "{tally}");
+    tree.put("/proc/sys/net/core/netdev_max_backlog", "10000\n");
+    let tally = Tally::of(&wanted(&root));
+    assert_eq!((tally.differing, tally.unknown, tally.is_tuned()), (0, 0, true), "{tally}");
+    tree.put("/sys/block/nvme0n1/queue/rotational", "2\n");
+    assert!(!Tally::of(&wanted(&root)).is_tuned(), "whether it turns is unknown");
 }
 
 #[test]

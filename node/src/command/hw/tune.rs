@@ -2,7 +2,8 @@
 
 use super::facts::Tree;
 use clap::{Args, Subcommand};
-use firmware_hal::{Inventory, Outcome, Root, Setting, tune};
+use firmware_hal::tune::{self, Tally};
+use firmware_hal::{Inventory, Outcome, Root, Setting};
 use miette::IntoDiagnostic;
 use serde_json::json;
 use std::io::Write;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 /// See, set and put back settings of the machine.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
-  stele hw tune check            what differs from what a node profits from, why, and what to type; status 1 if anything does
+  stele hw tune check            what differs from what a node profits from, why, and what to type; status 1 if anything does, or is unknown
   stele hw tune apply --dry-run  what would be written
   sudo stele hw tune apply       writes it, and first what was there before to --record
   sudo stele hw tune revert      puts that back
@@ -27,7 +28,7 @@ pub struct TuneArgs {
 
 #[derive(Clone, Debug, Subcommand)]
 enum Action {
-    /// Say what is as wanted and what is not: status 1 where something is not.
+    /// Say what is as wanted and what is not: status 1 where something is not, or where it cannot be told.
     Check(CheckArgs),
     /// Set what can be set while the machine runs; says the command to the same effect for each.
     Apply(ApplyArgs),
@@ -39,7 +40,7 @@ enum Action {
 struct CheckArgs {
     #[command(flatten)]
     tree: Tree,
-    /// Print JSON: {tuned, settings[{path, value|unknown, wanted, why, how}]}.
+    /// Print JSON: {tuned, tally{met, differing, due, unknown}, settings[{path, value|unknown, wanted, why, how}]}.
     #[arg(long)]
     json: bool,
 }
@@ -64,7 +65,7 @@ struct RecordArgs {
     /// What was there before, for `revert`.
     #[arg(long, value_name = "FILE", default_value = "/var/lib/stele/tune.json")]
     record: PathBuf,
-    /// Print JSON: {ok, changes[{path, before, value, problem}]}.
+    /// Print JSON: {ok, changes[{path, before, value, problem}], left[settings that were not touched]}.
     #[arg(long)]
     json: bool,
 }
@@ -76,7 +77,7 @@ pub fn run(args: &TuneArgs) -> miette::Result<ExitCode> {
         Action::Apply(args) => apply(args),
         Action::Revert(args) => {
             let outcomes = tune::revert(&Root::system(), &args.record.record).into_diagnostic()?;
-            say(&outcomes, "put back", args.record.json)
+            say(&outcomes, "put back", &[], args.record.json)
         }
     }
 }
@@ -87,19 +88,18 @@ fn wanted(root: &Root) -> Vec<Setting> {
 
 fn check(args: &CheckArgs) -> miette::Result<ExitCode> {
     let settings = wanted(&args.tree.open()?);
-    let differing = settings.iter().filter(|setting| setting.is_met() == Some(false)).count();
+    let tally = Tally::of(&settings);
     let mut out = std::io::stdout().lock();
     if args.json {
-        writeln!(out, "{}", json!({ "tuned": differing == 0, "settings": settings })).into_diagnostic()?;
+        writeln!(out, "{}", json!({ "tuned": tally.is_tuned(), "tally": tally, "settings": settings }))
+            .into_diagnostic()?;
     } else {
         for setting in &settings {
             writeln!(out, "{setting}").into_diagnostic()?;
         }
-        let due = settings.iter().filter(|setting| setting.is_due()).count();
-        writeln!(out, "{differing} of {} settings differ, `stele hw tune apply` sets {due}", settings.len())
-            .into_diagnostic()?;
+        writeln!(out, "{tally}").into_diagnostic()?;
     }
-    Ok(if differing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if tally.is_tuned() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn apply(args: &ApplyArgs) -> miette::Result<ExitCode> {
@@ -113,27 +113,31 @@ fn apply(args: &ApplyArgs) -> miette::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let outcomes = tune::apply_all(&root, &args.record.record).into_diagnostic()?;
-    if !args.record.json {
-        let by_hand = settings.iter().filter(|setting| setting.is_met() == Some(false) && !setting.is_due());
-        for setting in by_hand {
-            writeln!(std::io::stdout(), "by hand: {}", setting.command()).into_diagnostic()?;
-        }
-    }
-    say(&outcomes, "set", args.record.json)
+    let left: Vec<&Setting> =
+        settings.iter().filter(|setting| setting.is_met() != Some(true) && !setting.is_due()).collect();
+    say(&outcomes, "set", &left, args.record.json)
 }
 
-/// What became of each file; status 1 where one is not as it was to be.
-fn say(outcomes: &[Outcome], done: &str, as_json: bool) -> miette::Result<ExitCode> {
+/// What became of each file, and of those that were left as they are, since nobody knows how that is or only people can change
+/// it; status 1 where one that was written is not as it was to be.
+fn say(outcomes: &[Outcome], done: &str, left: &[&Setting], as_json: bool) -> miette::Result<ExitCode> {
     let ok = outcomes.iter().all(|outcome| outcome.problem.is_none());
     let mut out = std::io::stdout().lock();
     if as_json {
-        writeln!(out, "{}", json!({ "ok": ok, "changes": outcomes })).into_diagnostic()?;
+        writeln!(out, "{}", json!({ "ok": ok, "changes": outcomes, "left": left })).into_diagnostic()?;
     } else {
         for Outcome { path, before, value, problem } in outcomes {
             let command = tune::command(path, value);
             match problem {
                 None => writeln!(out, "{done}: {path}: {before} -> {value}    ({command})"),
                 Some(problem) => writeln!(out, "NOT {done}: {path} to {value}: {problem}"),
+            }
+            .into_diagnostic()?;
+        }
+        for setting in left {
+            match setting.is_met() {
+                None => writeln!(out, "{setting}\n         so it was left alone"),
+                Some(_) => writeln!(out, "by hand: {}", setting.command()),
             }
             .into_diagnostic()?;
         }
