@@ -209,7 +209,9 @@ pub const CATALOGUE: &[Entry] = &[
         "memory.hugepages.*",
         Kind::Number,
         "reserved huge pages",
-        both("echo N > /sys/kernel/mm/hugepages/hugepages-KIBkB/nr_hugepages"),
+        both(
+            "stele hw tune apply --hugepages KIB=N, or echo N > /sys/kernel/mm/hugepages/hugepages-KIBkB/nr_hugepages",
+        ),
     ),
     fact(
         "memory.transparent_hugepages",

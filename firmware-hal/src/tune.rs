@@ -5,9 +5,11 @@
 //! machine is started again; what only the kernel's command line can set is said and left to people.
 
 mod applied;
+mod hugepages;
 mod settings;
 
 pub use applied::{Outcome, TuneError, apply, revert};
+pub use hugepages::{Hugepages, NoHugepages};
 pub use settings::settings;
 
 use crate::ethtool;
@@ -138,9 +140,10 @@ pub fn command(path: &str, value: &str) -> String {
 /// the rest, as it is wanted of what is there now.
 ///
 /// # Errors
-/// As [`apply`].
-pub fn apply_all(root: &Root, record: &Path) -> Result<Vec<Outcome>, TuneError> {
-    let wanted = || settings(root, &Inventory::take(root)).into_iter();
+/// As [`apply`], and where huge pages are wanted of a size that the machine does not have; then nothing was written.
+pub fn apply_all(root: &Root, wishes: &[Hugepages], record: &Path) -> Result<Vec<Outcome>, TuneError> {
+    hugepages::admit(&Inventory::take(root), wishes)?;
+    let wanted = || settings(root, &Inventory::take(root), wishes).into_iter();
     let of_channels = |setting: &Setting| setting.path.starts_with(ethtool::DIR);
     let (channels, _): (Vec<_>, Vec<_>) = wanted().partition(of_channels);
     let mut outcomes = apply(root, &channels, record)?;

@@ -1,7 +1,7 @@
 //! The record of what was changed, and the two ways through it. The record is durable before the first write and holds for each
 //! file what it said before Stele first wrote to it; it belongs to one start of the machine, since no setting outlives that.
 
-use super::{Setting, Wanted};
+use super::{Setting, Wanted, hugepages};
 use crate::ethtool;
 use crate::fact::{Reading, Why};
 use crate::probe;
@@ -52,6 +52,14 @@ pub enum TuneError {
         path: PathBuf,
         /// What is wrong with it.
         what: String,
+    },
+    /// The processor or the kernel has no pages of this size.
+    #[error("there are no huge pages of {kib} KiB here; sizes in KiB that there are: {known}")]
+    NoSuchPages {
+        /// The size.
+        kib: u64,
+        /// Those that there are.
+        known: String,
     },
     /// Without it nobody knows whether a record is of this start of the machine.
     #[error("{BOOT_ID}: {0}")]
@@ -144,7 +152,7 @@ pub fn revert(root: &Root, record: &Path) -> Result<Vec<Outcome>, TuneError> {
         let problem = match now.reading {
             // What was recorded and never written, or put back before a crash.
             Reading::Value(now) if same(&now, &change.before) => None,
-            Reading::Value(now) if !same(&now, &change.after) => {
+            Reading::Value(now) if !same(&now, &change.after) && !is_part(&change, &now) => {
                 Some(format!("it is {now:?} now, which Stele did not write: left alone"))
             }
             _ => {
@@ -162,6 +170,16 @@ pub fn revert(root: &Root, record: &Path) -> Result<Vec<Outcome>, TuneError> {
         keep(record, &Record { changes: left, ..known })?;
     }
     Ok(outcomes)
+}
+
+/// Whether a count of huge pages is on the way from what it was to what was asked for: a kernel whose memory is in pieces goes as
+/// far as it can.
+fn is_part(change: &Change, now: &str) -> bool {
+    let number = |text: &str| text.parse::<u64>().ok();
+    let Some(((before, after), now)) = number(&change.before).zip(number(&change.after)).zip(number(now)) else {
+        return false;
+    };
+    hugepages::is_count(&change.path) && (before.min(after)..=before.max(after)).contains(&now)
 }
 
 /// Writes a value and looks whether the kernel has taken it.

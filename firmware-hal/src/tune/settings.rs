@@ -1,6 +1,6 @@
 //! What is wanted of this machine. Each setting with the reason that an operator is owed before he changes it.
 
-use super::{How, Setting, Wanted};
+use super::{How, Hugepages, Setting, Wanted, hugepages};
 use crate::fact::{Reading, Why};
 use crate::inventory::{Disk, Inventory};
 use crate::listed::Listed;
@@ -15,16 +15,17 @@ const QUEUES_MAX: usize = 16;
 /// Processors from which on some are better left to the node alone.
 const CPUS_TO_ISOLATE_FROM: usize = 16;
 
-/// All settings that apply to a machine, those that are as wanted among them.
-pub fn settings(root: &Root, machine: &Inventory) -> Vec<Setting> {
+/// All settings that apply to a machine, those that are as wanted among them. Of huge pages only what is asked for.
+pub fn settings(root: &Root, machine: &Inventory, wishes: &[Hugepages]) -> Vec<Setting> {
     let mut found = kernel(root, machine);
+    found.extend(hugepages::settings(root, machine, wishes));
     found.extend(disks(root, machine));
     found.extend(processors(root, machine));
     found.extend(interfaces(root, machine));
     found
 }
 
-fn setting(root: &Root, path: impl Into<String>, wanted: Wanted, why: &'static str) -> Setting {
+pub(super) fn setting(root: &Root, path: impl Into<String>, wanted: Wanted, why: &'static str) -> Setting {
     let path = path.into();
     Setting { now: root.text(&path).reading, path, wanted, why, how: How::Write }
 }

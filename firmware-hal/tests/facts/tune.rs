@@ -1,7 +1,7 @@
 //! Settings of a machine with two nodes: what is wanted, what is written, what is put back.
 
 use crate::tree::Tree;
-use firmware_hal::tune::{Tally, apply, apply_all, revert, settings};
+use firmware_hal::tune::{Hugepages, Tally, apply, apply_all, revert, settings};
 use firmware_hal::{Inventory, Root, Setting, TuneError, Wanted};
 use std::fs;
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ fn untuned() -> (Tree, Root, PathBuf) {
 }
 
 fn wanted(root: &Root) -> Vec<Setting> {
-    settings(root, &Inventory::take(root))
+    settings(root, &Inventory::take(root), &[])
 }
 
 fn of<'a>(settings: &'a [Setting], path: &str) -> &'a Setting {
@@ -76,7 +76,7 @@ fn a_machine_that_tells_nothing_is_not_taken_for_a_tuned_one() {
 #[test]
 fn one_unknown_setting_keeps_a_machine_from_being_tuned() {
     let (tree, root, record) = untuned();
-    apply_all(&root, &record).unwrap();
+    apply_all(&root, &[], &record).unwrap();
     let tally = Tally::of(&wanted(&root));
     assert_eq!((tally.differing, tally.unknown, tally.is_tuned()), (0, 1, false), "{tally}");
     tree.put("/proc/sys/net/core/netdev_max_backlog", "10000\n");
@@ -106,11 +106,11 @@ fn what_is_applied_is_put_back() {
 #[test]
 fn channels_are_set_before_the_interrupts_that_they_bring_and_put_back_after_them() {
     let (tree, root, record) = untuned();
-    let outcomes = apply_all(&root, &record).unwrap();
+    let outcomes = apply_all(&root, &[], &record).unwrap();
     assert_eq!(outcomes[0].path, CHANNELS);
     assert!(outcomes.iter().any(|outcome| outcome.path == IRQ), "{outcomes:?}");
     assert_eq!([CHANNELS, IRQ].map(|path| read(&tree, path)), ["2", "1,3"]);
-    assert!(apply_all(&root, &record).unwrap().is_empty());
+    assert!(apply_all(&root, &[], &record).unwrap().is_empty());
     let outcomes = revert(&root, &record).unwrap();
     assert_eq!(outcomes.last().unwrap().path, CHANNELS);
     assert_eq!([CHANNELS, IRQ].map(|path| read(&tree, path)), ["1", "0-3"]);
@@ -201,5 +201,84 @@ fn records_that_are_none_are_refused_and_change_nothing() {
         assert!(matches!(revert(&root, &record), Err(TuneError::Malformed { .. })), "{text}");
         assert!(matches!(apply(&root, &wanted(&root), &record), Err(TuneError::Malformed { .. })), "{text}");
         assert_eq!(read(&tree, RMEM), "4194304");
+    }
+}
+
+const PAGES: [&str; 2] = ["node0", "node1"];
+
+fn pages(node: &str) -> String {
+    format!("/sys/devices/system/node/{node}/hugepages/hugepages-2048kB/nr_hugepages")
+}
+
+/// Two nodes that have huge pages, and so many of them wanted.
+fn with_pages(count: u64) -> (Tree, Root, PathBuf, [Hugepages; 1]) {
+    let (tree, root, record) = untuned();
+    PAGES.iter().zip(["512\n", "0\n"]).for_each(|(node, text)| tree.put(&pages(node), text));
+    (tree, root, record, [Hugepages { kib: 2048, count }])
+}
+
+#[test]
+fn huge_pages_are_left_as_they_are_unless_a_count_is_given() {
+    let (tree, root, record, _) = with_pages(0);
+    assert!(wanted(&root).iter().all(|setting| !setting.path.contains("/hugepages")));
+    apply_all(&root, &[], &record).unwrap();
+    assert_eq!(PAGES.map(|node| read(&tree, &pages(node))), ["512", "0"]);
+}
+
+#[test]
+fn huge_pages_are_shared_among_the_nodes_and_put_back() {
+    let (tree, root, record, wishes) = with_pages(301);
+    let settings = settings(&root, &Inventory::take(&root), &wishes);
+    assert_eq!(of(&settings, &pages("node0")).command(), format!("echo 151 > {}", pages("node0")));
+    assert!(of(&settings, &pages("node0")).is_due() && of(&settings, &pages("node1")).is_due());
+    apply_all(&root, &wishes, &record).unwrap();
+    assert_eq!(PAGES.map(|node| read(&tree, &pages(node))), ["151", "150"]);
+    assert!(apply_all(&root, &wishes, &record).unwrap().is_empty());
+    assert!(revert(&root, &record).unwrap().iter().all(|outcome| outcome.problem.is_none()));
+    assert_eq!(PAGES.map(|node| read(&tree, &pages(node))), ["512", "0"]);
+}
+
+/// A kernel whose memory is in pieces gives what it finds, which is still ours to give back.
+#[test]
+fn pages_that_were_granted_in_part_are_put_back_too() {
+    let (tree, root, record, wishes) = with_pages(2048);
+    apply_all(&root, &wishes, &record).unwrap();
+    tree.put(&pages("node0"), "700\n");
+    tree.put(&pages("node1"), "2000\n");
+    let outcomes = revert(&root, &record).unwrap();
+    let problem = |node: &str| outcomes.iter().find(|outcome| outcome.path == pages(node)).unwrap().problem.clone();
+    assert_eq!((problem("node0"), read(&tree, &pages("node0")).as_str()), (None, "512"));
+    assert!(problem("node1").unwrap().contains("left alone"), "more than was asked for is another's");
+}
+
+#[test]
+fn a_node_without_memory_gets_no_pages_and_a_machine_of_one_is_asked_as_a_whole() {
+    let (tree, root, record, wishes) = with_pages(64);
+    tree.put("/sys/devices/system/node/node1/meminfo", "Node 1 MemTotal: 0 kB\n");
+    apply_all(&root, &wishes, &record).unwrap();
+    let whole = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
+    assert_eq!((read(&tree, whole).as_str(), read(&tree, &pages("node1")).as_str()), ("64", "0"));
+    revert(&root, &record).unwrap();
+    assert_eq!(read(&tree, whole), "512");
+}
+
+#[test]
+fn pages_of_a_size_that_a_machine_does_not_have_are_refused_before_anything_is_written() {
+    let (tree, root, record, _) = with_pages(0);
+    let wish = [Hugepages { kib: 4, count: 1 }];
+    let error = apply_all(&root, &wish, &record).unwrap_err();
+    assert!(matches!(error, TuneError::NoSuchPages { kib: 4, .. }));
+    assert!(error.to_string().contains("1048576, 2048"), "{error}");
+    assert_eq!((read(&tree, RMEM).as_str(), record.exists()), ("212992", false));
+    let settings = settings(&root, &Inventory::take(&root), &wish);
+    assert!(!Tally::of(&settings).is_tuned() && settings.iter().any(|setting| setting.path.contains("-4kB")));
+}
+
+#[test]
+fn counts_of_huge_pages_are_read_as_they_are_written() {
+    assert_eq!("2048=512".parse(), Ok(Hugepages { kib: 2048, count: 512 }));
+    for wrong in ["", "2048", "=", "2048=", "=1", "2048=-1", "2M=1", "2048=1=1"] {
+        let error = wrong.parse::<Hugepages>().unwrap_err();
+        assert!(error.to_string().contains("2048=512"), "{wrong}");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::facts::Tree;
 use clap::{Args, Subcommand};
-use firmware_hal::tune::{self, Tally};
+use firmware_hal::tune::{self, Hugepages, Tally};
 use firmware_hal::{Inventory, Outcome, Root, Setting};
 use miette::IntoDiagnostic;
 use serde_json::json;
@@ -15,6 +15,7 @@ use std::process::ExitCode;
 #[command(after_help = "Examples:
   stele hw tune check            what differs from what a node profits from, why, and what to type; status 1 if anything does, or is unknown
   stele hw tune apply --dry-run  what would be written
+  sudo stele hw tune apply --hugepages 2048=512   and a gigabyte of huge pages, for a program beside the node that takes them
   sudo stele hw tune apply       writes it, and first what was there before to --record
   sudo stele hw tune revert      puts that back
 
@@ -40,6 +41,8 @@ enum Action {
 struct CheckArgs {
     #[command(flatten)]
     tree: Tree,
+    #[command(flatten)]
+    wishes: WishArgs,
     /// Print JSON: {tuned, tally{met, differing, due, unknown}, settings[{path, value|unknown, wanted, why, how}]}.
     #[arg(long)]
     json: bool,
@@ -51,6 +54,8 @@ struct ApplyArgs {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
+    wishes: WishArgs,
+    #[command(flatten)]
     record: RecordArgs,
 }
 
@@ -58,6 +63,14 @@ struct ApplyArgs {
 struct RevertArgs {
     #[command(flatten)]
     record: RecordArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+struct WishArgs {
+    /// Set so many huge pages of a size aside, in even shares on the nodes that have memory: 2048=512 is 1 GiB. May be given once
+    /// a size; by default they are left as they are, since a node asks for none itself.
+    #[arg(long, value_name = "KIB=COUNT")]
+    hugepages: Vec<Hugepages>,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -82,12 +95,12 @@ pub fn run(args: &TuneArgs) -> miette::Result<ExitCode> {
     }
 }
 
-fn wanted(root: &Root) -> Vec<Setting> {
-    tune::settings(root, &Inventory::take(root))
+fn wanted(root: &Root, wishes: &WishArgs) -> Vec<Setting> {
+    tune::settings(root, &Inventory::take(root), &wishes.hugepages)
 }
 
 fn check(args: &CheckArgs) -> miette::Result<ExitCode> {
-    let settings = wanted(&args.tree.open()?);
+    let settings = wanted(&args.tree.open()?, &args.wishes);
     let tally = Tally::of(&settings);
     let mut out = std::io::stdout().lock();
     if args.json {
@@ -104,7 +117,7 @@ fn check(args: &CheckArgs) -> miette::Result<ExitCode> {
 
 fn apply(args: &ApplyArgs) -> miette::Result<ExitCode> {
     let root = Root::system();
-    let settings = wanted(&root);
+    let settings = wanted(&root, &args.wishes);
     if args.dry_run {
         let due = settings.iter().filter(|setting| setting.is_due());
         let commands: Vec<_> = due.map(Setting::command).collect();
@@ -112,7 +125,7 @@ fn apply(args: &ApplyArgs) -> miette::Result<ExitCode> {
         writeln!(std::io::stdout(), "{text}").into_diagnostic()?;
         return Ok(ExitCode::SUCCESS);
     }
-    let outcomes = tune::apply_all(&root, &args.record.record).into_diagnostic()?;
+    let outcomes = tune::apply_all(&root, &args.wishes.hugepages, &args.record.record).into_diagnostic()?;
     let left: Vec<&Setting> =
         settings.iter().filter(|setting| setting.is_met() != Some(true) && !setting.is_due()).collect();
     say(&outcomes, "set", &left, args.record.json)
