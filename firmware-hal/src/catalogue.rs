@@ -309,6 +309,11 @@ pub const CATALOGUE: &[Entry] = &[
         )
         .told("install the driver's libnvidia-ml.so.1"),
     ),
+    fact("crypto.*.vendor", Kind::Text, "PCI vendor of an encryption controller, as an HSM is one", NONE),
+    fact("crypto.*.device", Kind::Text, "which one it is", NONE),
+    fact("crypto.*.class", Kind::Text, "PCI class", NONE),
+    fact("crypto.*.driver", Kind::Text, "its kernel driver", both("install another driver")),
+    fact("crypto.*.numa_node", Kind::Number, "the node that it is nearest to", both("another slot")),
     fact(
         "tpm.version",
         Kind::Number,

@@ -39,6 +39,8 @@ pub struct Inventory {
     pub nics: Listed<Nic>,
     /// Display and processing accelerators by PCI address.
     pub gpus: Listed<Gpu>,
+    /// Encryption controllers by PCI address: HSMs, accelerators of cryptography, and parts of processors.
+    pub crypto: Listed<Crypto>,
     /// The TPM.
     pub tpm: Tpm,
     /// Watchdogs by name.
@@ -245,6 +247,22 @@ pub struct Gpu {
     pub ecc: Fact<bool>,
 }
 
+/// An encryption controller. PCI does not tell an HSM from an accelerator, nor does any HSM that stands in the network, or hangs
+/// on USB, appear here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Crypto {
+    /// PCI vendor, hexadecimal.
+    pub vendor: Fact<String>,
+    /// PCI device.
+    pub device: Fact<String>,
+    /// PCI class: `0x1000…` of networks and computing, `0x1010…` of entertainment, `0x1080…` other.
+    pub class: Fact<String>,
+    /// Its kernel driver.
+    pub driver: Fact<String>,
+    /// The node that it is nearest to.
+    pub numa_node: Fact<u32>,
+}
+
 /// The TPM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tpm {
@@ -285,6 +303,7 @@ impl Inventory {
             disks: probe::disks(root),
             nics: probe::nics(root),
             gpus: probe::gpus(root),
+            crypto: probe::crypto(root),
             tpm: probe::tpm(root),
             watchdogs: probe::watchdogs(root),
         }

@@ -31,7 +31,8 @@ pub mod tune;
 
 pub use fact::{Fact, Reading, Why};
 pub use inventory::{
-    Boot, Clock, Cpu, Disk, Gpu, Identity, Inventory, Kernel, Memory, Nic, NumaNode, Nvme, Tpm, VERSION, Watchdog,
+    Boot, Clock, Cpu, Crypto, Disk, Gpu, Identity, Inventory, Kernel, Memory, Nic, NumaNode, Nvme, Tpm, VERSION,
+    Watchdog,
 };
 pub use listed::{Gap, Listed};
 pub use named::Named;

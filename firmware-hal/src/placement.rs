@@ -1,10 +1,14 @@
 //! Which processors each part of a node runs on, by what is near to what it works with: consensus and the network to the
-//! interface, the log to the disk, verification to the GPU. A function of the inventory; `stele` carries it out.
+//! interface, the log to the disk, verification to the GPU, the signer to the HSM. A function of the inventory; `stele` carries
+//! it out.
 //!
 //! Each busy thread gets a core of its own, its siblings included, as far as cores go; verification gets what is left.
 //! Deliberately absent: priorities, and machines so small that the scheduler knows better.
 
+mod hsm;
+
 use crate::inventory::Inventory;
+use hsm::{Hsm, hsm};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -88,13 +92,17 @@ impl Free {
         Ok(Self(free))
     }
 
+    /// Whether a node has any left.
+    fn has(&self, node: u32) -> bool {
+        self.0.get(&node).is_some_and(|cores| !cores.is_empty())
+    }
+
     /// As many whole cores as there are, up to `count`, of a node, else of the one that has most.
     fn take(&mut self, node: u32, count: usize) -> Vec<u32> {
         let mut taken = Vec::new();
         for _ in 0..count {
             let most = || self.0.iter().max_by_key(|(_, cores)| cores.len()).map(|(node, _)| *node);
-            let has = self.0.get(&node).is_some_and(|cores| !cores.is_empty());
-            let Some(from) = has.then_some(node).or_else(most) else { break };
+            let Some(from) = self.has(node).then_some(node).or_else(most) else { break };
             taken.extend(
                 self.0
                     .get_mut(&from)
@@ -148,8 +156,19 @@ pub fn placement(machine: &Inventory) -> Result<Vec<Place>, Unplaced> {
     place(Role::Intake, free.take(network, 1), &near_nic);
     let shared = free.take(network, NETWORK_CORES);
     place(Role::Network, shared.clone(), &near_nic);
-    // It sleeps most of the time, and what it waits for comes over the network or a bus.
-    place(Role::Signer, shared, "beside the network: a module waits more than it works");
+    // It sleeps most of the time: a core of its own is worth it only where the bus to the HSM is another.
+    let beside = |why: String| format!("beside the network: {why}");
+    let (cpus, why) = match hsm(machine) {
+        Hsm::Nowhere(why) => (shared, beside(why)),
+        Hsm::At { node, names } if node == network => {
+            (shared, beside(format!("near the encryption controller {names}")))
+        }
+        Hsm::At { node, names } if free.has(node) => {
+            (free.take(node, 1), format!("near the encryption controller {names}"))
+        }
+        Hsm::At { names, .. } => (shared, beside(format!("no core is free near the encryption controller {names}"))),
+    };
+    place(Role::Signer, cpus, &why);
     place(Role::Verification, free.rest(gpu), &format!("what is left, {near_gpu}"));
     places.sort_by_key(|place| place.role);
     Ok(places)
@@ -174,7 +193,7 @@ mod tests {
         Fact { source: String::new(), reading: Reading::Value(value) }
     }
 
-    /// Two sockets of sixteen cores with two threads each; the interface and the disk on the second, a GPU on the first.
+    /// Two sockets of sixteen cores with two threads each, whose encryption controllers nobody has listed; the interface and the disk on the second, a GPU on the first.
     fn server() -> Inventory {
         let mut machine = Inventory::take(&Root::at("/nonexistent"));
         machine.cpu.online = known((0..64).collect());
@@ -216,6 +235,75 @@ mod tests {
         assert_eq!((verification.numa_node, verification.cpus.len()), (Some(0), 32), "{verification:?}");
         assert!(verification.why.contains("0000:01:00.0") && of(&places, Role::Network).why.contains("eth0"));
         assert_eq!(of(&places, Role::Consensus).cpus.len(), 2, "a core with both of its threads");
+    }
+
+    /// An encryption controller: address, class, vendor and node.
+    type Controller = (&'static str, &'static str, &'static str, &'static str);
+
+    /// The server with encryption controllers in it.
+    fn with_crypto(controllers: &[Controller]) -> Inventory {
+        let tree = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir_all(tree.path().join("sys/bus/pci/devices")).expect("a folder");
+        for (address, class, vendor, node) in controllers {
+            let dir = tree.path().join("sys/bus/pci/devices").join(address);
+            std::fs::create_dir_all(&dir).expect("a folder");
+            for (name, text) in [("class", class), ("vendor", vendor), ("numa_node", node)] {
+                std::fs::write(dir.join(name), format!("{text}\n")).expect("a file");
+            }
+        }
+        Inventory { crypto: Inventory::take(&Root::at(tree.path())).crypto, ..server() }
+    }
+
+    #[test]
+    fn the_signer_is_near_its_hsm() {
+        let places = placement(&with_crypto(&[("0000:17:00.0", "0x100000", "0x177d", "0")])).expect("large enough");
+        let signer = of(&places, Role::Signer);
+        assert_eq!((signer.numa_node, signer.cpus.len()), (Some(0), 2), "{signer:?}");
+        assert!(signer.why.contains("0000:17:00.0"), "{signer:?}");
+        for place in places.iter().filter(|place| place.role != Role::Signer) {
+            assert!(place.cpus.iter().all(|cpu| !signer.cpus.contains(cpu)), "{place:?}");
+        }
+        // On the node of the network it is beside that, and costs no core.
+        let places = placement(&with_crypto(&[("0000:c1:00.0", "0x108000", "0x168a", "1")])).expect("large enough");
+        let signer = of(&places, Role::Signer);
+        assert_eq!(signer.cpus, of(&places, Role::Network).cpus);
+        assert!(signer.why.contains("0000:c1:00.0"), "{signer:?}");
+    }
+
+    #[test]
+    fn where_the_hsm_is_unknown_the_signer_is_beside_the_network() {
+        let cases: [(&[Controller], &str); 5] = [
+            (&[], "no encryption controller"),
+            // The processor's own: every AMD EPYC has several of them.
+            (
+                &[("0000:23:00.1", "0x108000", "0x1022", "0"), ("0000:05:00.1", "0x108000", "0x8086", "0")],
+                "no encryption controller",
+            ),
+            (&[("0000:17:00.0", "0x100000", "0x177d", "-1")], "0000:17:00.0 does not say"),
+            (&[("0000:17:00.0", "0x100000", "0x177d", "0"), ("0000:c1:00.0", "0x108000", "0x168a", "1")], "several"),
+            (&[("0000:17:00.0", "0x100000", "0x177d", "0"), ("0000:18:00.0", "0x100000", "0x177d", "-1")], "several"),
+        ];
+        for (controllers, why) in cases {
+            let places = placement(&with_crypto(controllers)).expect("large enough");
+            let signer = of(&places, Role::Signer);
+            assert_eq!(signer.cpus, of(&places, Role::Network).cpus, "{controllers:?}");
+            assert!(signer.why.contains(why), "{controllers:?}: {}", signer.why);
+        }
+        let unlisted = of(&placement(&server()).expect("large enough"), Role::Signer).why.clone();
+        assert!(unlisted.contains("which encryption controllers there are is unknown"), "{unlisted}");
+        // Two on one node leave no doubt.
+        let two = [("0000:17:00.0", "0x100000", "0x177d", "0"), ("0000:18:00.0", "0x100000", "0x177d", "0")];
+        assert_eq!(of(&placement(&with_crypto(&two)).expect("large enough"), Role::Signer).numa_node, Some(0));
+    }
+
+    #[test]
+    fn an_hsm_on_a_node_without_a_free_core_does_not_push_the_signer_elsewhere() {
+        let mut machine = with_crypto(&[("0000:17:00.0", "0x100000", "0x177d", "0")]);
+        machine.cpu.online = known((16..32).collect());
+        let places = placement(&machine).expect("large enough");
+        let signer = of(&places, Role::Signer);
+        assert_eq!(signer.cpus, of(&places, Role::Network).cpus);
+        assert!(signer.why.contains("no core is free near the encryption controller 0000:17:00.0"), "{}", signer.why);
     }
 
     #[test]

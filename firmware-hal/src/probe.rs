@@ -8,7 +8,7 @@ mod platform;
 
 pub(crate) use boot::{boot, kernel, tpm};
 pub(crate) use cpu::cpu;
-pub(crate) use devices::{disks, gpus, nics, nvidia_cards, nvme, receive_channels};
+pub(crate) use devices::{crypto, disks, gpus, nics, nvidia_cards, nvme, receive_channels};
 pub(crate) use memory::{memory, numa};
 pub(crate) use platform::{clock, identity, watchdogs};
 

@@ -1,9 +1,9 @@
-//! Devices: NVMe controllers, disks, network interfaces, accelerators.
+//! Devices: NVMe controllers, disks, network interfaces, accelerators, encryption controllers.
 
 use super::{chosen, each, each_that, numa_node};
 use crate::ethtool;
 use crate::fact::{Fact, Reading, Why};
-use crate::inventory::{Disk, Gpu, Nic, Nvme};
+use crate::inventory::{Crypto, Disk, Gpu, Nic, Nvme};
 use crate::listed::Listed;
 use crate::nvml::{self, Card};
 use crate::root::Root;
@@ -117,6 +117,20 @@ pub(crate) fn gpus(root: &Root) -> Listed<Gpu> {
     )
 }
 
+pub(crate) fn crypto(root: &Root) -> Listed<Crypto> {
+    each_that(
+        root.listing(PCI),
+        |name| is_of_class(root, name, &["0x10"]),
+        |path| Crypto {
+            vendor: root.text(&format!("{path}/vendor")),
+            device: root.text(&format!("{path}/device")),
+            class: root.text(&format!("{path}/class")),
+            driver: root.link_name(&format!("{path}/driver")),
+            numa_node: numa_node(root, &format!("{path}/numa_node")),
+        },
+    )
+}
+
 /// PCI addresses of the accelerators that NVML knows.
 pub(crate) fn nvidia_cards(root: &Root) -> Vec<String> {
     let names = root.names(PCI);
@@ -128,8 +142,12 @@ pub(crate) fn nvidia_cards(root: &Root) -> Vec<String> {
 
 /// PCI base classes 03 (display controller) and 12 (processing accelerator).
 fn is_accelerator(root: &Root, name: &str) -> Fact<bool> {
+    is_of_class(root, name, &["0x03", "0x12"])
+}
+
+fn is_of_class(root: &Root, name: &str, classes: &[&str]) -> Fact<bool> {
     let class = root.text(&format!("{PCI}/{name}/class"));
-    class.parsed(|class| Some(class.starts_with("0x03") || class.starts_with("0x12")))
+    class.parsed(|class| Some(classes.iter().any(|wanted| class.starts_with(wanted))))
 }
 
 fn told<T>(call: &str, reading: Reading<T>) -> Fact<T> {

@@ -45,6 +45,10 @@ fn a_server_is_told_fact_by_fact_each_with_its_source() {
     assert_eq!((gpu.link_width.value(), gpu.link_width_max.value()), (Some(&8), Some(&16)));
     assert_eq!((gpu.link_mtps_max.value(), gpu.memory_bytes.value()), (Some(&32_000), Some(&150_754_820_096)));
     assert_eq!((gpu.uuid.source.as_str(), gpu.name.value().unwrap().as_str()), ("nvmlDeviceGetUUID", "NVIDIA H200"));
+    assert_eq!(machine.crypto.keys().collect::<Vec<_>>(), ["0000:17:00.0"]);
+    let crypto = &machine.crypto["0000:17:00.0"];
+    assert_eq!((crypto.vendor.value().unwrap().as_str(), crypto.numa_node.value()), ("0x177d", Some(&0)));
+    assert_eq!(crypto.numa_node.source, "/sys/bus/pci/devices/0000:17:00.0/numa_node");
     assert_eq!((machine.tpm.version.value(), machine.tpm.event_log.value()), (Some(&2), Some(&true)));
     assert_eq!(machine.tpm.pcrs["11"].value().unwrap(), &"ab".repeat(32));
     assert_eq!(machine.watchdogs["watchdog0"].active.value(), Some(&false));

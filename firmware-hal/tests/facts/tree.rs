@@ -133,9 +133,11 @@ impl Tree {
         }
         tree.link("/sys/class/net/eth0/device/driver", "../../../../bus/pci/drivers/mlx5_core");
         tree.put("/sys/class/net/lo/address", "00:00:00:00:00:00\n");
-        for (address, class, vendor, node) in
-            [("0000:01:00.0", "0x030200", "0x10de", "0"), ("0000:81:00.0", "0x020000", "0x15b3", "1")]
-        {
+        for (address, class, vendor, node) in [
+            ("0000:01:00.0", "0x030200", "0x10de", "0"),
+            ("0000:81:00.0", "0x020000", "0x15b3", "1"),
+            ("0000:17:00.0", "0x100000", "0x177d", "0"),
+        ] {
             let dir = format!("/sys/bus/pci/devices/{address}");
             for (name, text) in [("class", class), ("vendor", vendor), ("device", "0x2335"), ("numa_node", node)] {
                 tree.put(&format!("{dir}/{name}"), format!("{text}\n"));

@@ -126,7 +126,7 @@ pub fn check(args: &CheckArgs) -> miette::Result<ExitCode> {
 
 /// What an operator looks for first.
 pub fn summary(machine: &Inventory) -> Vec<(&'static str, String)> {
-    let Inventory { identity, boot, cpu, numa, clock, nvme, nics, gpus, tpm, watchdogs, .. } = machine;
+    let Inventory { identity, boot, cpu, numa, clock, nvme, nics, gpus, crypto, tpm, watchdogs, .. } = machine;
     let mut lines = vec![
         ("machine", format!("{}, {}", told(&identity.vendor), told(&identity.product))),
         ("  firmware", format!("{} of {}", told(&identity.firmware_version), told(&identity.firmware_date))),
@@ -155,6 +155,13 @@ pub fn summary(machine: &Inventory) -> Vec<(&'static str, String)> {
         lines.push((
             "  GPU",
             format!("{address}: {model}, {lanes}, ECC {}, node {}", flag(&gpu.ecc), told(&gpu.numa_node)),
+        ));
+    }
+    for (address, crypto) in crypto {
+        let driver = crypto.driver.value().map_or("no driver", String::as_str);
+        lines.push((
+            "  encryption",
+            format!("{address}: vendor {}, {driver}, node {}", told(&crypto.vendor), told(&crypto.numa_node)),
         ));
     }
     for (name, watchdog) in watchdogs {

@@ -16,7 +16,8 @@ use std::process::ExitCode;
 
 A node carries it out where node.toml has `[hardware]` with `placement = \"auto\"`; by default the scheduler decides, as it should
 where other programs or several nodes share the machine. The signer is a process of its own: give its unit the CPUAffinity=
-that is shown. Machines of fewer than eight cores are left to the scheduler.")]
+that is shown. It is near a PCI card that may be the HSM: an encryption controller (`crypto.*` in `stele hw --facts`) that is no part
+of the processor; one in the network or on USB is not seen, and no place is near it. Machines of fewer than eight cores are left to the scheduler.")]
 pub struct PlacementArgs {
     #[command(flatten)]
     tree: Tree,
