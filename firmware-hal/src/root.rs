@@ -219,6 +219,14 @@ impl Root {
         Fact { source: names.source, reading }
     }
 
+    /// Whether a kernel has made something in sysfs or securityfs. That it has not is believed as in [`Root::listing`].
+    pub fn is_made(&self, path: &str) -> Fact<bool> {
+        self.is_there(path).read_as(|is_there| {
+            let why = if is_there { None } else { self.nothing_below(path).unknown() };
+            why.map_or(Reading::Value(is_there), Reading::Unknown)
+        })
+    }
+
     /// No names, if the nearest directory above that is there is one of a kernel's.
     fn nothing_below(&self, path: &str) -> Reading<Vec<String>> {
         let above = path.char_indices().rev().filter(|(_, letter)| *letter == '/').map(|(end, _)| &path[..end]);

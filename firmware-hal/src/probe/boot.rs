@@ -23,7 +23,7 @@ pub(crate) fn boot(root: &Root) -> Boot {
         })
     };
     Boot {
-        efi: root.is_there(EFI),
+        efi: root.is_made(EFI),
         secure_boot: flag("SecureBoot"),
         setup_mode: flag("SetupMode"),
         lockdown: root.text("/sys/kernel/security/lockdown").parsed(|text| chosen(&text)),
@@ -66,6 +66,6 @@ pub(crate) fn tpm(root: &Root) -> Tpm {
                 whole.then(|| text.to_ascii_lowercase())
             })
         }),
-        event_log: root.is_there("/sys/kernel/security/tpm0/binary_bios_measurements"),
+        event_log: root.is_made("/sys/kernel/security/tpm0/binary_bios_measurements"),
     }
 }

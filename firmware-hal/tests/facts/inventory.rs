@@ -57,11 +57,27 @@ fn a_server_is_told_fact_by_fact_each_with_its_source() {
 #[test]
 fn what_is_not_told_is_unknown_and_not_false() {
     let machine = take(&Tree::empty());
-    assert_eq!(machine.boot.efi.value(), Some(&false), "a machine without the directory was not started by UEFI");
+    assert_eq!(machine.boot.efi.reading, Reading::Unknown(Why::Absent), "nothing is mounted there");
+    assert_eq!(machine.tpm.event_log.reading, Reading::Unknown(Why::Absent));
     assert_eq!(machine.boot.secure_boot.reading, Reading::Unknown(Why::Absent));
     assert_eq!(machine.memory.ecc.reading, Reading::Unknown(Why::Absent));
     assert_eq!(machine.cpu.smt.reading, Reading::Unknown(Why::Absent));
     assert!(machine.nvme.is_empty() && machine.numa.is_empty());
+
+    let tree = Tree::server();
+    std::fs::remove_dir_all(tree.place("/sys/firmware")).unwrap();
+    tree.remove("/sys/kernel/security/tpm0/binary_bios_measurements");
+    std::fs::remove_dir(tree.place("/sys/kernel/security/tpm0")).unwrap();
+    tree.put("/sys/firmware/acpi/pm_profile", "4\n");
+    let machine = take(&tree);
+    assert_eq!(machine.boot.efi.value(), Some(&false), "a machine without the directory was not started by UEFI");
+    assert_eq!(machine.tpm.event_log.value(), Some(&false));
+    // Hidden by an empty directory, as containers do, or not mounted.
+    std::fs::remove_dir_all(tree.place("/sys/firmware/acpi")).unwrap();
+    tree.remove("/sys/kernel/security/lockdown");
+    let machine = take(&tree);
+    assert_eq!(machine.boot.efi.reading, Reading::Unknown(Why::Absent));
+    assert_eq!(machine.tpm.event_log.reading, Reading::Unknown(Why::Absent));
 
     let tree = Tree::server();
     tree.put("/sys/class/net/eth0/speed", "-1\n");
