@@ -16,9 +16,9 @@ use types::Digest;
 #[derive(Clone, Debug, Args)]
 #[command(
     after_help = "At each snapshot height (snapshot_interval_heights in genesis) every node keeps its state in chunks; a header half an
-interval later has their root, and so a quorum of the validators has signed every chunk. All commands can be interrupted
-and run again: `create` goes on where it was, `restore` begins anew, and a node has no state before it is whole. The format
-is described in docs/proofs.md.
+interval later has their root, and so a quorum of the validators has signed every chunk. `create` and `restore` can
+be interrupted and run again, and go on where they were; a node has no state before it is whole. The format is described in
+docs/proofs.md.
 
 Examples:
   stele snapshot list --data /var/lib/stele
@@ -96,8 +96,14 @@ pub fn run(args: &SnapshotArgs) -> miette::Result<()> {
                 .into_diagnostic()
                 .wrap_err_with(|| format!("cannot make {}", data.display()))?;
             let verified = export::verify(from, &setup.genesis, &mut tell(&mut progress, json, "verified"))?;
-            export::restore(&verified, data, setup.identity(), &mut tell(&mut progress, json, "restored"))?;
-            describe("restored", &verified.pack, data)
+            let tell = &mut tell(&mut progress, json, "restored");
+            let held = export::restore(&verified, data, setup.identity(), tell)?;
+            let (mut words, mut value) = describe("restored", &verified.pack, data);
+            value["rows_held"] = json!(held);
+            if held > 0 {
+                words += &format!("; {held} rows were there from an earlier run");
+            }
+            (words, value)
         }
     };
     let seconds = start.elapsed().as_secs_f64();

@@ -10,6 +10,7 @@ use crate::state_sync::install::{Base, InstallError, Site};
 use crate::state_sync::pack::{CERTIFIED, CHUNKS, INDEX, Pack, PackError, unpack};
 use crate::state_sync::snapshots;
 use crate::state_sync::stream::{self, StreamError};
+use crate::tables::Tables;
 use crate::wire::state::Certified;
 use consensus::{Config, Pacing};
 use miette::Diagnostic;
@@ -18,6 +19,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use storage::state::StateDb;
 use thiserror::Error;
 use types::{AuthorityIndex, EpochChain, EpochChangeError, Genesis, GenesisError, Height};
 
@@ -283,23 +285,36 @@ fn proven(pack: &Pack, vouched: Vouched, genesis: &Genesis) -> Result<(Base, Con
 }
 
 /// Makes a verified snapshot the state of a node that has never run. It goes on from there with commits of its peers.
-/// Interrupted, it leaves no state, and is begun again.
-pub fn restore(verified: &Verified, data_dir: &Path, identity: [u8; 32], tell: Tell<'_>) -> Result<(), ExportError> {
+/// Interrupted, it leaves no state, and the next run goes on where it was. Returns the rows that were there already.
+pub fn restore(verified: &Verified, data_dir: &Path, identity: [u8; 32], tell: Tell<'_>) -> Result<u64, ExportError> {
     let Verified { pack, base, config } = verified;
     let site = Site::new(data_dir);
+    if is_restored(base, data_dir, identity) {
+        site.exchange().map_err(io_at(data_dir))?;
+        return Ok(pack.manifest().summary.rows);
+    }
     for used in [STATE, LOG].map(|name| data_dir.join(name)) {
         if used.exists() {
             return Err(ExportError::InUse(used));
         }
     }
-    // What an interrupted run has left may be of another snapshot.
-    site.clear().and_then(|()| site.prepare()).map_err(io_at(data_dir))?;
-    site.build(identity, config, base, &mut pack.stream(tell)).map_err(|error| match error {
-        InstallError::Stream(error) => in_rows(pack, error),
-        source => ExportError::Install { data_dir: data_dir.to_owned(), source },
-    })?;
+    site.prepare().map_err(io_at(data_dir))?;
+    let held =
+        site.build(identity, config, base, &pack.root(), &mut pack.stream(tell)).map_err(|error| match error {
+            InstallError::Stream(error) => in_rows(pack, error),
+            source => ExportError::Install { data_dir: data_dir.to_owned(), source },
+        })?;
     site.exchange().map_err(io_at(data_dir))?;
-    Ok(())
+    Ok(held)
+}
+
+/// Whether an earlier run was interrupted behind its last step: the state is there, and no node has begun a log over it.
+fn is_restored(base: &Base, data_dir: &Path, identity: [u8; 32]) -> bool {
+    if data_dir.join(LOG).exists() || !data_dir.join(STATE).exists() {
+        return false;
+    }
+    let applied = StateDb::open_read_only(data_dir.join(STATE), identity).map(Arc::new).map(Tables::new);
+    applied.is_ok_and(|tables| matches!(tables.applied(), Ok(Some(applied)) if applied.ledger.header == base.header))
 }
 
 #[cfg(test)]

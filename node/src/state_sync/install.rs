@@ -1,8 +1,9 @@
 //! A state in a file becomes a database, and the database the node's.
 //!
-//! The database is built beside the one in use, and checked while it is built. A mark says that it is whole; then the
-//! node stops using the old one and the directories change places. A crash at any point leaves either the old state or
-//! a mark, with which the next start finishes the exchange.
+//! The database is built beside the one in use, and checked while it is built. Until it is whole it holds how many rows of which
+//! state are in it, so that who is interrupted goes on behind them. A mark says that it is whole; then the node stops using
+//! the old one and the directories change places. A crash at any point leaves either the old state or a mark, with which
+//! the next start finishes the exchange.
 
 use crate::config::{SNAPSHOTS, STATE};
 use crate::durable;
@@ -15,12 +16,14 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use storage::state::{StateBatch, StateDb, StateError, StateOptions};
+use storage::state::{Family, StateBatch, StateDb, StateError, StateOptions};
 use thiserror::Error;
-use types::{Certificate, EpochChange, Height, LedgerHeader};
+use types::{Certificate, Decode, DecodeError, Digest, Encode, EpochChange, Height, LedgerHeader, Reader};
 
 /// Bytes of rows written at a time.
 const BATCH_BYTES: usize = 1 << 20;
+/// Under it a database that is not whole says what it holds.
+const BEGUN_KEY: &[u8] = b"install-begun";
 
 /// Why a state could not be installed.
 #[derive(Debug, Error)]
@@ -84,6 +87,27 @@ impl Base {
     }
 }
 
+/// What a database that is not whole holds. It is written with the rows, and what RocksDB keeps of a batch it keeps whole.
+struct Begun {
+    /// Of which state.
+    root: Digest,
+    /// How many of its rows, in their order.
+    rows: u64,
+}
+
+impl Encode for Begun {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.root.encode(out);
+        self.rows.encode(out);
+    }
+}
+
+impl Decode for Begun {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { root: Digest::decode(reader)?, rows: u64::decode(reader)? })
+    }
+}
+
 impl Site {
     /// In a node's data directory, for a state that comes from peers.
     pub fn new(data_dir: &Path) -> Self {
@@ -126,27 +150,35 @@ impl Site {
         durable::remove_dir(&self.dir())
     }
 
-    /// Makes the database out of the rows of a state, and marks it as whole. Reads every row and adds all of them up.
+    /// Makes the database out of the rows of the state with this root, and marks it as whole. Reads every row and adds all of
+    /// them up. Returns how many of them an interrupted run had written.
     pub fn build(
         &self,
         identity: [u8; 32],
         config: &Config,
         base: &Base,
+        root: &Digest,
         input: &mut impl Read,
-    ) -> Result<(), InstallError> {
+    ) -> Result<u64, InstallError> {
         let checkpoint = base.checkpoint(config)?;
         self.unmark()?;
-        let target = self.database();
-        durable::remove_dir(&target)?;
-        let database = Arc::new(StateDb::open(&target, identity, StateOptions::default())?);
-        let mut batch = StateBatch::default();
+        let (database, held) = self.open(identity, root)?;
+        let database = Arc::new(database);
+        let (mut batch, mut rows) = (StateBatch::default(), 0);
         let total = stream::read(input, |Row { family, key, value }| {
+            rows += 1;
+            if rows <= held {
+                return Ok(());
+            }
             batch.put(family, &key, &value);
             if batch.bytes() >= BATCH_BYTES {
+                let begun = Begun { root: *root, rows };
+                batch.put(Family::Meta, BEGUN_KEY, &begun.to_bytes());
                 database.commit(std::mem::take(&mut batch))?;
             }
             Ok::<_, InstallError>(())
         })?;
+        batch.delete(Family::Meta, BEGUN_KEY);
         database.commit(batch)?;
         if total.sum.digest() != base.header.state_digest {
             return Err(InstallError::OtherState);
@@ -179,7 +211,29 @@ impl Site {
         tables.commit(batch)?;
         tables.flush()?;
         drop(tables);
-        Ok(self.finish()?)
+        self.finish()?;
+        Ok(held)
+    }
+
+    /// The database that an interrupted run left, with the rows of this state that it holds; an empty one where it left none.
+    fn open(&self, identity: [u8; 32], root: &Digest) -> Result<(StateDb, u64), InstallError> {
+        let target = self.database();
+        let open = || StateDb::open(&target, identity, StateOptions::default());
+        if target.exists() {
+            match open() {
+                Ok(database) => {
+                    let begun = database.get(Family::Meta, BEGUN_KEY)?.and_then(|row| Begun::from_bytes(&row).ok());
+                    if let Some(begun) = begun.filter(|begun| begun.root == *root) {
+                        return Ok((database, begun.rows));
+                    }
+                }
+                Err(error @ StateError::InUse { .. }) => return Err(error.into()),
+                // Another node's, or what a crash has made of it.
+                Err(error) => tracing::debug!(%error, "what was begun is not gone on with"),
+            }
+            durable::remove_dir(&target)?;
+        }
+        Ok((open()?, 0))
     }
 
     /// Marks the database as whole. It must be closed.

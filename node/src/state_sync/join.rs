@@ -323,7 +323,8 @@ impl Joiner {
                 let packed = chunks::slot(&file, index as u32)?;
                 pack::unpack(&manifest.chunks[index], &packed).map_err(io::Error::other)
             };
-            site.build(identity, &config, &base, &mut pack::Rows::new(manifest.chunks.len(), rows))
+            let root = manifest.root();
+            site.build(identity, &config, &base, &root, &mut pack::Rows::new(manifest.chunks.len(), rows))
         };
         let built = spawn_blocking(build).await.map_err(|_| JoinError::Task)?;
         if matches!(built, Err(InstallError::OtherState | InstallError::Stream(StreamError::Row { .. }))) {
@@ -331,7 +332,8 @@ impl Joiner {
             source.peers.iter().for_each(|peer| self.banish(*peer, "state_not_of_its_header"));
             self.site.clear()?;
         }
-        Ok(built?)
+        built?;
+        Ok(())
     }
 
     /// The proofs of all epochs up to the present one: those that the own state has reached, then those that are known.

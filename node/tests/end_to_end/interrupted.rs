@@ -1,6 +1,7 @@
 //! Commands that work on a node's data, killed again and again at rising moments: in the end they have made what they make
 //! undisturbed.
 
+use crate::check::{PATIENCE, until};
 use crate::load::Load;
 use crate::network::{Network, Node, Options};
 use crate::process::stele;
@@ -9,15 +10,21 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
+use types::Parameters;
 
 /// By how much later each kill comes than the one before.
 const STEP: Duration = Duration::from_millis(3);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_that_are_killed_end_as_if_they_had_not_been() {
-    let mut network = Network::start(Options::default()).await;
+    let parameters = Parameters { snapshot_interval_heights: 32, ..Parameters::default() };
+    let mut network = Network::start(Options { parameters, ..Options::default() }).await;
     let load = Load::start(&network, &[0, 1, 2, 3], 400);
     load.acknowledges(600).await;
+    until("there is a snapshot", PATIENCE, async || {
+        network.nodes[0].log_text().contains("a snapshot is certified").then_some(())
+    })
+    .await;
     drop(load.finish().await);
     for node in &mut network.nodes {
         assert!(node.process.take().unwrap().terminate().success());
@@ -39,6 +46,11 @@ async fn commands_that_are_killed_end_as_if_they_had_not_been() {
     };
     assert_eq!(told("killed"), told("whole"));
 
+    let snapshot = |out: &str| format!("snapshot create --data data --out {out}");
+    assert!(killed_until_done(node, &snapshot("killed-snapshot")) > 0);
+    assert!(run(node, &snapshot("snapshot")));
+    assert_eq!(content(&root.join("killed-snapshot")), content(&root.join("snapshot")));
+
     let state = root.join("data/state");
     let before = node.run(&["fsck", "--deep", "--config", "node.toml", "--json"]).json();
     fs::remove_dir_all(&state).unwrap();
@@ -51,6 +63,16 @@ async fn commands_that_are_killed_end_as_if_they_had_not_been() {
     let restored = node.run(&["fsck", "--deep", "--config", "node.toml", "--json"]).json();
     assert_eq!((&restored["state_digest_ok"], &restored["damaged_total"]), (&true.into(), &0.into()));
     assert_eq!(restored["state_height"], told("whole")["to"]);
+
+    fs::remove_dir_all(root.join("data")).unwrap();
+    assert!(killed_until_done(node, "snapshot restore --from snapshot --config node.toml") > 0);
+    let taken =
+        node.run(&["snapshot", "verify", "--from", "snapshot", "--genesis", "../genesis.toml", "--json"]).json();
+    // The others are away, so it stands where the snapshot does.
+    network.nodes[0].spawn();
+    let node = &network.nodes[0];
+    let started = until("it starts from there", PATIENCE, async || node.rpc.status().await.ok()).await;
+    assert_eq!(started.height.0, taken["height"]);
 }
 
 fn run(node: &Node, line: &str) -> bool {

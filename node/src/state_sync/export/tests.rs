@@ -281,9 +281,12 @@ fn a_restore_that_was_interrupted_is_begun_anew_even_with_another_snapshot() {
     // Killed before the database is put in its place.
     let site = Site::new(data.path());
     site.prepare().expect("room");
-    site.build(IDENTITY, &first.config, &first.base, &mut first.pack.stream(|_, _| ())).expect("a good state");
+    site.build(IDENTITY, &first.config, &first.base, &first.pack.root(), &mut first.pack.stream(|_, _| ()))
+        .expect("a good state");
     assert!(site.is_whole());
     restore(&second, data.path(), IDENTITY, &mut |_, _| ()).expect("an honest snapshot");
     assert!(rows(data.path(), Height(12)) == installed(&second), "and nothing of the first");
+    let again = restore(&second, data.path(), IDENTITY, &mut |_, _| ());
+    assert_eq!(again.expect("it is there"), second.pack.manifest().summary.rows);
     assert!(matches!(restore(&first, data.path(), IDENTITY, &mut |_, _| ()), Err(ExportError::InUse(_))));
 }

@@ -7,6 +7,8 @@ use types::snapshot::{RowKind, put_row};
 use types::{Address, Amount, AuthorityIndex, Digest, Encode};
 
 const IDENTITY: [u8; 32] = [5; 32];
+/// Of the manifest that the rows are from.
+const ROOT: Digest = Digest::ZERO;
 
 fn config() -> Config {
     let (chain, committee) = ledger();
@@ -72,7 +74,7 @@ fn a_state_takes_the_place_of_the_old_one() {
     old_state(dir.path());
     let (site, base, rows) = site(dir.path());
     assert!(!site.exchange().expect("nothing to do"));
-    site.build(IDENTITY, &config(), &base, &mut &rows[..]).expect("a good state");
+    site.build(IDENTITY, &config(), &base, &ROOT, &mut &rows[..]).expect("a good state");
     assert!(site.exchange().expect("directories"));
     assert_new(dir.path());
     assert!(!site.exchange().expect("nothing to do"));
@@ -84,7 +86,7 @@ fn a_crash_during_the_exchange_is_made_good_by_the_next_start() {
         let dir = tempfile::tempdir().expect("temporary directory");
         old_state(dir.path());
         let (site, base, rows) = site(dir.path());
-        site.build(IDENTITY, &config(), &base, &mut &rows[..]).expect("a good state");
+        site.build(IDENTITY, &config(), &base, &ROOT, &mut &rows[..]).expect("a good state");
         let (sync, used) = (dir.path().join("sync"), dir.path().join("state"));
         if renames > 0 {
             std::fs::rename(&used, sync.join("old")).expect("a rename");
@@ -102,7 +104,7 @@ fn a_state_that_is_not_the_headers_is_never_whole() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let (site, mut base, rows) = site(dir.path());
     base.header.state_digest = Digest::ZERO;
-    let error = site.build(IDENTITY, &config(), &base, &mut &rows[..]).expect_err("another state");
+    let error = site.build(IDENTITY, &config(), &base, &ROOT, &mut &rows[..]).expect_err("another state");
     assert!(matches!(error, InstallError::OtherState), "{error}");
     assert!(!site.is_whole());
 }
@@ -111,10 +113,10 @@ fn a_state_that_is_not_the_headers_is_never_whole() {
 fn a_database_that_is_made_anew_is_not_whole_before_its_end_again() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let (site, mut base, rows) = site(dir.path());
-    site.build(IDENTITY, &config(), &base, &mut &rows[..]).expect("a good state");
+    site.build(IDENTITY, &config(), &base, &ROOT, &mut &rows[..]).expect("a good state");
     assert!(site.is_whole(), "and whoever exchanges them dies");
     base.header.state_digest = Digest::ZERO;
-    site.build(IDENTITY, &config(), &base, &mut &rows[..]).expect_err("it ends in the middle");
+    site.build(IDENTITY, &config(), &base, &ROOT, &mut &rows[..]).expect_err("it ends in the middle");
     assert!(!site.is_whole() && !site.exchange().expect("nothing to do"));
     site.clear().expect("a directory");
     site.clear().expect("nothing to do");
@@ -125,8 +127,53 @@ fn commits_that_do_not_reach_down_or_up_are_not_enough() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let (site, mut base, rows) = site(dir.path());
     base.commits.remove(0);
-    assert!(matches!(site.build(IDENTITY, &config(), &base, &mut &rows[..]), Err(InstallError::History)));
+    assert!(matches!(site.build(IDENTITY, &config(), &base, &ROOT, &mut &rows[..]), Err(InstallError::History)));
     base.commits = commits(29);
-    assert!(matches!(site.build(IDENTITY, &config(), &base, &mut &rows[..]), Err(InstallError::History)));
+    assert!(matches!(site.build(IDENTITY, &config(), &base, &ROOT, &mut &rows[..]), Err(InstallError::History)));
     assert!(!site.is_whole());
+}
+
+/// Rows, and then the end of whoever reads them.
+struct Killed<'a>(&'a [u8]);
+
+impl Read for Killed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.0.is_empty() { Err(io::Error::other("killed")) } else { self.0.read(buffer) }
+    }
+}
+
+#[test]
+fn a_build_that_was_interrupted_goes_on_and_one_of_another_state_begins_anew() {
+    const ACCOUNTS: u32 = 60_000;
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (site, mut base, _) = site(dir.path());
+    let account = |index: u32| {
+        let mut address = [7; 32];
+        address[..4].copy_from_slice(&index.to_be_bytes());
+        (Address::from_bytes(address), Account { balance: Amount(1 + u128::from(index)), transfers_out: 0 })
+    };
+    let mut rows = Vec::new();
+    for (address, account) in (0..ACCOUNTS).map(account) {
+        put_row(&mut rows, RowKind::Value, address.as_bytes(), &account.to_bytes());
+    }
+    let accounts = (0..ACCOUNTS).map(account).map(|(address, account)| (address.into(), account.into()));
+    base.header.state_digest = LtHash::of_state(accounts, [], &Default::default()).digest();
+    base.certificate = Some(certificate(&base.header));
+    let build = |root: &Digest, input: &mut dyn Read| site.build(IDENTITY, &config(), &base, root, &mut { input });
+
+    let cut = rows.len() * 2 / 3;
+    build(&ROOT, &mut Killed(&rows[..cut])).expect_err("it ends in the middle");
+    build(&Digest::sha256(b"another manifest"), &mut Killed(&rows[..0])).expect_err("it ends at once");
+    assert_eq!(build(&ROOT, &mut Killed(&rows[..cut])).map_err(|_| "killed"), Err("killed"), "begun anew");
+    build(&ROOT, &mut Killed(&rows[..cut])).expect_err("killed again, behind the rows that are there");
+    let held = build(&ROOT, &mut &rows[..]).expect("a good state");
+    assert!((1..u64::from(ACCOUNTS)).contains(&held), "{held}");
+    assert!(site.exchange().expect("directories"));
+    let tables = state_of(dir.path());
+    for (address, account) in (0..ACCOUNTS).map(account) {
+        assert_eq!(tables.value(&address.into()).expect("a row").and_then(|value| value.account()), Some(account));
+    }
+    drop(tables);
+    let database = StateDb::open(dir.path().join("state"), IDENTITY, StateOptions::default()).expect("a database");
+    assert_eq!(database.get(Family::Meta, BEGUN_KEY).expect("a row"), None);
 }
