@@ -3,6 +3,7 @@
 mod commands;
 
 use clap::{Parser, Subcommand};
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 /// Build, verify, boot and install the bare-metal image.
@@ -40,7 +41,36 @@ enum Command {
     Configure(commands::configure::ConfigureArgs),
 }
 
+/// Status of a program that SIGPIPE ends, as a shell sees it.
+const CLOSED_PIPE: u8 = 128 + 13;
+
+/// `image verify … | head` closes our output early. That is no fault to report: end as other programs do, who die of SIGPIPE.
+/// What is in the works, a machine or a folder of scratch, is given up on the way, as after any failure.
+fn end_quietly_when_nobody_reads(work: impl FnOnce() -> ExitCode) -> ExitCode {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !panic.payload_as_str().is_some_and(tells_of_a_closed_pipe) {
+            report(panic);
+        }
+    }));
+    std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        if panic.downcast_ref::<String>().is_some_and(|message| tells_of_a_closed_pipe(message)) {
+            return ExitCode::from(CLOSED_PIPE);
+        }
+        std::panic::resume_unwind(panic)
+    })
+}
+
+/// Whether these are the words with which `println!` panics when nobody reads.
+fn tells_of_a_closed_pipe(message: &str) -> bool {
+    message.starts_with("failed printing to std") && message.contains("Broken pipe")
+}
+
 fn main() -> ExitCode {
+    end_quietly_when_nobody_reads(work)
+}
+
+fn work() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Build(args) => commands::build::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
