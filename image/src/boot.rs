@@ -3,6 +3,7 @@
 
 mod console;
 
+use crate::ending;
 use crate::failure::Failure;
 use console::Console;
 use std::io::{Read, Write};
@@ -69,7 +70,7 @@ pub enum Network {
     Absent,
 }
 
-/// A machine that runs. Ends with this value.
+/// A machine that runs. Ends with this value, and with the thread that started it.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -149,7 +150,7 @@ impl Emulation {
         }
         qemu.args(&self.more);
         qemu.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = qemu.spawn().map_err(|_| missing("qemu-system-x86_64"))?;
+        let mut child = ending::with_us(&mut qemu).spawn().map_err(|_| missing("qemu-system-x86_64"))?;
         let (sender, pieces) = channel();
         let outputs: [Option<Box<dyn Read + Send>>; 2] =
             [child.stdout.take().map(|out| Box::new(out) as _), child.stderr.take().map(|out| Box::new(out) as _)];
@@ -203,7 +204,7 @@ impl Emulation {
             .arg(format!("type=unixio,path={}", socket.display()))
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let child = tpm.spawn().map_err(Failure::io("starting swtpm"))?;
+        let child = ending::with_us(&mut tpm).spawn().map_err(Failure::io("starting swtpm"))?;
         let deadline = Instant::now() + Duration::from_secs(10);
         while !socket.exists() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));

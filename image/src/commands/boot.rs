@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use stele_image::boot::{Emulation, Network, Running};
 use stele_image::dev_ledger::Keys;
 use stele_image::failure::Failure;
+use stele_image::scratch::Scratch;
 use stele_image::{configuration, dev_ledger, install};
 
 /// Bytes of the disk on which an image is installed for emulation; most of them are never written.
@@ -59,16 +60,11 @@ enum Until {
 
 /// Boots and reports.
 pub fn run(args: &BootArgs) -> Result<(), Failure> {
-    let scratch = std::env::temp_dir().join(format!("stele-image-{}", std::process::id()));
+    let Some(kept) = &args.keep else { return boot(args, Scratch::new("stele-image")?.path()) };
     // Some of what is made there finds the rest by its path, from another folder.
-    let folder =
-        std::path::absolute(args.keep.as_ref().unwrap_or(&scratch)).map_err(Failure::io("finding the folder"))?;
+    let folder = std::path::absolute(kept).map_err(Failure::io("finding the folder"))?;
     std::fs::create_dir_all(&folder).map_err(Failure::io(format!("making {}", folder.display())))?;
-    let outcome = boot(args, &folder);
-    if args.keep.is_none() {
-        let _ = std::fs::remove_dir_all(&folder);
-    }
-    outcome
+    boot(args, &folder)
 }
 
 fn boot(args: &BootArgs, folder: &Path) -> Result<(), Failure> {

@@ -5,6 +5,7 @@ use clap::Args;
 use std::path::PathBuf;
 use stele_image::failure::Failure;
 use stele_image::scenarios::{self, Bench, Outcome, Special};
+use stele_image::scratch::Scratch;
 
 /// Try a whole machine under emulation: it boots, and it refuses what it must. Needs qemu-system-x86, ovmf, swtpm, softhsm2
 /// and e2fsprogs; the scenario of a network makes a TAP interface, which takes root and iproute2.
@@ -42,8 +43,8 @@ pub fn run(args: &TestArgs) -> Result<(), Failure> {
         scenarios::ALL.iter().for_each(|scenario| println!("{}", scenario.0));
         return Ok(());
     }
-    let folder = std::env::temp_dir().join(format!("stele-image-test-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).map_err(Failure::io(format!("making {}", folder.display())))?;
+    let scratch = Scratch::new("stele-image-test")?;
+    let folder = scratch.path().to_owned();
     let policy_key = folder.join("policy.key");
     scenarios::make_policy_key(&policy_key)?;
     // Programs are started from folders of their own.
@@ -70,10 +71,9 @@ pub fn run(args: &TestArgs) -> Result<(), Failure> {
         },
         stele: binaries.join("stele"),
         nvidia: args.nvidia.clone(),
-        folder: folder.clone(),
+        folder,
     };
     let told = scenarios::run(&bench, &args.filter);
-    let _ = std::fs::remove_dir_all(&folder);
     if args.json {
         println!("{}", serde_json::json!({ "scenarios": told }));
     }

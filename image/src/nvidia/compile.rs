@@ -7,9 +7,10 @@
 use super::{DriverError, Named, Source};
 use crate::deb::{self, Item};
 use crate::failure::Failure;
+use crate::scratch::Scratch;
 use std::ffi::OsString;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// What is built: file names as the sources name them.
@@ -17,30 +18,10 @@ const MODULES: [&str; 2] = ["nvidia", "nvidia-uvm"];
 /// Lines of the compiler's words that are shown.
 const WORDS: usize = 20;
 
-/// A folder that goes when this value goes.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Result<Self, Failure> {
-        let mut random = [0; 8];
-        getrandom::fill(&mut random).map_err(|error| Failure::content("the system's random numbers", error))?;
-        let path = std::env::temp_dir().join(format!("stele-modules-{}", hex::encode(random)));
-        let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
-        made.map_err(Failure::io(format!("making {}", path.display())))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 /// Builds them. `headers` are the packages with the headers of the kernel `release`.
 pub fn compile(source: &Source, headers: &[Vec<u8>], release: &str) -> Result<Vec<Named>, Failure> {
-    let scratch = Scratch::new()?;
-    compile_in(&scratch.0, source, headers, release)
+    let scratch = Scratch::new("stele-modules")?;
+    compile_in(scratch.path(), source, headers, release)
 }
 
 fn compile_in(folder: &Path, source: &Source, headers: &[Vec<u8>], release: &str) -> Result<Vec<Named>, Failure> {

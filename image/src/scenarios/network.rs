@@ -7,6 +7,7 @@ use super::{Bench, START, expect};
 use crate::boot::{Accel, Emulation, Network, Running};
 use crate::configuration;
 use crate::dev_ledger::{self, CONF, Home, Keys, PORTS, Place};
+use crate::ending::Tidy;
 use crate::failure::Failure;
 use serde_json::Value;
 use std::fs::File;
@@ -178,13 +179,17 @@ impl Drop for Host {
 struct Tap {
     name: String,
     net: String,
+    _tidy: Tidy,
 }
 
 impl Tap {
     fn new() -> Result<Self, Failure> {
         // Two runs at a time do not meet.
         let number = std::process::id();
-        let tap = Self { name: format!("stele{number}"), net: format!("10.93.{}", number % 256) };
+        let name = format!("stele{number}");
+        let gone = name.clone();
+        let tidy = Tidy::with(move || drop(Command::new("ip").args(["link", "delete", &gone]).output()))?;
+        let tap = Self { name, net: format!("10.93.{}", number % 256), _tidy: tidy };
         let (name, host) = (&tap.name[..], format!("{}/24", tap.host()));
         for words in [
             &["tuntap", "add", "dev", name, "mode", "tap"][..],
@@ -206,11 +211,5 @@ impl Tap {
 
     fn guest(&self) -> String {
         format!("{}.15", self.net)
-    }
-}
-
-impl Drop for Tap {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["link", "delete", &self.name]).status();
     }
 }
