@@ -44,8 +44,7 @@ pub fn run(args: &TestArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let scratch = Scratch::new("stele-image-test")?;
-    let folder = scratch.path().to_owned();
-    let policy_key = folder.join("policy.key");
+    let policy_key = scratch.path().join("policy.key");
     scenarios::make_policy_key(&policy_key)?;
     // Programs are started from folders of their own.
     let binaries = std::path::absolute(&args.binaries).map_err(Failure::io("finding the programs"))?;
@@ -71,7 +70,7 @@ pub fn run(args: &TestArgs) -> Result<(), Failure> {
         },
         stele: binaries.join("stele"),
         nvidia: args.nvidia.clone(),
-        folder,
+        folder: scratch.path().join("machines"),
     };
     let told = scenarios::run(&bench, &args.filter);
     if args.json {
