@@ -36,6 +36,7 @@ pub mod scenarios;
 pub mod scratch;
 pub mod sign;
 pub mod stick;
+pub mod tables;
 pub mod tree;
 pub mod uki;
 pub mod update;

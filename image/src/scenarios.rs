@@ -126,9 +126,9 @@ impl Bench {
     fn disk_without_configuration(&self, image: &[u8], name: &str) -> Result<Emulation, Failure> {
         let folder = self.folder(name)?;
         let path = folder.join("disk.img");
-        let mut file = File::create_new(&path).map_err(Failure::io("making a disk"))?;
+        let file = File::create_new(&path).map_err(Failure::io("making a disk"))?;
         file.set_len(DISK_BYTES).map_err(Failure::io("making a disk"))?;
-        install::install(image, &mut file, DISK_BYTES)?;
+        install::install(image, &file, DISK_BYTES)?;
         Ok(Emulation::new(&path, &folder))
     }
 

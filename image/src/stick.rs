@@ -1,12 +1,11 @@
 //! A stick with a release: one partition with the image, signed. A machine that runs takes it when the stick is plugged in.
 
-use crate::disk;
 use crate::failure::Failure;
+use crate::update::Target;
+use crate::{disk, tables};
 use ed25519_dalek::SigningKey;
 use image_formats::gpt::{BACKUP_SECTORS, Guid, SECTOR, Table};
 use image_formats::release::{HEAD, Head, RELEASE};
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 
 /// Where the partition begins.
 const START: u64 = 1 << 20;
@@ -18,7 +17,7 @@ pub fn bytes_for(image: &[u8]) -> u64 {
 }
 
 /// Writes a stick of `bytes` bytes. The table comes last: an interrupted stick holds nothing.
-pub fn write(image: &[u8], seed: &[u8; 32], stick: &File, bytes: u64) -> Result<(), Failure> {
+pub fn write(image: &[u8], seed: &[u8; 32], stick: &impl Target, bytes: u64) -> Result<(), Failure> {
     let needed = bytes_for(image);
     if bytes < needed {
         let reason = format!("the stick has {bytes} bytes, {needed} are needed");
@@ -34,21 +33,21 @@ pub fn write(image: &[u8], seed: &[u8; 32], stick: &File, bytes: u64) -> Result<
     let length = needed - START - BACKUP_SECTORS * SECTOR as u64;
     let partition = disk::partition(RELEASE, id, START, length, "stele-release");
     let table = Table { disk, sectors: bytes / SECTOR as u64, partitions: vec![partition] };
-    let put = |at: u64, content: &[u8]| stick.write_all_at(content, at).map_err(Failure::io("writing the stick"));
-    // An older table must not speak of what is being written over.
-    put(SECTOR as u64, &[0; SECTOR])?;
+    let about = || Failure::io("writing the stick");
+    let put = |at: u64, content: &[u8]| stick.write(at, content).map_err(about());
+    tables::clear(stick, table.sectors).map_err(about())?;
     put(START, &head.encode())?;
     put(START + HEAD as u64, image)?;
-    put((table.sectors - BACKUP_SECTORS) * SECTOR as u64, &table.encode_backup())?;
-    put(0, &table.encode_primary())?;
-    stick.sync_all().map_err(Failure::io("writing the stick"))
+    tables::put(stick, &table).map_err(about())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::configuration;
+    use crate::tables::tests::speaks_of_nothing_that_is_not_there;
     use image_formats::gpt::PRIMARY_SECTORS;
+    use std::os::unix::fs::FileExt;
 
     #[test]
     fn a_stick_holds_the_release_as_it_was_signed() {
@@ -67,6 +66,12 @@ mod tests {
         let image_there = read(at + HEAD as u64, head.length as usize);
         assert_eq!(head.check(&image_there, &configuration::dev_public()), Ok(()));
         assert!(image_there == image);
+    }
+
+    #[test]
+    fn a_stick_that_is_cut_short_has_no_table_of_what_was_there() {
+        let bytes = 8 << 20;
+        speaks_of_nothing_that_is_not_there(bytes, |stick| write(&[1; 5000], &configuration::DEV_SEED, stick, bytes));
     }
 
     #[test]

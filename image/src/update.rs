@@ -154,7 +154,7 @@ fn write_table(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::install;
     use crate::verify::tests::{release, release_of, release_with_policies};
@@ -166,9 +166,9 @@ mod tests {
     }
 
     fn disk_of(image: &[u8]) -> File {
-        let mut file = tempfile::tempfile().unwrap();
+        let file = tempfile::tempfile().unwrap();
         file.set_len(700 << 20).unwrap();
-        install::install(image, &mut file, 700 << 20).unwrap();
+        install::install(image, &file, 700 << 20).unwrap();
         file
     }
 
@@ -216,9 +216,17 @@ mod tests {
     }
 
     /// A disk that remembers in which order it was written.
-    struct Recorded {
-        disk: File,
-        writes: RefCell<Vec<(u64, Vec<u8>)>>,
+    pub(crate) struct Recorded {
+        pub(crate) disk: File,
+        pub(crate) writes: RefCell<Vec<(u64, Vec<u8>)>>,
+        /// After how many writes it waited for the disk.
+        pub(crate) synced: RefCell<Vec<usize>>,
+    }
+
+    impl Recorded {
+        pub(crate) fn new(disk: File) -> Self {
+            Self { disk, writes: RefCell::default(), synced: RefCell::default() }
+        }
     }
 
     impl Target for Recorded {
@@ -232,6 +240,7 @@ mod tests {
         }
 
         fn sync(&self) -> io::Result<()> {
+            self.synced.borrow_mut().push(self.writes.borrow().len());
             Ok(())
         }
     }
@@ -241,7 +250,7 @@ mod tests {
     fn power_may_fail_after_each_write_and_the_update_be_done_again() {
         let before = disk_with(7);
         update(&before, &release(8), 3).unwrap();
-        let recorded = Recorded { disk: disk_with(7), writes: RefCell::default() };
+        let recorded = Recorded::new(disk_with(7));
         update(&recorded.disk, &release(8), 3).unwrap();
         update(&recorded, &release(9), 3).unwrap();
         let writes = recorded.writes.into_inner();

@@ -70,9 +70,9 @@ pub fn run(args: &BootArgs) -> Result<(), Failure> {
 fn boot(args: &BootArgs, folder: &Path) -> Result<(), Failure> {
     let disk = folder.join("disk.img");
     let image = std::fs::read(&args.image).map_err(Failure::io(format!("reading {}", args.image.display())))?;
-    let mut file = File::create_new(&disk).map_err(Failure::io(format!("making {}", disk.display())))?;
+    let file = File::create_new(&disk).map_err(Failure::io(format!("making {}", disk.display())))?;
     file.set_len(DISK_BYTES).map_err(Failure::io(format!("making {}", disk.display())))?;
-    install::install(&image, &mut file, DISK_BYTES)?;
+    install::install(&image, &file, DISK_BYTES)?;
     let made = folder.join("configuration");
     let from = match &args.configuration {
         Some(from) => from,

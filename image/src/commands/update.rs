@@ -108,7 +108,7 @@ pub fn flash(args: &FlashArgs) -> Result<(), Failure> {
     let image = read(&args.image)?;
     let mut disk = open(&args.device)?;
     let agreed = agree(&args.device, &mut disk, &args.image, &image, args.confirm.as_deref())?;
-    install::install(&image, &mut disk, agreed.bytes)?;
+    install::install(&image, &disk, agreed.bytes)?;
     let next = format!("its configuration comes next: cargo xtask image configure --disk {}", args.device.display());
     agreed.tell(&args.device, &next, args.json);
     Ok(())

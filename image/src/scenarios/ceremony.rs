@@ -149,9 +149,9 @@ fn machine(bench: &Bench) -> Result<Emulation, Failure> {
     let folder = bench.folder("ceremony")?;
     let image = (bench.make)(Special::Ceremony)?.image;
     let path = folder.join("disk.img");
-    let mut file = File::create_new(&path).map_err(Failure::io("making a disk"))?;
+    let file = File::create_new(&path).map_err(Failure::io("making a disk"))?;
     file.set_len(DISK_BYTES).map_err(Failure::io("making a disk"))?;
-    install::install(&image, &mut file, DISK_BYTES)?;
+    install::install(&image, &file, DISK_BYTES)?;
     let mut machine = Emulation::new(&path, &folder);
     machine.network = Network::User(Vec::new());
     machine.tpm = true;
