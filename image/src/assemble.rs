@@ -5,6 +5,7 @@ mod driver;
 
 use crate::content;
 use crate::cpio;
+use crate::crates::Crates;
 use crate::deb::{self, Item};
 use crate::disk;
 use crate::elf::Elf;
@@ -77,6 +78,8 @@ pub struct Order {
     pub policy: Option<Signatory>,
     /// A vendor's PKCS#11 module and its libraries: names and contents.
     pub pkcs11: Vec<(String, Vec<u8>)>,
+    /// The crates that are in the programs, where the sources are there to tell.
+    pub crates: Option<Crates>,
 }
 
 /// What was built.
@@ -88,6 +91,8 @@ pub struct Built {
     pub uki: Vec<u8>,
     /// The bill of materials.
     pub sbom: String,
+    /// How many crates it has, where they are known.
+    pub crates: Option<usize>,
     /// Root hash.
     pub root_hash: [u8; 32],
     /// What PCR 11 will be.
@@ -190,7 +195,15 @@ pub fn build(order: &Order, lock: &Lock, cache: &Cache) -> Result<Built, Failure
     };
     Ok(Built {
         image,
-        sbom: sbom::cyclonedx(order.release, &packages, order.gpu.nvidia(), (&tree, &origins), &outside),
+        sbom: sbom::cyclonedx(
+            order.release,
+            &packages,
+            order.gpu.nvidia(),
+            order.crates.as_ref(),
+            (&tree, &origins),
+            &outside,
+        ),
+        crates: order.crates.as_ref().map(|crates| crates.0.len()),
         driver: order.gpu.nvidia().map(|driver| driver.report(&origins)),
         uki,
         root_hash: hashes.root,

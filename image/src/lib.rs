@@ -14,6 +14,7 @@ pub mod boot;
 pub mod configuration;
 pub mod content;
 pub mod cpio;
+pub mod crates;
 pub mod deb;
 pub mod dev_ledger;
 pub mod disk;

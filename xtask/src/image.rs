@@ -44,6 +44,9 @@ pub fn run(workspace: &Workspace, words: &[OsString]) -> Result<(), Failure> {
         let folder = stele.parent().map(OsStr::new).unwrap_or_default().to_owned();
         more.extend(["--binaries".into(), folder]);
     }
+    if command == Some("build") && needed("--sources") {
+        more.extend(["--sources".into(), workspace.root.clone().into()]);
+    }
     if needs_init {
         more.extend(["--init".into(), build_init(workspace)?.into()]);
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use stele_image::assemble::{self, Built, Gpu, Kernel, Order};
 use stele_image::configuration;
+use stele_image::crates::Crates;
 use stele_image::failure::Failure;
 use stele_image::fetch::{self, Cache};
 use stele_image::lock::Lock;
@@ -65,6 +66,10 @@ pub struct BuildArgs {
     /// The static init; `cargo xtask image build` gives it.
     #[arg(long, value_name = "FILE")]
     init: PathBuf,
+    /// The sources that both programs were built from: their crates get into the bill of materials, by what cargo tells offline.
+    /// Without them it says that it does not know. `cargo xtask image build` gives its own.
+    #[arg(long, value_name = "DIR")]
+    sources: Option<PathBuf>,
     /// Where to write.
     #[arg(long, value_name = "DIR", default_value = "target/image")]
     out: PathBuf,
@@ -77,7 +82,8 @@ pub struct BuildArgs {
     /// Download nothing.
     #[arg(long)]
     offline: bool,
-    /// Print one JSON object: image, bytes, uki_sha256, root_hash, pcr11, seconds; with a driver of the operator's, gpu.
+    /// Print one JSON object: image, bytes, uki_sha256, root_hash, pcr11, seconds; the number of crates where they
+    /// are known; with a driver of the operator's, gpu.
     #[arg(long)]
     json: bool,
 }
@@ -164,6 +170,7 @@ impl BuildArgs {
             seal: SealName::IfPossible,
             binaries: binaries.to_owned(),
             init: init.to_owned(),
+            sources: None,
             out: PathBuf::new(),
             lock: "image/packages.lock".into(),
             cache: None,
@@ -208,6 +215,9 @@ pub fn run(args: &BuildArgs) -> Result<(), Failure> {
     });
     if let Some(driver) = &built.driver {
         report["gpu"] = driver.clone();
+    }
+    if let Some(crates) = built.crates {
+        report["crates"] = crates.into();
     }
     if args.json {
         println!("{report}");
@@ -284,6 +294,7 @@ fn order(args: &BuildArgs) -> Result<Order, Failure> {
         let help = "give --policy-key: nothing opens a state for which no state of the machine is signed";
         return Err(Failure::unfit("--seal required needs signed policies", help));
     }
+    let (stele, init) = (read(&args.binaries.join("stele"))?, read(&args.init)?);
     Ok(Order {
         seal,
         policy: args.policy_key.as_deref().map(Signatory::open).transpose()?,
@@ -291,12 +302,23 @@ fn order(args: &BuildArgs) -> Result<Order, Failure> {
         release: args.release,
         kernel,
         gpu,
-        stele: read(&args.binaries.join("stele"))?,
-        init: assemble::strip("init", &read(&args.init)?)?,
+        init: assemble::strip("init", &init)?,
         trusted,
         sign: args.sign.clone().zip(args.certificate.clone()),
         pkcs11: args.pkcs11_bundle.as_deref().map(libraries).transpose()?.unwrap_or_default(),
+        crates: args.sources.as_deref().and_then(|sources| crates_of(sources, [&stele, &init])),
+        stele,
     })
+}
+
+/// The crates of both programs. An image can be built without knowing them, and its bill of materials then says so.
+fn crates_of(sources: &Path, [stele, init]: [&[u8]; 2]) -> Option<Crates> {
+    let known = Crates::of(sources).and_then(|crates| {
+        crates.check("stele", stele)?;
+        crates.check("stele-init", init)?;
+        Ok(crates)
+    });
+    known.inspect_err(|failure| eprintln!("warning: the bill of materials is without crates: {failure}")).ok()
 }
 
 /// The operator's driver. What can be refused without reading it is refused first.
