@@ -45,6 +45,8 @@ pub struct Emulation {
     pub folder: PathBuf,
     /// Whether there is a TPM.
     pub tpm: bool,
+    /// Whether there is a watchdog.
+    pub watchdog: bool,
     /// Firmware variables with keys; Secure Boot is then enforced.
     pub secure_boot: Option<PathBuf>,
     /// What its network card is connected to.
@@ -90,7 +92,8 @@ impl Emulation {
     pub fn new(disk: &Path, folder: &Path) -> Self {
         let (disk, folder) = (disk.to_owned(), folder.to_owned());
         let network = Network::User(Vec::new());
-        Self { disk, folder, tpm: false, secure_boot: None, network, write_log: None, once: true, more: Vec::new() }
+        let (tpm, watchdog, once) = (false, true, true);
+        Self { disk, folder, tpm, watchdog, secure_boot: None, network, write_log: None, once, more: Vec::new() }
     }
 
     /// Boots with acceleration where that works.
@@ -140,7 +143,10 @@ impl Emulation {
         };
         qemu.arg("-drive").arg(flash(0, ",readonly=on", &code)).arg("-drive").arg(flash(1, "", &variables));
         qemu.args(self.drive()).args(["-device", "virtio-blk-pci,drive=d0,bootindex=0", "-device", "virtio-rng-pci"]);
-        qemu.args(["-device", "i6300esb"]).args(self.card());
+        if self.watchdog {
+            qemu.args(["-device", "i6300esb"]);
+        }
+        qemu.args(self.card());
         if self.once {
             qemu.arg("-no-reboot");
         }

@@ -93,6 +93,7 @@ pub const ALL: &[Scenario] = &[
     ("a_machine_counts_in_a_network_of_four", network::counts_in_a_network),
     ("a_ceremony_is_held_from_memory_and_taken_home_on_a_stick", ceremony::held_on_a_stick),
     ("a_machine_without_a_network_says_so", bad_inputs::without_a_network),
+    ("a_machine_without_a_watchdog_goes_on_and_says_so", bad_inputs::without_a_watchdog),
     ("a_clock_at_1970_stops_nothing", bad_inputs::clock_at_1970),
     ("two_disks_alike_are_refused", bad_inputs::two_disks_alike),
     ("a_disk_without_a_state_is_refused", bad_inputs::no_state),

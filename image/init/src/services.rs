@@ -206,7 +206,9 @@ pub fn supervise(
         if alive || held {
             dog.feed();
         } else if fed {
-            say("STELE HUNG the node does not answer or does not get on: the watchdog is not fed");
+            let then =
+                if dog.is_armed() { "the watchdog is not fed" } else { "there is no watchdog: restart the machine" };
+            say(format_args!("STELE HUNG the node does not answer or does not get on: {then}"));
         }
         fed = alive || held;
         std::thread::sleep(TICK);

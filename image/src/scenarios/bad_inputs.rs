@@ -43,6 +43,17 @@ pub(super) fn without_a_network(bench: &Bench) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Nothing would reset it: when its node hangs, its console says that somebody has to.
+pub(super) fn without_a_watchdog(bench: &Bench) -> Result<(), Failure> {
+    let mut machine = bench.disk("watchdog", "hang_after_s = 1\n")?;
+    machine.watchdog = false;
+    let mut running = machine.boot_with(Accel::Tcg)?;
+    expect(&mut running, "no watchdog: No such file", START)?;
+    expect(&mut running, "STELE READY", START)?;
+    expect(&mut running, "there is no watchdog: restart the machine", START)?;
+    Ok(())
+}
+
 /// A new `machine.conf` with a higher serial number.
 fn reconfigure(machine: &Emulation, text: &str) -> Result<(), Failure> {
     let from = machine.folder.join("configuration");
