@@ -125,10 +125,13 @@ fn place(disk: &Path, file: &mut File) -> Result<(), Failure> {
     let about = || Failure::io(format!("reading {}", disk.display()));
     let mut start = vec![0; PRIMARY_SECTORS as usize * SECTOR];
     file.read_exact(&mut start).map_err(about())?;
-    let table = Table::decode(&start).map_err(|error| Failure::content(disk.display().to_string(), error))?;
+    let ours = |reason: &dyn std::fmt::Display| {
+        let help = "see that it is the right disk; `image flash` makes the place for a configuration";
+        Failure::unfit(format!("{}: {reason}", disk.display()), help)
+    };
+    let table = Table::decode(&start).map_err(|error| ours(&error))?;
     let partition = table.first_of(disk::CONFIGURATION);
-    let partition =
-        partition.ok_or_else(|| Failure::content(disk.display().to_string(), "no configuration partition"))?;
+    let partition = partition.ok_or_else(|| ours(&"it has no partition for a configuration"))?;
     file.seek(SeekFrom::Start(partition.offset())).map(drop).map_err(about())
 }
 

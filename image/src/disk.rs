@@ -56,6 +56,17 @@ pub enum DiskError {
     Missing(&'static str),
 }
 
+impl DiskError {
+    /// What to do about it.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Small { .. } => "take a larger disk",
+            Self::Root { .. } => "build the image with less in it: without --gpu, or with a smaller --pkcs11-bundle",
+            Self::Missing(_) => "take an image that `cargo xtask image build` made",
+        }
+    }
+}
+
 /// The entry of a partition; `start` and `bytes` are multiples of a sector.
 pub fn partition(kind: Guid, id: Guid, start: u64, bytes: u64, name: &str) -> Partition {
     let (first, sectors) = (start / SECTOR as u64, bytes / SECTOR as u64);

@@ -84,7 +84,8 @@ impl Cache {
         }
         let gone = || Failure::Gone { name: package.name.clone(), version: package.version.clone() };
         if self.offline {
-            return Err(gone());
+            let reason = format!("{} {} is not in {}", package.name, package.version, self.folder.display());
+            return Err(Failure::unfit(reason, "--offline downloads nothing: build once without it, or give --cache"));
         }
         std::fs::create_dir_all(&self.folder).map_err(Failure::io(format!("making {}", self.folder.display())))?;
         let new = self.folder.join(format!("{}.new", package.sha256));
@@ -250,12 +251,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::new(folder.path().to_owned(), true);
         let package = package(b"content");
-        assert!(matches!(cache.take(&package), Err(Failure::Gone { .. })));
+        assert!(matches!(cache.take(&package), Err(Failure::Unfit { .. })));
         let path = folder.path().join(format!("{}.deb", package.sha256));
         std::fs::write(&path, b"content").unwrap();
         assert_eq!(cache.take(&package).unwrap(), b"content");
         std::fs::write(&path, b"damaged").unwrap();
-        assert!(cache.take(&package).unwrap_err().to_string().contains("image lock"));
+        assert!(cache.take(&package).unwrap_err().to_string().contains("without it"));
     }
 
     #[test]

@@ -13,8 +13,8 @@ pub fn install(image: &[u8], disk: &impl Target, bytes: u64) -> Result<Table, Fa
     let from = Table::decode(image).map_err(|error| Failure::content("the image", error))?;
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(|error| Failure::unfit(error.to_string(), "the system gives no randomness"))?;
-    let table = disk::spread(&from, bytes, Guid(id))
-        .map_err(|error| Failure::unfit(error.to_string(), "take a larger disk"))?;
+    let table =
+        disk::spread(&from, bytes, Guid(id)).map_err(|error| Failure::unfit(error.to_string(), error.help()))?;
     let about = || Failure::io("writing the disk");
     let put = |at: u64, content: &[u8]| disk.write(at, content).map_err(about());
     tables::clear(disk, table.sectors).map_err(about())?;

@@ -30,6 +30,9 @@ pub struct Updated {
     pub strands_the_state: bool,
 }
 
+/// What to do with a disk on which there is no release to follow.
+const NOT_OURS: &str = "see that it is the right disk; what `image flash` has not written is flashed, and not updated";
+
 /// Where kernel images are.
 const KERNELS: &str = "EFI/Linux";
 
@@ -60,7 +63,7 @@ impl Target for File {
 /// Writes the release of an image to a disk. `attempts`: how often it may fail to boot.
 pub fn update(disk: &impl Target, image: &[u8], attempts: u8) -> Result<Updated, Failure> {
     let of_image = |error: &dyn std::fmt::Display| Failure::content("the image", error);
-    let of_disk = |error: &dyn std::fmt::Display| Failure::content("the disk", error);
+    let of_disk = |error: &dyn std::fmt::Display| Failure::unfit(format!("the disk: {error}"), NOT_OURS);
     let read = |at: u64, length: u64| -> Result<Vec<u8>, Failure> {
         let mut bytes = vec![0; length as usize];
         disk.read(at, &mut bytes).map_err(Failure::io("reading the disk"))?;
@@ -75,7 +78,8 @@ pub fn update(disk: &impl Target, image: &[u8], attempts: u8) -> Result<Updated,
     let files = fat::read(&read(system.offset(), system.bytes())?).map_err(|error| of_disk(&error))?;
     let (old, flavour, used, policy_key) = newest(&files).ok_or_else(|| of_disk(&"it has no release"))?;
     let wanted = Wanted { flavour: Some(flavour), release_min: Some(old + 1) };
-    let entry = verify::verify(image, wanted).map_err(|error| of_image(&error))?.remove(0);
+    let entry = verify::verify(image, wanted);
+    let entry = entry.map_err(|error| Failure::unfit(format!("the image: {error}"), error.help()))?.remove(0);
     let from = Table::decode(image).map_err(|error| of_image(&error))?;
     let uki = file_of(image, &from, &entry.file).ok_or_else(|| of_image(&"it has no kernel image"))?;
     let new = Uki::parse(&uki).map_err(|error| of_image(&error))?;

@@ -111,6 +111,18 @@ pub struct Wanted {
     pub release_min: Option<u64>,
 }
 
+impl VerifyError {
+    /// What to do about it, for who holds the image.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Unwanted { .. } => "build it for the machine's flavour, with a higher --release than the machine has",
+            _ => {
+                "copy it anew from where it was built: `cargo xtask image verify` holds there, or it was built wrongly"
+            }
+        }
+    }
+}
+
 /// One kernel image with its root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Entry {

@@ -136,8 +136,8 @@ pub fn stick(args: &StickArgs) -> Result<(), Failure> {
 
 /// Which release an image is, and of which flavour, after it was verified.
 fn released(path: &Path, image: &[u8]) -> Result<(u64, String), Failure> {
-    let mut entries =
-        verify(image, Wanted::default()).map_err(|error| Failure::content(path.display().to_string(), error))?;
+    let mut entries = verify(image, Wanted::default())
+        .map_err(|error| Failure::unfit(format!("{}: {error}", path.display()), error.help()))?;
     let entry = entries.swap_remove(0);
     Ok((entry.release, entry.flavour))
 }
@@ -180,7 +180,7 @@ fn agree(
     if typed.trim() != identity.serial {
         return Err(Failure::unfit(
             "that is not the disk's serial number; nothing was written",
-            "look at the label again",
+            "look at the label again, and at what `lsblk -o NAME,SIZE,MODEL,SERIAL` lists",
         ));
     }
     Ok(Agreed { bytes, serial: Some(identity.serial), release, flavour })

@@ -38,7 +38,8 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
     let name = args.image.display().to_string();
     let disk = Disk::read(&args.image)?;
     let wanted = Wanted { flavour, release_min: args.release_min };
-    let entries = verify_disk(&disk, wanted).map_err(|error| Failure::content(&name, error))?;
+    let entries =
+        verify_disk(&disk, wanted).map_err(|error| Failure::unfit(format!("{name}: {error}"), error.help()))?;
     let seconds = started.elapsed().as_secs_f64();
     if args.json {
         println!("{}", json!({ "image": name, "bytes": disk.bytes, "entries": entries, "seconds": seconds }));
