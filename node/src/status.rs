@@ -18,7 +18,7 @@ const CERTIFIED_US_MAX: u64 = 60_000_000;
 /// What a node is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum State {
-    /// Reading the log, meeting peers.
+    /// Reading the log, executing what it holds, meeting peers.
     #[default]
     Starting,
     /// Without links to a quorum: nothing can be committed.

@@ -182,6 +182,7 @@ impl Replica {
             let linked = self.checker.committee.is_quorum(self.linked.iter().copied().chain([self.me]));
             let reclaiming = self.lost_disk.is_some().then(|| self.core.status().reclaiming).flatten();
             self.status.set_state(match reclaiming {
+                _ if state.executed < state.replay_to => State::Starting,
                 _ if !linked => State::NoQuorum,
                 Some(reclaiming) => State::Reclaiming { waiting_for: reclaiming.waiting_for },
                 None => State::Ready,

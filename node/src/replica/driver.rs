@@ -103,6 +103,8 @@ pub struct Replica {
 pub(super) struct Loop {
     pub(super) held_back: BTreeMap<(u64, BlockRef), (Arc<BlockHeader>, AuthorityIndex)>,
     pub(super) executed: Height,
+    /// The last height that a start finds in the log. Until it is executed, what was acknowledged is not all to be read.
+    pub(super) replay_to: Height,
     pub(super) lag: Lag,
     pub(super) epoch_end: EpochEnd,
     pub(super) halted: bool,
@@ -147,7 +149,8 @@ impl Replica {
 
     fn work(&mut self, facts: &Receiver<Fact>, answers: &Receiver<Answer>) -> Result<Ended, Failure> {
         let epoch_end = std::mem::take(&mut self.epoch_end);
-        let mut state = Loop { executed: self.tip_executed(), epoch_end, ..Loop::default() };
+        let replay_to = self.replayed.last_key_value().map_or(Height(0), |(last, _)| *last);
+        let mut state = Loop { executed: self.tip_executed(), replay_to, epoch_end, ..Loop::default() };
         self.resume_end(&mut state);
         self.carry_out(&mut state)?;
         loop {
