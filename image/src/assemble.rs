@@ -109,6 +109,10 @@ const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 const LOADER: &str = "ld-linux-x86-64.so.2";
 /// Where a vendor's module and its libraries lie.
 const BUNDLE: &str = "usr/lib/pkcs11";
+/// What makes the state's file system, as its package has it.
+const MKE2FS: &str = "sbin/mke2fs";
+/// The time service.
+const CHRONYD: &str = "usr/sbin/chronyd";
 /// Where late modules lie.
 const LATE: &str = "usr/lib/stele/modules";
 
@@ -128,6 +132,10 @@ pub fn build(order: &Order, lock: &Lock, cache: &Cache) -> Result<Built, Failure
     // A ceremony is rehearsed on a throw-away token of it.
     if order.flavour != Flavour::Validator {
         parts.push(Part::Softhsm);
+    }
+    // And it has no network to ask for the time.
+    if order.flavour != Flavour::Ceremony {
+        parts.push(Part::Time);
     }
     match &order.gpu {
         Gpu::None => {}
@@ -280,7 +288,7 @@ fn wanted(path: &str) -> bool {
     library && path.contains(".so")
         || kernel
         || boot
-        || path == "sbin/mke2fs"
+        || [MKE2FS, CHRONYD].contains(&path)
         || path.starts_with("usr/share/vulkan/icd.d/lvp")
 }
 
@@ -340,13 +348,18 @@ fn root(order: &Order, found: &Found, late: &Selection) -> Result<(Tree, BTreeMa
     tree.file("etc/machine-id", *b"");
     tree.file(
         "etc/passwd",
-        "root:x:0:0::/:/nonexistent\nstele:x:900:900::/:/nonexistent\nstele-signer:x:901:901::/:/nonexistent\n",
+        "root:x:0:0::/:/nonexistent\nstele:x:900:900::/:/nonexistent\nstele-signer:x:901:901::/:/nonexistent\n\
+         stele-time:x:902:902::/:/nonexistent\n",
     );
-    tree.file("etc/group", "root:x:0:\nstele:x:900:\nstele-signer:x:901:\n");
+    tree.file("etc/group", "root:x:0:\nstele:x:900:\nstele-signer:x:901:\nstele-time:x:902:\n");
     let stele = strip("stele", &order.stele)?;
     tree.program("usr/bin/stele", stele);
-    tree.program("usr/sbin/mke2fs", found.named("sbin/mke2fs")?);
+    tree.program("usr/sbin/mke2fs", found.named(MKE2FS)?);
     origins.insert("usr/sbin/mke2fs".to_owned(), "e2fsprogs".to_owned());
+    if order.flavour != Flavour::Ceremony {
+        tree.program(CHRONYD, found.named(CHRONYD)?);
+        origins.insert(CHRONYD.to_owned(), "chrony".to_owned());
+    }
     if order.flavour != Flavour::Validator {
         let (bytes, from) =
             found.library("libsofthsm2.so").ok_or_else(|| Failure::content("libsofthsm2.so", "no package has it"))?;

@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use ed25519_dalek::SigningKey;
 use image_formats::bundle::Bundle;
 use image_formats::gpt::{PRIMARY_SECTORS, SECTOR, Table};
+use image_formats::machine::{Machine, TIME_AUTHORITY};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -88,7 +89,7 @@ pub fn collect(folder: &Path, serial: u64) -> Result<Bundle, Failure> {
 const NEEDED: [&str; 4] = ["machine.conf", "node/node.toml", "node/genesis.toml", "signer/signer.toml"];
 
 /// Sees to it that a machine could start from a bundle, as far as that can be seen from outside: the files that each has are
-/// there, and are text of their kind.
+/// there, and are text of their kind; `machine.conf` is as init wants it.
 ///
 /// # Errors
 /// [`Failure`] names the file.
@@ -103,6 +104,15 @@ pub fn check(bundle: &Bundle) -> Result<(), Failure> {
         let text = std::str::from_utf8(bytes).map_err(|error| Failure::content(name, error))?;
         if name.ends_with(".toml") {
             text.parse::<toml::Table>().map_err(|error| Failure::content(name, error))?;
+        } else {
+            let machine = Machine::parse(text).map_err(|error| Failure::content(name, error))?;
+            let authenticated = machine.time.iter().any(|server| server.authenticated);
+            if authenticated && bundle.file(TIME_AUTHORITY).is_none() {
+                return Err(Failure::unfit(
+                    format!("{name} names a time server with `nts`, and the folder has no {TIME_AUTHORITY}"),
+                    "put the certificate (PEM) there to which that of the server leads",
+                ));
+            }
         }
     }
     Ok(())
@@ -171,8 +181,14 @@ mod tests {
     #[test]
     fn a_folder_that_no_machine_could_start_from_is_refused_by_the_name_of_a_file() {
         let text = |name: &str| (name.to_owned(), b"x = 1\n".to_vec());
-        let whole = Bundle { serial: 1, files: NEEDED.map(text).to_vec() };
-        assert!(check(&whole).is_ok());
+        let mut whole = Bundle { serial: 1, files: NEEDED.map(text).to_vec() };
+        let machine = "address = dhcp\nrpc = 192.0.2.7:7300\n";
+        for (machine, words) in [("x = 1", "x = 1"), (&format!("{machine}nts = 192.0.2.1"), TIME_AUTHORITY)] {
+            whole.files[0].1 = machine.into();
+            assert!(check(&whole).is_err_and(|failure| failure.to_string().contains(words)), "{words}");
+        }
+        whole.files[0].1 = machine.into();
+        check(&whole).unwrap();
         for missing in NEEDED {
             let mut less = whole.clone();
             less.files.retain(|(name, _)| name != missing);

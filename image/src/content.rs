@@ -7,7 +7,7 @@ use crate::tree::{Node, Tree};
 use thiserror::Error;
 
 /// Programs that may be executed; everything else that is executable must be a library.
-pub const PROGRAMS: &[&str] = &["usr/bin/stele", "usr/sbin/mke2fs"];
+pub const PROGRAMS: &[&str] = &["usr/bin/stele", "usr/sbin/chronyd", "usr/sbin/mke2fs"];
 /// Names of shells and interpreters, which no file or link may have, with or without a version behind it.
 const INTERPRETERS: &[&str] = &[
     "sh", "bash", "dash", "zsh", "ksh", "fish", "ash", "busybox", "toybox", "perl", "python", "lua", "ruby", "node",

@@ -22,6 +22,8 @@ pub enum Part {
     Runtime,
     /// What makes the file system of the state.
     State,
+    /// The time service.
+    Time,
     /// The software token of `dev`.
     Softhsm,
     /// A software Vulkan driver.

@@ -4,6 +4,7 @@
 mod bad_inputs;
 mod ceremony;
 mod client;
+mod clock;
 mod http_boot;
 mod load;
 mod network;
@@ -94,7 +95,8 @@ pub const ALL: &[Scenario] = &[
     ("a_ceremony_is_held_from_memory_and_taken_home_on_a_stick", ceremony::held_on_a_stick),
     ("a_machine_without_a_network_says_so", bad_inputs::without_a_network),
     ("a_machine_without_a_watchdog_goes_on_and_says_so", bad_inputs::without_a_watchdog),
-    ("a_clock_at_1970_stops_nothing", bad_inputs::clock_at_1970),
+    ("a_clock_that_is_wrong_stops_nothing", bad_inputs::clock_is_wrong),
+    ("a_wrong_clock_is_set_right_by_a_server_that_proves_who_it_is", clock::set_right),
     ("two_disks_alike_are_refused", bad_inputs::two_disks_alike),
     ("a_disk_without_a_state_is_refused", bad_inputs::no_state),
     ("a_full_state_is_told_and_loses_nothing", bad_inputs::full_state),

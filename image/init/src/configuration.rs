@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 pub const NODE_USER: u32 = 900;
 /// The signer's.
 pub const SIGNER_USER: u32 = 901;
+/// The time service's.
+pub const TIME_USER: u32 = 902;
 
 /// Takes a newer one where there is one; returns the text of `machine.conf`.
 pub fn take(disk: &Disk, trusted: &[u8; 32]) -> Result<String, Fault> {
@@ -65,10 +67,11 @@ fn import(folder: &Path, bundle: &Bundle) -> Result<(), Fault> {
         let user = match name.split('/').next() {
             Some("node") => NODE_USER,
             Some("signer") => SIGNER_USER,
+            Some("time") => TIME_USER,
             _ if name == "machine.conf" => 0,
             _ => {
                 return Err(Fault::Configuration(format!(
-                    "{name} belongs to nobody: only machine.conf, node/ and signer/ do"
+                    "{name} belongs to nobody: only machine.conf, node/, signer/ and time/ do"
                 )));
             }
         };
@@ -83,7 +86,8 @@ fn import(folder: &Path, bundle: &Bundle) -> Result<(), Fault> {
     write(&folder.join("serial"), bundle.serial.to_string().as_bytes(), 0)
 }
 
-fn make_folder(path: &Path, user: u32) -> Result<(), Fault> {
+/// Makes a folder for a user alone, and those above it that are not there.
+pub fn make_folder(path: &Path, user: u32) -> Result<(), Fault> {
     let about = || Fault::system(format!("making {}", path.display()));
     if path == Path::new(FOLDER) || path.is_dir() {
         return Ok(());

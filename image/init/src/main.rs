@@ -12,15 +12,16 @@
 
 mod blessing;
 mod ceremony;
+mod clock;
 mod configuration;
 mod console;
 mod device_mapper;
 mod disks;
 mod gpu;
 mod health;
+mod identity;
 mod journal;
 mod kernel_modules;
-mod machine;
 mod memory_root;
 mod mounts;
 mod network;
@@ -32,6 +33,7 @@ mod state;
 mod watchdog;
 
 use image_formats::boot_line::{BootLine, BootLineError, Flavour};
+use image_formats::machine::Machine;
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
@@ -157,10 +159,11 @@ fn run() -> Result<(), Fault> {
     }
     let dog = watchdog::Watchdog::arm();
     state::mount(&disk, line.seal, policies.as_ref())?;
-    machine::identify()?;
+    identity::identify()?;
     let configuration = configuration::take(&disk, &trusted)?;
     state::has_room()?;
-    let machine = machine::Machine::parse(&configuration)?;
+    let machine =
+        Machine::parse(&configuration).map_err(|error| Fault::Configuration(format!("machine.conf: {error}")))?;
     if let (Some(module), Flavour::Dev) = (&machine.try_module, line.flavour) {
         let answer = kernel_modules::load_one(Path::new(kernel_modules::LATE), module)?;
         say(format_args!(

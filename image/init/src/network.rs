@@ -2,8 +2,8 @@
 
 mod dhcp;
 
-use crate::machine::{Address, Machine};
 use crate::{Fault, say};
+use image_formats::machine::{Address, Machine};
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;

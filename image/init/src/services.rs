@@ -1,17 +1,18 @@
-//! The signer and the node, each as a user of its own, and what their health means: READY is told, a release on trial is
-//! blessed or given up, and the watchdog is fed as long as the node makes progress.
+//! The signer, the node and the time service, each as a user of its own, and what their health means: READY is told, a release
+//! on trial is blessed or given up, and the watchdog is fed as long as the node makes progress.
 
 use crate::blessing;
+use crate::clock::{self, Clock};
 use crate::configuration::{NODE_USER, SIGNER_USER};
 use crate::disks::Disk;
 use crate::health::{self, Health};
-use crate::machine::Machine;
 use crate::pin::Pin;
 use crate::releases::Releases;
 use crate::state::FOLDER;
 use crate::watchdog::Watchdog;
 use crate::{Fault, journal, mounts, restart, say, uptime_s};
 use image_formats::boot_line::{BootLine, Flavour};
+use image_formats::machine::Machine;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
@@ -40,6 +41,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// A service.
 struct Service {
     name: &'static str,
+    program: &'static str,
     user: u32,
     arguments: Vec<String>,
     process: Option<i32>,
@@ -47,16 +49,19 @@ struct Service {
     due: Instant,
     /// What it reads from a descriptor.
     pin: Option<Pin>,
+    /// Whether all that it says goes to the console, and not only what speaks of trouble.
+    aloud: bool,
 }
 
 impl Service {
-    fn new(name: &'static str, user: u32, arguments: &[&str]) -> Self {
+    fn new(name: &'static str, program: &'static str, user: u32, arguments: &[&str], aloud: bool) -> Self {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        Self { name, user, arguments, process: None, pause: Duration::from_secs(1), due: Instant::now(), pin: None }
+        let (process, pause, due, pin) = (None, Duration::from_secs(1), Instant::now(), None);
+        Self { name, program, user, arguments, process, pause, due, pin, aloud }
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(self.program);
         command.args(&self.arguments).env_clear().current_dir(Path::new(FOLDER).join(self.name));
         let token = Path::new(FOLDER).join("signer/softhsm2.conf");
         if self.user == SIGNER_USER && token.exists() {
@@ -69,16 +74,16 @@ impl Service {
         command
     }
 
-    fn start(&mut self, more: &[&str], aloud: bool) {
+    fn start(&mut self, more: &[&str]) {
         let spawned = self.command().args(more).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         match spawned {
             Ok(mut child) => {
                 self.process = i32::try_from(child.id()).ok();
                 if let Some(output) = child.stdout.take() {
-                    journal::follow(self.name, output, aloud);
+                    journal::follow(self.name, output, self.aloud);
                 }
                 if let Some(output) = child.stderr.take() {
-                    journal::follow(self.name, output, aloud);
+                    journal::follow(self.name, output, self.aloud);
                 }
             }
             Err(error) => self.ended(&format!("cannot start: {error}")),
@@ -124,10 +129,18 @@ pub fn supervise(
     lend("/dev/tpmrm0", SIGNER_USER)?;
     lend("/sys/kernel/security/tpm0/binary_bios_measurements", NODE_USER)?;
     let folder = |part: &str| format!("{FOLDER}/{part}/{part}.toml");
-    let mut services = [
-        Service::new("signer", SIGNER_USER, &["signer", "--config", &folder("signer"), "run"]),
-        Service::new("node", NODE_USER, &["node", "--config", &folder("node"), "--wait-for-signer", SIGNER_PATIENCE_S]),
+    let node = ["node", "--config", &folder("node"), "--wait-for-signer", SIGNER_PATIENCE_S];
+    let mut services = vec![
+        Service::new("signer", PROGRAM, SIGNER_USER, &["signer", "--config", &folder("signer"), "run"], aloud),
+        Service::new("node", PROGRAM, NODE_USER, &node, aloud),
     ];
+    let mut clock = Clock::new(clock::prepare(&machine.time)?);
+    if clock.is_awaited() {
+        // It becomes its own user by itself, when it has kept the right to set the clock and no other. It says little, and all of
+        // that is of use.
+        let words = ["-d", "-F", "1", "-f", clock::CONFIGURATION];
+        services.push(Service::new("time", clock::PROGRAM, 0, &words, true));
+    }
     if machine.pin_at_console {
         services[0].pin = Some(Pin::ask(&mut dog)?);
     }
@@ -151,10 +164,12 @@ pub fn supervise(
             say(format_args!("STELE HELD: {}", pin_refused()));
         }
         guard.look()?;
+        clock.look();
         for service in &mut services {
-            if !held && service.process.is_none() && service.due <= Instant::now() {
+            let waits = service.user == NODE_USER && clock.is_awaited();
+            if !held && !waits && service.process.is_none() && service.due <= Instant::now() {
                 let new = service.user == SIGNER_USER && guard.is_to_be_made();
-                service.start(if new { &["--init"] } else { &[] }, aloud);
+                service.start(if new { &["--init"] } else { &[] });
             }
         }
         while let Ok(health) = answers.try_recv() {

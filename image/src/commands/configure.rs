@@ -23,15 +23,16 @@ pub struct KeyArgs {
 /// Sign a folder as a machine's configuration and write it to the configuration's partition of a disk, image or stick.
 #[derive(Debug, Args)]
 #[command(after_help = "The folder:
-  machine.conf          `address = dhcp` or `address = 192.0.2.7/24` and `gateway = 192.0.2.1`; `rpc = 192.0.2.7:7302`
+  machine.conf          `address = dhcp` or `address = 192.0.2.7/24` and `gateway = 192.0.2.1`; `rpc = 192.0.2.7:7302`;
+                        `ntp = 192.0.2.9` for each time server, or `nts = 192.0.2.9` with its authority in time/ca.pem
   node/node.toml        with its genesis.toml beside it
   signer/signer.toml    and what it names
 
 Example:
   cargo xtask image configure --disk /dev/sdX --from machine/ --serial 2 --key configuration.key
 
-Seen to here: that these files are there, that TOML is TOML, and that the serial number is not lower than that of the
-configuration on the disk. The rest is seen at the machine's start, and told on its console.")]
+Seen to here: that these files are there, that TOML is TOML, that machine.conf is understood, and that the serial number is not
+lower than that of the configuration on the disk. The rest is seen at the machine's start, and told on its console.")]
 pub struct ConfigureArgs {
     /// The disk.
     #[arg(long, value_name = "FILE")]

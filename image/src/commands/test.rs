@@ -7,8 +7,8 @@ use stele_image::failure::Failure;
 use stele_image::scenarios::{self, Bench, Outcome, Special};
 use stele_image::scratch::Scratch;
 
-/// Try a whole machine under emulation: it boots, and it refuses what it must. Needs qemu-system-x86, ovmf, swtpm, softhsm2
-/// and e2fsprogs; the scenario of a network makes a TAP interface, which takes root and iproute2.
+/// Try a whole machine under emulation: it boots, and it refuses what it must. Needs qemu-system-x86, ovmf, swtpm, softhsm2,
+/// e2fsprogs and chrony; the scenario of a network makes a TAP interface, which takes root and iproute2.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cargo xtask image test                      all of them, half an hour

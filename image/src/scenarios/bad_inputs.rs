@@ -1,5 +1,6 @@
 //! What a machine finds that is not as it should be: it says what, and either goes on or stops before anything is lost.
 
+use super::clock::{AHEAD, EMPTY_BATTERY, clock_at};
 use super::{Bench, START, expect, expect_never_ready, opened, partition};
 use crate::boot::{Accel, Emulation, Network, Running};
 use crate::disk;
@@ -62,16 +63,16 @@ fn reconfigure(machine: &Emulation, text: &str) -> Result<(), Failure> {
     crate::configuration::write(&machine.disk, &bundle, &crate::configuration::DEV_SEED)
 }
 
-/// The clock's battery was empty. The machine starts, and knows what it has kept when the clock is right again.
-pub(super) fn clock_at_1970(bench: &Bench) -> Result<(), Failure> {
+/// The battery was empty, or somebody set the clock by mistake. The machine starts, and knows what it has kept when the clock is
+/// right again.
+pub(super) fn clock_is_wrong(bench: &Bench) -> Result<(), Failure> {
     let mut machine = bench.disk("clock", "")?;
-    machine.more = ["-rtc", "base=1970-01-01T00:00:10"].map(str::to_owned).into();
-    for _ in 0..2 {
+    for more in [clock_at(EMPTY_BATTERY), clock_at(AHEAD), Vec::new()] {
+        machine.more = more;
         let mut running = machine.boot_with(Accel::Tcg)?;
         expect(&mut running, "STELE READY", START)?;
         expect(&mut running, "STELE CERTIFIED", START)?;
         running.cut_power();
-        machine.more.clear();
     }
     Ok(())
 }

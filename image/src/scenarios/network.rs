@@ -3,6 +3,7 @@
 //! do: a validator listens on the very address that genesis has for it, and the host has no address there.
 
 use super::client::{Account, ask};
+use super::clock::{KEPT, TimeServer};
 use super::{Bench, START, expect};
 use crate::boot::{Accel, Emulation, Network, Running};
 use crate::configuration;
@@ -23,6 +24,7 @@ const SILENCE: Duration = Duration::from_secs(12);
 pub(super) fn counts_in_a_network(bench: &Bench) -> Result<(), Failure> {
     let mut network = Four::start(bench, "network")?;
     let mut running = network.machine.boot_with(Accel::Tcg)?;
+    expect(&mut running, KEPT, START)?;
     expect(&mut running, "STELE READY", START)?;
     network.transfers(&[0, 1, 2, 3])?;
     network.agree(&[0, 1, 2, 3])?;
@@ -33,6 +35,7 @@ pub(super) fn counts_in_a_network(bench: &Bench) -> Result<(), Failure> {
     running.cut_power();
     network.stands_still(0)?;
     let mut running: Running = network.machine.boot_with(Accel::Tcg)?;
+    expect(&mut running, KEPT, START)?;
     expect(&mut running, "STELE READY", START)?;
     network.transfers(&[0, 1, 2])?;
     network.agree(&[0, 1, 2])
@@ -50,6 +53,8 @@ struct Four<'a> {
     /// A new one, which comes into being with what it gets.
     receiver: Account,
     sent: usize,
+    /// The machine's clock is set by whole seconds when it starts, and half of one too far off makes no blocks.
+    _time: TimeServer,
     _tap: Tap,
 }
 
@@ -74,12 +79,15 @@ impl<'a> Four<'a> {
         let rpcs: Vec<String> =
             places.iter().map(|(place, _)| format!("http://{}:{}", place.address, place.ports[2])).collect();
         let (own, guest) = (&folders[MACHINE], tap.guest());
-        let text = format!("address = {guest}/24\nrpc = {}\nname = v-{MACHINE}\n", &rpcs[MACHINE]["http://".len()..]);
+        let time = TimeServer::start(&folder, &tap.host(), &tap.host())?;
+        let ntp = format!("ntp = {}:{}", tap.host(), time.ntp_port);
+        let rpc = &rpcs[MACHINE]["http://".len()..];
+        let text = format!("address = {guest}/24\nrpc = {rpc}\nname = v-{MACHINE}\n{ntp}\n");
         std::fs::write(own.join("machine.conf"), text).map_err(Failure::io("writing a configuration"))?;
         configuration::write(&machine.disk, &configuration::collect(own, 1)?, &configuration::DEV_SEED)?;
         let hosts = [0, 2, 3].map(|place| Host::start(&bench.stele, &folders[place]));
         let hosts = hosts.into_iter().collect::<Result<_, _>>()?;
-        Ok(Self { stele: &bench.stele, machine, hosts, rpcs, account, receiver, sent: 0, _tap: tap })
+        Ok(Self { stele: &bench.stele, machine, hosts, rpcs, account, receiver, sent: 0, _time: time, _tap: tap })
     }
 
     /// A transaction over each of some validators, with its receipt.
