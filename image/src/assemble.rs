@@ -196,7 +196,7 @@ pub fn build(order: &Order, lock: &Lock, cache: &Cache) -> Result<Built, Failure
         loader = sign::sign_with_openssl(&loader, key, certificate)?;
         uki = sign::sign_with_openssl(&uki, key, certificate)?;
     }
-    let system = system_partition(&uki, &loader, order.release)?;
+    let system = system_partition(&uki, &loader, order.release, order.flavour)?;
     let image = match order.flavour {
         Flavour::Ceremony => disk::image_in_memory(&system, &hashes.root),
         Flavour::Validator | Flavour::Dev => disk::image(&system, &[], &slot, &hashes.root),
@@ -239,17 +239,26 @@ pub fn boot_loader_line(loader: &[u8]) -> Result<String, Failure> {
     Ok(format!("{}{}\n", uki::BOOT_LOADER, hex::encode(digest)))
 }
 
-/// A system partition with one release.
-pub fn system_partition(uki: &[u8], loader: &[u8], release: u64) -> Result<Vec<u8>, Failure> {
+/// A system partition with one release, up to the end of what is in it. A disk that takes updates holds two at times.
+pub fn system_partition(uki: &[u8], loader: &[u8], release: u64, flavour: Flavour) -> Result<Vec<u8>, Failure> {
     let files = [
         (BOOT_LOADER.to_owned(), loader.to_vec()),
         (uki_path(release, None), uki.to_vec()),
         (LOADER_SETTINGS.0.to_owned(), LOADER_SETTINGS.1.to_vec()),
     ];
-    // With its root inside a kernel image may need more; a file takes two tables of four bytes for each 512 of its own.
-    let needed = (uki.len() + loader.len()) / 64 * 65 + (1 << 20);
-    fat::write(&files, disk::SYSTEM_BYTES.max(needed.next_multiple_of(1 << 20)))
-        .map_err(|error| Failure::content("the system partition", error))
+    // A file takes two tables of four bytes for each 512 of its own.
+    let room = |kernels: usize| ((kernels * uki.len() + loader.len()) / 64 * 65 + (1 << 20)).next_multiple_of(1 << 20);
+    let bytes = match flavour {
+        // It is written to a stick by whatever writes sticks, and so has to be whole; with its root inside it may need more.
+        Flavour::Ceremony => disk::SYSTEM_BYTES_MIN.max(room(1)),
+        Flavour::Validator | Flavour::Dev => disk::SYSTEM_BYTES.max(room(2)),
+    };
+    let about = |error| Failure::content("the system partition", error);
+    let mut volume = fat::write(&files, bytes).map_err(about)?;
+    if flavour != Flavour::Ceremony {
+        volume.truncate(fat::used(&volume).map_err(about)?);
+    }
+    Ok(volume)
 }
 
 /// Takes what can be of use out of the packages, on two threads: the kernel's is as long as all others.

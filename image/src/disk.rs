@@ -1,5 +1,6 @@
-//! How a disk is divided. An image as it is built holds the system partition, the configuration and one slot; the other slot
-//! and the state are added where the disk's size is known, when it is flashed or first booted under emulation.
+//! How a disk is divided. An image as it is built holds the system partition as far as there is something in it, the configuration
+//! and one slot; the room for a second kernel image, the other slot and the state are added where the disk's size is known, when
+//! it is flashed or first booted under emulation.
 //!
 //! A slot's partition has the GUID that its root hash gives it: a kernel finds its own root, and a slot that is being
 //! written belongs to no kernel.
@@ -18,8 +19,10 @@ pub const CONFIGURATION: Guid = Guid::new(0x5E1E_C0F6, 0x6B1D, 0x4E6A, 0x9C0F_53
 /// The state: log, database, guard file.
 pub const STATE: Guid = Guid::new(0x5E1E_57A7, 0x6B1D, 0x4E6A, 0x9C0F_5354_454C_4553);
 
-/// Bytes of the system partition: two kernel images and the boot loader.
-pub const SYSTEM_BYTES: usize = 33 << 20;
+/// Bytes of the system partition on a flashed disk, unless two kernel images and the boot loader need more.
+pub const SYSTEM_BYTES: usize = 64 << 20;
+/// Those of one that is never updated: the least that FAT32 allows.
+pub const SYSTEM_BYTES_MIN: usize = 33 << 20;
 /// Bytes of the configuration's partition.
 pub const CONFIGURATION_BYTES: usize = image_formats::bundle::BYTES_MAX;
 /// Bytes of each slot on a flashed disk: room for later releases.
@@ -84,7 +87,7 @@ fn derived(root: &RootHash, purpose: &str) -> Guid {
     Guid(id)
 }
 
-/// An image: the table, and its partitions' contents in place.
+/// An image: the table, and its partitions' contents in place. `system` may end behind its last file.
 pub fn image(system: &[u8], configuration: &[u8], slot: &[u8], root: &RootHash) -> Vec<u8> {
     let start = ALIGNMENT;
     let system_bytes = (system.len() as u64).next_multiple_of(ALIGNMENT);
@@ -131,37 +134,42 @@ pub fn image_in_memory(system: &[u8], root: &RootHash) -> Vec<u8> {
     out
 }
 
-/// The table of a whole disk of `bytes` bytes for an image: its partitions, the slot at its full size, a second slot and the
-/// state. `disk` makes this disk's GUIDs its own. An image that goes into memory gets neither slot nor state.
-pub fn spread(image: &Table, bytes: u64, disk: Guid) -> Result<Table, DiskError> {
-    let Some(slot) = image.first_of(ROOT) else {
-        let last = image.partitions.iter().map(|partition| partition.last).max().ok_or(DiskError::Missing("system"))?;
-        let needed = (last + 1 + BACKUP_SECTORS) * SECTOR as u64;
-        if bytes < needed {
-            return Err(DiskError::Small { bytes, needed });
-        }
-        return Ok(Table { disk, sectors: bytes / SECTOR as u64, partitions: image.partitions.clone() });
-    };
-    if slot.bytes() > SLOT_BYTES {
-        return Err(DiskError::Root { bytes: slot.bytes() });
+/// The table of a whole disk of `bytes` bytes for an image: its partitions one after the other, the system partition with all
+/// `system_bytes` of its volume, the slot at its full size, then a second slot and the state. `disk` makes this disk's GUIDs its
+/// own. An image that goes into memory gets neither slot nor state.
+pub fn spread(image: &Table, system_bytes: u64, bytes: u64, disk: Guid) -> Result<Table, DiskError> {
+    let mut at = ALIGNMENT;
+    let mut partitions = image.partitions.clone();
+    for part in &mut partitions {
+        let length = match part.kind {
+            SYSTEM => system_bytes.max(part.bytes()),
+            ROOT if part.bytes() > SLOT_BYTES => return Err(DiskError::Root { bytes: part.bytes() }),
+            ROOT => SLOT_BYTES,
+            _ => part.bytes(),
+        };
+        *part = partition(part.kind, part.id, at, length, &part.name);
+        at += length.next_multiple_of(ALIGNMENT);
     }
-    let second = slot.offset() + SLOT_BYTES;
-    let state = second + SLOT_BYTES;
-    let end = (bytes / SECTOR as u64).saturating_sub(BACKUP_SECTORS) * SECTOR as u64 / ALIGNMENT * ALIGNMENT;
-    let needed = state + STATE_BYTES_MIN + ALIGNMENT;
+    image.first_of(SYSTEM).ok_or(DiskError::Missing("system"))?;
+    let sectors = bytes / SECTOR as u64;
+    let end = sectors.saturating_sub(BACKUP_SECTORS) * SECTOR as u64;
+    if image.first_of(ROOT).is_none() {
+        let needed = at + BACKUP_SECTORS * SECTOR as u64;
+        return if end < at {
+            Err(DiskError::Small { bytes, needed })
+        } else {
+            Ok(Table { disk, sectors, partitions })
+        };
+    }
+    let state = at + SLOT_BYTES;
+    let end = end / ALIGNMENT * ALIGNMENT;
     if end < state + STATE_BYTES_MIN {
-        return Err(DiskError::Small { bytes, needed });
+        return Err(DiskError::Small { bytes, needed: state + STATE_BYTES_MIN + ALIGNMENT });
     }
     let id = |purpose| derived(&[disk.0, disk.0].concat().try_into().unwrap_or_default(), purpose);
-    let mut partitions = image.partitions.clone();
-    for partition in &mut partitions {
-        if partition.kind == ROOT {
-            partition.last = partition.first + SLOT_BYTES / SECTOR as u64 - 1;
-        }
-    }
-    partitions.push(partition(ROOT, id("second slot"), second, SLOT_BYTES, "stele-root"));
+    partitions.push(partition(ROOT, id("second slot"), at, SLOT_BYTES, "stele-root"));
     partitions.push(partition(STATE, id("state"), state, end - state, "stele-state"));
-    Ok(Table { disk, sectors: bytes / SECTOR as u64, partitions })
+    Ok(Table { disk, sectors, partitions })
 }
 
 #[cfg(test)]
@@ -178,15 +186,17 @@ mod tests {
         assert_eq!((slot.id, slot.bytes()), (Guid([9; 16]), 8192));
         assert_eq!(bytes[slot.offset() as usize], 3);
 
-        let whole = spread(&table, 1 << 30, Guid([4; 16])).unwrap();
+        let whole = spread(&table, 5 << 20, 1 << 30, Guid([4; 16])).unwrap();
+        let places: Vec<u64> = whole.partitions.iter().map(|partition| partition.offset() >> 20).collect();
+        assert_eq!(places, [1, 6, 7, 263, 519]);
         assert_eq!(Table::decode(&whole.encode_primary()), Ok(whole.clone()));
         assert_eq!(whole.partitions.len(), 5);
         assert!(whole.first_of(STATE).unwrap().bytes() > 400 << 20);
         let memory = image_in_memory(&[1; 2 << 20], &[9; 32]);
         let table_in_memory = Table::decode(&memory).unwrap();
-        let stick = spread(&table_in_memory, 8 << 20, Guid([4; 16])).unwrap();
+        let stick = spread(&table_in_memory, 2 << 20, 8 << 20, Guid([4; 16])).unwrap();
         assert_eq!((stick.partitions, stick.sectors), (table_in_memory.partitions.clone(), 16_384));
-        assert!(spread(&table_in_memory, 3 << 20, Guid([4; 16])).is_err());
-        assert!(matches!(spread(&table, 512 << 20, Guid([4; 16])), Err(DiskError::Small { .. })));
+        assert!(spread(&table_in_memory, 2 << 20, 3 << 20, Guid([4; 16])).is_err());
+        assert!(matches!(spread(&table, 1 << 20, 512 << 20, Guid([4; 16])), Err(DiskError::Small { .. })));
     }
 }

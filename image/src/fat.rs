@@ -9,7 +9,7 @@ mod read;
 mod write;
 
 pub use change::{Step, change};
-pub use read::read;
+pub use read::{bytes, read, used};
 pub use write::write;
 
 use thiserror::Error;
@@ -82,6 +82,20 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         assert_eq!(read(&write(&files(), BYTES).unwrap()), Ok(files()));
+    }
+
+    #[test]
+    fn a_volume_is_read_without_what_is_free_and_changed_only_with_it() {
+        let whole = write(&files(), BYTES).unwrap();
+        let end = used(&whole).unwrap();
+        assert!(end < 2 << 20 && whole[end..].iter().all(|byte| *byte == 0), "{end}");
+        assert_eq!((bytes(&whole[..end]), read(&whole[..end])), (Ok(BYTES as u64), Ok(files())));
+        let gone = |name: &str| name == "empty";
+        assert!(change(&whole, "loader", gone, None).is_ok());
+        assert!(matches!(change(&whole[..end], "loader", gone, None), Err(FatError::Truncated)));
+        // The file behind all others is named by what is missing of it.
+        assert!(read(&whole[..end - SECTOR]).is_err());
+        assert_eq!(bytes(&whole[..20 * SECTOR]), Err(FatError::Truncated));
     }
 
     #[test]

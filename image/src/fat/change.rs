@@ -35,6 +35,9 @@ pub fn change(
     add: Option<(&str, &[u8])>,
 ) -> Result<Vec<Step>, FatError> {
     let volume = Volume::open(bytes)?;
+    if !volume.is_whole() {
+        return Err(FatError::Truncated);
+    }
     let chain = |first, path: &str| volume.links(first).ok_or_else(|| FatError::Chain(path.to_owned()));
     // Down to the folder; `switch` is the place on the volume of the entry that leads to it.
     let root = u32_at(bytes, 44).ok_or(FatError::NoVolume)?;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 const DEPTH_MAX: usize = 8;
 const FILES_MAX: usize = 4096;
 
-/// All files of a volume, in the order of folders, by name.
+/// All files of a volume, in the order of folders, by name. It may be cut off behind the last of them: what is free holds nothing.
 pub fn read(bytes: &[u8]) -> Result<Vec<File>, FatError> {
     let volume = Volume::open(bytes)?;
     let mut files = Vec::new();
@@ -19,10 +19,25 @@ pub fn read(bytes: &[u8]) -> Result<Vec<File>, FatError> {
     Ok(files)
 }
 
+/// Bytes of a volume, of which this is the beginning.
+pub fn bytes(beginning: &[u8]) -> Result<u64, FatError> {
+    Volume::open(beginning).map(|volume| volume.bytes as u64)
+}
+
+/// Bytes of a volume up to where all that follows is free.
+pub fn used(bytes: &[u8]) -> Result<usize, FatError> {
+    let volume = Volume::open(bytes)?;
+    let last = (2..volume.clusters as u32 + 2).rev().find(|cluster| volume.link(*cluster) != Some(0));
+    Ok(volume.place(last.map_or(2, |cluster| cluster + 1)))
+}
+
 /// A volume whose boot sector makes sense.
 pub(super) struct Volume<'a> {
     table: &'a [u8],
+    /// All of it, or its beginning.
     data: &'a [u8],
+    /// Of the whole volume.
+    bytes: usize,
     pub(super) cluster_bytes: usize,
     pub(super) clusters: usize,
     /// First sector and sectors of each of the two tables.
@@ -46,14 +61,21 @@ impl<'a> Volume<'a> {
         if clusters < CLUSTERS_MIN || (clusters + 2) * 4 > table * SECTOR {
             return Err(FatError::NoVolume);
         }
-        let part = |at: usize, length: usize| bytes_at(bytes, at * SECTOR, length * SECTOR).ok_or(FatError::Truncated);
+        let tables = bytes_at(bytes, reserved * SECTOR, 2 * table * SECTOR).ok_or(FatError::Truncated)?;
+        let data = &bytes[start * SECTOR..];
         Ok(Self {
-            table: part(reserved, table)?,
-            data: part(start, clusters * per_cluster)?,
+            table: &tables[..table * SECTOR],
+            data: &data[..data.len().min(clusters * per_cluster * SECTOR)],
+            bytes: sectors * SECTOR,
             cluster_bytes: per_cluster * SECTOR,
             clusters,
             tables: (reserved, table),
         })
+    }
+
+    /// Whether its free clusters are there as well.
+    pub(super) fn is_whole(&self) -> bool {
+        self.data.len() == self.clusters * self.cluster_bytes
     }
 
     /// What the first table says of a cluster.

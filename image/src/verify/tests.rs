@@ -71,7 +71,7 @@ fn assembled(
     let signed = uki::tests::signed(&uki::measured(&uki::assemble(&parts).unwrap()).unwrap(), &text);
     parts.policies = policies.then_some(&signed);
     let uki = uki::assemble(&parts).unwrap();
-    let system = system_partition(&uki, &stub(), release).unwrap();
+    let system = system_partition(&uki, &stub(), release, flavour).unwrap();
     match flavour {
         Flavour::Ceremony => disk::image_in_memory(&system, &hashes.root),
         Flavour::Validator | Flavour::Dev => disk::image(&system, &[], &slot, &hashes.root),
