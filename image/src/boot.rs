@@ -226,6 +226,11 @@ pub fn free_port() -> Result<u16, Failure> {
 }
 
 impl Running {
+    /// The next line, whatever it says; `None` when the time is over or the machine has ended.
+    pub fn line(&mut self, patience: Duration) -> Option<String> {
+        self.console.next(&[], Instant::now() + patience).map(|said| said.line)
+    }
+
     /// Waits for a line that contains `text`; `None` when the time is over or the machine has ended.
     pub fn wait(&mut self, text: &str, patience: Duration) -> Result<Option<String>, Failure> {
         self.wait_any(&[text], patience)

@@ -90,7 +90,7 @@ fn boot(args: &BootArgs, folder: &Path) -> Result<(), Failure> {
         running.log.iter().for_each(|line| println!("{line}"));
         let deadline = Instant::now() + Duration::from_secs(args.patience);
         loop {
-            match running.wait("", deadline.saturating_duration_since(Instant::now()))? {
+            match running.line(deadline.saturating_duration_since(Instant::now())) {
                 Some(line) if line.is_empty() => {}
                 Some(line) => println!("{line}"),
                 None if Instant::now() < deadline => return Ok(()),
