@@ -8,6 +8,7 @@ use crate::tables::{Applied, TableError, Tables};
 use std::io::{self, BufReader, BufWriter};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 use storage::log::check::Checked;
 use storage::state::{StateDb, StateError};
 use thiserror::Error;
@@ -100,7 +101,7 @@ impl State {
             // Where a row is none, the end of the pipe is closed and writing fails as well.
             io::Result::Ok(added.and_then(|total| written.map(|()| total)))
         })?;
-        match total.map_err(StateDamage::from).and_then(|total| self.read_all().map(|()| total)) {
+        match total.map_err(StateDamage::from).and_then(|total| self.read_all(progress).map(|()| total)) {
             Ok(total) => {
                 let counts = (total.live_ids, total.live_buckets);
                 let expected = (self.applied.ledger.live_ids, self.applied.ledger.live_buckets);
@@ -113,8 +114,8 @@ impl State {
     }
 
     /// Everything that is no part of the state digest: for its checksums. And the chain of headers is followed.
-    fn read_all(&self) -> Result<(), StateDamage> {
-        self.database.verify_checksums()?;
+    fn read_all(&self, progress: &mut Progress) -> Result<(), StateDamage> {
+        self.verify_checksums(progress)?;
         let last = &self.applied.ledger.header;
         if self.tables.header(last.height)?.as_ref() != Some(last) {
             return Err(StateDamage::LastHeader);
@@ -130,5 +131,45 @@ impl State {
         }
         debug_assert!(last.height.0 > 0 || named == Digest::ZERO);
         Ok(())
+    }
+
+    /// The database does this in one call and tells nothing meanwhile; how far it is, is told by what the process has read.
+    fn verify_checksums(&self, progress: &mut Progress) -> Result<(), StateError> {
+        let all = self.database.stats()?.disk_bytes;
+        let before = bytes_read();
+        thread::scope(|scope| {
+            let check = scope.spawn(|| self.database.verify_checksums());
+            while !check.is_finished() {
+                thread::sleep(LOOK);
+                let read = bytes_read().zip(before).map(|(now, before)| now.saturating_sub(before).min(all));
+                let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
+                progress.say(|| match read {
+                    Some(read) => format!("state: {} of {} MB of files checked", megabytes(read), megabytes(all)),
+                    None => format!("state: checking {} MB of files", megabytes(all)),
+                });
+            }
+            check.join().expect("checking files does not panic")
+        })
+    }
+}
+
+/// How often it is looked how far the database is.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Bytes that this process has read from files and elsewhere; none where the kernel does not say.
+fn bytes_read() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/io").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("rchar: "))?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_is_counted() {
+        let before = bytes_read().unwrap();
+        let bytes = std::fs::read("/proc/self/exe").unwrap().len() as u64;
+        assert!(bytes_read().unwrap() >= before + bytes);
     }
 }
