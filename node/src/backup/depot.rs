@@ -31,6 +31,13 @@ pub enum DepotError {
         /// The object.
         name: String,
     },
+    /// The store has no such bucket, as far as we are told.
+    #[error("the store has no bucket `{bucket}`")]
+    #[diagnostic(help("see that the name is right, and make the bucket: it is not made here"))]
+    Bucket {
+        /// Its name.
+        bucket: String,
+    },
     /// It is longer than it may be.
     #[error("{name} has {bytes} bytes, where {expected} are expected")]
     Length {

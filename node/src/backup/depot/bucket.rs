@@ -60,6 +60,7 @@ impl S3File {
 
 /// See the module.
 pub struct Bucket {
+    name: String,
     store: AmazonS3,
     prefix: ObjectPath,
     runtime: Runtime,
@@ -93,13 +94,17 @@ impl Bucket {
         let store = builder.build().map_err(|error| refused("open", bucket, error))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(super::file(Path::new("a runtime")))?;
-        Ok(Self { store, prefix, runtime })
+        Ok(Self { name: bucket.to_owned(), store, prefix, runtime })
     }
 
     pub(super) fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), DepotError> {
         let path = self.path(name);
         let put = self.store.put(&path, bytes.into());
-        self.runtime.block_on(put).map(drop).map_err(|error| refused("put", name, error))
+        self.runtime.block_on(put).map(drop).map_err(|error| match error {
+            // An object that is put is there: what is not is the bucket.
+            StoreError::NotFound { .. } => DepotError::Bucket { bucket: self.name.clone() },
+            error => refused("put", name, error),
+        })
     }
 
     pub(super) fn get(&self, name: &str, bytes_max: u64) -> Result<Vec<u8>, DepotError> {

@@ -52,6 +52,16 @@ fn a_bucket_keeps_what_is_put_under_its_prefix_and_outlasts_a_store_that_is_busy
 }
 
 #[test]
+fn a_bucket_that_is_not_there_is_named() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = StandIn::start();
+    let depot = Depot::open_to_write("s3://vault/x", Some(&store.file(dir.path(), SECRET))).expect("a bucket");
+    store.seen.lock().expect("a store").scripted.push_back(404);
+    let refused = depot.put("genesis.toml", Vec::new());
+    assert!(matches!(refused, Err(DepotError::Bucket { bucket }) if bucket == "vault"));
+}
+
+#[test]
 fn no_error_says_a_secret() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = StandIn::start();
