@@ -73,6 +73,8 @@ struct Inner {
     generation: u64,
     segments: BTreeMap<u64, Segment>,
     in_flight: Vec<Write>,
+    /// Of callers: a [`SimIo`] does not end them.
+    in_flight_of_callers: Vec<Write>,
     ignore_syncs: bool,
     capacity: u64,
     writes: u64,
@@ -96,6 +98,7 @@ impl SimDisk {
             generation: 0,
             segments: BTreeMap::new(),
             in_flight: Vec::new(),
+            in_flight_of_callers: Vec::new(),
             ignore_syncs: false,
             capacity: u64::MAX,
             writes: 0,
@@ -151,7 +154,8 @@ impl SimDisk {
         inner.fault = None;
         // Some cuts lose everything, some nothing, most some sectors.
         let keep_of_4 = inner.rng.below(5);
-        for write in std::mem::take(&mut inner.in_flight) {
+        let in_flight = std::mem::take(&mut inner.in_flight).into_iter();
+        for write in in_flight.chain(std::mem::take(&mut inner.in_flight_of_callers)) {
             let kept = inner.apply(&write, |rng| rng.below(4) < keep_of_4);
             let all = write.length / SECTOR;
             inner.coverage.dropped += u64::from(kept == 0);
@@ -201,12 +205,16 @@ impl Inner {
         }
         let index = usize::try_from(self.rng.below(self.in_flight.len() as u64)).unwrap_or(0);
         let write = self.in_flight.swap_remove(index);
+        Some(Completion { sequence: write.sequence, result: self.finish(&write) })
+    }
+
+    fn finish(&mut self, write: &Write) -> Result<(), LogFault> {
         let number = self.writes;
         self.writes += 1;
         let eio = Some(libc::EIO);
-        let result = match self.fault {
+        match self.fault {
             Some((at, fault)) if at == number => {
-                self.apply(&write, |rng| rng.below(2) == 0);
+                self.apply(write, |rng| rng.below(2) == 0);
                 Err(match fault {
                     SimFault::Write => LogFault::Io { operation: "write", os: eio },
                     SimFault::Full => LogFault::DiskFull,
@@ -223,11 +231,10 @@ impl Inner {
                 Ok(())
             }
             _ => {
-                self.apply(&write, |_| true);
+                self.apply(write, |_| true);
                 Ok(())
             }
-        };
-        Some(Completion { sequence: write.sequence, result })
+        }
     }
 
     fn used(&self) -> u64 {
@@ -302,6 +309,18 @@ impl LogDisk for SimDisk {
 
     fn open_io(&self, _buffers: &[Arc<PageBuffer>], _depth: u32, wake: PipeReader) -> io::Result<Box<dyn LogIo>> {
         Ok(Box::new(SimIo { disk: self.clone(), wake: Some(wake), outstanding: Vec::new(), syncs: 0 }))
+    }
+
+    fn write(&self, write: Write) -> Result<(), LogFault> {
+        let gone = |error: io::Error| LogFault::Io { operation: "write", os: error.raw_os_error() };
+        let sequence = write.sequence;
+        self.live().map_err(gone)?.in_flight_of_callers.push(write);
+        // Here the power may be cut, or another write end.
+        std::thread::yield_now();
+        let mut inner = self.live().map_err(gone)?;
+        let at = inner.in_flight_of_callers.iter().position(|write| write.sequence == sequence);
+        let write = inner.in_flight_of_callers.swap_remove(at.expect("only its caller and a crash take it out"));
+        inner.finish(&write)
     }
 
     fn direct(&self) -> bool {

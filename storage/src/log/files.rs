@@ -15,10 +15,10 @@ use bytes::Bytes;
 
 use super::buffer::PageBuffer;
 use super::format::{PAGE, page_up};
-use super::io::threaded::ThreadedIo;
+use super::io::threaded::{self, ThreadedIo};
 use super::io::uring::UringIo;
-use super::io::{LogDisk, LogIo, SegmentReader};
-use super::{Backend, LogError};
+use super::io::{LogDisk, LogIo, SegmentReader, Write};
+use super::{Backend, LogError, LogFault};
 
 const LOCK_FILE: &str = "LOCK";
 const OPEN_FILES_MAX: usize = 64;
@@ -325,6 +325,10 @@ impl LogDisk for FileDisk {
             }
             Err(error) => Err(error),
         }
+    }
+
+    fn write(&self, write: Write) -> Result<(), LogFault> {
+        threaded::write_and_sync(&self.files, &write, self.dsync_bytes_max as usize)
     }
 
     fn direct(&self) -> bool {

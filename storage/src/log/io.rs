@@ -99,6 +99,10 @@ pub trait LogDisk: SegmentReader {
     /// The write path. Called on the writer's thread, once; `buffers` are those that most writes will come from.
     fn open_io(&self, buffers: &[Arc<PageBuffer>], depth: u32, wake: PipeReader) -> io::Result<Box<dyn LogIo>>;
 
+    /// Writes a group on the thread that calls, and returns when all its bytes survive a power cut. Beside a [`LogIo`], and on
+    /// several threads at once. The buffer is let go of before it returns.
+    fn write(&self, write: Write) -> Result<(), LogFault>;
+
     /// Whether writes pass by the page cache.
     fn direct(&self) -> bool;
 }

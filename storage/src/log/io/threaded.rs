@@ -1,14 +1,46 @@
-//! Blocking writes on the writer's own thread: everything that waits is written, then one `fdatasync` per segment.
-//! For kernels and containers without io_uring. As fast as the ring with one group in flight, slower with several.
+//! Blocking writes. On the writer's own thread, for kernels and containers without io_uring: everything that waits is
+//! written, then one `fdatasync` per segment; slower than the ring with several groups in flight. And on the thread of a caller
+//! that waits, one group at a time: [`write_and_sync`].
 
 use std::collections::BTreeSet;
-use std::io::{PipeReader, Read};
+use std::fs::File;
+use std::io::{self, IoSlice, PipeReader, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+
+use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 
 use super::super::files::Files;
 use super::{Completion, LogIo, Write, fault};
 use crate::log::LogFault;
+
+/// Writes a group and returns when it is durable. Up to `dsync_bytes_max` that is one call: the caller waits for the flush
+/// itself, so no worker of the kernel can be late with it, as with the ring.
+pub(in super::super) fn write_and_sync(files: &Files, write: &Write, dsync_bytes_max: usize) -> Result<(), LogFault> {
+    let file = files.segment(write.segment).map_err(|error| fault("write", &error))?;
+    let bytes = &write.buffer.bytes()[..write.length];
+    let offset = u64::from(write.offset);
+    let written = match bytes.len() <= dsync_bytes_max {
+        true => write_dsync(&file, bytes, offset).map_err(|error| fault("write", &error))?,
+        false => 0,
+    };
+    if written < bytes.len() {
+        let rest = file.write_all_at(&bytes[written..], offset + written as u64);
+        rest.map_err(|error| fault("write", &error))?;
+        file.sync_data().map_err(|error| fault("sync", &error))?;
+    }
+    Ok(())
+}
+
+/// How many bytes are written; all of them are durable, fewer need not be.
+fn write_dsync(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+    match pwritev2(file, &[IoSlice::new(bytes)], offset, ReadWriteFlags::DSYNC) {
+        Ok(written) => Ok(written),
+        // It did not start, or there is no such call: nothing was written, and nothing lost.
+        Err(Errno::INTR | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(0),
+        Err(error) => Err(error.into()),
+    }
+}
 
 /// See the module.
 pub struct ThreadedIo {
