@@ -3,7 +3,8 @@
 //!
 //! Deliberately absent: what records mean, stored indexes, compaction. Files of this folder, from the disk upwards:
 //! `format` (bytes), `io` (backends), `files` (segments), `scan` (recovery), `check` (what is damaged), `kinds` (where
-//! records of a kind lie), `reader` (beside the writer's process), `writer` (the decisions), `driver` (threads).
+//! records of a kind lie), `reader` (beside the writer's process), `writer` (the decisions), `driver` (threads), `lead`
+//! (callers that write).
 
 pub mod buffer;
 pub mod check;
@@ -14,6 +15,7 @@ pub mod format;
 mod gate;
 pub mod io;
 mod kinds;
+mod lead;
 mod position;
 mod read_ahead;
 mod reader;
@@ -24,6 +26,7 @@ mod window;
 pub mod writer;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -54,7 +57,7 @@ pub enum Backend {
     Auto,
     /// io_uring or an error.
     IoUring,
-    /// `pwrite` and `fdatasync` on the writer's thread.
+    /// Blocking calls on the writer's thread.
     Threaded,
 }
 
@@ -79,8 +82,9 @@ pub struct LogOptions {
     /// Bytes accepted and not durable; `append` waits above it. Default 8 MiB.
     pub queue_bytes_max: u64,
     /// Groups up to this size may be one synchronous write (`RWF_DSYNC`), where that is found to be faster than a write
-    /// and a linked `fdatasync`: on an idle machine, or a disk with FUA. Larger ones are always the latter. io_uring
-    /// only, bytes. Default 1 MiB; 0 is always a linked `fdatasync`.
+    /// and a linked `fdatasync`: on an idle machine, or a disk with FUA. Larger ones are always the latter. Of what the writer's
+    /// thread writes, with io_uring only; what a caller writes itself is always a synchronous write up to this size. Bytes.
+    /// Default 1 MiB; 0 is always an `fdatasync`.
     pub dsync_bytes_max: u32,
     /// Segments made ahead, at least 1. Default 2.
     pub spare_segments: u32,
@@ -184,6 +188,8 @@ impl Log {
         let core = Core {
             writer,
             counters,
+            finished: Vec::new(),
+            telling: false,
             asleep: false,
             closing: false,
             next_segment: resume.next_segment,
@@ -195,6 +201,7 @@ impl Log {
             room: Condvar::new(),
             work: Condvar::new(),
             waker,
+            callers: AtomicU32::new(0),
             disk,
             identity: options.identity,
             segment_bytes: options.segment_bytes,
@@ -252,11 +259,13 @@ impl Log {
 
     /// Appends a record and waits until it, and all before it, is durable. Not for the callback of another record.
     ///
+    /// While few wait, this thread writes the record itself. It then has short turns on the processor from that time on, as the
+    /// writer's thread has: on a busy machine it would wait for the disk a tick of the clock longer.
+    ///
     /// # Errors
     /// Why it is refused, or never will be durable.
     pub fn append_durable(&self, kind: u8, parts: &[&[u8]]) -> Result<LogPosition, LogFault> {
-        let (position, gate) = self.shared.append_gated(kind, parts)?;
-        gate.wait().map(|()| position)
+        self.shared.append_durable(kind, parts)
     }
 
     /// Reads a record that was appended, durable or not. Its checksum is bound to its position, so bytes of another

@@ -1,14 +1,16 @@
 //! Two threads around the writer: one hands its groups to the disk and runs callbacks, one makes segments ahead and
-//! disposes of released ones. One lock guards the writer; it is held for a copy of a record, never for I/O.
+//! disposes of released ones. One lock guards the writer; it is held for a copy of a record, never for I/O. A caller that
+//! waits may write a group beside them: `lead`.
 
 use std::collections::VecDeque;
 use std::io::{self, PipeReader};
+use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::format::SegmentHeader;
-use super::gate::{Gate, Keeper};
+use super::gate::Keeper;
 use super::io::{Completion, LogDisk, LogIo, Waker, fault};
 use super::stats::Counters;
 use super::turns;
@@ -37,6 +39,10 @@ impl Done {
 pub(super) struct Core {
     pub(super) writer: Writer<Done>,
     pub(super) counters: Counters,
+    /// Who is to be told, in the order of the log. Callbacks are the business of the writer's thread alone.
+    pub(super) finished: Vec<Finished<Done>>,
+    /// The writer's thread tells what it took out of `finished`; what came after has to wait for that.
+    pub(super) telling: bool,
     /// The writer's thread waits and has to be woken for new work.
     pub(super) asleep: bool,
     pub(super) closing: bool,
@@ -44,6 +50,24 @@ pub(super) struct Core {
     pub(super) next_segment: u64,
     pub(super) oldest: u64,
     pub(super) release_before: u64,
+}
+
+impl Core {
+    /// Whether the writer's thread has to be woken now: it sleeps, and there is something for it to do.
+    pub(super) fn rouse(&mut self) -> bool {
+        let hands_out = self.writer.has_next() && self.writer.hands_out_more();
+        let ends = self.writer.fault().is_some();
+        (hands_out || ends || !self.finished.is_empty()) && std::mem::take(&mut self.asleep)
+    }
+
+    /// A write has ended after so long.
+    pub(super) fn ended(&mut self, completion: Completion, bytes: u64, time: Duration) {
+        match completion.result {
+            Ok(()) => self.counters.group(bytes, u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+            Err(fault) => tracing::error!(%fault, group = completion.sequence, "the log stops"),
+        }
+        self.writer.completed(completion.sequence, completion.result, &mut self.finished);
+    }
 }
 
 /// What the threads and the callers share.
@@ -54,6 +78,8 @@ pub(super) struct Shared {
     /// Work for the maker of segments.
     pub(super) work: Condvar,
     pub(super) waker: Waker,
+    /// Callers that wait until their records are durable.
+    pub(super) callers: AtomicU32,
     pub(super) disk: Arc<dyn LogDisk>,
     pub(super) identity: [u8; 32],
     pub(super) segment_bytes: u64,
@@ -69,29 +95,18 @@ impl Shared {
 
     /// Appends, waiting for room. The token stays with the caller on a refusal.
     pub(super) fn append(&self, kind: u8, parts: &[&[u8]], done: &mut Option<Done>) -> Result<LogPosition, LogFault> {
-        self.append_and(kind, parts, done, |_, _| ()).map(|(position, ())| position)
-    }
-
-    /// As [`Shared::append`], for a caller that then waits at the gate, with the others whose records are in the same group.
-    pub(super) fn append_gated(&self, kind: u8, parts: &[&[u8]]) -> Result<(LogPosition, Arc<Gate>), LogFault> {
-        self.append_and(kind, parts, &mut None, |writer, position| match writer.newest_token() {
-            Some(Done::Open(keeper)) => keeper.gate(),
-            _ => {
-                let keeper = Keeper::default();
-                let gate = keeper.gate();
-                writer.add_token(Done::Open(keeper), position);
-                gate
-            }
-        })
+        let (position, rouse) = self.append_and(kind, parts, done, |core, _| core.rouse())?;
+        self.wake(rouse);
+        Ok(position)
     }
 
     /// Runs `then` while the group of the record still is the open one.
-    fn append_and<R>(
+    pub(super) fn append_and<R>(
         &self,
         kind: u8,
         parts: &[&[u8]],
         done: &mut Option<Done>,
-        then: impl FnOnce(&mut Writer<Done>, LogPosition) -> R,
+        then: impl FnOnce(&mut Core, LogPosition) -> R,
     ) -> Result<(LogPosition, R), LogFault> {
         let crc = parts.iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part));
         let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
@@ -112,13 +127,13 @@ impl Shared {
         };
         core.counters.stats.records += 1;
         core.counters.stats.payload_bytes += bytes;
-        let then = then(&mut core.writer, position);
-        let wake = std::mem::take(&mut core.asleep);
-        drop(core);
-        if wake {
+        Ok((position, then(&mut core, position)))
+    }
+
+    pub(super) fn wake(&self, rouse: bool) {
+        if rouse {
             self.waker.wake();
         }
-        Ok((position, then))
     }
 
     fn header(&self, segment: u64) -> Vec<u8> {
@@ -143,12 +158,15 @@ struct Epitaph(Arc<Shared>);
 
 impl Drop for Epitaph {
     fn drop(&mut self) {
-        let mut finished = Vec::new();
-        let mut core = self.0.lock();
+        let mut guard = self.0.lock();
+        let core = &mut *guard;
         if !core.writer.is_idle() || core.writer.fault().is_none() {
-            core.writer.fail(LogFault::Closed, &mut finished);
+            core.writer.fail(LogFault::Closed, &mut core.finished);
         }
-        drop(core);
+        let finished = std::mem::take(&mut core.finished);
+        // From now on, those who end a group tell gates; there are no callbacks any more.
+        core.telling = false;
+        drop(guard);
         self.0.room.notify_all();
         self.0.work.notify_all();
         for (done, result) in finished {
@@ -197,35 +215,29 @@ fn turn(
     completions: &mut Vec<Completion>,
     times: &mut VecDeque<(u64, u64, Instant)>,
 ) -> (Vec<Finished<Done>>, bool) {
-    let mut finished = Vec::new();
     let mut writes = Vec::new();
     let now = Instant::now();
-    let mut core = shared.lock();
+    let mut guard = shared.lock();
+    let core = &mut *guard;
     let progress = !completions.is_empty();
     for completion in completions.drain(..) {
-        if let Err(fault) = completion.result {
-            tracing::error!(%fault, group = completion.sequence, "the log stops");
-        }
-        if let Some(at) = times.iter().position(|time| time.0 == completion.sequence)
-            && let Some((_, bytes, start)) = times.remove(at)
-            && completion.result.is_ok()
-        {
-            let micros = now.saturating_duration_since(start).as_micros();
-            core.counters.group(bytes, u64::try_from(micros).unwrap_or(u64::MAX));
-        }
-        core.writer.completed(completion.sequence, completion.result, &mut finished);
+        let at = times.iter().position(|time| time.0 == completion.sequence);
+        let (_, bytes, start) = at.and_then(|at| times.remove(at)).unwrap_or((0, 0, now));
+        core.ended(completion, bytes, now.saturating_duration_since(start));
     }
-    core.counters.stats.syncs = io.syncs();
+    core.counters.syncs_of_io = io.syncs();
     writes.extend(std::iter::from_fn(|| core.writer.next_write()));
+    let finished = std::mem::take(&mut core.finished);
+    core.telling = !finished.is_empty();
     if writes.is_empty() && core.writer.fault().is_some() && core.writer.is_idle() {
         if !core.writer.mark_durable() {
             return (finished, true);
         }
         writes.extend(core.writer.next_write());
     }
-    core.asleep = core.writer.hands_out_more();
+    core.asleep = true;
     let wants_spare = core.writer.spares() < shared.spares_wanted;
-    drop(core);
+    drop(guard);
     for write in writes {
         times.push_back((write.sequence, write.length as u64, now));
         io.submit(write);

@@ -192,6 +192,16 @@ impl<T> Writer<T> {
         }
     }
 
+    /// The first token of the group that [`Writer::next_write`] would hand out.
+    pub fn next_token(&self) -> Option<&T> {
+        self.full.front().or(self.open.as_ref())?.waiting.first().map(|(token, _)| token)
+    }
+
+    /// Whether a group waits to be handed out.
+    pub fn has_next(&self) -> bool {
+        !self.full.is_empty() || self.open.is_some()
+    }
+
     /// The next group to write: whatever is waiting, if fewer than the limit are in flight.
     pub fn next_write(&mut self) -> Option<Write> {
         if !self.hands_out_more() {

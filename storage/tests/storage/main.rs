@@ -1,6 +1,7 @@
 //! Tests of the log over the simulated disk and over files, and of the state database.
 #![allow(clippy::unwrap_used)]
 
+mod callers;
 mod check;
 mod crash;
 mod damage;
