@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::fat;
 use crate::fetch::Cache;
 use crate::lock::{Lock, Package, Part};
-use crate::modules::{self, Selection};
+use crate::modules::{self, Purpose, Selection};
 use crate::nvidia::Driver;
 use crate::policy_key::Signatory;
 use crate::sbom;
@@ -22,6 +22,7 @@ use crate::sign;
 use crate::tree::{Node, Tree};
 use crate::uki::{self, Uki};
 use image_formats::boot_line::{BootLine, Flavour, MEMORY_ROOT, Seal};
+use image_formats::hsm_link::HsmLink;
 use image_formats::verity;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -76,10 +77,18 @@ pub struct Order {
     pub seal: Seal,
     /// Who signs the states under which it opens.
     pub policy: Option<Signatory>,
-    /// A vendor's PKCS#11 module and its libraries: names and contents.
+    /// A vendor's PKCS#11 module, its libraries, and what else it reads: names and contents.
     pub pkcs11: Vec<(String, Vec<u8>)>,
+    /// A ceremony's link to its HSM.
+    pub hsm: Option<HsmLink>,
     /// The crates that are in the programs, where the sources are there to tell.
     pub crates: Option<Crates>,
+}
+
+impl Order {
+    fn purpose(&self) -> Purpose<'_> {
+        Purpose { flavour: self.flavour, link: self.hsm.as_ref().map(|link| &link.driver[..]) }
+    }
 }
 
 /// What was built.
@@ -156,14 +165,15 @@ pub fn build(order: &Order, lock: &Lock, cache: &Cache) -> Result<Built, Failure
         driver::bring(order, driver, (lock, cache), &mut found, &mut kernel_modules)?;
     }
     let built_in = found.ending("/modules.builtin").map(|bytes| modules::built_in(&String::from_utf8_lossy(bytes)));
-    let [early, late] = modules::select(&kernel_modules, &built_in.unwrap_or_default(), order.flavour)?;
+    let [early, late] = modules::select(&kernel_modules, &built_in.unwrap_or_default(), order.purpose())?;
 
     let (tree, origins) = root(order, &found, &late)?;
     content::check(&tree).map_err(|error| Failure::content("the root file system", error))?;
     let root = erofs::write(&tree, b"stele root image");
     let hashes = verity::Tree::over(&root).map_err(|error| Failure::content("the root file system", error))?;
     let Order { flavour, release, seal, .. } = *order;
-    let line = BootLine { flavour, root: hashes.root, data_blocks: hashes.data_blocks, release, seal };
+    let hsm = order.hsm.clone();
+    let line = BootLine { flavour, root: hashes.root, data_blocks: hashes.data_blocks, release, seal, hsm };
     let line = format!(
         "console=tty0 console=ttyS0,115200 panic=-1 quiet loglevel=4 lockdown=integrity mitigations=auto {line}"
     );
@@ -376,7 +386,8 @@ fn root(order: &Order, found: &Found, late: &Selection) -> Result<(Tree, BTreeMa
         origins.insert("usr/lib/softhsm/libsofthsm2.so".to_owned(), from.clone());
     }
     for (name, bytes) in &order.pkcs11 {
-        tree.program(&format!("{BUNDLE}/{name}"), bytes.clone());
+        let path = format!("{BUNDLE}/{name}");
+        if Elf::is_one(bytes) { tree.program(&path, bytes.clone()) } else { tree.file(&path, bytes.clone()) }
     }
     if order.gpu == Gpu::Mesa {
         for (path, (bytes, from)) in &found.files {

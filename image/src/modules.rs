@@ -10,7 +10,7 @@
 
 use crate::failure::Failure;
 use crate::modinfo::Modinfo;
-use image_formats::boot_line::Flavour;
+use image_formats::boot_line::{BootLine, Flavour};
 use std::collections::BTreeMap;
 
 /// When modules are loaded.
@@ -76,13 +76,35 @@ pub const NVIDIA: &[&str] = &["nvidia", "nvidia_uvm"];
 const NVIDIA_PARAMETERS: &str =
     "NVreg_ModifyDeviceFiles=0 NVreg_DeviceFileUID=0 NVreg_DeviceFileGID=900 NVreg_DeviceFileMode=0660";
 
-/// The names that a flavour may have, each with its stage.
-fn allowed(flavour: Flavour) -> impl Iterator<Item = (&'static str, Stage)> {
-    // A ceremony has no network and keeps no state; the machine's own disks are out of its reach.
-    let [own, network, state, gpu]: [&[&str]; 4] =
-        if flavour == Flavour::Ceremony { [CEREMONY, &[], &[], &[]] } else { [DISKS, NETWORK, STATE, NVIDIA] };
+/// What an image may have modules for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purpose<'a> {
+    /// What the machine is for.
+    pub flavour: Flavour,
+    /// The driver of a ceremony's link to its HSM.
+    pub link: Option<&'a str>,
+}
+
+impl<'a> Purpose<'a> {
+    /// As a command line tells it.
+    pub fn of(line: &'a BootLine) -> Self {
+        Self { flavour: line.flavour, link: line.hsm.as_ref().map(|link| &link.driver[..]) }
+    }
+}
+
+/// The drivers that a link to an HSM may have.
+pub fn links() -> &'static [&'static str] {
+    NETWORK
+}
+
+/// The names that an image may have, each with its stage.
+fn allowed(purpose: Purpose<'_>) -> impl Iterator<Item = (&'static str, Stage)> {
+    // A ceremony has no network but that link and keeps no state; the machine's own disks are out of its reach.
+    let ceremony = purpose.flavour == Flavour::Ceremony;
+    let [own, state, gpu]: [&[&str]; 3] = if ceremony { [CEREMONY, &[], &[]] } else { [DISKS, STATE, NVIDIA] };
+    let network = NETWORK.iter().filter(move |name| !ceremony || purpose.link == Some(**name));
     let early = ALWAYS.iter().chain(own).chain(USB).map(|name| (*name, Stage::Early));
-    early.chain(network.iter().chain(state).chain(LATE).chain(gpu).map(|name| (*name, Stage::Late)))
+    early.chain(network.chain(state).chain(LATE).chain(gpu).map(|name| (*name, Stage::Late)))
 }
 
 /// A module with what its own file says of it.
@@ -115,19 +137,22 @@ pub fn name_of(path: &str) -> Option<String> {
 }
 
 /// Chooses from the modules of a kernel (by [`name_of`]): early ones and late ones. `built_in` are the kernel's own. What the
-/// kernel's package does not have is left out, except for what the root needs.
+/// kernel's package does not have is left out, except for what the root needs, and the driver of a link.
 pub fn select(
     modules: &BTreeMap<String, (String, Vec<u8>)>,
     built_in: &[String],
-    flavour: Flavour,
+    purpose: Purpose<'_>,
 ) -> Result<[Selection; 2], Failure> {
+    let flavour = purpose.flavour;
     let mut chosen: Vec<(String, Stage, Module)> = Vec::new();
     let known = |name: &str| modules.contains_key(name);
-    for (name, stage) in allowed(flavour) {
+    for (name, stage) in allowed(purpose) {
         let name = normal(name);
         if known(&name) {
             close(&name, stage, modules, built_in, &mut chosen, 0)?;
-        } else if matches!(name.as_str(), "dm_verity" | "erofs") && !built_in.contains(&name) {
+        } else if (matches!(name.as_str(), "dm_verity" | "erofs") || purpose.link == Some(&name))
+            && !built_in.contains(&name)
+        {
             return Err(Failure::content("the kernel's package", format!("it has no module {name}")));
         }
     }
@@ -135,7 +160,7 @@ pub fn select(
         let mut selection = Selection::default();
         for (name, _, module) in chosen.iter().filter(|entry| entry.1 == wanted) {
             selection.index += &format!("m {name} {} {}\n", module.file, module.needs.join(","));
-            let direct = allowed(flavour).any(|(allowed, _)| normal(allowed) == *name);
+            let direct = allowed(purpose).any(|(allowed, _)| normal(allowed) == *name);
             // Sticks come while a machine runs, and to a ceremony keyboards as well.
             let usb = if flavour == Flavour::Ceremony { USB } else { STICKS };
             let mut always = ALWAYS.iter().chain(STATE).chain(CEREMONY).chain(usb);
@@ -203,8 +228,9 @@ pub fn built_in(text: &str) -> Vec<String> {
 }
 
 /// Whether an index names modules that a flavour may have, or that one of those needs, and no others. Returns the names.
-pub fn audit(index: &str, flavour: Flavour) -> Result<Vec<String>, String> {
-    let mut needed: Vec<String> = allowed(flavour).map(|(name, _)| normal(name)).collect();
+pub fn audit(index: &str, purpose: Purpose<'_>) -> Result<Vec<String>, String> {
+    let flavour = purpose.flavour;
+    let mut needed: Vec<String> = allowed(purpose).map(|(name, _)| normal(name)).collect();
     let mut names = Vec::new();
     let mut lines: Vec<&str> = index.lines().collect();
     lines.reverse();
@@ -231,23 +257,41 @@ mod tests {
     use super::*;
     use crate::modinfo::tests::module;
 
+    fn of(flavour: Flavour) -> Purpose<'static> {
+        Purpose { flavour, link: None }
+    }
+
     #[test]
     fn modules_that_nobody_allowed_are_told() {
         let index = "m dm_mod dm-mod.ko.xz \nm dm_verity dm-verity.ko.xz dm_mod\nl dm_verity\n";
-        assert_eq!(audit(index, Flavour::Validator), Ok(vec!["dm_verity".into(), "dm_mod".into()]));
-        assert!(audit("m usbnet usbnet.ko.xz \n", Flavour::Validator).unwrap_err().contains("usbnet"));
-        assert!(audit("m evil erofs.ko.xz \n", Flavour::Validator).is_err());
-        assert!(audit("m erofs evil.ko.xz \n", Flavour::Validator).is_err());
+        assert_eq!(audit(index, of(Flavour::Validator)), Ok(vec!["dm_verity".into(), "dm_mod".into()]));
+        assert!(audit("m usbnet usbnet.ko.xz \n", of(Flavour::Validator)).unwrap_err().contains("usbnet"));
+        assert!(audit("m evil erofs.ko.xz \n", of(Flavour::Validator)).is_err());
+        assert!(audit("m erofs evil.ko.xz \n", of(Flavour::Validator)).is_err());
     }
 
     #[test]
     fn a_ceremony_has_no_drivers_of_networks_and_of_the_machines_disks() {
         for name in ["virtio_net", "nvme", "ahci", "dm_crypt"] {
             let index = format!("m {name} {name}.ko.xz \n");
-            assert!(audit(&index, Flavour::Dev).is_ok(), "{name}");
-            assert!(audit(&index, Flavour::Ceremony).is_err(), "{name}");
+            assert!(audit(&index, of(Flavour::Dev)).is_ok(), "{name}");
+            assert!(audit(&index, of(Flavour::Ceremony)).is_err(), "{name}");
         }
-        assert!(audit("m usb_storage usb-storage.ko.xz \n", Flavour::Ceremony).is_ok());
+        assert!(audit("m usb_storage usb-storage.ko.xz \n", of(Flavour::Ceremony)).is_ok());
+    }
+
+    #[test]
+    fn a_link_to_an_hsm_brings_its_own_driver_and_no_other() {
+        let linked = Purpose { flavour: Flavour::Ceremony, link: Some("igc") };
+        let [cards, own] = [["igc", "igb"], ["erofs", "dm_verity"]];
+        let named = |name: &str| (name.to_owned(), (format!("{name}.ko"), module(&[("alias", "pci:v1d2")])));
+        let modules: BTreeMap<_, _> = cards.into_iter().chain(own).map(named).collect();
+        let [_, late] = select(&modules, &[], linked).unwrap();
+        assert_eq!(late.index, "m igc igc.ko \na igc pci:v1d2\n");
+        assert!(audit(&late.index, linked).is_ok() && audit(&late.index, of(Flavour::Ceremony)).is_err());
+        assert!(audit(&late.index.replace("igc", "igb"), linked).is_err());
+        let absent = Purpose { link: Some("ice"), ..linked };
+        assert!(select(&modules, &[], absent).unwrap_err().to_string().contains("ice"));
     }
 
     fn of_nvidia(uvm_needs: &str) -> BTreeMap<String, (String, Vec<u8>)> {
@@ -262,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_gpus_driver_is_loaded_for_its_card_alone() {
-        let [_, late] = select(&of_nvidia("nvidia"), &built_in(OWN), Flavour::Validator).unwrap();
+        let [_, late] = select(&of_nvidia("nvidia"), &built_in(OWN), of(Flavour::Validator)).unwrap();
         let card = "pci:v000010DEd*sv*sd*bc03sc02i00*";
         assert_eq!(
             late.index,
@@ -271,14 +315,14 @@ mod tests {
                  m nvidia_uvm nvidia-uvm.ko nvidia\na nvidia_uvm {card}\n"
             )
         );
-        assert_eq!(audit(&late.index, Flavour::Validator).unwrap(), ["nvidia_uvm", "nvidia"]);
-        assert!(audit(&late.index, Flavour::Ceremony).unwrap_err().contains("nvidia_uvm"));
+        assert_eq!(audit(&late.index, of(Flavour::Validator)).unwrap(), ["nvidia_uvm", "nvidia"]);
+        assert!(audit(&late.index, of(Flavour::Ceremony)).unwrap_err().contains("nvidia_uvm"));
         let other = late.index.replace("GID=900", "GID=901");
-        assert!(audit(&other, Flavour::Validator).unwrap_err().contains("GID=901"));
-        let [_, ceremony] = select(&of_nvidia("nvidia"), &built_in(OWN), Flavour::Ceremony).unwrap();
+        assert!(audit(&other, of(Flavour::Validator)).unwrap_err().contains("GID=901"));
+        let [_, ceremony] = select(&of_nvidia("nvidia"), &built_in(OWN), of(Flavour::Ceremony)).unwrap();
         assert_eq!(ceremony, Selection::default());
         assert!(
-            select(&of_nvidia("nvidia,absent"), &built_in(OWN), Flavour::Dev)
+            select(&of_nvidia("nvidia,absent"), &built_in(OWN), of(Flavour::Dev))
                 .unwrap_err()
                 .to_string()
                 .contains("absent")
@@ -287,8 +331,8 @@ mod tests {
 
     #[test]
     fn a_kernel_without_verity_is_refused() {
-        assert!(select(&BTreeMap::new(), &[], Flavour::Validator).unwrap_err().to_string().contains("dm_verity"));
+        assert!(select(&BTreeMap::new(), &[], of(Flavour::Validator)).unwrap_err().to_string().contains("dm_verity"));
         let own = built_in("kernel/fs/erofs/erofs.ko\nkernel/drivers/md/dm-verity.ko\n");
-        assert_eq!(select(&BTreeMap::new(), &own, Flavour::Validator).unwrap()[0], Selection::default());
+        assert_eq!(select(&BTreeMap::new(), &own, of(Flavour::Validator)).unwrap()[0], Selection::default());
     }
 }

@@ -5,6 +5,7 @@ mod bad_inputs;
 mod ceremony;
 mod client;
 mod clock;
+mod hsm_link;
 mod http_boot;
 mod load;
 mod network;
@@ -21,6 +22,7 @@ use crate::failure::Failure;
 use crate::verify::{Wanted, verify};
 use crate::{boot, configuration, dev_ledger, disk, fat, install, sign, update};
 use image_formats::gpt::{Guid, PRIMARY_SECTORS, Partition, SECTOR, Table};
+use image_formats::hsm_link::HsmLink;
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -40,6 +42,8 @@ const EMULATORS_FAULT: &str = "Oops: int3";
 pub enum Special<'a> {
     /// A ceremony's.
     Ceremony,
+    /// One with a link to an HSM, and a vendor's bundle.
+    Linked(&'a HsmLink, &'a Path),
     /// A validator's, which demands a sealed state and takes configurations that this key (its public half) has signed.
     Validator(&'a Path),
     /// One of `dev` with the kernel for physical machines.
@@ -93,6 +97,7 @@ pub const ALL: &[Scenario] = &[
     ("a_power_cut_under_load_loses_nothing_acknowledged", load::cut_under_load),
     ("a_machine_counts_in_a_network_of_four", network::counts_in_a_network),
     ("a_ceremony_is_held_from_memory_and_taken_home_on_a_stick", ceremony::held_on_a_stick),
+    ("a_ceremony_reaches_its_hsm_and_nobody_else", hsm_link::reaches_its_hsm_alone),
     ("a_machine_without_a_network_says_so", bad_inputs::without_a_network),
     ("a_machine_without_a_watchdog_goes_on_and_says_so", bad_inputs::without_a_watchdog),
     ("a_clock_that_is_wrong_stops_nothing", bad_inputs::clock_is_wrong),

@@ -189,7 +189,7 @@ pub(crate) mod tests {
     use p256::ecdsa::{Signature, SigningKey};
 
     fn line() -> BootLine {
-        BootLine { flavour: Flavour::Dev, root: [5; 32], data_blocks: 9, release: 4, seal: Seal::IfPossible }
+        BootLine { flavour: Flavour::Dev, root: [5; 32], data_blocks: 9, release: 4, seal: Seal::IfPossible, hsm: None }
     }
 
     const OS_RELEASE: &str =

@@ -9,7 +9,7 @@ use crate::erofs::{self, ErofsError};
 use crate::failure::Failure;
 use crate::fat::{self, FatError};
 use crate::modinfo;
-use crate::modules;
+use crate::modules::{self, Purpose};
 use crate::sign::{self, SignatureError};
 use crate::uki::{Uki, UkiError};
 use image_formats::boot_line::{Flavour, MEMORY_ROOT, partition_of};
@@ -147,6 +147,9 @@ pub struct Entry {
     pub pcr11: String,
     /// Whether a machine's state is sealed: required, if-possible, never.
     pub seal: String,
+    /// A ceremony's link to its HSM, as DRIVER,OWN,HSM:PORT.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hsm_link: Option<String>,
     /// SHA-256 of the key that has signed the policies under which a sealed state opens, as a TPM names it; none where the
     /// image brings no signed policies.
     pub policy_key: Option<String>,
@@ -276,6 +279,7 @@ fn check(bytes: u64, start: &[u8], end: &[u8], wanted: Wanted) -> Result<Vec<Ent
             root_hash: hex::encode(line.root),
             pcr11: hex::encode(uki.pcr11),
             seal: line.seal.to_string(),
+            hsm_link: line.hsm.as_ref().map(ToString::to_string),
             policy_key: uki.policy_key.as_ref().map(|key| hex::encode(&key.name()[2..])),
             files: tree.nodes.len(),
             modules: module_names(&uki, &tree)?,
@@ -314,7 +318,7 @@ fn module_names(uki: &Uki<'_>, tree: &crate::tree::Tree) -> Result<Vec<String>, 
     };
     let early = String::from_utf8_lossy(cpio::file(uki.initrd, "modules/index").unwrap_or_default());
     // Late modules may need early ones, never the other way round.
-    let names = modules::audit(&format!("{early}{late}"), uki.line.flavour).map_err(VerifyError::Modules)?;
+    let names = modules::audit(&format!("{early}{late}"), Purpose::of(&uki.line)).map_err(VerifyError::Modules)?;
     for (path, node) in &tree.nodes {
         let crate::tree::Node::File { bytes, .. } = node else { continue };
         let name = modules::name_of(path);

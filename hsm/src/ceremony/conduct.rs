@@ -29,8 +29,8 @@ pub enum ConductError {
     /// The people.
     #[error(transparent)]
     Room(#[from] RoomError),
-    /// The device, after an interruption: within a step a failure is recorded and the people decide.
-    #[error("the token of the interrupted ceremony: {0}")]
+    /// The device, when the ceremony begins or goes on: within a step a failure is recorded and the people decide.
+    #[error("the token of the ceremony: {0}")]
     Device(#[from] DeviceError),
     /// The machine's TPM, where the script does not do without.
     #[error(transparent)]

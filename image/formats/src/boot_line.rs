@@ -2,6 +2,7 @@
 //! trusts that trusts this. A line without a root hash is refused: there is no way to boot without verity.
 
 use crate::gpt::Guid;
+use crate::hsm_link::{HsmLink, HsmLinkError};
 use crate::verity::RootHash;
 use std::fmt;
 use std::str::FromStr;
@@ -104,6 +105,12 @@ pub enum BootLineError {
     /// An unknown way to keep the state.
     #[error("stele.seal is none of required, if-possible, never")]
     Seal,
+    /// A link to an HSM that is none.
+    #[error("stele.hsm: {0}")]
+    Hsm(#[from] HsmLinkError),
+    /// A link to an HSM on a machine that has networks anyway.
+    #[error("stele.hsm is for a ceremony alone")]
+    HsmElsewhere,
 }
 
 /// Our part of the command line.
@@ -119,6 +126,8 @@ pub struct BootLine {
     pub release: u64,
     /// Whether the state is sealed.
     pub seal: Seal,
+    /// A ceremony's link to its HSM, where it has one.
+    pub hsm: Option<HsmLink>,
 }
 
 const ROOT: &str = "stele.root";
@@ -126,6 +135,7 @@ const BLOCKS: &str = "stele.blocks";
 const FLAVOUR: &str = "stele.flavour";
 const RELEASE: &str = "stele.release";
 const SEAL: &str = "stele.seal";
+const HSM: &str = "stele.hsm";
 
 impl BootLine {
     /// The GUID of the partition that holds this root: the first half of the hash, so that a kernel finds its own root and
@@ -163,14 +173,25 @@ impl BootLine {
             Err(_) if !line.contains(SEAL) => Seal::Never,
             Err(error) => return Err(error),
         };
-        let (data_blocks, release) = (number(BLOCKS)?, number(RELEASE)?);
-        Ok(Self { flavour: one(FLAVOUR)?.parse()?, root, data_blocks, release, seal })
+        let hsm = match one(HSM) {
+            Ok(value) => Some(value.parse()?),
+            Err(_) if !line.contains(HSM) => None,
+            Err(error) => return Err(error),
+        };
+        let (data_blocks, release, flavour) = (number(BLOCKS)?, number(RELEASE)?, one(FLAVOUR)?.parse()?);
+        if hsm.is_some() && flavour != Flavour::Ceremony {
+            return Err(BootLineError::HsmElsewhere);
+        }
+        Ok(Self { flavour, root, data_blocks, release, seal, hsm })
     }
 }
 
 impl fmt::Display for BootLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{FLAVOUR}={} {RELEASE}={} {SEAL}={} ", self.flavour, self.release, self.seal)?;
+        if let Some(link) = &self.hsm {
+            write!(f, "{HSM}={link} ")?;
+        }
         write!(f, "{BLOCKS}={} {ROOT}=", self.data_blocks)?;
         self.root.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
@@ -189,7 +210,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn line() -> BootLine {
-        BootLine { flavour: Flavour::Dev, root: [0xAB; 32], data_blocks: 77, release: 3, seal: Seal::Required }
+        BootLine {
+            flavour: Flavour::Dev,
+            root: [0xAB; 32],
+            data_blocks: 77,
+            release: 3,
+            seal: Seal::Required,
+            hsm: None,
+        }
     }
 
     #[test]
@@ -216,6 +244,19 @@ mod tests {
         assert_eq!(BootLine::parse(&format!("{text} stele.seal=never")), Err(BootLineError::Count(SEAL)));
         let before = text.replace(" stele.seal=required", "");
         assert_eq!(BootLine::parse(&before).map(|line| line.seal), Ok(Seal::Never));
+    }
+
+    #[test]
+    fn a_link_to_an_hsm_is_a_ceremonys_alone() {
+        let link = "igc,192.0.2.6,192.0.2.5:1792".parse().ok();
+        let with = BootLine { flavour: Flavour::Ceremony, hsm: link, ..line() };
+        assert_eq!(BootLine::parse(&with.to_string()), Ok(with.clone()));
+        let elsewhere = BootLine { flavour: Flavour::Validator, ..with.clone() };
+        assert_eq!(BootLine::parse(&elsewhere.to_string()), Err(BootLineError::HsmElsewhere));
+        let doubled = format!("{with} {HSM}=igc,192.0.2.6,192.0.2.7:1");
+        assert_eq!(BootLine::parse(&doubled), Err(BootLineError::Count(HSM)));
+        let broken = with.to_string().replace(":1792", "");
+        assert_eq!(BootLine::parse(&broken), Err(BootLineError::Hsm(HsmLinkError::Addresses)));
     }
 
     proptest! {

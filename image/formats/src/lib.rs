@@ -18,8 +18,10 @@
 pub mod boot_line;
 pub mod bundle;
 pub mod crc32;
+pub mod environment;
 pub mod field;
 pub mod gpt;
+pub mod hsm_link;
 pub mod machine;
 pub mod policies;
 pub mod release;

@@ -1,16 +1,19 @@
 //! A machine for ceremonies: `stele ceremony` on the console, as a user who owns nothing, over a folder on a stick that is
 //! mounted for as long as a command runs. There are five words to type, and no shell behind them.
 //!
-//! Absent: a network, the machine's own disks (the image has drivers for neither), and anything that is kept but on the stick.
+//! Absent: the machine's own disks (the image has no drivers for them), a network but the one link to an HSM that the image was built
+//! with, and anything that is kept but on the stick.
 
 mod people;
 mod stick;
 
 use crate::configuration::SIGNER_USER;
 use crate::kernel_modules;
+use crate::network::link::{self, Link};
 use crate::services;
 use crate::watchdog::Watchdog;
-use crate::{Fault, say};
+use crate::{Fault, say, vendor};
+use image_formats::hsm_link::HsmLink;
 use people::People;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -19,8 +22,6 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use stick::Stick;
 
-/// Where vendors' modules lie.
-const MODULES: &str = "/usr/lib/pkcs11";
 /// What each of them must have (PKCS #11, 5.1).
 const ENTRY: &[u8] = b"C_GetFunctionList\0";
 const TICK: Duration = Duration::from_millis(100);
@@ -75,7 +76,7 @@ impl Wish {
 }
 
 /// Offers it until somebody switches the machine off.
-pub fn offer(mut dog: Watchdog) -> Result<(), Fault> {
+pub fn offer(mut dog: Watchdog, hsm: Option<&HsmLink>) -> Result<(), Fault> {
     say("STELE READY ceremony");
     let mut told = format!("\nThe clock says {}.\n", date(now_s()));
     loop {
@@ -90,7 +91,7 @@ pub fn offer(mut dog: Watchdog) -> Result<(), Fault> {
                 power_off();
             }
             // What goes wrong with a stick or a program is for the people to see, who are there.
-            Some(wish) => match attend(wish, &people, &mut dog) {
+            Some(wish) => match attend(wish, &people, &mut dog, hsm) {
                 Ok(ended) => format!("\nstele {ended}; the stick may be pulled out\n"),
                 Err(fault) => format!("\n{fault}\n"),
             },
@@ -99,7 +100,7 @@ pub fn offer(mut dog: Watchdog) -> Result<(), Fault> {
 }
 
 /// One command, from the stick's mounting to its end.
-fn attend(wish: Wish, people: &People, dog: &mut Watchdog) -> Result<String, Fault> {
+fn attend(wish: Wish, people: &People, dog: &mut Watchdog, hsm: Option<&HsmLink>) -> Result<String, Fault> {
     // Sticks and tokens that came in the meantime may be of a kind that was not there before.
     kernel_modules::load(Path::new(kernel_modules::LATE))?;
     let stick = Stick::find()?;
@@ -108,13 +109,21 @@ fn attend(wish: Wish, people: &People, dog: &mut Watchdog) -> Result<String, Fau
         services::lend(machine, SIGNER_USER)?;
     }
     let folder = stick.folder();
-    let module = only_module(Path::new(MODULES));
+    let module = only_module(Path::new(vendor::FOLDER));
     let mut command = Command::new("/usr/bin/stele");
     command.args(wish.words(module.as_deref(), folder.join("answers.toml").exists()));
-    command.env_clear().current_dir(&folder).uid(SIGNER_USER).gid(SIGNER_USER);
+    command.env_clear().envs(vendor::environment()?).current_dir(&folder).uid(SIGNER_USER).gid(SIGNER_USER);
     let (input, output, errors) = people.at_work()?;
     command.stdin(Stdio::from(input)).stdout(Stdio::from(output)).stderr(Stdio::from(errors));
     people::give_terminal(&mut command);
+    // Only a real ceremony has a token that may be far away.
+    let _link = match hsm.filter(|_| wish == Wish::Hold) {
+        Some(hsm) => {
+            link::confine(&mut command, hsm.hsm.port())?;
+            Some(Link::raise(hsm)?)
+        }
+        None => None,
+    };
     let mut child = command.spawn().map_err(Fault::system("starting stele"))?;
     let status = loop {
         if let Some(status) = child.try_wait().map_err(Fault::system("waiting for stele"))? {

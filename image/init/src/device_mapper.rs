@@ -132,7 +132,14 @@ mod tests {
 
     #[test]
     fn requests_are_laid_out_as_the_kernel_has_them() {
-        let line = BootLine { flavour: Flavour::Dev, root: [0xAB; 32], data_blocks: 10, release: 1, seal: Seal::Never };
+        let line = BootLine {
+            flavour: Flavour::Dev,
+            root: [0xAB; 32],
+            data_blocks: 10,
+            release: 1,
+            seal: Seal::Never,
+            hsm: None,
+        };
         let text = parameters(Path::new("/dev/vda3"), &line);
         assert!(text.starts_with("1 /dev/vda3 /dev/vda3 4096 4096 10 11 sha256 abab"));
         assert!(text.ends_with(" 1 panic_on_corruption"));

@@ -30,6 +30,7 @@ mod releases;
 mod sealed;
 mod services;
 mod state;
+mod vendor;
 mod watchdog;
 
 use image_formats::boot_line::{BootLine, BootLineError, Flavour};
@@ -175,11 +176,11 @@ fn run() -> Result<(), Fault> {
     services::supervise(&line, &machine, &disk, &trusted, dog)
 }
 
-/// From memory alone: there is no disk to look for, no state, no configuration and no network.
+/// From memory alone: there is no disk to look for, no state, no configuration and no network but the HSM's.
 fn ceremony(line: &BootLine) -> Result<(), Fault> {
     kernel_modules::load(Path::new("/modules"))?;
     let root = device_mapper::verity(&memory_root::attach()?, line)?;
     mounts::switch_root(&root)?;
     kernel_modules::load(Path::new(kernel_modules::LATE))?;
-    ceremony::offer(watchdog::Watchdog::arm())
+    ceremony::offer(watchdog::Watchdog::arm(), line.hsm.as_ref())
 }

@@ -1,6 +1,8 @@
-//! The network: the loopback, and one interface with an address of its own, by hand or by DHCP.
+//! The network: the loopback, and one interface with an address of its own, by hand or by DHCP; in a ceremony only the link to
+//! its HSM, where its image has one.
 
 mod dhcp;
+pub mod link;
 
 use crate::{Fault, say};
 use image_formats::machine::{Address, Machine};
@@ -40,16 +42,19 @@ pub fn configure(machine: &Machine) -> Result<(), Fault> {
     Ok(())
 }
 
+/// The interfaces that are devices, by name.
+fn cards() -> Vec<String> {
+    let entries = std::fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
+    let devices = entries.filter(|entry| entry.path().join("device").exists());
+    let mut names: Vec<String> = devices.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
 fn interface(machine: &Machine) -> Result<String, Fault> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let entries = std::fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
-        let mut names: Vec<String> = entries
-            .filter(|entry| entry.path().join("device").exists())
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .collect();
-        names.sort();
-        let wanted = names.into_iter().find(|name| machine.interface.as_ref().is_none_or(|wanted| wanted == name));
+        let wanted = cards().into_iter().find(|name| machine.interface.as_ref().is_none_or(|wanted| wanted == name));
         match wanted {
             Some(name) => return Ok(name),
             None if Instant::now() > deadline => {

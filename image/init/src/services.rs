@@ -10,7 +10,7 @@ use crate::pin::Pin;
 use crate::releases::Releases;
 use crate::state::FOLDER;
 use crate::watchdog::Watchdog;
-use crate::{Fault, journal, mounts, restart, say, uptime_s};
+use crate::{Fault, journal, mounts, restart, say, uptime_s, vendor};
 use image_formats::boot_line::{BootLine, Flavour};
 use image_formats::machine::Machine;
 use std::fs::File;
@@ -44,6 +44,7 @@ struct Service {
     program: &'static str,
     user: u32,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     process: Option<i32>,
     pause: Duration,
     due: Instant,
@@ -57,16 +58,13 @@ impl Service {
     fn new(name: &'static str, program: &'static str, user: u32, arguments: &[&str], aloud: bool) -> Self {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let (process, pause, due, pin) = (None, Duration::from_secs(1), Instant::now(), None);
-        Self { name, program, user, arguments, process, pause, due, pin, aloud }
+        Self { name, program, user, arguments, environment: Vec::new(), process, pause, due, pin, aloud }
     }
 
     fn command(&self) -> Command {
         let mut command = Command::new(self.program);
         command.args(&self.arguments).env_clear().current_dir(Path::new(FOLDER).join(self.name));
-        let token = Path::new(FOLDER).join("signer/softhsm2.conf");
-        if self.user == SIGNER_USER && token.exists() {
-            command.env("SOFTHSM2_CONF", token);
-        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(pin) = &self.pin {
             pin.hand_to(&mut command);
         }
@@ -96,6 +94,16 @@ impl Service {
         self.due = Instant::now() + self.pause;
         self.pause = (self.pause * 2).min(PAUSE_MAX);
     }
+}
+
+/// What a module finds its token by: a vendor's own words, and the configuration of SoftHSM2.
+fn token_environment() -> Result<Vec<(String, String)>, Fault> {
+    let mut environment = vendor::environment()?;
+    let token = Path::new(FOLDER).join("signer/softhsm2.conf");
+    if token.exists() {
+        environment.push(("SOFTHSM2_CONF".to_owned(), token.display().to_string()));
+    }
+    Ok(environment)
 }
 
 /// Has the kernel read and check the program while the machine gets its state ready.
@@ -141,6 +149,7 @@ pub fn supervise(
         let words = ["-d", "-F", "1", "-f", clock::CONFIGURATION];
         services.push(Service::new("time", clock::PROGRAM, 0, &words, true));
     }
+    services[0].environment = token_environment()?;
     if machine.pin_at_console {
         services[0].pin = Some(Pin::ask(&mut dog)?);
     }

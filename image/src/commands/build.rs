@@ -2,6 +2,8 @@
 
 use clap::{Args, ValueEnum};
 use image_formats::boot_line::{Flavour, Seal};
+use image_formats::environment;
+use image_formats::hsm_link::HsmLink;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -11,6 +13,7 @@ use stele_image::crates::Crates;
 use stele_image::failure::Failure;
 use stele_image::fetch::{self, Cache};
 use stele_image::lock::Lock;
+use stele_image::modules;
 use stele_image::nvidia::Driver;
 use stele_image::policy_key::Signatory;
 
@@ -43,9 +46,14 @@ pub struct BuildArgs {
     /// Public half of the key that signs machines' configurations (`image key`); `dev` has one that everybody knows.
     #[arg(long, value_name = "FILE")]
     configuration_key: Option<PathBuf>,
-    /// A vendor's PKCS#11 module and the libraries that it needs; all files of the folder come under verity.
+    /// A vendor's PKCS#11 module, the libraries that it needs and its configuration; all files of the folder come under verity. A
+    /// file `environment` has NAME=VALUE lines for the programs that load it.
     #[arg(long, value_name = "DIR")]
     pkcs11_bundle: Option<PathBuf>,
+    /// For a ceremony whose HSM is on a network: the driver of the machine's card, the machine's address, and the HSM's with its
+    /// TCP port, as igc,192.0.2.6,192.0.2.5:1792. Without it a ceremony has no driver of any network card.
+    #[arg(long, value_name = "DRIVER,OWN,HSM:PORT")]
+    hsm_link: Option<HsmLink>,
     /// Sign boot loader and kernel image for Secure Boot with this RSA key (PEM, as `openssl` takes it).
     #[arg(long, value_name = "KEY", requires = "certificate")]
     sign: Option<PathBuf>,
@@ -148,6 +156,11 @@ impl BuildArgs {
         Self { pkcs11_bundle: Some(folder.to_owned()), ..self }
     }
 
+    /// The same with a link to an HSM.
+    pub fn with_link(self, link: &HsmLink) -> Self {
+        Self { hsm_link: Some(link.clone()), ..self }
+    }
+
     /// The same with a driver of NVIDIA's cards, signed with a key and its certificate.
     pub fn with_driver(self, folder: &Path, [key, certificate]: [&Path; 2]) -> Self {
         let (nvidia, sign, certificate) = (folder.to_owned(), key.to_owned(), certificate.to_owned());
@@ -164,6 +177,7 @@ impl BuildArgs {
             release,
             configuration_key: None,
             pkcs11_bundle: None,
+            hsm_link: None,
             sign: None,
             certificate: None,
             policy_key: Some(policy_key.to_owned()),
@@ -294,6 +308,15 @@ fn order(args: &BuildArgs) -> Result<Order, Failure> {
         let help = "give --policy-key: nothing opens a state for which no state of the machine is signed";
         return Err(Failure::unfit("--seal required needs signed policies", help));
     }
+    if let Some(link) = &args.hsm_link {
+        if flavour != Flavour::Ceremony {
+            return Err(Failure::unfit("--hsm-link is for a ceremony", "other machines have their configuration"));
+        }
+        if !modules::links().contains(&&link.driver[..]) {
+            let help = "take a card with one of these drivers";
+            return Err(Failure::unfit(format!("{} is none of {}", link.driver, modules::links().join(", ")), help));
+        }
+    }
     let (stele, init) = (read(&args.binaries.join("stele"))?, read(&args.init)?);
     Ok(Order {
         seal,
@@ -305,7 +328,8 @@ fn order(args: &BuildArgs) -> Result<Order, Failure> {
         init: assemble::strip("init", &init)?,
         trusted,
         sign: args.sign.clone().zip(args.certificate.clone()),
-        pkcs11: args.pkcs11_bundle.as_deref().map(libraries).transpose()?.unwrap_or_default(),
+        pkcs11: args.pkcs11_bundle.as_deref().map(bundle).transpose()?.unwrap_or_default(),
+        hsm: args.hsm_link.clone(),
         crates: args.sources.as_deref().and_then(|sources| crates_of(sources, [&stele, &init])),
         stele,
     })
@@ -341,7 +365,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(Failure::io(format!("reading {}", path.display())))
 }
 
-fn libraries(folder: &Path) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+fn bundle(folder: &Path) -> Result<Vec<(String, Vec<u8>)>, Failure> {
     let entries = std::fs::read_dir(folder).map_err(Failure::io(format!("reading {}", folder.display())))?;
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
     if paths.is_empty() {
@@ -350,5 +374,10 @@ fn libraries(folder: &Path) -> Result<Vec<(String, Vec<u8>)>, Failure> {
     }
     paths.sort();
     let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    paths.iter().map(|path| Ok((name(path), read(path)?))).collect()
+    let files: Vec<_> = paths.iter().map(|path| Ok((name(path), read(path)?))).collect::<Result<_, Failure>>()?;
+    if let Some((_, bytes)) = files.iter().find(|(name, _)| name == environment::FILE) {
+        environment::parse(&String::from_utf8_lossy(bytes))
+            .map_err(|error| Failure::content(format!("{} in {}", environment::FILE, folder.display()), error))?;
+    }
+    Ok(files)
 }

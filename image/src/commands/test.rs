@@ -61,6 +61,9 @@ pub fn run(args: &TestArgs) -> Result<(), Failure> {
                 let built = BuildArgs::for_tests(&binaries, &init, 1, &policy_key);
                 match special {
                     Special::Ceremony => built.ceremony_for_tests().build(),
+                    Special::Linked(link, folder) => {
+                        built.ceremony_for_tests().with_bundle(folder).with_link(link).build()
+                    }
                     Special::Validator(key) => built.validator_for_tests(key).build(),
                     Special::Metal => built.on_metal().build(),
                     Special::Bundle(folder) => built.with_bundle(folder).build(),

@@ -74,6 +74,9 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
             (None, _) => "not encrypted: the image brings no signed policies (`image build --policy-key`)".to_owned(),
         };
         println!("    state        {state}");
+        if let Some(link) = &entry.hsm_link {
+            println!("    HSM          {link}: one driver, one address, one port, while a ceremony is held");
+        }
         println!(
             "    {} files, {} modules, no shell, script, setuid file or writable code",
             entry.files,

@@ -22,7 +22,7 @@ const DISK_BYTES: u64 = 256 << 20;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Roles and steps on an attested machine; `TOKEN` stands where a token is made.
-const SCRIPT: &str = r#"
+pub(super) const SCRIPT: &str = r#"
 format = 2
 id = "small"
 version = 1
@@ -40,7 +40,7 @@ id = "seen"
 title = "Seen"
 do.observe = { by = "officer" }
 "#;
-const TOKEN: &str = r#"
+pub(super) const TOKEN: &str = r#"
 [[steps]]
 id = "token"
 title = "Token"
@@ -54,7 +54,7 @@ do.generate-key = { key = "consensus", label = "c", algorithm = "ed25519" }
 "#;
 
 pub(super) fn held_on_a_stick(bench: &Bench) -> Result<(), Failure> {
-    let machine = machine(bench)?;
+    let machine = machine(bench, "ceremony", Special::Ceremony)?;
     let folder = &machine.folder;
     let passphrase = officers_key(bench, folder)?;
     stick(folder, "hold", &SCRIPT.replace("TOKEN", ""))?;
@@ -145,9 +145,9 @@ fn taken_home(bench: &Bench, folder: &Path) -> Result<(), Failure> {
 }
 
 /// A card and a disk are there to be left alone.
-fn machine(bench: &Bench) -> Result<Emulation, Failure> {
-    let folder = bench.folder("ceremony")?;
-    let image = (bench.make)(Special::Ceremony)?.image;
+pub(super) fn machine(bench: &Bench, name: &str, special: Special<'_>) -> Result<Emulation, Failure> {
+    let folder = bench.folder(name)?;
+    let image = (bench.make)(special)?.image;
     let path = folder.join("disk.img");
     let file = File::create_new(&path).map_err(Failure::io("making a disk"))?;
     file.set_len(DISK_BYTES).map_err(Failure::io("making a disk"))?;
@@ -160,20 +160,20 @@ fn machine(bench: &Bench) -> Result<Emulation, Failure> {
 }
 
 /// Makes the officer's key; its passphrase.
-fn officers_key(bench: &Bench, folder: &Path) -> Result<String, Failure> {
+pub(super) fn officers_key(bench: &Bench, folder: &Path) -> Result<String, Failure> {
     client::Account::new(&bench.stele, folder, "one")?;
     let passphrase = std::fs::read_to_string(folder.join("one.pass")).map_err(Failure::io("reading a passphrase"))?;
     Ok(passphrase.trim().to_owned())
 }
 
-fn stick(folder: &Path, name: &str, script: &str) -> Result<(), Failure> {
+pub(super) fn stick(folder: &Path, name: &str, script: &str) -> Result<(), Failure> {
     let key = std::fs::read(folder.join("one.key")).map_err(Failure::io("reading a key"))?;
     let files = [("ceremony/script.toml".to_owned(), script.as_bytes().to_vec()), ("ceremony/one.key".to_owned(), key)];
     let volume = fat::write(&files, STICK_BYTES).map_err(|error| Failure::content("a stick", error))?;
     std::fs::write(folder.join(format!("{name}.img")), volume).map_err(Failure::io("making a stick"))
 }
 
-fn answer(running: &mut Running, question: &str, line: &str) -> Result<(), Failure> {
+pub(super) fn answer(running: &mut Running, question: &str, line: &str) -> Result<(), Failure> {
     expect(running, question, PATIENCE)?;
     running.type_line(line)
 }

@@ -50,8 +50,14 @@ fn assembled(
     let hashes = verity::Tree::over(&root).unwrap();
     let mut slot = [root, hashes.bytes].concat();
     damage(&mut slot);
-    let line =
-        BootLine { flavour, root: hashes.root, data_blocks: hashes.data_blocks, release, seal: Seal::IfPossible };
+    let line = BootLine {
+        flavour,
+        root: hashes.root,
+        data_blocks: hashes.data_blocks,
+        release,
+        seal: Seal::IfPossible,
+        hsm: None,
+    };
     let mut initial = Tree::default();
     initial.file("modules/index", index);
     if flavour == Flavour::Ceremony {
