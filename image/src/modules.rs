@@ -22,8 +22,9 @@ pub enum Stage {
     Late,
 }
 
-/// Loaded without a device: file systems, device mapper, what the system partition's names need. A checksum comes first: who
-/// needs it asks the kernel for it by name, which no module's own list of needs says.
+/// A module that asks the kernel for another by name when it starts, which its own list of needs does not say, and that other.
+const ASKS: (&str, &str) = ("libcrc32c", "crc32c_generic");
+/// Loaded without a device: file systems, device mapper, what the system partition's names need.
 const ALWAYS: &[&str] =
     &["crc32c_generic", "dm_verity", "erofs", "efivarfs", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1"];
 /// For the state, after the root: its file system; where it is sealed the device mapper's target, and its cipher with the
@@ -203,6 +204,9 @@ fn close(
     {
         module.aliases = read(file, driver)?.aliases;
     }
+    if name == ASKS.0 && modules.contains_key(ASKS.1) {
+        module.needs.push(ASKS.1.to_owned());
+    }
     for need in &module.needs {
         close(need, stage, modules, built_in, chosen, depth + 1)?;
     }
@@ -278,6 +282,19 @@ mod tests {
             assert!(audit(&index, of(Flavour::Ceremony)).is_err(), "{name}");
         }
         assert!(audit("m usb_storage usb-storage.ko.xz \n", of(Flavour::Ceremony)).is_ok());
+    }
+
+    /// Init loads side by side what does not need each other.
+    #[test]
+    fn a_checksum_that_is_asked_for_by_name_comes_before_who_asks() {
+        let named = |name: &str, needs| (name.to_owned(), (format!("{name}.ko"), module(&[("depends", needs)])));
+        let modules: BTreeMap<_, _> =
+            [named("erofs", "libcrc32c"), named("dm_verity", ""), named("libcrc32c", ""), named("crc32c_generic", "")]
+                .into();
+        let [early, _] = select(&modules, &[], of(Flavour::Dev)).unwrap();
+        assert!(early.index.contains("m libcrc32c libcrc32c.ko crc32c_generic\n"), "{}", early.index);
+        let place = |name: &str| early.index.find(&format!("m {name} ")).unwrap();
+        assert!(place("crc32c_generic") < place("libcrc32c") && place("libcrc32c") < place("erofs"));
     }
 
     #[test]
