@@ -29,7 +29,7 @@ struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 enum Command {
-    Build(commands::build::BuildArgs),
+    Build(Box<commands::build::BuildArgs>),
     Verify(commands::verify::VerifyArgs),
     Boot(commands::boot::BootArgs),
     Update(commands::update::UpdateArgs),
