@@ -42,6 +42,7 @@ pub fn parse(text: &str) -> Result<Vec<(String, String)>, EnvironmentError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn names_and_values_are_read() {
@@ -59,6 +60,14 @@ mod tests {
         }
         for name in ["LD_PRELOAD", "LD_LIBRARY_PATH", "GLIBC_TUNABLES"] {
             assert_eq!(parse(&format!("{name}=x")), Err(EnvironmentError::Loader(name.into())));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_an_error_or_an_environment(text: String) {
+            let _ = parse(&text);
+            let _ = parse(&format!("A={text}"));
         }
     }
 }

@@ -70,6 +70,7 @@ impl fmt::Display for HsmLink {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn what_is_written_is_read() {
@@ -95,6 +96,14 @@ mod tests {
             ("igc,192.0.2.6,192.0.2.5:0", HsmLinkError::Port),
         ] {
             assert_eq!(text.parse::<HsmLink>(), Err(error), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_an_error_or_a_link(text: String) {
+            let _ = text.parse::<HsmLink>();
+            let _ = format!("igc,{text}:1").parse::<HsmLink>();
         }
     }
 }

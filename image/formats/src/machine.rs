@@ -151,6 +151,7 @@ fn plain(value: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const LEAST: &str = "address = dhcp\nrpc = 1.2.3.4:5\n";
 
@@ -199,6 +200,14 @@ mod tests {
             "nonsense",
         ] {
             assert_eq!(Machine::parse(&format!("{line}\n{LEAST}")), Err(MachineError::Line(line.into())), "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_an_error_or_a_machine(text: String, key in "address|gateway|rpc|ntp|nts|name|interface|pin", value: String) {
+            let _ = Machine::parse(&text);
+            let _ = Machine::parse(&format!("{LEAST}{key} = {value}"));
         }
     }
 }
