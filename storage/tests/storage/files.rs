@@ -404,9 +404,11 @@ fn nobody_waits_for_a_thread_that_a_callback_has_killed() {
         }
         go_on.send(()).unwrap();
         for thread in threads {
-            assert_eq!(thread.join().unwrap(), Err(LogFault::Closed));
+            // One who wrote his group himself may have had it on the disk by then.
+            assert!(matches!(thread.join().unwrap(), Ok(_) | Err(LogFault::Closed)));
         }
     });
+    assert_eq!(log.append_durable(1, &[b"late"]), Err(LogFault::Closed));
 }
 
 #[test]
