@@ -72,7 +72,7 @@ pub struct LogOptions {
     pub segment_bytes: u64,
     /// How to write.
     pub backend: Backend,
-    /// Groups on their way to the disk at the same time, 1 to 64. Default 4.
+    /// Groups on their way to the disk at the same time, 1 to 64. Default 2.
     pub groups_in_flight_max: u32,
     /// While groups of so many bytes are on their way, no other one follows: they keep the disk busy, and behind them it would
     /// only wait. At least 1. Default 1 MiB.
@@ -100,7 +100,7 @@ impl LogOptions {
             identity,
             segment_bytes: 16 << 20,
             backend: Backend::Auto,
-            groups_in_flight_max: 4,
+            groups_in_flight_max: 2,
             bytes_in_flight_max: 1 << 20,
             group_bytes_max: 1 << 20,
             queue_bytes_max: 8 << 20,

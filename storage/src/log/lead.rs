@@ -1,7 +1,7 @@
 //! Few callers that wait write their groups themselves, with a blocking call each. It costs neither the change to the writer's
 //! thread and back, nor a ring, whose synced writes are ended by further threads of the kernel.
 //!
-//! Few are half as many as groups may be on their way: each has one for itself. More of them do better to share groups, for
+//! Few are as many as groups may be on their way: each has one for itself. More of them do better to share groups, for
 //! the disk flushes one at a time; and of groups that are shared the writer's thread is the better one, for it hands out the
 //! next before it wakes those of the last. Callbacks are always its business: nobody else's code runs on a thread that waits.
 //!
@@ -23,7 +23,7 @@ impl Shared {
     /// Appends, and waits until the record is durable.
     pub(super) fn append_durable(&self, kind: u8, parts: &[&[u8]]) -> Result<LogPosition, LogFault> {
         let caller = Caller::one_more(&self.callers);
-        let few = caller.others < self.groups_in_flight_max.div_ceil(2);
+        let few = caller.others < self.groups_in_flight_max;
         let (position, (gate, write, rouse)) = self.append_and(kind, parts, &mut None, |core, position| {
             let gate = core.gate(position);
             let write = if few { core.take() } else { None };
