@@ -199,6 +199,10 @@ fn make(
         Err(error) => return Err(error.into()),
     }
     replay.prove()?;
+    let (height, state) = (replay.height(), reached(source));
+    if state > height {
+        return Err(RebuildError::Behind { height, state });
+    }
     finish::carry_over(source, &tables)?;
     let done = Done {
         from,
@@ -212,6 +216,13 @@ fn make(
     finish::set_consensus(source, &tables, &mut replay)?;
     tables.flush()?;
     Ok(done)
+}
+
+/// The height of the state that is there; 0 where there is none that can be read.
+fn reached(source: &Source) -> Height {
+    let database = StateDb::open_read_only(source.data_dir.join(STATE), source.identity);
+    let applied = database.ok().and_then(|database| Tables::new(Arc::new(database)).applied().ok().flatten());
+    applied.map_or(Height(0), |applied| applied.ledger.height())
 }
 
 /// The epoch of the next height, as the tables have it.

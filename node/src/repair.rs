@@ -66,7 +66,9 @@ pub fn repair(source: &Source, fetch: &mut dyn Fetch, progress: &mut dyn FnMut(H
     }
     let held = hold(source)?;
     let found = find::find(source, held.files())?;
-    let Some(first) = found.first_damaged else { return Ok(Done { height: found.last, ..Done::default() }) };
+    let Some(first) = found.first_damaged else {
+        return Ok(Done { height: found.last, state_kept: true, ..Done::default() });
+    };
     let mut done = write::write(source, &site, held.files(), &found, first, fetch, progress)?;
     drop(held);
     let placed = place::finish(source, &site)?;

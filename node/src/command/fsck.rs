@@ -46,14 +46,15 @@ const EXIT_FAILED: u8 = 2;
 Reads the whole log: every checksum, and that no group is missing, moved or exchanged; and what the state database says of
 itself. --deep also decodes each record, hashes each payload, reads every row of the state database and compares their sum
 with the state digest of the last header. Nothing is changed, except with --repair-from. Of `snapshots` nothing is looked
-at: a node checks its own at every start, and makes those anew that are damaged.
+at: a node looks at the index and the length of its own at every start and drops what is damaged; a damaged chunk is refused
+when it is read (`stele snapshot verify` finds it), and the directory may be removed.
 
 With --config log and state must be that validator's; with a genesis, of that ledger. Without either it is the log that says
 whose the directory is, and a state that is another's is told as damaged.
 
 Damage is named by segment, byte offset and kind: missing_segment, segment_header, version, other_identity,
-swapped_segment, segment_length, unreadable, group_header, moved_group, chain, record; and with --deep undecodable, payload,
-behind_state. What a power cut left unfinished at the end was never acknowledged and is no damage; bytes that hold
+swapped_segment, segment_length, unreadable, group_header, moved_group, chain, record, behind_state (the log ends before the
+height that the state has); and with --deep undecodable, payload. What a power cut left unfinished at the end was never acknowledged and is no damage; bytes that hold
 nothing, between groups and behind the last one, are not looked at.
 
 What to do: --repair-from fetches the commits and blocks that the damage took, each proven by certificates, and writes
@@ -174,8 +175,9 @@ fn examine(place: &Place, deep: bool) -> Result<Report, FsckError> {
             Seen::Segment { segment, left } => progress.segment(segment, left),
             Seen::Damage(damage) => report.damage(damage.segment, damage.offset, damage.kind.name()),
             Seen::Record { position, kind, payload } => {
-                let wrong = if deep { records.look(kind, payload) } else { None };
-                if let Some(wrong) = wrong {
+                if !deep {
+                    records.count(kind, payload);
+                } else if let Some(wrong) = records.look(kind, payload) {
                     report.damage(position.segment, position.offset.into(), wrong);
                 }
             }
@@ -186,8 +188,8 @@ fn examine(place: &Place, deep: bool) -> Result<Report, FsckError> {
     report.log(&checked);
     if let Some(opened) = &opened {
         opened.compare_segments(&checked, &mut report);
+        opened.compare_heights(&checked, records.last_commit(), &mut report);
         if deep {
-            opened.compare_heights(&checked, records.last_commit(), &mut report);
             opened.sum(&mut report, &mut progress).map_err(FsckError::Thread)?;
         }
     }

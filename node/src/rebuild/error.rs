@@ -79,6 +79,17 @@ pub enum RebuildError {
         /// The next commit in the log.
         found: Height,
     },
+    /// The log has lost its end.
+    #[error("the log ends with height {height}, and the state that is there has reached {state}")]
+    #[diagnostic(help(
+        "the end of the log is lost: `stele fsck --repair-from` a validator or a backup brings it back; to go on without it all the same, move the `state` directory away"
+    ))]
+    Behind {
+        /// The last height of the log.
+        height: Height,
+        /// That of the state.
+        state: Height,
+    },
     /// A commit does not follow the one before it.
     #[error("the commit of height {0} does not follow the one before it")]
     #[diagnostic(help(

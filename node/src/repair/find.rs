@@ -63,7 +63,7 @@ pub(super) fn find(source: &Source, files: &Files) -> Result<Found, RepairError>
         (first_damaged, damaged) = (Some(begin), 1);
     }
     let mut foreign = 0;
-    check::check(files, &source.identity, &mut |record| {
+    let checked = check::check(files, &source.identity, &mut |record| {
         match record {
             Seen::Damage(damage) => {
                 damaged += 1;
@@ -85,6 +85,13 @@ pub(super) fn find(source: &Source, files: &Files) -> Result<Found, RepairError>
         }
         Ok(())
     })?;
+    let known = applied.as_ref().map_or(Height(0), |applied| applied.ledger.height());
+    let synced = tables.as_ref().map(Tables::synced).transpose()?.flatten().map_or(Height(0), |(_, highest)| highest);
+    let newest = seen.iter().map(|(_, height)| *height).max().max(before).unwrap_or_default();
+    // Nothing that is left is damaged, and its end is gone: the state holds heights that only the log can have given it.
+    if first_damaged.is_none() && known > newest.max(synced) {
+        (first_damaged, damaged) = (Some(checked.end.segment + 1), 1);
+    }
     let bound = first_damaged.unwrap_or(u64::MAX);
     let commits: BTreeSet<Height> = seen.iter().filter(|(at, _)| *at >= bound).map(|(_, height)| *height).collect();
     for (segment, height) in &seen {
@@ -95,14 +102,12 @@ pub(super) fn find(source: &Source, files: &Files) -> Result<Found, RepairError>
     if foreign > 0 && foreign == segments.len() {
         return Err(RepairError::Foreign(source.data_dir.clone()));
     }
-    let known = applied.as_ref().map_or(Height(0), |applied| applied.ledger.height());
     let last = commits.last().copied().max(before).unwrap_or_default().max(known);
     // A log that does not begin with the ledger goes on from whatever is left of it.
     let before = before.unwrap_or_else(|| match commits.first() {
         Some(first) if begin > 0 => Height(first.0.saturating_sub(1)),
         _ => Height(0),
     });
-    let synced = tables.as_ref().map(Tables::synced).transpose()?.flatten().map_or(Height(0), |(_, highest)| highest);
     let mut found = Found { first_damaged, damaged, before, last, synced, blocks: BTreeSet::new(), tables };
     if first_damaged.is_some() {
         // Blocks before the damage that no commit has ordered are in no row: those of the segments that a start reads.

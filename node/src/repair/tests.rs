@@ -6,6 +6,7 @@ use crate::backup::depot::Depot;
 use crate::backup::take::{Wanted, take};
 use crate::config::{LOG, STATE};
 use crate::fixtures::{executed, genesis, records_of};
+use crate::rebuild::RebuildError;
 use crate::rebuild::tests::{IDENTITY, directory, open_log, rebuild};
 use crate::records::{BLOCK, COMMIT, PROPOSAL, SIGNED};
 use crate::tables::Tables;
@@ -93,7 +94,8 @@ fn flipped_bytes_torn_out_pages_and_lost_segments_come_back_proven() {
     let node = node();
     let segments = fs::read_dir(node.dir.path().join(LOG)).expect("a log").count() as u64;
     assert!(segments > 6, "{segments}");
-    assert_eq!(node.repair().expect("nothing to do"), Done { height: Height(HEIGHTS), ..Done::default() });
+    let nothing = Done { height: Height(HEIGHTS), state_kept: true, ..Done::default() };
+    assert_eq!(node.repair().expect("nothing to do"), nothing);
     // A byte of a record.
     node.spoil(1, std::iter::once(9_000));
     let done = node.repair().expect("the backup has it");
@@ -119,6 +121,31 @@ fn flipped_bytes_torn_out_pages_and_lost_segments_come_back_proven() {
     assert!(!node.repair().expect("the backup has it").state_kept);
     rebuild(&node.source).expect("a whole log");
     node.is_whole();
+}
+
+#[test]
+fn an_end_that_is_lost_is_missed_by_the_state_and_comes_back() {
+    // All that this node has is certified, and in the backup of another one.
+    let Node { backup, .. } = node();
+    let (dir, source) = directory(&executed(HEIGHTS - 1));
+    let header = rebuild(&source).expect("a whole log").header;
+    let node = Node { dir, source, backup, header };
+    let end = {
+        let files = Files::inspect(&node.dir.path().join(LOG)).expect("a log");
+        check::check(&files, &IDENTITY, &mut |_| Ok(())).expect("it can be read").end.segment
+    };
+    for segment in (end - 1..).take_while(|segment| node.segment(*segment).exists()) {
+        fs::remove_file(node.segment(segment)).expect("a segment");
+    }
+    assert_eq!(node.damaged(), 0, "what is left is whole");
+    // The state is not made one of fewer heights.
+    let ended = rebuild(&node.source);
+    assert!(matches!(ended, Err(RebuildError::Behind { state: Height(59), .. })), "{ended:?}");
+    let done = node.repair().expect("the backup has it");
+    assert_eq!((done.damaged, done.state_kept, done.height), (1, true, Height(HEIGHTS - 1)), "{done:?}");
+    assert!(done.commits.len() > 1 && done.commits.last() == Some(&Height(HEIGHTS - 1)), "{done:?}");
+    assert_eq!(node.damaged(), 0);
+    assert_eq!(rebuild(&node.source).expect("a whole log").header, header);
 }
 
 /// Says which segment the log begins with.

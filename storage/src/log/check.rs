@@ -179,7 +179,9 @@ impl Checker<'_> {
         {
             self.lose(before + 1, 0, DamageKind::MissingSegment)?;
         }
-        let mut window = Window::unchecked(self.disk, segment)?;
+        let Ok(mut window) = Window::unchecked(self.disk, segment) else {
+            return self.lose(segment, 0, DamageKind::Unreadable);
+        };
         if !self.header(&mut window)? || self.ended {
             return Ok(());
         }

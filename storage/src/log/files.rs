@@ -35,18 +35,25 @@ pub struct Files {
 }
 
 impl Files {
-    /// Locks a directory of segments to read them, and changes nothing in it.
+    /// Locks a directory of segments to read them, and changes nothing in it but for a lock file that is missing.
     ///
     /// # Errors
     /// [`LogError::InUse`] while a node runs on it; [`LogError::NoLog`] if there is none.
     pub fn inspect(dir: &Path) -> Result<Self, LogError> {
-        let lock = File::open(dir.join(LOCK_FILE)).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => LogError::NoLog { dir: dir.to_owned() },
-            _ => LogError::io("open the lock file of the log")(error),
-        })?;
-        try_lock(&lock, dir, Duration::ZERO)?;
+        let lock = match File::open(dir.join(LOCK_FILE)) {
+            Ok(lock) => Some(lock),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if Self::beside(dir).segments().map_or(true, |segments| segments.is_empty()) {
+                    return Err(LogError::NoLog { dir: dir.to_owned() });
+                }
+                // A copy may be without it, and then no process has it open. Where none can be made, nobody writes.
+                File::create(dir.join(LOCK_FILE)).ok()
+            }
+            Err(error) => return Err(LogError::io("open the lock file of the log")(error)),
+        };
+        lock.iter().try_for_each(|lock| try_lock(lock, dir, Duration::ZERO))?;
         let mut files =
-            Self { dir: dir.to_owned(), direct: true, writable: false, open: Mutex::default(), _lock: Some(lock) };
+            Self { dir: dir.to_owned(), direct: true, writable: false, open: Mutex::default(), _lock: lock };
         // What lies in the page cache is not what lies on the disk. Where it can only be read through it, so be it.
         let first = files.segments().map_err(LogError::io("list the log"))?.first().copied();
         files.direct = first.is_some_and(|segment| files.segment(segment).is_ok());

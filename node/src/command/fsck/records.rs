@@ -29,6 +29,13 @@ impl Records {
         self.last_commit
     }
 
+    /// Takes notice of a commit; what does not decode is a deep check's to tell.
+    pub fn count(&mut self, kind: u8, payload: &[u8]) {
+        if kind == records::COMMIT {
+            self.look(kind, payload);
+        }
+    }
+
     /// What is wrong with a record.
     pub fn look(&mut self, kind: u8, payload: &[u8]) -> Option<&'static str> {
         match self.decode(kind, Bytes::copy_from_slice(payload)) {

@@ -205,6 +205,20 @@ fn a_log_that_ends_before_the_state_does_is_named() {
     tables.flush().expect("a disk that works");
     drop(tables);
     assert_eq!(kinds(&deep(&dir)), ["behind_state"]);
+    let shallow = examine(&place(dir.path()), false).expect("it can be read");
+    assert_eq!(kinds(&shallow), ["behind_state"]);
+}
+
+#[test]
+fn a_log_without_its_lock_file_is_read_and_one_segment_that_cannot_be_is_named() {
+    let dir = directory();
+    fs::remove_file(dir.path().join(LOG).join("LOCK")).expect("a lock file");
+    assert!(shallow(&dir).whole());
+    let first = segment(&dir, 0);
+    fs::remove_file(&first).expect("a segment");
+    fs::create_dir(&first).expect("a directory");
+    let report = shallow(&dir);
+    assert!(kinds(&report).contains(&"unreadable") && report.records > 0, "{report:?}");
 }
 
 #[test]
