@@ -40,6 +40,7 @@ mod wire;
 
 use clap::Parser;
 use command::Command;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// A permissioned ledger node for physical machines.
@@ -58,20 +59,25 @@ struct Cli {
 const CLOSED_PIPE: i32 = 128 + 13;
 
 /// `stele … | head` closes our output early. That is no fault to report: end as other programs do, who die of SIGPIPE.
-/// Rust ignores that signal, as a node must, and `println!` panics instead.
-fn end_quietly_when_nobody_reads() {
+/// Rust ignores that signal, as a node must, and `println!` panics instead; as it does where an output takes no more.
+fn end_when_output_cannot_be_written() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let message = panic.payload_as_str().unwrap_or_default();
-        if message.starts_with("failed printing to std") && message.contains("Broken pipe") {
-            std::process::exit(CLOSED_PIPE);
+        if message.starts_with("failed printing to std") {
+            if message.contains("Broken pipe") {
+                std::process::exit(CLOSED_PIPE);
+            }
+            // Standard error may be what takes no more.
+            let _ = writeln!(std::io::stderr(), "Error: {message}; what was done before is done");
+            std::process::exit(1);
         }
         report(panic);
     }));
 }
 
 fn main() -> miette::Result<ExitCode> {
-    end_quietly_when_nobody_reads();
+    end_when_output_cannot_be_written();
     let cli = Cli::parse();
     cli.command.run()
 }

@@ -221,6 +221,12 @@ pub fn verify(
 ) -> Result<Verified, BackupError> {
     let mut reading = Reading::open(depot, genesis)?;
     let heights = reading.manifest.heights();
+    if heights.is_none() {
+        return Err(BackupError::Contradictory("it has no heights"));
+    }
+    if let Some(config) = &reading.manifest.config {
+        config.get(depot)?;
+    }
     let (mut blocks, mut transactions) = (0, 0);
     for index in 0..reading.manifest.ranges.len() {
         reading.range(index, &mut |commit| {

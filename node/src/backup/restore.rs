@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use storage::log::{Log, LogOptions};
 use storage::state::{StateDb, StateOptions};
-use types::{ChainId, Encode, Genesis, Height};
+use types::{ChainId, Decode, Encode, Genesis, Height};
 
 /// Name of the directory in which a restore is at work.
 pub const RESTORING: &str = "restoring";
@@ -86,8 +86,11 @@ pub enum Step {
 /// What the log in the making holds.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Read {
-    /// Hashes of the ranges that it holds, in order.
+    /// Hashes of the ranges that it holds whole, in order.
     ranges: Vec<String>,
+    /// The segment in which the last of them ends.
+    #[serde(default)]
+    segment: u64,
 }
 
 /// Whether a restore is unfinished in a data directory.
@@ -198,17 +201,26 @@ fn read_all(
     let (small, usual) = SEGMENT_BYTES;
     options.segment_bytes = if reading.manifest.bytes() < SMALL { small } else { usual };
     options.spare_segments = 1;
-    let log = Log::open(options, Some(u64::MAX), &mut |_| Ok(()))?;
+    // Commits of the next range that an interrupted run has logged already.
+    let mut logged = Height(0);
+    let log = Log::open(options, Some(read.segment), &mut |record| {
+        if record.kind == records::COMMIT {
+            logged = logged.max(records::Commit::from_bytes(&record.payload)?.record.height);
+        }
+        Ok(())
+    })?;
     reading.skip(read.ranges.len());
     for (index, hash) in hashes.into_iter().enumerate().skip(read.ranges.len()) {
         reading.range(index, &mut |commit| {
             let height = commit.record.height;
-            append(&log, commit)?;
+            if height > logged {
+                append(&log, commit)?;
+            }
             progress(Step::Reading { height, of: last });
             Ok(())
         })?;
         // Also says that all before it is durable.
-        log.append_durable(records::RESTORED, &[])?;
+        read.segment = log.append_durable(records::RESTORED, &[])?.segment;
         read.ranges.push(hash);
         keep(&site.join(READ), &serde_json::to_vec(&read)?)?;
     }

@@ -14,6 +14,7 @@ use crate::records;
 use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::num::NonZeroU16;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use storage::log::{Files, scan};
 use tempfile::TempDir;
@@ -136,6 +137,26 @@ fn an_interrupted_restore_goes_on_and_reads_nothing_twice() {
 }
 
 #[test]
+fn a_restore_that_dies_within_a_range_writes_nothing_twice() {
+    let (_dir, source) = node(&executed(HEIGHTS));
+    let (place, target) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let depot = open(&place);
+    back_up(&source, &depot).expect("a backup");
+    let last = Manifest::read(&depot).expect("a manifest").heights().expect("heights").1;
+    for dies_at in [3, 20, last.0 - 1] {
+        let died = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            restore(&depot, wanted(target.path()), &mut |step| {
+                assert!(!matches!(step, Step::Reading { height: Height(at), .. } if at == dies_at), "killed");
+            })
+        }));
+        assert!(died.is_err());
+    }
+    restore_to(&depot, target.path()).expect("a whole backup");
+    let commits = kinds(target.path()).into_iter().filter(|kind| *kind == records::COMMIT).count();
+    assert_eq!(commits as u64, last.0);
+}
+
+#[test]
 fn a_kill_while_things_take_their_places_is_finished_by_the_next_run() {
     let (_dir, source) = node(&executed(12));
     let (place, target) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
@@ -191,6 +212,10 @@ fn what_was_altered_is_refused_wherever_it_stands() {
     moved.put(&depot).expect("a manifest");
     assert!(matches!(restore_to(&depot, target.path()), Err(BackupError::Refused { .. })));
     assert!(!target.path().join(LOG).exists() && !target.path().join(STATE).exists());
+    // One that says it holds nothing is not whole.
+    moved.ranges.clear();
+    moved.put(&depot).expect("a manifest");
+    assert!(matches!(verify(&depot, Some(genesis()), &mut |_, _| {}), Err(BackupError::Contradictory(_))));
 }
 
 #[test]
