@@ -167,17 +167,11 @@ impl BootLine {
             let valid = digits.bytes().all(|digit| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit));
             *byte = u8::from_str_radix(digits, 16).ok().filter(|_| valid).ok_or(BootLineError::RootHash)?;
         }
-        let seal = match one(SEAL) {
-            Ok(value) => value.parse()?,
-            // Releases from before it was there.
-            Err(_) if !line.contains(SEAL) => Seal::Never,
-            Err(error) => return Err(error),
-        };
-        let hsm = match one(HSM) {
-            Ok(value) => Some(value.parse()?),
-            Err(_) if !line.contains(HSM) => None,
-            Err(error) => return Err(error),
-        };
+        // A word that cannot be understood is not taken for one that is not there.
+        let optional = |key: &'static str| if line.contains(key) { one(key).map(Some) } else { Ok(None) };
+        // Releases from before it was there have none.
+        let seal = optional(SEAL)?.map_or(Ok(Seal::Never), str::parse)?;
+        let hsm = optional(HSM)?.map(str::parse).transpose()?;
         let (data_blocks, release, flavour) = (number(BLOCKS)?, number(RELEASE)?, one(FLAVOUR)?.parse()?);
         if hsm.is_some() && flavour != Flavour::Ceremony {
             return Err(BootLineError::HsmElsewhere);

@@ -141,11 +141,13 @@ impl State {
             let check = scope.spawn(|| self.database.verify_checksums());
             while !check.is_finished() {
                 thread::sleep(LOOK);
-                let read = bytes_read().zip(before).map(|(now, before)| now.saturating_sub(before).min(all));
-                let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
-                progress.say(|| match read {
-                    Some(read) => format!("state: {} of {} MB of files checked", megabytes(read), megabytes(all)),
-                    None => format!("state: checking {} MB of files", megabytes(all)),
+                progress.say(|| {
+                    let read = bytes_read().zip(before).map(|(now, before)| now.saturating_sub(before).min(all));
+                    let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
+                    match read {
+                        Some(read) => format!("state: {} of {} MB of files checked", megabytes(read), megabytes(all)),
+                        None => format!("state: checking {} MB of files", megabytes(all)),
+                    }
                 });
             }
             check.join().expect("checking files does not panic")
