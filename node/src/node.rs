@@ -284,6 +284,7 @@ fn run_once(
     let first = epoch_config.anchor.height.next();
     let service = Service {
         bytes_per_second: config.sync.serve_bytes_per_second,
+        genesis: Arc::clone(&plan.genesis),
         parameters: ledger.epoch().parameters.clone(),
         anchor: ledger.epoch().anchor.height,
         dir: site.snapshots(),

@@ -46,8 +46,8 @@ const EXIT_FAILED: u8 = 2;
 Reads the whole log: every checksum, and that no group is missing, moved or exchanged; and what the state database says of
 itself. --deep also decodes each record, hashes each payload, reads every row of the state database and compares their sum
 with the state digest of the last header. Nothing is changed, except with --repair-from. Of `snapshots` nothing is looked
-at: a node looks at the index and the length of its own at every start and drops what is damaged; a damaged chunk is refused
-when it is read (`stele snapshot verify` finds it), and the directory may be removed.
+at: a node checks its own whole after every start and whenever it reads them, gives up what is damaged, and has another at the
+next height for one. The directory may be removed.
 
 With --config log and state must be that validator's; with a genesis, of that ledger. Without either it is the log that says
 whose the directory is, and a state that is another's is told as damaged.

@@ -2,7 +2,6 @@
 
 use crate::ingress::Denied;
 use crate::replica::serve::ServeError;
-use crate::state_sync::snapshots::SnapshotError;
 use crate::tables::TableError;
 use client::rpc::{BUSY_CODE, BusyData, RejectData, reject_code};
 use jsonrpsee::types::ErrorObjectOwned;
@@ -33,9 +32,6 @@ pub(super) enum AnswerError {
     /// The log failed.
     #[error(transparent)]
     Log(#[from] ServeError),
-    /// A snapshot failed.
-    #[error(transparent)]
-    Snapshot(#[from] SnapshotError),
     /// A payload of the log does not decode.
     #[error("a payload of the log does not decode: {0}")]
     Payload(#[from] DecodeError),

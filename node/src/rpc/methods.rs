@@ -54,7 +54,7 @@ fn register(module: &mut RpcModule<Arc<State>>) -> Result<(), RegisterMethodErro
     })?;
     module.register_async_method(method::STATE_PROOF, |params, state, _| async move {
         let key: StateKey = params.one()?;
-        let answer = state.read(move |context| state_proof::prove(&context.snapshots, &key)).await;
+        let answer = state.read(move |context| Ok(state_proof::prove(&context.snapshots, &key))).await;
         answer.map_err(ErrorObjectOwned::from)
     })?;
     module.register_async_method(method::DOCUMENT, |params, state, _| async move {

@@ -1,15 +1,21 @@
 //! What vouches for a snapshot, from genesis on: the changes of epochs, the headers of its height and of its root with
 //! their certificates, and the commits below, from which consensus goes on.
 //!
-//! Whoever takes a state, from a peer or out of a directory, asks [`Certified::vouch`] first.
+//! Whoever takes a state from a peer asks [`Certified::vouch`] first, whoever takes it out of a directory
+//! [`Vouched::prove`].
 
+use crate::replica::intake::{Checker, Refused};
+use crate::state_sync::history::{Commit, History};
+use crate::state_sync::pack::Pack;
 use crate::wire::state::{Certified, CommitWithHeaders, history_response, parse_history};
 use bytes::Bytes;
+use miette::Diagnostic;
+use std::sync::Arc;
 use thiserror::Error;
 use types::codec::{put_bytes, put_list};
 use types::{
-    Anchor, Certificate, CertificateError, ChainId, Committee, Decode, DecodeError, Encode, EpochChange, HeaderVote,
-    Height, LedgerHeader, Reader, StateManifest,
+    Anchor, Certificate, CertificateError, ChainId, Committee, Decode, DecodeError, Encode, EpochChain, EpochChange,
+    EpochChangeError, Genesis, GenesisError, HeaderVote, Height, LedgerHeader, Reader, StateManifest,
 };
 
 /// Most changes of epochs that are read.
@@ -151,5 +157,60 @@ impl Certified {
         }
         let last = epochs.last().filter(|last| last.start.anchor == *anchor)?;
         Some(last.certificate.clone())
+    }
+}
+
+/// Why what stands beside a snapshot does not prove it from a genesis on.
+#[derive(Debug, Error, Diagnostic)]
+pub enum VouchedError {
+    /// Genesis gives no committee.
+    #[error("the genesis is not usable: {0}")]
+    #[diagnostic(help("name the ledger's genesis.toml"))]
+    Genesis(#[from] GenesisError),
+    /// An epoch does not follow.
+    #[error("its epochs do not follow from this genesis: {0}")]
+    #[diagnostic(help("it is of another ledger, altered or forged; do not use it, and take one from another node"))]
+    Epoch(#[from] EpochChangeError),
+    /// Headers, certificates and manifest do not belong together.
+    #[error("it is not what the validators of this genesis have certified: {0}")]
+    #[diagnostic(help("it is of another ledger, altered or forged; do not use it, and take one from another node"))]
+    NotProven(#[from] Unproven),
+    /// The commits are not those below the header.
+    #[error("the commits in it are not those below its state: {0}")]
+    #[diagnostic(help("it was altered or forged; do not use it, and take one from another node"))]
+    Commits(Refused),
+}
+
+/// What holds from genesis on.
+pub struct Proven {
+    /// The epochs, up to that of the root.
+    pub epochs: EpochChain,
+    /// The commits below in rising order, where they are there.
+    pub commits: Option<Vec<Commit>>,
+}
+
+impl Vouched {
+    /// Checks all of it from genesis on, to the last byte, and that it is for this state.
+    pub fn prove(&self, pack: &Pack, genesis: &Genesis) -> Result<Proven, VouchedError> {
+        let mut epochs = EpochChain::from_genesis(genesis)?;
+        for change in &self.epochs {
+            epochs.push(change.clone())?;
+        }
+        let (chain, start) = (epochs.ledger(), epochs.last());
+        self.certified.vouch(pack.manifest(), chain, &start.committee, &start.anchor)?;
+        let Certified { header, certificate, root } = &self.certified;
+        // The epochs end with the one of the root: later ones would be of a state that is not here.
+        let root = root.as_ref().filter(|(root, _)| root.epoch == start.epoch());
+        let (root, _) = root.ok_or(Unproven::NoRoot)?;
+        Unproven::unless(pack.root_height() == root.height, Unproven::OtherRoot)?;
+        if header.height == start.anchor.height && header.height > Height(0) {
+            // The epoch's own proof is what counts, and this one is of the epoch before.
+            let before = epochs.epoch(header.epoch).ok_or(Unproven::OtherEpoch)?;
+            certificate.verify(chain, &before.committee).map_err(Unproven::Header)?;
+        }
+        let checker = Checker::new(chain, Arc::new(start.committee.clone()), start.parameters.clone());
+        let whole = |commits| History::whole(header, start.anchor.height.next(), &checker, commits);
+        let commits = self.commits.clone().map(whole).transpose().map_err(VouchedError::Commits)?;
+        Ok(Proven { epochs, commits })
     }
 }

@@ -3,15 +3,12 @@
 
 use crate::config::{LOG, SNAPSHOTS, STATE};
 use crate::durable;
-use crate::replica::intake::{Checker, Refused};
-use crate::state_sync::certified::{Unproven, Vouched};
-use crate::state_sync::history::History;
+use crate::state_sync::certified::{Proven, Vouched, VouchedError};
 use crate::state_sync::install::{Base, InstallError, Site};
 use crate::state_sync::pack::{CERTIFIED, CHUNKS, INDEX, Pack, PackError, unpack};
 use crate::state_sync::snapshots;
 use crate::state_sync::stream::{self, StreamError};
 use crate::tables::Tables;
-use crate::wire::state::Certified;
 use consensus::{Config, Pacing};
 use miette::Diagnostic;
 use std::fs::File;
@@ -21,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use storage::state::StateDb;
 use thiserror::Error;
-use types::{AuthorityIndex, EpochChain, EpochChangeError, Genesis, GenesisError, Height};
+use types::{AuthorityIndex, Genesis, Height};
 
 /// Why a snapshot cannot be exported, verified or restored.
 #[derive(Debug, Error, Diagnostic)]
@@ -76,36 +73,14 @@ pub enum ExportError {
         /// Why.
         source: io::Error,
     },
-    /// Genesis gives no committee.
-    #[error("the genesis is not usable: {0}")]
-    #[diagnostic(help("name the ledger's genesis.toml"))]
-    Genesis(#[from] GenesisError),
-    /// An epoch does not follow.
-    #[error("{}: its epochs do not follow from this genesis: {source}", path.display())]
-    #[diagnostic(help("it is of another ledger, altered or forged; do not use it, and take one from another node"))]
-    Epoch {
-        /// The file.
-        path: PathBuf,
-        /// Which does not, and why.
-        source: EpochChangeError,
-    },
-    /// Headers, certificates and manifest do not belong together.
-    #[error("{}: it is not what the validators of this genesis have certified: {source}", path.display())]
-    #[diagnostic(help("it is of another ledger, altered or forged; do not use it, and take one from another node"))]
-    NotProven {
-        /// The file.
+    /// It is not proven.
+    #[error("{}: {source}", path.display())]
+    #[diagnostic(forward(source))]
+    Vouched {
+        /// The file that should prove it.
         path: PathBuf,
         /// What does not hold.
-        source: Unproven,
-    },
-    /// The commits are not those below the header.
-    #[error("{}: the commits in it are not those below its state: {what}", path.display())]
-    #[diagnostic(help("it was altered or forged; do not use it, and take one from another node"))]
-    Commits {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        what: Refused,
+        source: VouchedError,
     },
     /// The rows.
     #[error("{}: {source}", path.display())]
@@ -222,7 +197,7 @@ pub fn verify(dir: &Path, genesis: &Genesis, tell: Tell<'_>) -> Result<Verified,
     }
     let pack = Pack::open(dir)?;
     let vouched = Vouched::read(dir)?.ok_or_else(|| ExportError::NotCertified(dir.to_owned()))?;
-    let (base, config) = proven(&pack, vouched, genesis)?;
+    let (base, config) = base(&pack, vouched, genesis)?;
     let total = stream::read(&mut pack.stream(tell), |_| Ok::<_, StreamError>(()));
     let total = total.map_err(|error| in_rows(&pack, error))?;
     if total.sum.digest() != base.header.state_digest {
@@ -240,47 +215,24 @@ fn in_rows(pack: &Pack, error: StreamError) -> ExportError {
     }
 }
 
-/// What vouches for a snapshot holds from genesis on, to the last byte, and is for this one.
-fn proven(pack: &Pack, vouched: Vouched, genesis: &Genesis) -> Result<(Base, Config), ExportError> {
-    let path = pack.dir().join(CERTIFIED);
-    let unproven = |source| ExportError::NotProven { path: path.clone(), source };
-    let Vouched { certified, epochs: changes, commits } = vouched;
-    let mut epochs = EpochChain::from_genesis(genesis)?;
-    for change in changes {
-        epochs.push(change).map_err(|source| ExportError::Epoch { path: path.clone(), source })?;
-    }
-    let (chain, start) = (epochs.ledger(), epochs.last());
-    certified.vouch(pack.manifest(), chain, &start.committee, &start.anchor).map_err(unproven)?;
-    // The epochs end with the one of the root: later ones would be of a state that is not here.
-    let root = certified.root.as_ref().filter(|(root, _)| root.epoch == start.epoch());
-    let (root, _) = root.ok_or_else(|| unproven(Unproven::NoRoot))?;
-    if pack.root_height() != root.height {
-        return Err(unproven(Unproven::OtherRoot));
-    }
-    let Certified { header, certificate, .. } = &certified;
-    if header.height == start.anchor.height && header.height > Height(0) {
-        // The epoch's own proof is what counts, and this one is of the epoch before.
-        let before = epochs.epoch(header.epoch).ok_or_else(|| unproven(Unproven::OtherEpoch))?;
-        let verified = certificate.verify(chain, &before.committee);
-        verified.map_err(|error| unproven(Unproven::Header(error)))?;
-    }
+/// What a node starts from, once what vouches for it holds.
+fn base(pack: &Pack, vouched: Vouched, genesis: &Genesis) -> Result<(Base, Config), ExportError> {
+    let refused = |source| ExportError::Vouched { path: pack.dir().join(CERTIFIED), source };
+    let Proven { epochs, commits } = vouched.prove(pack, genesis).map_err(refused)?;
     let commits = commits.ok_or_else(|| ExportError::NoCommits(pack.dir().to_owned()))?;
-    let (first, committee) = (start.anchor.height.next(), Arc::new(start.committee.clone()));
-    let checker = Checker::new(chain, Arc::clone(&committee), start.parameters.clone());
-    let of_commits = |what| ExportError::Commits { path: path.clone(), what };
-    let commits = History::whole(header, first, &checker, commits).map_err(of_commits)?;
+    let start = epochs.last();
     let config = Config {
-        chain,
-        committee,
+        chain: epochs.ledger(),
+        committee: Arc::new(start.committee.clone()),
         me: AuthorityIndex(0),
         anchor: start.anchor,
         parameters: start.parameters.clone(),
         pacing: Pacing::default(),
     };
-    let certificate = certified.proven_certificate(&start.anchor, epochs.changes());
-    let epochs = epochs.changes().to_vec();
-    let base = Base { header: certified.header, certificate, commits, epochs, first, replay_from: 0 };
-    base.checkpoint(&config).map_err(|_| of_commits("history_without_its_checkpoint"))?;
+    let certificate = vouched.certified.proven_certificate(&start.anchor, epochs.changes());
+    let (first, epochs) = (start.anchor.height.next(), epochs.changes().to_vec());
+    let base = Base { header: vouched.certified.header, certificate, commits, epochs, first, replay_from: 0 };
+    base.checkpoint(&config).map_err(|_| refused(VouchedError::Commits("history_without_its_checkpoint")))?;
     Ok((base, config))
 }
 

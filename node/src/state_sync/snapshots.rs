@@ -4,9 +4,10 @@
 //!
 //! Heights and roots are the same on all nodes, so several peers can serve one joiner. One thread owns the directory; a
 //! state is read on a thread of its own, at most one at a time. A root that is not known when its height comes is waited
-//! for. Bounded: [`READS_MAX`] chunks read at a time, a budget of bytes a second, and the newest certified snapshot with
+//! for. What a start finds is checked whole, and what is damaged is removed: the next state takes its place. Bounded: [`READS_MAX`] chunks read at a time, a budget of bytes a second, and the newest certified snapshot with
 //! those above it on the disk, older ones only while somebody takes them.
 
+mod check;
 mod kept;
 mod serving;
 
@@ -28,7 +29,7 @@ use std::time::{Duration, Instant};
 use storage::state::StateSnapshot;
 use thiserror::Error;
 use tokio::sync::Semaphore;
-use types::{Digest, Height, LedgerHeader, Parameters, SnapshotPlan};
+use types::{Digest, Genesis, Height, LedgerHeader, Parameters, SnapshotPlan};
 
 pub use kept::list;
 
@@ -48,6 +49,8 @@ const ORDERS: usize = 16;
 pub struct Service {
     /// Bytes a second of chunks, to all peers together.
     pub bytes_per_second: u64,
+    /// What the ledger began with.
+    pub genesis: Arc<Genesis>,
     /// The epoch's parameters.
     pub parameters: Parameters,
     /// The height that the epoch begins behind.
@@ -135,7 +138,7 @@ struct Kept {
 }
 
 impl Snapshots {
-    /// Starts the thread. What the directory holds is kept, as far as it is whole.
+    /// Starts the thread. What the directory holds is kept, as far as it is whole; that is looked at beside what follows.
     pub fn start(service: Service, tables: Tables, archive: Archive) -> io::Result<(Self, JoinHandle<()>)> {
         let (orders, queue) = bounded(ORDERS);
         let (news, heard) = bounded(ORDERS);
@@ -235,6 +238,10 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
     fn run(&self, queue: &Receiver<Order>, heard: &Receiver<News>) {
         let database = self.tables.database();
         std::thread::scope(|scope| {
@@ -242,6 +249,10 @@ impl Shared {
             let keeper = std::thread::Builder::new().name("snapshot-files".into());
             if let Err(error) = keeper.spawn_scoped(scope, || self.tend(heard)) {
                 tracing::error!(%error, "snapshots are not kept");
+            }
+            let checker = std::thread::Builder::new().name("snapshot-check".into());
+            if let Err(error) = checker.spawn_scoped(scope, || self.check_chunks()) {
+                tracing::warn!(%error, "snapshots are not checked before they are read");
             }
             while let Ok(Order::Take { header, approvals, held }) = queue.recv() {
                 let snapshot = database.snapshot();
@@ -254,6 +265,7 @@ impl Shared {
 
     /// Tends the directory.
     fn tend(&self, heard: &Receiver<News>) {
+        self.check_vouched();
         let mut looked = Instant::now();
         loop {
             match heard.recv_timeout(LOOK) {
@@ -261,7 +273,7 @@ impl Shared {
                 Ok(News::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if self.stopping.load(Ordering::Relaxed) {
+            if self.is_stopping() {
                 return;
             }
             if looked.elapsed() >= LOOK {

@@ -100,6 +100,7 @@ impl Node {
         let archive = Archive::new(genesis.chain_id(), log, tables.clone());
         let service = Service {
             bytes_per_second: 1 << 30,
+            genesis: Arc::new(genesis.clone()),
             parameters: genesis.parameters.clone(),
             anchor: Height(0),
             dir: dir.join("snapshots"),

@@ -3,14 +3,15 @@
 
 use super::*;
 use crate::fixtures::{certificate, commits, genesis, header_over, pack_to};
+use crate::state_sync::certified::Unproven;
 use crate::tables::Tables;
-use crate::wire::state::CommitWithHeaders;
+use crate::wire::state::{Certified, CommitWithHeaders};
 use ledger::{Account, LtHash};
 use storage::state::{Family, StateDb, StateOptions};
 use tempfile::TempDir;
 use types::{
-    Address, Amount, Anchor, Committee, Decode, Digest, Encode, Epoch, EpochChange, EpochStart, LedgerHeader,
-    Parameters,
+    Address, Amount, Anchor, Committee, Decode, Digest, Encode, Epoch, EpochChange, EpochChangeError, EpochStart,
+    LedgerHeader, Parameters,
 };
 
 const IDENTITY: [u8; 32] = [5; 32];
@@ -206,9 +207,11 @@ fn a_snapshot_of_another_ledger_or_a_newer_format_or_none_is_refused() {
         let error = verify(dir.path(), &other, &mut |_, _| ()).expect_err("another ledger");
         let expected = match kind {
             Kind::Middle | Kind::Genesis => {
-                matches!(error, ExportError::NotProven { source: Unproven::OtherLedger, .. })
+                matches!(error, ExportError::Vouched { source: VouchedError::NotProven(Unproven::OtherLedger), .. })
             }
-            Kind::Anchor => matches!(error, ExportError::Epoch { source: EpochChangeError::OtherEpoch, .. }),
+            Kind::Anchor => {
+                matches!(error, ExportError::Vouched { source: VouchedError::Epoch(EpochChangeError::OtherEpoch), .. })
+            }
         };
         assert!(expected, "{error}");
         let mut index = read(dir.path(), INDEX);

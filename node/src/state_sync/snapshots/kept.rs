@@ -1,5 +1,5 @@
 //! What the directory of snapshots holds: found again after a start, vouched for as soon as the certificates are there,
-//! removed when newer ones have taken its place.
+//! removed when newer ones have taken its place or when it is damaged.
 
 use super::{Kept, LEASE, Shared, SnapshotError};
 use crate::durable;
@@ -90,8 +90,8 @@ impl Shared {
             tracing::error!(%error, height = height.0, "the commits below a snapshot cannot be read");
             None
         });
-        let vouched = Vouched::read(pack.dir()).ok().flatten().map(Arc::new);
-        let kept = Kept { pack, segment, vouched: Mutex::new(vouched), used: Mutex::default() };
+        // What a file says that is there already counts once it is proven.
+        let kept = Kept { pack, segment, vouched: Mutex::default(), used: Mutex::default() };
         self.lock().kept.insert(height, Arc::new(kept));
     }
 
@@ -133,6 +133,20 @@ impl Shared {
         }
     }
 
+    /// Gives a snapshot up that cannot be read. Nothing is lost with it: the next state takes its place.
+    pub(super) fn discard(&self, damaged: &Arc<Kept>, error: &PackError) {
+        let mut state = self.lock();
+        let height = damaged.pack.height();
+        if state.kept.get(&height).is_none_or(|kept| !Arc::ptr_eq(kept, damaged)) {
+            return;
+        }
+        state.kept.remove(&height);
+        // Under the lock, so that no state is put in its place meanwhile.
+        remove(damaged.pack.dir());
+        drop(state);
+        tracing::error!(%error, height = height.0, "a snapshot is damaged; it is removed, and the next one takes its place");
+    }
+
     /// Writes down what vouches for a snapshot, if its root is certified by now. Whether it is.
     fn vouch(&self, kept: &Kept) -> Result<bool, SnapshotError> {
         if kept.vouched().is_some() {
@@ -158,7 +172,7 @@ impl Shared {
             bytes = kept.pack.packed_bytes(),
             "a snapshot is certified and ready for peers"
         );
-        *kept.vouched.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(vouched));
+        kept.is_vouched_by(vouched);
         Ok(true)
     }
 
@@ -209,6 +223,10 @@ impl Kept {
     pub(super) fn vouched(&self) -> Option<Arc<Vouched>> {
         self.vouched.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    pub(super) fn is_vouched_by(&self, vouched: Vouched) {
+        *self.vouched.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(vouched));
+    }
 }
 
 /// What the rows say for a snapshot: its header and certificate, and the same for its root where that is certified.
@@ -233,7 +251,7 @@ fn epochs(tables: &Tables, epoch: Epoch) -> Result<Option<Vec<EpochChange>>, Sna
     Ok(changes.collect::<Result<Option<Vec<_>>, _>>()?)
 }
 
-fn remove(path: &Path) {
+pub(super) fn remove(path: &Path) {
     let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
     if let Err(error) = removed {
         tracing::warn!(%error, path = %path.display(), "a snapshot cannot be removed");

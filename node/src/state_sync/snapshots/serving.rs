@@ -44,14 +44,18 @@ impl Snapshots {
     }
 
     /// Proves what the newest certified state holds under a key, with what vouches for it; `None` while there is none.
-    /// Reads and hashes a chunk or two.
-    pub fn prove(&self, key: &StateKey) -> Result<Option<(StateProof, Arc<Vouched>)>, SnapshotError> {
-        let newest = {
-            let state = self.0.lock();
-            state.kept.values().rev().find_map(|kept| Some((Arc::clone(kept), kept.vouched()?)))
-        };
-        let Some((kept, vouched)) = newest else { return Ok(None) };
-        Ok(Some((kept.pack.prove(key)?, vouched)))
+    /// Reads and hashes a chunk or two. One that turns out to be damaged is given up, and the one before it asked.
+    pub fn prove(&self, key: &StateKey) -> Option<(StateProof, Arc<Vouched>)> {
+        loop {
+            let (kept, vouched) = {
+                let state = self.0.lock();
+                state.kept.values().rev().find_map(|kept| Some((Arc::clone(kept), kept.vouched()?)))?
+            };
+            match kept.pack.prove(key) {
+                Ok(proof) => return Some((proof, vouched)),
+                Err(error) => self.0.discard(&kept, &error),
+            }
+        }
     }
 }
 
@@ -106,12 +110,15 @@ impl Shared {
         Some(kept)
     }
 
-    /// A chunk, packed. One that is damaged here is not passed on.
+    /// A chunk, packed. One that is damaged here is not passed on, and its snapshot is given up.
     pub(super) fn chunk(&self, root: &Digest, index: u32) -> Option<Bytes> {
-        match self.kept(root)?.pack.packed(index as usize) {
+        let kept = self.kept(root)?;
+        // What a peer asks for that is not there says nothing of what is.
+        kept.pack.packed_len(index as usize)?;
+        match kept.pack.packed(index as usize) {
             Ok(chunk) => Some(chunk.into()),
             Err(error) => {
-                tracing::error!(%error, "a chunk of a snapshot could not be read");
+                self.discard(&kept, &error);
                 None
             }
         }

@@ -9,7 +9,7 @@ use crate::wire::state::{Offer, OffersResponse};
 use ledger::Account;
 use storage::log::{Backend, Log, LogOptions, LogPosition};
 use storage::state::{StateDb, StateOptions};
-use types::{Address, Amount, Decode, StateKey};
+use types::{Address, Amount, Decode, Encode, StateKey};
 
 struct Node {
     snapshots: Snapshots,
@@ -36,8 +36,13 @@ impl Node {
         let archive = Archive::new(ledger().0, log, tables.clone());
         let mut parameters = genesis().parameters;
         parameters.snapshot_interval_heights = 16;
-        let service =
-            Service { bytes_per_second: 1 << 30, parameters, anchor: Height(0), dir: dir.path().join("snapshots") };
+        let service = Service {
+            bytes_per_second: 1 << 30,
+            genesis: Arc::new(genesis()),
+            parameters,
+            anchor: Height(0),
+            dir: dir.path().join("snapshots"),
+        };
         let (snapshots, thread) = Snapshots::start(service, tables.clone(), archive).expect("a thread");
         Self { snapshots, thread: Some(thread), tables, dir }
     }
@@ -113,6 +118,11 @@ impl Node {
         }
     }
 
+    /// A file of a snapshot, or its directory.
+    fn file(&self, height: u64, name: &str) -> PathBuf {
+        self.dir.path().join(format!("snapshots/state-{height}/{name}"))
+    }
+
     fn offered(&self) -> Vec<u64> {
         self.offers().offers.iter().map(|offer| offer.height.0).collect()
     }
@@ -123,6 +133,12 @@ impl Drop for Node {
         self.snapshots.stop();
         drop(self.thread.take().map(JoinHandle::join));
     }
+}
+
+fn flip_last(path: &std::path::Path) {
+    let mut bytes = std::fs::read(path).expect("a file");
+    *bytes.last_mut().expect("some bytes") ^= 1;
+    std::fs::write(path, bytes).expect("room");
 }
 
 #[test]
@@ -201,12 +217,84 @@ fn a_damaged_chunk_is_not_passed_on() {
     [16, 24].iter().for_each(|height| node.certify(*height));
     let root = node.offers().offers[0].manifest;
     assert!(node.snapshots.0.chunk(&root, 0).is_some());
-    let path = node.dir.path().join("snapshots/state-16/chunks");
-    let mut bytes = std::fs::read(&path).expect("the chunks");
-    let last = bytes.len() - 1;
-    bytes[last] ^= 1;
-    std::fs::write(&path, bytes).expect("room");
+    assert_eq!(node.snapshots.0.chunk(&root, 1), None, "there is no such chunk");
+    assert_eq!(node.kept(), [16]);
+    flip_last(&node.file(16, "chunks"));
     assert_eq!(node.snapshots.0.chunk(&root, 0), None);
+    assert!(node.kept().is_empty() && !node.file(16, "").exists(), "it is given up");
+}
+
+#[test]
+fn a_damaged_chunk_that_a_start_finds_is_given_up_before_somebody_asks_for_it() {
+    let node = Node::new();
+    (1..=24).for_each(|height| node.execute(height));
+    node.wait(16);
+    flip_last(&node.file(16, "chunks"));
+    let dir = Arc::clone(&node.dir);
+    drop(node);
+    let node = Node::over(dir);
+    while !node.kept().is_empty() {
+        std::thread::yield_now();
+    }
+    assert!(!node.file(16, "").exists());
+}
+
+#[test]
+fn a_proof_comes_from_the_state_before_where_the_newest_is_damaged() {
+    let node = Node::new();
+    for height in 1..=40 {
+        node.execute(height);
+        if height % 16 == 0 {
+            node.wait(height);
+        }
+        node.certify(height);
+    }
+    let root = node.snapshots.0.lock().kept[&Height(16)].pack.root();
+    assert!(node.snapshots.0.chunk(&root, 0).is_some(), "who has asked for it keeps it there for a while");
+    node.snapshots.0.look();
+    let balance = || {
+        let (proof, vouched) = node.snapshots.prove(&who().into())?;
+        let (root, _) = vouched.certified.root.as_ref().expect("a root");
+        let account = proof.verify(&who().into(), &root.state_root).expect("it holds").expect("it is there");
+        Some(Account::from_bytes(account).expect("an account").balance)
+    };
+    assert_eq!(balance(), Some(Amount(32)));
+    flip_last(&node.file(32, "chunks"));
+    assert_ne!(balance(), Some(Amount(32)));
+    // Certificates of the older one are looked for once it is the newest.
+    node.snapshots.0.look();
+    assert_eq!(balance(), Some(Amount(16)));
+    flip_last(&node.file(16, "chunks"));
+    assert_eq!(balance(), None);
+    assert!(node.kept().is_empty());
+}
+
+#[test]
+fn what_vouches_for_a_snapshot_is_proven_at_a_start_and_written_anew_where_it_is_damaged() {
+    let mut node = Node::new();
+    (1..=24).for_each(|height| node.execute(height));
+    node.wait(16);
+    [16, 24].iter().for_each(|height| node.certify(*height));
+    node.snapshots.0.look();
+    let whole = std::fs::read(node.file(16, "certified")).expect("it is certified");
+    let pack = pack::Pack::open(&node.file(16, "")).expect("it is whole");
+    Vouched::from_bytes(&whole).expect("what was written").prove(&pack, &genesis()).expect("it holds");
+    for at in (0..whole.len()).step_by(whole.len() / 40) {
+        let mut altered = whole.clone();
+        altered[at] ^= 1;
+        std::fs::write(node.file(16, "certified"), altered).expect("room");
+        let dir = Arc::clone(&node.dir);
+        drop(node);
+        node = Node::over(dir);
+        while std::fs::read(node.file(16, "certified")).ok().as_ref() != Some(&whole) {
+            if let Some((_, vouched)) = node.snapshots.prove(&who().into()) {
+                assert_eq!(vouched.to_bytes(), whole, "byte {at}");
+            }
+            if !node.file(16, "certified").exists() {
+                node.snapshots.0.look();
+            }
+        }
+    }
 }
 
 #[test]
@@ -232,10 +320,10 @@ fn the_state_of_genesis_is_certified_half_an_interval_later_and_proves_but_is_no
     (1..=8).for_each(|height| node.execute(height));
     (1..=7).for_each(|height| node.certify(height));
     node.snapshots.0.look();
-    assert!(node.snapshots.prove(&who().into()).expect("readable").is_none(), "its root is not certified");
+    assert!(node.snapshots.prove(&who().into()).is_none(), "its root is not certified");
     node.certify(8);
     node.snapshots.0.look();
-    let (proof, vouched) = node.snapshots.prove(&who().into()).expect("readable").expect("certified");
+    let (proof, vouched) = node.snapshots.prove(&who().into()).expect("certified");
     let certified = &vouched.certified;
     let (root_header, _) = certified.root.as_ref().expect("a root");
     assert_eq!((certified.header.height, root_header.height), (Height(0), Height(8)));
@@ -255,14 +343,14 @@ fn the_newest_certified_state_proves_what_it_holds_and_what_it_does_not() {
     let (here, nowhere) = (StateKey::from(who()), StateKey::from(Address::from_bytes([2; 32])));
     (1..=24).for_each(|height| node.execute(height));
     node.wait(16);
-    assert!(node.snapshots.prove(&here).expect("readable").is_none(), "not certified yet");
+    assert!(node.snapshots.prove(&here).is_none(), "not certified yet");
     [16, 24].iter().for_each(|height| node.certify(*height));
     node.snapshots.0.look();
-    let (proof, vouched) = node.snapshots.prove(&here).expect("readable").expect("certified");
+    let (proof, vouched) = node.snapshots.prove(&here).expect("certified");
     let (root_header, _) = vouched.certified.root.as_ref().expect("a root");
     let account =
         Account::from_bytes(proof.verify(&here, &root_header.state_root).expect("it holds").expect("it is there"));
     assert_eq!(account.map(|account| account.balance), Ok(Amount(16)));
-    let (proof, _) = node.snapshots.prove(&nowhere).expect("readable").expect("certified");
+    let (proof, _) = node.snapshots.prove(&nowhere).expect("certified");
     assert_eq!(proof.verify(&nowhere, &root_header.state_root), Ok(None));
 }

@@ -45,7 +45,13 @@ impl Node {
         let archive = Archive::new(load.genesis.chain_id(), Arc::new(log), tables.clone());
         let mut parameters = load.genesis.parameters.clone();
         parameters.snapshot_interval_heights = interval;
-        let service = Service { bytes_per_second: 1 << 30, parameters, anchor: Height(0), dir: dir.join("snapshots") };
+        let service = Service {
+            bytes_per_second: 1 << 30,
+            genesis: Arc::new(load.genesis.clone()),
+            parameters,
+            anchor: Height(0),
+            dir: dir.join("snapshots"),
+        };
         let (snapshots, thread) = Snapshots::start(service, tables.clone(), archive).map_err(failed_at(dir))?;
         let roots = StateRoots::recovered(snapshots.clone(), tables.clone(), &ledger);
         let roots = roots.map_err(|error| failed(error.to_string()))?;
