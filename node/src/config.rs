@@ -199,11 +199,20 @@ pub struct LogSection {
     /// Seconds after which it is flushed with fewer, which bounds what backups and exports of a quiet node lack. Default 60,
     /// range 1 to 86,400.
     pub flush_seconds: u64,
+    /// Bytes a second at which a running node reads its full segments again, to find what the disk has changed; a day's rest
+    /// follows a pass. Default 16 MiB, at most 64 GiB; 0 is never.
+    pub scrub_bytes_per_second: u64,
 }
 
 impl Default for LogSection {
     fn default() -> Self {
-        Self { backend: LogBackend::Auto, segment_bytes: 256 << 20, flush_bytes: 64 << 20, flush_seconds: 60 }
+        Self {
+            backend: LogBackend::Auto,
+            segment_bytes: 256 << 20,
+            flush_bytes: 64 << 20,
+            flush_seconds: 60,
+            scrub_bytes_per_second: 16 << 20,
+        }
     }
 }
 
@@ -434,6 +443,7 @@ impl Config {
         range("log.segment_bytes", self.log.segment_bytes, 1 << 20, 4 << 30)?;
         range("log.flush_bytes", self.log.flush_bytes, 1 << 20, 64 << 30)?;
         range("log.flush_seconds", self.log.flush_seconds, 1, 86_400)?;
+        range("log.scrub_bytes_per_second", self.log.scrub_bytes_per_second, 0, 64 << 30)?;
         range("storage.keep_log_bytes", self.storage.keep_log_bytes, 1 << 20, 1 << 60)?;
         self.storage.check()?;
         range("sync.state_above_heights", self.sync.state_above_heights, 100, 1 << 60)?;

@@ -17,6 +17,7 @@ mod health;
 mod identity;
 mod ingress;
 mod key_ages;
+mod log_scrub;
 mod machine;
 mod machines;
 mod metrics;

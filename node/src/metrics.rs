@@ -219,6 +219,9 @@ impl Figures {
         out.gauge("stele_log_spare_segments", "How many segments are ready?", stats.spare_segments.into())?;
         let backend = [(and(label("backend", stats.backend), "direct", stats.direct), 1)];
         out.gauges("stele_log_backend_flag", "How does the log write?", backend)?;
+        let (scrubbed, damaged) = self.status.log_scrub();
+        out.counter("stele_log_scrubbed_bytes", "How many bytes of records were read again and checked?", scrubbed)?;
+        out.gauge("stele_log_damaged_places", "How many places of the log did that find damaged?", damaged)?;
         let failed = u64::from(self.status.log_fault().is_some());
         out.gauge("stele_log_fault_flag", "Has the log failed?", failed)
     }

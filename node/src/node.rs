@@ -6,6 +6,7 @@ use crate::execution::{Applier, Execution, Order, Receipts, Retention, StateRoot
 use crate::identity::SignerIdentity;
 use crate::ingress::{self, Admission};
 use crate::key_ages::KeyAges;
+use crate::log_scrub::Scrubber;
 use crate::machines::{Admitted, Asked, Door};
 use crate::pool::Pool;
 use crate::reach::Reach;
@@ -352,6 +353,10 @@ fn run_once(
         plan: plan.clone(),
     });
     let server = network.block_on(rpc::start(Arc::clone(&context), me.rpc_address))?;
+    let scrubber = match config.log.scrub_bytes_per_second {
+        0 => None,
+        rate => Some(Scrubber::start(Arc::clone(&log), Arc::clone(&status), rate)?),
+    };
     tracing::info!(
         chain = %plan.chain, validator = %me.name, height = header.height.0, peers = %me.peer_address,
         clients = %me.client_address, rpc = %me.rpc_address, start_ms = started.elapsed().as_millis() as u64, "node started"
@@ -429,6 +434,7 @@ fn run_once(
         clients.shutdown().await;
         mesh.shutdown().await;
     });
+    drop(scrubber);
     log.close();
     watch.abort();
     if !matches!(outcome, Ok(Ended::Stopped) | Err(_)) {

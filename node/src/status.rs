@@ -130,6 +130,8 @@ pub struct Status {
     misbehaviour: Mutex<BTreeMap<(AuthorityIndex, &'static str), u64>>,
     execution_queue: AtomicUsize,
     log_fault: Mutex<Option<LogFault>>,
+    log_scrubbed: AtomicU64,
+    log_damaged: AtomicU64,
     sync: Mutex<Option<SyncProgress>>,
     epoch_behind: AtomicBool,
     pulse: Arc<Pulse>,
@@ -154,6 +156,8 @@ impl Status {
             misbehaviour: Mutex::default(),
             execution_queue: AtomicUsize::new(0),
             log_fault: Mutex::default(),
+            log_scrubbed: AtomicU64::new(0),
+            log_damaged: AtomicU64::new(0),
             sync: Mutex::default(),
             epoch_behind: AtomicBool::default(),
             pulse: Arc::default(),
@@ -282,6 +286,21 @@ impl Status {
         *lock(&self.log_fault) = Some(fault);
     }
 
+    /// So many bytes of the log were read again.
+    pub fn log_scrubbed(&self, bytes: u64) {
+        self.log_scrubbed.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// So many places of the log have turned out to be damaged so far.
+    pub fn log_damaged_at_least(&self, places: u64) {
+        self.log_damaged.fetch_max(places, Ordering::Relaxed);
+    }
+
+    /// So many places of the whole log are damaged.
+    pub fn log_damaged(&self, places: u64) {
+        self.log_damaged.store(places, Ordering::Relaxed);
+    }
+
     /// Commits are being fetched.
     pub fn syncing(&self, progress: SyncProgress) {
         *lock(&self.sync) = Some(progress);
@@ -385,6 +404,11 @@ impl Status {
     /// Why the log failed, if it did.
     pub fn log_fault(&self) -> Option<LogFault> {
         *lock(&self.log_fault)
+    }
+
+    /// Bytes of the log that were read again since the start, and how many places of it are damaged.
+    pub fn log_scrub(&self) -> (u64, u64) {
+        (self.log_scrubbed.load(Ordering::Relaxed), self.log_damaged.load(Ordering::Relaxed))
     }
 }
 

@@ -4,7 +4,7 @@
 //! Deliberately absent: what records mean, stored indexes, compaction. Files of this folder, from the disk upwards:
 //! `format` (bytes), `io` (backends), `files` (segments), `scan` (recovery), `check` (what is damaged), `kinds` (where
 //! records of a kind lie), `reader` (beside the writer's process), `writer` (the decisions), `driver` (threads), `lead`
-//! (callers that write).
+//! (callers that write), `scrub` (what is damaged, beside the writer).
 
 pub mod buffer;
 pub mod check;
@@ -20,6 +20,7 @@ mod position;
 mod read_ahead;
 mod reader;
 pub mod scan;
+mod scrub;
 mod stats;
 mod turns;
 mod window;

@@ -194,10 +194,10 @@ impl Checker<'_> {
                 if offset >= window.length {
                     return Ok(());
                 }
-            } else if self.goes_on_in_the_next(place)? {
+            } else if self.goes_on_in_the_next(place) {
                 return Ok(());
-            } else if self.more_was_durable(place, offset)? {
-                if let Some((segment, offset, kind)) = self.blame(&mut window, offset, place)? {
+            } else if self.more_was_durable(place, offset) {
+                if let Some((segment, offset, kind)) = self.blame(&mut window, offset, place) {
                     self.name(segment, offset, kind)?;
                 }
                 self.lost = true;
@@ -269,11 +269,12 @@ impl Checker<'_> {
     }
 
     /// Whether the chain goes on at the start of the next segment: the writer rolls when a record does not fit.
-    fn goes_on_in_the_next(&self, place: usize) -> Result<bool, LogError> {
-        let (Some(next), Some(_)) = (self.next(place), &self.last) else { return Ok(false) };
-        let mut window = Window::unchecked(self.disk, next)?;
+    fn goes_on_in_the_next(&self, place: usize) -> bool {
+        let (Some(next), Some(_)) = (self.next(place), &self.last) else { return false };
+        // What cannot be opened is named when it is reached.
+        let Ok(mut window) = Window::unchecked(self.disk, next) else { return false };
         let found = valid(&mut window, self.tag, PAGE as u64);
-        Ok(found.is_some_and(|(header, ..)| self.continues(&header)))
+        found.is_some_and(|(header, ..)| self.continues(&header))
     }
 
     fn next(&self, place: usize) -> Option<u64> {
@@ -281,66 +282,61 @@ impl Checker<'_> {
     }
 
     /// Whether a group behind `offset` says that the chain was longer than it is.
-    fn more_was_durable(&self, place: usize, offset: u64) -> Result<bool, LogError> {
+    fn more_was_durable(&self, place: usize, offset: u64) -> bool {
         if self.last.is_none() && self.checked.oldest > 0 {
             // The oldest segment that is kept always has a group.
-            return Ok(true);
+            return true;
         }
         let sequence = self.last.map_or(0, |(last, _)| last.sequence);
         let mut offset = offset + PAGE as u64;
         for (ahead, segment) in self.segments[place..].iter().enumerate() {
-            let mut window = Window::unchecked(self.disk, *segment)?;
             if ahead > 0 {
                 offset = PAGE as u64;
             }
+            let Ok(mut window) = Window::unchecked(self.disk, *segment) else { continue };
             while offset < window.length {
                 let Some((header, _, bytes)) = valid(&mut window, self.tag, offset) else {
                     offset += PAGE as u64;
                     continue;
                 };
                 if header.durable_up_to > sequence {
-                    return Ok(true);
+                    return true;
                 }
                 offset += page_up(bytes.len()) as u64;
             }
         }
-        Ok(false)
+        false
     }
 
     /// What is wrong where a group ought to be, and where exactly; nothing where the segment as a whole is to blame, this
     /// one or the next, which is named as such.
-    fn blame(
-        &self,
-        window: &mut Window<'_>,
-        offset: u64,
-        place: usize,
-    ) -> Result<Option<(u64, u64, DamageKind)>, LogError> {
+    fn blame(&self, window: &mut Window<'_>, offset: u64, place: usize) -> Option<(u64, u64, DamageKind)> {
         let segment = window.segment;
         if valid(window, self.tag, offset).is_some() {
-            return Ok(Some((segment, offset, DamageKind::Chain)));
+            return Some((segment, offset, DamageKind::Chain));
         }
         let untouched = match window.at(offset, PAGE) {
-            Err(_) => return Ok(Some((segment, offset, DamageKind::Unreadable))),
+            Err(_) => return Some((segment, offset, DamageKind::Unreadable)),
             Ok(page) => page.is_none_or(|page| page.iter().all(|byte| *byte == 0)),
         };
         if !untouched || self.last.is_none() {
-            return Ok(Some(classify(window, self.tag, offset)));
+            return Some(classify(window, self.tag, offset));
         }
         let shortened = window.header().is_ok_and(|header| header.is_ok_and(|header| header.bytes > window.length));
         // Where nothing was ever written nothing can be damaged: then it is the first group of the next segment.
         match self.next(place) {
-            _ if shortened => Ok(None),
+            _ if shortened => None,
             Some(next) if next == segment + 1 => {
-                let mut window = Window::unchecked(self.disk, next)?;
+                let Ok(mut window) = Window::unchecked(self.disk, next) else { return None };
                 let empty = window.length <= PAGE as u64;
                 let other = window.header().is_ok_and(|header| match header {
                     Ok(header) => header.identity != *self.identity || header.segment != next,
                     Err(fault) => empty || matches!(fault, HeaderFault::Version(_)),
                 });
-                Ok((!other).then(|| classify(&mut window, self.tag, PAGE as u64)))
+                (!other).then(|| classify(&mut window, self.tag, PAGE as u64))
             }
-            Some(_) => Ok(None),
-            None => Ok(Some(classify(window, self.tag, offset))),
+            Some(_) => None,
+            None => Some(classify(window, self.tag, offset)),
         }
     }
 

@@ -10,4 +10,5 @@ mod files;
 mod full_disk;
 mod power_loss;
 mod prefixes;
+mod scrub;
 mod state;
