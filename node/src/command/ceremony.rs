@@ -13,6 +13,7 @@ use hsm::ceremony::state::Moment;
 use hsm::ceremony::templates::{TEMPLATES, Template};
 use hsm::ceremony::verify::MachineReport;
 use hsm::ceremony::{Ceremony, Invalid, Report, Script, entry, paper, verify, words};
+use hsm::machines::Machines;
 use miette::{IntoDiagnostic, WrapErr, bail, miette};
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
@@ -102,6 +103,28 @@ start from each beginning to the close. Which machines they are is held against 
     },
 }
 
+/// What a transcript has to be of.
+struct Wanted {
+    script: Option<Digest>,
+    machines: Option<Machines>,
+}
+
+impl Wanted {
+    fn read(script: Option<&Path>, machines: Option<&Path>) -> miette::Result<Self> {
+        let script = script.map(read_script).transpose()?.as_deref().map(Script::digest);
+        let machines = machines.map(|path| Policy::read(path)?.machines()).transpose().into_diagnostic()?;
+        Ok(Self { script, machines })
+    }
+
+    fn check(&self, transcript: &[u8]) -> Result<Ceremony, Invalid> {
+        let ceremony = verify(transcript, self.script)?;
+        match &self.machines {
+            Some(policy) => verify::on_machines(ceremony, policy),
+            None => Ok(ceremony),
+        }
+    }
+}
+
 /// Runs `stele ceremony`; the status to leave with.
 ///
 /// # Errors
@@ -119,14 +142,7 @@ pub fn run(args: CeremonyArgs) -> miette::Result<ExitCode> {
         Action::Rehearse(args) => hold::rehearse(&args)?,
         Action::Run(args) => hold::run(&args)?,
         Action::Verify { transcript, script, machines, json } => {
-            let script = script.map(|path| read_script(&path)).transpose()?;
-            let machines = machines.map(|path| Policy::read(&path)?.machines()).transpose().into_diagnostic()?;
-            let verdict = verify(&read(&transcript)?, script.as_deref().map(Script::digest));
-            let verdict = verdict.and_then(|ceremony| match &machines {
-                Some(policy) => verify::on_machines(ceremony, policy),
-                None => Ok(ceremony),
-            });
-            return tell(&verdict, json);
+            return tell(&Wanted::read(script.as_deref(), machines.as_deref())?.check(&read(&transcript)?), json);
         }
         Action::Print { script, out } => {
             let text = read_script(&script)?;

@@ -182,6 +182,11 @@ fn a_genesis_binds_real_ceremonies_and_refuses_rehearsals_and_strangers() {
     let draft = ["genesis", "--genesis", "draft.toml", "--transcripts", "transcripts", "--check"];
     assert!(!ceremony(dir, &draft).status.success(), "the draft is not bound");
 
+    let machines = format!("tpm_keys = [\"000b{}\"]\n[registers]\n11 = [\"{}\"]\n", "07".repeat(32), "08".repeat(32));
+    std::fs::write(dir.join("machines.toml"), machines).expect("own file");
+    let elsewhere = ceremony(dir, &[&check[..], &["--machines", "machines.toml"]].concat());
+    assert!(!elsewhere.status.success() && elsewhere.message.contains("the machine is not attested"), "{elsewhere:?}");
+
     let refused = |reason: &str| {
         let ended = ceremony(dir, &check);
         assert!(!ended.status.success() && ended.message.contains(reason), "{reason}: {}", ended.message);
@@ -189,7 +194,7 @@ fn a_genesis_binds_real_ceremonies_and_refuses_rehearsals_and_strangers() {
     std::fs::copy(dir.join("transcripts/north"), dir.join("transcripts/twice")).expect("own file");
     refused("not exactly one ceremony for validator");
     std::fs::write(dir.join("transcripts/twice"), "nothing").expect("own file");
-    refused("no valid transcript");
+    refused("twice is not what is wanted");
     std::fs::write(dir.join("answers.toml"), TEMPLATES[0].answers).expect("own file");
     std::fs::write(dir.join("script.toml"), TEMPLATES[0].script).expect("own file");
     good(dir, &REHEARSE);

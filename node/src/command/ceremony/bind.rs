@@ -3,10 +3,11 @@
 //! Every transcript is verified, none may be a rehearsal, and each validator's keys and addresses must be those that
 //! exactly one transcript registered. Their roots go into the genesis, in the order of its validators.
 
+use super::Wanted;
 use crate::command::genesis::read as read_genesis;
 use clap::Args;
-use hsm::ceremony::verify::{root_digest, verify};
-use hsm::ceremony::{Ceremony, Script};
+use hsm::ceremony::Ceremony;
+use hsm::ceremony::verify::root_digest;
 use miette::{IntoDiagnostic, WrapErr, bail, miette};
 use std::path::{Path, PathBuf};
 use types::{Authority, Digest, Genesis};
@@ -17,7 +18,7 @@ use types::{Authority, Digest, Genesis};
 
 Examples:
   stele ceremony genesis --genesis draft.toml --transcripts transcripts/ --script script.toml --out genesis.toml
-  stele ceremony genesis --genesis genesis.toml --transcripts transcripts/ --check")]
+  stele ceremony genesis --genesis genesis.toml --transcripts transcripts/ --machines machines.toml --check")]
 pub struct GenesisArgs {
     /// A genesis, as `stele genesis` makes it.
     #[arg(long, value_name = "FILE")]
@@ -28,6 +29,9 @@ pub struct GenesisArgs {
     /// The script that all of them have to be of.
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
+    /// A policy that names the machines on which all of them have to be held (as of `stele attest verify --policy`).
+    #[arg(long, value_name = "FILE")]
+    machines: Option<PathBuf>,
     /// Accept transcripts in which steps were left out.
     #[arg(long)]
     allow_exceptions: bool,
@@ -42,8 +46,7 @@ pub struct GenesisArgs {
 /// Runs it.
 pub fn run(args: &GenesisArgs) -> miette::Result<()> {
     let genesis = read_genesis(&args.genesis)?;
-    let script = args.script.as_ref().map(|path| super::read_script(path)).transpose()?;
-    let ceremonies = read_all(args, script.as_deref().map(Script::digest))?;
+    let ceremonies = read_all(args, &Wanted::read(args.script.as_deref(), args.machines.as_deref())?)?;
     let roots = roots(&genesis, &ceremonies)?;
     if args.check {
         if genesis.ceremonies != roots {
@@ -60,7 +63,7 @@ pub fn run(args: &GenesisArgs) -> miette::Result<()> {
     Ok(())
 }
 
-fn read_all(args: &GenesisArgs, script: Option<Digest>) -> miette::Result<Vec<(PathBuf, Ceremony)>> {
+fn read_all(args: &GenesisArgs, wanted: &Wanted) -> miette::Result<Vec<(PathBuf, Ceremony)>> {
     let about = || format!("cannot read {}", args.transcripts.display());
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(&args.transcripts).into_diagnostic().wrap_err_with(about)? {
@@ -69,8 +72,8 @@ fn read_all(args: &GenesisArgs, script: Option<Digest>) -> miette::Result<Vec<(P
     paths.sort();
     let mut all = Vec::new();
     for path in paths {
-        let ceremony = verify(&super::read(&path)?, script).into_diagnostic();
-        let ceremony = ceremony.wrap_err_with(|| format!("{} is no valid transcript", path.display()))?;
+        let ceremony = wanted.check(&super::read(&path)?).into_diagnostic();
+        let ceremony = ceremony.wrap_err_with(|| format!("{} is not what is wanted", path.display()))?;
         acceptable(&path, &ceremony, args.allow_exceptions)?;
         all.push((path, ceremony));
     }
