@@ -7,7 +7,7 @@
 //! ```
 
 use super::depot::Depot;
-use super::{BackupError, Kept, Manifest};
+use super::{BackupError, Kept, Manifest, Range};
 use crate::committees::Checkers;
 use crate::replica::commit_sync::answer;
 use crate::replica::event::CertifiedCommit;
@@ -100,8 +100,7 @@ impl Follow {
 }
 
 /// A backup that is being read.
-pub struct Reading<'a> {
-    depot: &'a Depot,
+pub struct Reading {
     /// What it consists of.
     pub manifest: Manifest,
     /// The genesis that it is checked against.
@@ -112,9 +111,9 @@ pub struct Reading<'a> {
     pub certificate: Option<Certificate>,
 }
 
-impl<'a> Reading<'a> {
+impl Reading {
     /// Opens a backup of the ledger of `genesis`, or of the one that it brings along.
-    pub fn open(depot: &'a Depot, genesis: Option<Genesis>) -> Result<Self, BackupError> {
+    pub fn open(depot: &Depot, genesis: Option<Genesis>) -> Result<Self, BackupError> {
         let manifest = Manifest::read(depot)?;
         let own = manifest.genesis.get(depot)?;
         let genesis = match genesis {
@@ -135,7 +134,7 @@ impl<'a> Reading<'a> {
                 checkers.push(change)?;
             }
         }
-        Ok(Self { depot, manifest, genesis, checkers, follow: Follow::default(), certificate: None })
+        Ok(Self { manifest, genesis, checkers, follow: Follow::default(), certificate: None })
     }
 
     /// Goes on behind ranges that were read before.
@@ -150,33 +149,63 @@ impl<'a> Reading<'a> {
         self.checkers.changes()
     }
 
+    /// Gets a range, to be checked run by run.
+    pub fn runs(&self, depot: &Depot, index: usize) -> Result<Runs, BackupError> {
+        let range = self.manifest.ranges[index].clone();
+        let bytes = Bytes::from(range.kept.get(depot)?);
+        let frames = frames(&range.kept.file, self.manifest.ledger, &bytes)?.into_iter();
+        Ok(Runs { next: range.from, range, frames })
+    }
+
+    /// Checks the next run of a range, and gives its commits, at least one; `None` behind the last, which ends where the
+    /// manifest says.
+    pub fn next_run(&mut self, runs: &mut Runs) -> Result<Option<Vec<CertifiedCommit>>, BackupError> {
+        let range = &runs.range;
+        let Some(frame) = runs.frames.next() else {
+            let whole = self.follow.last() == Some((range.to, range.header));
+            return if whole {
+                Ok(None)
+            } else {
+                Err(BackupError::Contradictory("a range does not end where it says"))
+            };
+        };
+        let damaged = |what| BackupError::Damaged { name: range.kept.file.clone(), what };
+        let response = CommitsResponse::parse(&frame).map_err(|_| damaged("its commits do not decode"))?;
+        let last = response.commits.last().ok_or_else(|| damaged("a frame has no commits"))?;
+        let checker = self.checkers.of_epoch(last.header.epoch)?;
+        let certificate = response.certificate.clone();
+        let heights = self.follow.check(checker, runs.next, response)?;
+        self.certificate = certificate;
+        runs.next = heights.last().map_or(runs.next, |(height, _)| height.next());
+        Ok(Some(heights.into_iter().map(|(_, commit)| commit).collect()))
+    }
+
     /// Reads a range, checks all of it, and gives every commit to `take`.
     pub fn range(
         &mut self,
+        depot: &Depot,
         index: usize,
         take: &mut dyn FnMut(CertifiedCommit) -> Result<(), BackupError>,
     ) -> Result<(), BackupError> {
-        let range = self.manifest.ranges[index].clone();
-        let name = &range.kept.file;
-        let bytes = Bytes::from(range.kept.get(self.depot)?);
-        let mut next = range.from;
-        for frame in frames(name, self.manifest.ledger, &bytes)? {
-            let damaged = |what| BackupError::Damaged { name: name.clone(), what };
-            let response = CommitsResponse::parse(&frame).map_err(|_| damaged("its commits do not decode"))?;
-            let last = response.commits.last().ok_or_else(|| damaged("a frame has no commits"))?;
-            let checker = self.checkers.of_epoch(last.header.epoch)?;
-            let certificate = response.certificate.clone();
-            for (height, commit) in self.follow.check(checker, next, response)? {
-                next = height.next();
-                take(commit)?;
-            }
-            self.certificate = certificate;
+        let mut runs = self.runs(depot, index)?;
+        while let Some(commits) = self.next_run(&mut runs)? {
+            commits.into_iter().try_for_each(&mut *take)?;
         }
-        if self.follow.last() == Some((range.to, range.header)) {
-            Ok(())
-        } else {
-            Err(BackupError::Contradictory("a range does not end where it says"))
-        }
+        Ok(())
+    }
+}
+
+/// What is left of a range that is being read; all of its bytes are held.
+pub struct Runs {
+    range: Range,
+    frames: std::vec::IntoIter<Bytes>,
+    next: Height,
+}
+
+impl Runs {
+    /// Whether a height is still to come.
+    pub fn holds(&self, height: Height) -> bool {
+        (self.next..=self.range.to).contains(&height)
     }
 }
 
@@ -229,7 +258,7 @@ pub fn verify(
     }
     let (mut blocks, mut transactions) = (0, 0);
     for index in 0..reading.manifest.ranges.len() {
-        reading.range(index, &mut |commit| {
+        reading.range(depot, index, &mut |commit| {
             blocks += commit.blocks.len() as u64;
             let contents = commit.blocks.iter().map(|(_, received)| received.contents.transactions().len() as u64);
             transactions += contents.sum::<u64>();

@@ -125,7 +125,7 @@ pub fn restore(depot: &Depot, wanted: Wanted, progress: &mut dyn FnMut(Step)) ->
     let source = Source::new(site.clone(), Arc::new(reading.genesis.clone()), identity, wanted.shards);
     let whole = site.join(WHOLE);
     if !whole.exists() {
-        read_all(&mut reading, &source, last, progress)?;
+        read_all(depot, &mut reading, &source, last, progress)?;
         make_state(&reading, &source, last, progress)?;
         keep_files(depot, &reading, &site.join(RESTORED))?;
         keep(&whole, b"")?;
@@ -179,7 +179,8 @@ fn open_state(source: &Source, data: &Path) -> Result<Tables, BackupError> {
 
 /// Checks all ranges and writes them to the log.
 fn read_all(
-    reading: &mut Reading<'_>,
+    depot: &Depot,
+    reading: &mut Reading,
     source: &Source,
     last: Height,
     progress: &mut dyn FnMut(Step),
@@ -211,7 +212,7 @@ fn read_all(
     })?;
     reading.skip(read.ranges.len());
     for (index, hash) in hashes.into_iter().enumerate().skip(read.ranges.len()) {
-        reading.range(index, &mut |commit| {
+        reading.range(depot, index, &mut |commit| {
             let height = commit.record.height;
             if height > logged {
                 append(&log, commit)?;
@@ -242,7 +243,7 @@ fn append(log: &Log, commit: CertifiedCommit) -> Result<(), BackupError> {
 
 /// Executes what the log holds, and compares what comes out with what was proven.
 fn make_state(
-    reading: &Reading<'_>,
+    reading: &Reading,
     source: &Source,
     last: Height,
     progress: &mut dyn FnMut(Step),
@@ -272,7 +273,7 @@ fn make_state(
 }
 
 /// Genesis and node.toml, for whoever sets the machine up again.
-fn keep_files(depot: &Depot, reading: &Reading<'_>, dir: &Path) -> Result<(), BackupError> {
+fn keep_files(depot: &Depot, reading: &Reading, dir: &Path) -> Result<(), BackupError> {
     fs::create_dir_all(dir).map_err(file(dir))?;
     keep(&dir.join("genesis.toml"), reading.genesis.to_toml().as_bytes())?;
     if let Some(config) = &reading.manifest.config {

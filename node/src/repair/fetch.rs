@@ -2,7 +2,7 @@
 
 use super::RepairError;
 use crate::backup::depot::Depot;
-use crate::backup::read::Reading;
+use crate::backup::read::{Reading, Runs};
 use crate::committees::Checkers;
 use crate::config::Setup;
 use crate::identity::SignerIdentity;
@@ -44,34 +44,48 @@ impl Fetch for Several {
     }
 }
 
-/// A backup or an archive.
+/// A backup or an archive. What is asked for rises, so the range that was asked for last is gone on with: each is got and
+/// checked once. Memory: one range, and the commits of a run.
 pub struct FromBackup {
     depot: Depot,
     genesis: Genesis,
+    at: Option<(Reading, Runs)>,
 }
 
 impl FromBackup {
     /// Of the ledger of this genesis.
     pub fn new(depot: Depot, genesis: Genesis) -> Self {
-        Self { depot, genesis }
+        Self { depot, genesis, at: None }
+    }
+
+    /// Begins the range of a height. The manifest is read anew: since the last range a backup may have been added to.
+    fn begin(&self, height: Height) -> Result<(Reading, Runs), RepairError> {
+        let mut reading = Reading::open(&self.depot, Some(self.genesis.clone()))?;
+        let ranges = &reading.manifest.ranges;
+        let index = ranges.iter().position(|range| (range.from..=range.to).contains(&height));
+        let index = index.ok_or(RepairError::Nobody { height, reason: None })?;
+        reading.skip(index);
+        let runs = reading.runs(&self.depot, index)?;
+        Ok((reading, runs))
     }
 }
 
 impl Fetch for FromBackup {
-    fn commits(&mut self, from: Height, to: Height) -> Result<Vec<CertifiedCommit>, RepairError> {
-        let mut reading = Reading::open(&self.depot, Some(self.genesis.clone()))?;
-        let ranges = &reading.manifest.ranges;
+    fn commits(&mut self, from: Height, _to: Height) -> Result<Vec<CertifiedCommit>, RepairError> {
         let nobody = RepairError::Nobody { height: from, reason: None };
-        let index = ranges.iter().position(|range| range.from <= from && from <= range.to).ok_or(nobody)?;
-        reading.skip(index);
-        let mut commits = Vec::new();
-        reading.range(index, &mut |commit| {
-            if (from..=to).contains(&commit.record.height) {
-                commits.push(commit);
+        // Before another range is got, the last one is let go of.
+        let (mut reading, mut runs) = match self.at.take().filter(|(_, runs)| runs.holds(from)) {
+            Some(at) => at,
+            None => self.begin(from)?,
+        };
+        while let Some(mut commits) = reading.next_run(&mut runs)? {
+            commits.retain(|commit| commit.record.height >= from);
+            if !commits.is_empty() {
+                self.at = Some((reading, runs));
+                return Ok(commits);
             }
-            Ok(())
-        })?;
-        Ok(commits)
+        }
+        Err(nobody)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Damage of every kind in the middle of a log, and what comes back; and kills between all steps.
 
-use super::fetch::{FromBackup, Several};
+use super::fetch::{Fetch, FromBackup, Several};
 use super::*;
+use crate::backup::Manifest;
 use crate::backup::depot::Depot;
 use crate::backup::take::{Wanted, take};
 use crate::config::{LOG, STATE};
@@ -219,6 +220,37 @@ fn a_single_record_of_each_kind_comes_back_and_with_it_what_it_belongs_to() {
         assert_eq!((done.damaged, done.blocks + done.commits.len() as u64), (1, 1), "kind {kind}: {done:?}");
         node.is_whole();
     }
+}
+
+#[test]
+fn a_range_of_a_backup_is_got_once_for_heights_that_rise() {
+    let node = node();
+    let place = tempfile::tempdir().expect("a directory");
+    let depot = || Depot::open(place.path().to_str().expect("it is text"), None).expect("a directory");
+    let wanted = Wanted { range_bytes: 60_000, run_heights: 5, ..Wanted::default() };
+    take(&node.source, &depot(), &wanted, &mut |_, _| {}).expect("a backup");
+    let ranges = Manifest::read(&depot()).expect("a manifest").ranges;
+    assert!(ranges.len() > 2 && ranges.iter().all(|range| range.to.0 >= range.from.0 + 5), "{ranges:?}");
+    let path = |height: Height| {
+        let range = ranges.iter().find(|range| (range.from..=range.to).contains(&height)).expect("a range");
+        place.path().join(&range.kept.file)
+    };
+    let mut fetch = FromBackup::new(depot(), genesis());
+    // Heights in between that nobody needs are passed over, in a range and between two.
+    let (mut next, mut given) = (Height(2), Vec::new());
+    while next < Height(HEIGHTS) {
+        let commits = fetch.commits(next, next).expect("it is in the backup");
+        let heights: Vec<Height> = commits.iter().map(|commit| commit.record.height).collect();
+        assert_eq!((heights[0], heights.len() <= 5), (next, true), "{heights:?}");
+        // Whoever gets it again does not find it.
+        drop(fs::rename(path(next), path(next).with_extension("read")));
+        given.extend(heights);
+        next = Height(given.last().expect("heights").0 + if given.len() < 20 { 1 } else { 8 });
+    }
+    assert!(given.len() > 25, "{given:?}");
+    ranges.iter().for_each(|range| drop(fs::rename(path(range.from).with_extension("read"), path(range.from))));
+    // Lower ones, too, are given.
+    assert_eq!(fetch.commits(Height(7), Height(7)).expect("it is in the backup")[0].record.height, Height(7));
 }
 
 #[test]
