@@ -69,6 +69,10 @@ pub fn repair(source: &Source, fetch: &mut dyn Fetch, progress: &mut dyn FnMut(H
     let Some(first) = found.first_damaged else {
         return Ok(Done { height: found.last, state_kept: true, ..Done::default() });
     };
+    // The damaged log is removed with its directory, and what else lies there is somebody's: a copy of a segment, perhaps.
+    if let Some(file) = held.files().strays()?.into_iter().next() {
+        return Err(RepairError::StrayFile(file));
+    }
     let mut done = write::write(source, &site, held.files(), &found, first, fetch, progress)?;
     drop(held);
     let placed = place::finish(source, &site)?;

@@ -54,8 +54,9 @@ whose the directory is, and a state that is another's is told as damaged.
 
 Damage is named by segment, byte offset and kind: missing_segment, segment_header, version, other_identity,
 swapped_segment, segment_length, unreadable, group_header, moved_group, chain, record, behind_state (the log ends before the
-height that the state has); and with --deep undecodable, payload. What a power cut left unfinished at the end was never acknowledged and is no damage; bytes that hold
-nothing, between groups and behind the last one, are not looked at.
+height that the state has), stray_file (a file in `log` that is none of its, named by `file`: no node starts beside it; move
+it away); and with --deep undecodable, payload. What a power cut left unfinished at the end was never acknowledged and is no
+damage; bytes that hold nothing, between groups and behind the last one, are not looked at.
 
 What to do: --repair-from fetches the commits and blocks that the damage took, each proven by certificates, and writes
 them with all that is left to a new log, from the first damaged segment on; it takes the place of the damaged one when it
@@ -160,6 +161,7 @@ fn examine(place: &Place, deep: bool) -> Result<Report, FsckError> {
         .map_err(|error| report.state_failed(&error))
         .ok()
     } else {
+    files.strays().map_err(FsckError::Log)?.into_iter().for_each(|file| report.stray(file));
         None
     };
     let chain = opened.as_ref().map(|opened| opened.chain());

@@ -24,6 +24,12 @@ pub enum RepairError {
     #[error("all of the log in {} is another node's, or of another ledger", .0.display())]
     #[diagnostic(help("nothing was touched: put the log of this node there, or name the other node's configuration"))]
     Foreign(PathBuf),
+    /// The directory of the log holds something else as well.
+    #[error("{}: it is none of the log's", .0.display())]
+    #[diagnostic(help(
+        "nothing was repaired: the damaged log is removed with its directory once it is repaired; move the file away first"
+    ))]
+    StrayFile(PathBuf),
     /// The log.
     #[error("the log cannot be used: {0}")]
     Log(#[from] LogError),

@@ -223,6 +223,19 @@ fn a_single_record_of_each_kind_comes_back_and_with_it_what_it_belongs_to() {
 }
 
 #[test]
+fn a_file_beside_the_segments_is_not_removed_with_a_damaged_log() {
+    let node = node();
+    let copy = node.segment(1).with_extension("seg.bak");
+    fs::copy(node.segment(1), &copy).expect("a segment");
+    node.spoil(1, std::iter::once(9_000));
+    assert!(matches!(node.repair(), Err(RepairError::StrayFile(file)) if file == copy));
+    assert!(copy.exists() && node.damaged() > 0);
+    fs::remove_file(&copy).expect("a file");
+    node.repair().expect("the backup has it");
+    node.is_whole();
+}
+
+#[test]
 fn a_range_of_a_backup_is_got_once_for_heights_that_rise() {
     let node = node();
     let place = tempfile::tempdir().expect("a directory");

@@ -66,6 +66,20 @@ impl Files {
         Self { dir: dir.to_owned(), direct: false, writable: false, open: Mutex::default(), _lock: None }
     }
 
+    /// Files in the directory that are none of the log's, sorted. With one of them no log opens there.
+    ///
+    /// # Errors
+    /// [`LogError::Io`]: the directory cannot be read.
+    pub fn strays(&self) -> Result<Vec<PathBuf>, LogError> {
+        let mut strays = Vec::new();
+        for entry in fs::read_dir(&self.dir).map_err(LogError::io("list the log"))? {
+            let path = entry.map_err(LogError::io("list the log"))?.path();
+            strays.extend(is_stray(&path).then_some(path));
+        }
+        strays.sort_unstable();
+        Ok(strays)
+    }
+
     /// The file of a segment, opened on first use.
     pub fn segment(&self, segment: u64) -> io::Result<Arc<File>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -149,9 +163,9 @@ impl FileDisk {
         };
         for entry in fs::read_dir(dir).map_err(LogError::io("list the log"))? {
             let path = entry.map_err(LogError::io("list the log"))?.path();
-            if path.extension().is_some_and(|extension| extension == "new") {
+            if is_half_made(&path) {
                 fs::remove_file(&path).map_err(LogError::io("remove a half-made segment"))?;
-            } else if path.file_name().is_none_or(|name| name != LOCK_FILE) && number(&path).is_none() {
+            } else if is_stray(&path) {
                 return Err(LogError::ForeignFile { path });
             }
         }
@@ -169,6 +183,16 @@ pub(super) fn segment_path(dir: &Path, segment: u64) -> PathBuf {
 pub(super) fn number(path: &Path) -> Option<u64> {
     let name = path.file_name()?.to_str()?.strip_suffix(".seg")?;
     (name.len() == 20).then(|| name.parse().ok()).flatten()
+}
+
+/// Whether a file was to become a segment, by its name.
+fn is_half_made(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "new")
+}
+
+/// Whether a file is none of a log, by its name.
+fn is_stray(path: &Path) -> bool {
+    !is_half_made(path) && path.file_name().is_none_or(|name| name != LOCK_FILE) && number(path).is_none()
 }
 
 /// Writes a page past the page cache and reads it back.

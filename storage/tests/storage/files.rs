@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 
 use storage::log::io::SegmentReader;
-use storage::log::{Backend, Log, LogError, LogFault, LogOptions, LogPosition, Record};
+use storage::log::{Backend, Files, Log, LogError, LogFault, LogOptions, LogPosition, Record};
 use storage::sim::{SimDisk, SimFault, SimRng};
 
 const IDENTITY: [u8; 32] = [1; 32];
@@ -197,6 +197,9 @@ fn wrong_directories_are_refused_with_a_reason() {
     );
     std::fs::write(dir.path().join("holiday.jpg"), b"x").unwrap();
     assert!(matches!(attempt(&right), LogError::ForeignFile { .. }));
+    let files = Files::inspect(dir.path()).unwrap();
+    assert_eq!(files.strays().unwrap(), [dir.path().join("holiday.jpg")]);
+    drop(files);
     std::fs::remove_file(dir.path().join("holiday.jpg")).unwrap();
     std::fs::write(dir.path().join(format!("{:020}.seg", 0)), b"short").unwrap();
     assert!(matches!(attempt(&right), LogError::Corrupt { segment: 0, .. }));

@@ -3,6 +3,7 @@
 use crate::repair;
 use serde::Serialize;
 use std::fmt::Write;
+use std::path::PathBuf;
 use storage::log::check::Checked;
 use types::{Digest, Height};
 
@@ -10,6 +11,9 @@ use types::{Digest, Height};
 const LISTED_MAX: usize = 10_000;
 /// Damage that is shown to a reader.
 const SHOWN_MAX: usize = 20;
+
+/// A file that is none of the log's: nothing in the log is damaged, and no node starts.
+const STRAY_FILE: &str = "stray_file";
 
 /// A place where something else stands than was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -20,6 +24,9 @@ pub struct Place {
     pub offset: u64,
     /// What it is.
     pub kind: &'static str,
+    /// The file, where it is none of the log's: then segment and offset say nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
 }
 
 /// See the module.
@@ -58,9 +65,18 @@ impl Report {
 
     /// Something is wrong at a place.
     pub fn damage(&mut self, segment: u64, offset: u64, kind: &'static str) {
+        self.place(Place { segment, offset, kind, file: None });
+    }
+
+    /// A file lies in the log that is none of its.
+    pub fn stray(&mut self, file: PathBuf) {
+        self.place(Place { segment: 0, offset: 0, kind: STRAY_FILE, file: Some(file) });
+    }
+
+    fn place(&mut self, place: Place) {
         self.damaged_total += 1;
         if self.damaged.len() < LISTED_MAX {
-            self.damaged.push(Place { segment, offset, kind });
+            self.damaged.push(place);
         }
     }
 
@@ -107,8 +123,11 @@ impl Report {
         let Self { segments, groups, records, bytes, damaged_total, .. } = self;
         let mut out = self.repaired.as_ref().map(repair_text).unwrap_or_default();
         let _ = writeln!(out, "log: {segments} segments, {groups} groups, {records} records, {bytes} bytes");
-        for Place { segment, offset, kind } in self.damaged.iter().take(SHOWN_MAX) {
-            let _ = writeln!(out, "damaged: segment {segment}, offset {offset}: {kind}");
+        for Place { segment, offset, kind, file } in self.damaged.iter().take(SHOWN_MAX) {
+            let _ = match file {
+                Some(file) => writeln!(out, "{}: {kind}: none of the log's; move it away", file.display()),
+                None => writeln!(out, "damaged: segment {segment}, offset {offset}: {kind}"),
+            };
         }
         if *damaged_total > SHOWN_MAX as u64 {
             let _ = writeln!(out, "and {} places more", damaged_total - SHOWN_MAX as u64);

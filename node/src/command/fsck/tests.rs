@@ -4,14 +4,14 @@ use super::*;
 use crate::fixtures::{self, block, commits, genesis};
 use crate::node::ledger_options;
 use crate::records::{BLOCK, COMMIT, Commit, PROPOSAL, Proposal, block_part};
-use crate::replica::recovery::write_genesis;
+use crate::replica::recovery::{RecoveryError, write_genesis};
 use crate::tables::Tables;
 use ledger::{Account, Ledger};
 use std::fs;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use storage::log::Log;
+use storage::log::{Log, LogOptions};
 use storage::state::StateOptions;
 use types::{Amount, Digest, Encode, Height, Payload};
 
@@ -128,7 +128,7 @@ fn the_json_has_the_documented_fields() {
 fn a_file_of_the_log_that_is_gone_or_another_s_is_named() {
     let dir = directory();
     let segment = |number: u64| dir.path().join(LOG).join(format!("{number:020}.seg"));
-    fs::rename(segment(1), segment(1).with_extension("bak")).expect("a file");
+    fs::rename(segment(1), dir.path().join("aside")).expect("a file");
     assert_eq!(kinds(&deep(&dir)), ["missing_segment"]);
     fs::copy(segment(2), segment(1)).expect("a file");
     assert_eq!(kinds(&deep(&dir)), ["swapped_segment"]);
@@ -253,6 +253,27 @@ fn a_log_whose_first_segments_are_gone_is_not_whole_unless_they_were_given_up() 
     tables.flush().expect("a disk that works");
     drop(tables);
     assert!(deep(&dir).whole());
+}
+
+#[test]
+fn a_file_in_the_log_that_is_none_of_its_is_named_and_what_a_start_removes_is_not() {
+    let dir = directory();
+    let stray = dir.path().join(LOG).join("00000000000000000001.seg.bak");
+    fs::copy(segment(&dir, 1), &stray).expect("a file");
+    fs::write(dir.path().join(LOG).join("00000000000000000099.new"), b"half made").expect("a file");
+    for report in [shallow(&dir), deep(&dir)] {
+        let place = &report.damaged[0];
+        assert_eq!((kinds(&report), place.file.as_ref()), (vec!["stray_file"], Some(&stray)));
+        assert!(!report.whole() && report.to_text().contains("seg.bak: stray_file"), "{}", report.to_text());
+        let json: serde_json::Value = serde_json::from_str(&report.to_json()).expect("JSON");
+        assert_eq!(json["damaged"][0]["file"], stray.display().to_string());
+    }
+    let options = LogOptions::new(dir.path().join(LOG), IDENTITY);
+    let refused = Log::open(options, None, &mut |_| Ok(())).expect_err("a node does not start either");
+    let told = miette::Report::from(RecoveryError::from(refused));
+    assert!(format!("{told:?}").contains("move it away"), "{told:?}");
+    fs::remove_file(stray).expect("a file");
+    assert!(shallow(&dir).whole());
 }
 
 #[test]

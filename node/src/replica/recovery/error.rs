@@ -37,6 +37,12 @@ pub enum RecoveryError {
     Version(#[source] LogError),
     /// The log.
     #[error("the log cannot be used")]
+    /// Something that is no segment lies among the segments.
+    #[error("the directory of the log holds a file that is none of the log's")]
+    #[diagnostic(help(
+        "nothing was touched: move it away, out of a directory that is the log's alone, and start the node again; `stele fsck` names all such files"
+    ))]
+    StrayFile(#[source] LogError),
     #[diagnostic(help(
         "a damaged log is never cut in the middle. `stele fsck` names all damage, and `stele fsck --repair-from PEER` fetches what it took. Or start with an empty data directory, and the signer's guard file kept: the node fetches everything from its peers"
     ))]
@@ -120,6 +126,7 @@ impl From<LogError> for RecoveryError {
             LogError::Version { .. } => Self::Version(error),
             LogError::Io { ref source, .. } if is_read_only(source) => Self::ReadOnly(Box::new(error)),
             other => Self::Log(other),
+            LogError::ForeignFile { .. } => Self::StrayFile(error),
         }
     }
 }
