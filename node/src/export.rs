@@ -81,6 +81,9 @@ pub struct Done {
 /// # Errors
 /// [`ExportError`]: finished parts stay, and the next export goes on behind them.
 pub fn run(source: &Source, wanted: &Wanted, progress: &mut dyn FnMut(&Done, Height)) -> Result<Done, ExportError> {
+    if wanted.to == Some(Height(0)) {
+        return Err(ExportError::NoHeight);
+    }
     let database = StateDb::open_read_only(source.data_dir.join(STATE), source.identity)?;
     let tables = Tables::new(Arc::new(database));
     let log = LogReader::open(&source.data_dir.join(LOG), source.identity)?;

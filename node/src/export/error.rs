@@ -71,6 +71,10 @@ pub enum ExportError {
         /// Where to begin.
         wanted: Height,
     },
+    /// `--to 0`.
+    #[error("there is no height 0 to export: heights begin at 1")]
+    #[diagnostic(help("--to is the last height that is wanted; leave it away for all that is certified and flushed"))]
+    NoHeight,
     /// `--to` below `--from`.
     #[error("there is nothing from height {from} to {to}")]
     Empty {

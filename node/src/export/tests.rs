@@ -149,6 +149,16 @@ fn another_version_ledger_and_format_are_told_apart() {
     assert_eq!(export(&source, &jsonl).expect("nothing new").certified, CERTIFIED);
 }
 
+#[test]
+fn a_last_height_of_0_is_none_and_is_not_told_as_nothing_certified() {
+    let ((_dir, source), out) = (node(), empty());
+    let (causes, help) = told(export(&source, &up_to(out.path(), 0)).expect_err("there is no height 0"));
+    assert_eq!(causes, ["there is no height 0 to export: heights begin at 1"]);
+    assert!(help.contains("--to"), "{help}");
+    assert!(content(out.path()).is_empty());
+    assert_eq!(export(&source, &up_to(out.path(), 1)).expect("the first height").heights, 1);
+}
+
 /// The second part comes in these steps: its files under `.new`, the manifest under `.new`, a name for each of its files, the
 /// manifest in place of the old one. Whichever was the last before a kill, the next run ends where one without a kill does.
 #[test]
