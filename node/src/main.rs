@@ -31,6 +31,7 @@ mod rebuild;
 mod records;
 mod repair;
 mod replica;
+mod result_file;
 mod rpc;
 mod signatures;
 mod state_sync;

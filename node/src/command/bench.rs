@@ -11,6 +11,7 @@
 mod burn;
 mod ceiling;
 mod columns;
+mod destination;
 mod energy;
 mod execute;
 mod gpu_start;
@@ -32,9 +33,8 @@ mod verify;
 mod workload;
 
 use clap::{Args, Subcommand, ValueEnum};
-use miette::{Diagnostic, Report as Failure};
-use report::Report;
-use std::fs;
+use destination::Destination;
+use miette::Diagnostic;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -78,6 +78,14 @@ pub struct Output {
     /// File for the JSON; `-` is standard output, in place of the table.
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
+}
+
+impl Output {
+    /// The destination, before anything is measured.
+    fn look(&self) -> Result<Destination, BenchError> {
+        let names = ["report.json", "report.html"].map(String::from);
+        Destination::look(self.json.as_deref(), self.report.as_deref(), &names)
+    }
 }
 
 /// Which engines.
@@ -152,8 +160,14 @@ enum BenchError {
 /// Runs to the end.
 pub fn run(args: BenchArgs) -> miette::Result<()> {
     let (report, output) = match args.what {
-        What::Verify(args) => (verify::run(&args)?, args.output),
-        What::Hash(args) => (hash::run(&args)?, args.output),
+        What::Verify(args) => {
+            let output = args.output.look()?;
+            (verify::run(&args)?, output)
+        }
+        What::Hash(args) => {
+            let output = args.output.look()?;
+            (hash::run(&args)?, output)
+        }
         What::Consensus(args) => return Ok(scale::run(&args)?),
         What::Execute(args) => return Ok(execute::run(&args)?),
         What::State(args) => return Ok(state::run(&args)?),
@@ -162,25 +176,8 @@ pub fn run(args: BenchArgs) -> miette::Result<()> {
         What::Ceiling(args) => return Ok(ceiling::run(&args)?),
         What::GpuStart(args) => return Ok(gpu_start::run(&args)?),
     };
-    publish(&report, &output).map_err(Failure::from)
-}
-
-fn publish(report: &Report, output: &Output) -> Result<(), BenchError> {
     let json = report.to_json();
-    let to_stdout = output.json.as_ref().is_some_and(|file| file.as_os_str() == "-");
-    let text = if to_stdout { json.clone() } else { table::table(report) };
-    std::io::stdout().write_all(text.as_bytes()).map_err(failed_at(Path::new("standard output")))?;
-    if let Some(file) = output.json.as_ref().filter(|_| !to_stdout) {
-        fs::write(file, &json).map_err(failed_at(file))?;
-    }
-    if let Some(directory) = &output.report {
-        fs::create_dir_all(directory).map_err(failed_at(directory))?;
-        for (name, content) in [("report.json", json), ("report.html", page::page(report))] {
-            let file = directory.join(name);
-            fs::write(&file, content).map_err(failed_at(&file))?;
-        }
-    }
-    Ok(())
+    Ok(output.write(&table::table(&report), &json, &[&json, &page::page(&report)])?)
 }
 
 fn failed_at(path: &Path) -> impl FnOnce(std::io::Error) -> BenchError + use<> {

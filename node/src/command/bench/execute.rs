@@ -107,6 +107,7 @@ struct Executions {
 
 /// Measures and tells.
 pub(super) fn run(args: &ExecuteArgs) -> Result<(), BenchError> {
+    let destination = args.pages.look(STEM)?;
     let result = Executions {
         kind: "execute",
         cores: std::thread::available_parallelism().map_or(1, usize::from),
@@ -115,7 +116,7 @@ pub(super) fn run(args: &ExecuteArgs) -> Result<(), BenchError> {
         results: rows(args),
     };
     let (table, markdown, svg) = (text::table(&result), text::markdown(&result, args), drawing::svg(&result));
-    Pages { stem: STEM, result: &result, table, markdown, svg }.publish(&args.pages)
+    Pages { result: &result, table, markdown, svg }.publish(destination)
 }
 
 fn rows(args: &ExecuteArgs) -> Vec<Row> {

@@ -122,9 +122,10 @@ struct Durability {
 
 /// Measures and tells.
 pub(super) fn run(args: &LogArgs) -> Result<(), BenchError> {
+    let destination = args.pages.look(STEM)?;
     let result = measure(args)?;
     let (table, markdown, svg) = (text::table(&result), text::markdown(&result), drawing::svg(&result));
-    Pages { stem: STEM, result: &result, table, markdown, svg }.publish(&args.pages)
+    Pages { result: &result, table, markdown, svg }.publish(destination)
 }
 
 fn measure(args: &LogArgs) -> Result<Durability, BenchError> {

@@ -148,6 +148,7 @@ impl Delays {
 
 /// Measures and tells.
 pub(super) fn run(args: &ScaleArgs) -> Result<(), BenchError> {
+    let destination = args.pages.look(STEM)?;
     let &ScaleArgs { transactions_per_second, transaction_bytes, link_ms, seconds, seed, .. } = args;
     let options = Options { transactions_per_second, transaction_bytes, link_ms, seconds, seed };
     let mut sizes = args.nodes.clone();
@@ -156,7 +157,7 @@ pub(super) fn run(args: &ScaleArgs) -> Result<(), BenchError> {
     let results = sizes.iter().map(|nodes| measure(&options, *nodes)).collect::<Result<_, _>>()?;
     let scale = Scale { kind: "consensus", options, results };
     let (table, markdown, svg) = (text::table(&scale), text::markdown(&scale), drawing::svg(&scale));
-    Pages { stem: STEM, result: &scale, table, markdown, svg }.publish(&args.pages)
+    Pages { result: &scale, table, markdown, svg }.publish(destination)
 }
 
 /// The scenario of a size.

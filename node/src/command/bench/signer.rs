@@ -125,6 +125,7 @@ struct Signers {
 
 /// Measures and tells.
 pub(super) fn run(args: &SignerArgs) -> Result<(), BenchError> {
+    let destination = args.pages.look(STEM)?;
     let setups = setups(&args.latency_ms);
     let mut measured = Vec::new();
     for setup in &setups {
@@ -141,7 +142,7 @@ pub(super) fn run(args: &SignerArgs) -> Result<(), BenchError> {
         results: compare(&setups, measured),
     };
     let (table, markdown, svg) = (text::table(&result), text::markdown(&result), drawing::svg(&result));
-    Pages { stem: STEM, result: &result, table, markdown, svg }.publish(&args.pages)
+    Pages { result: &result, table, markdown, svg }.publish(destination)
 }
 
 const SOFT: Setup = Setup { store: "soft", mode: "direct", added_latency_ms: 0 };

@@ -8,6 +8,7 @@ mod node;
 mod peer;
 mod report;
 
+use super::destination::Destination;
 use super::execute::load::{Kind, Load, Shape};
 use super::{BenchError, failed_at, note};
 use clap::Args;
@@ -48,21 +49,14 @@ pub struct StateArgs {
 
 /// Measures and tells.
 pub(super) fn run(args: &StateArgs) -> Result<(), BenchError> {
+    let destination = Destination::look(args.json.as_deref(), None, &[])?;
     let root = args.dir.clone().unwrap_or_else(std::env::temp_dir).join(format!("stele-bench-{}", std::process::id()));
     std::fs::create_dir_all(&root).map_err(failed_at(&root))?;
     let report = measure(args, &root);
     drop(std::fs::remove_dir_all(&root));
     let report = report?;
     let json = serde_json::to_string_pretty(&report).expect("numbers, strings and lists have a JSON form") + "\n";
-    match &args.json {
-        Some(file) if file.as_os_str() == "-" => print!("{json}"),
-        Some(file) => {
-            std::fs::write(file, json).map_err(failed_at(file))?;
-            print!("{}", text(&report));
-        }
-        None => print!("{}", text(&report)),
-    }
-    Ok(())
+    destination.write(&text(&report), &json, &[])
 }
 
 fn load_average() -> String {
