@@ -22,6 +22,7 @@ use clap::Args;
 use miette::Diagnostic;
 use records::Records;
 use report::Report;
+use state::State;
 use std::io::Write;
 use std::process::ExitCode;
 use storage::log::check::{self, Seen};
@@ -64,7 +65,8 @@ is whole, and is checked again then. Own blocks that no commit has ordered canno
 validator asks its peers how far its own chain went before it makes another. Or put the directory aside and start the
 validator with an empty one; it takes everything from its peers. Keep the guard of its signer in either case.
 
-Exit status: 0 nothing is damaged; 1 something is; 2 it could not be checked: no log, a node that runs, no right to read.")]
+Exit status: 0 nothing is damaged; 1 something is; 2 it could not be checked: no log, or one that was never made whole; a
+node that runs, or another command on the same directory; no right to read.")]
 pub struct FsckArgs {
     #[command(flatten)]
     place: PlaceArgs,
@@ -93,6 +95,11 @@ enum FsckError {
     NoLog { dir: String },
     #[error("a restore into {dir} is unfinished")]
     #[diagnostic(help("run the same `stele restore` again, or remove the `restoring` directory"))]
+    #[error("the log in {dir} was never made: the first start ended before its first segment was whole")]
+    #[diagnostic(help(
+        "nothing is lost, for nothing was written yet. See what the start said; if the disk was full, make room, and start the node again: it makes the log"
+    ))]
+    NeverMade { dir: String },
     RestoreUnfinished { dir: String },
     #[error("{dir} is of the ledger {found}, and the genesis is that of {expected}")]
     #[diagnostic(help("name the genesis of its ledger with --genesis, or the node's configuration with --config"))]
@@ -189,6 +196,10 @@ fn examine(place: &Place, deep: bool) -> Result<Report, FsckError> {
     let checked = checked.map_err(FsckError::Log)?;
     report.log(&checked);
     if let Some(opened) = &opened {
+    if checked.segments == 0 && !opened.as_ref().is_some_and(State::had_log) && report.state_error.is_none() {
+        let never_ran = |dir| if opened.is_some() { FsckError::NeverMade { dir } } else { FsckError::NoLog { dir } };
+        return Err(never_ran(name()));
+    }
         opened.compare_segments(&checked, &mut report);
         opened.compare_heights(&checked, records.last_commit(), &mut report);
         if deep {

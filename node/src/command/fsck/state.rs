@@ -58,6 +58,14 @@ impl State {
         self.applied.ledger.header.chain
     }
 
+    /// Whether a log was ever there. A first start makes the database before it makes the log; then it holds nothing that
+    /// only a log can have given it.
+    pub fn had_log(&self) -> bool {
+        let synced = self.tables.synced().ok().flatten().map_or(Height(0), |(_, highest)| highest);
+        let begun = self.tables.log_begin().ok().flatten().is_some() || self.applied.replay_from > 0;
+        begun || self.applied.ledger.header.height > synced
+    }
+
     /// Whether the log has the segments that the database knows of: none is gone but those that were given up.
     pub fn compare_segments(&self, checked: &Checked, report: &mut Report) {
         let begin = self.tables.log_begin().ok().flatten().unwrap_or(u64::MAX).min(self.applied.replay_from);

@@ -277,6 +277,31 @@ fn a_file_in_the_log_that_is_none_of_its_is_named_and_what_a_start_removes_is_no
 }
 
 #[test]
+fn a_log_that_a_first_start_never_made_is_told_from_one_that_was_lost() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let tables = open_tables(dir.path());
+    let started = Ledger::genesis(&genesis(), NonZeroU16::MIN, Arc::new(tables.clone()), ledger_options());
+    write_genesis(&tables, &started.expect("a genesis").1).expect("a batch");
+    fs::create_dir(dir.path().join(LOG)).expect("a directory");
+    fs::write(dir.path().join(LOG).join("LOCK"), b"").expect("a file");
+    drop(tables);
+    for deep in [false, true] {
+        let told = examine(&place(dir.path()), deep).expect_err("nothing can be checked");
+        assert!(matches!(told, FsckError::NeverMade { .. }), "{told:?}");
+    }
+    let tables = open_tables(dir.path());
+    let mut batch = tables.batch();
+    batch.log_begins_with(0);
+    tables.commit(batch).expect("a batch");
+    tables.flush().expect("a disk that works");
+    drop(tables);
+    assert_eq!(kinds(&shallow(&dir)), ["missing_segment"]);
+    // Without a state nothing says that there was a log.
+    fs::remove_dir_all(dir.path().join(STATE)).expect("a directory");
+    assert!(matches!(examine(&place(dir.path()), false), Err(FsckError::NoLog { .. })));
+}
+
+#[test]
 fn the_lock_file_of_the_state_has_no_say_in_whose_a_directory_is() {
     let dir = directory();
     let lock = dir.path().join(STATE).join("LOCK");
