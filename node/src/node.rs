@@ -290,7 +290,8 @@ fn run_once(
         anchor: ledger.epoch().anchor.height,
         dir: site.snapshots(),
     };
-    let (snapshots, snapshots_thread) = Snapshots::start(service, tables.clone(), archive.clone())?;
+    let (snapshots, snapshots_thread) = Snapshots::start(service, tables.clone(), archive.clone())
+        .map_err(|source| NodeError::Snapshots { dir: site.snapshots(), source })?;
     let roots = StateRoots::recovered(snapshots.clone(), tables.clone(), &ledger)?;
     let retention = Retention {
         log: Arc::clone(&log),

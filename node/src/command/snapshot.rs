@@ -6,7 +6,7 @@ use crate::config::Setup;
 use crate::state_sync::export;
 use crate::state_sync::snapshots;
 use clap::{Args, Subcommand};
-use miette::{IntoDiagnostic, WrapErr};
+use miette::{IntoDiagnostic, WrapErr, miette};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -148,7 +148,10 @@ fn describe(what: &str, pack: &crate::state_sync::pack::Pack, dir: &std::path::P
 
 fn list(data: &std::path::Path, json: bool) -> miette::Result<()> {
     let dir = export::snapshots_of(data)?;
-    let kept = snapshots::list(&dir).into_diagnostic().wrap_err_with(|| format!("cannot read {}", dir.display()))?;
+    let kept = snapshots::list(&dir).map_err(|error| {
+        let help = "it has to be a directory that this user may read; what lies in its place may be moved away, and the node makes it anew";
+        miette!(help = help, "cannot read {}: {error}", dir.display())
+    })?;
     let mut values = Vec::new();
     for kept in kept {
         match kept {
@@ -174,4 +177,19 @@ fn list(data: &std::path::Path, json: bool) -> miette::Result<()> {
         println!("there is none in {}", dir.display());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_in_place_of_the_directory_of_snapshots_is_told_with_what_to_do() {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(dir.path().join("log")).expect("a directory");
+        std::fs::write(dir.path().join("snapshots"), b"in the way").expect("a file");
+        let told = list(dir.path(), false).expect_err("it is no directory");
+        assert!(told.to_string().contains("/snapshots: "), "{told}");
+        assert!(told.help().expect("what to do").to_string().contains("moved away"));
+    }
 }

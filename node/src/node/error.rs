@@ -75,6 +75,17 @@ pub enum NodeError {
         #[source]
         source: std::io::Error,
     },
+    /// The directory of snapshots cannot be used.
+    #[error("{}: snapshots cannot be kept there", dir.display())]
+    #[diagnostic(help(
+        "it has to be a directory in which the node may write. Move away what lies in its place and start the node again: it makes the directory, and the next snapshot comes at its height"
+    ))]
+    Snapshots {
+        /// The directory.
+        dir: PathBuf,
+        /// What is wrong.
+        source: std::io::Error,
+    },
     /// A thread could not be started.
     #[error("the operating system refused: {0}")]
     System(#[from] std::io::Error),

@@ -154,6 +154,14 @@ async fn the_directory_of_another_node_or_another_ledger_is_refused_and_not_touc
     assert_unchanged(&second.dir.join("data"), &foreign);
     edit(&first.dir.join("node.toml"), "data_dir = \"../node-1/data\"", "data_dir = \"data\"");
 
+    // What lies in place of a directory is named, with what to do.
+    let snapshots = first.dir.join("data/snapshots");
+    std::fs::rename(&snapshots, snapshots.with_extension("kept")).unwrap();
+    std::fs::write(&snapshots, "in the way").unwrap();
+    assert_refused(&first.run_to_end(), &["data/snapshots: snapshots cannot be kept there", "Move away what lies"]);
+    std::fs::remove_file(&snapshots).unwrap();
+    std::fs::rename(snapshots.with_extension("kept"), &snapshots).unwrap();
+
     // The same node and keys in another ledger: only the name differs.
     let own = snapshot(&first.dir.join("data"));
     edit(&network.path().join("genesis.toml"), "name = \"end-to-end\"", "name = \"another\"");
