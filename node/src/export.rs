@@ -15,7 +15,7 @@ mod tests;
 mod verify;
 
 use crate::committees::Checkers;
-use crate::config::{LOG, STATE};
+use crate::config::LOG;
 use crate::rebuild::Source;
 use crate::replica::commit_sync::answer;
 use crate::replica::event::CertifiedCommit;
@@ -28,7 +28,6 @@ pub use sink::Format;
 use std::path::PathBuf;
 use std::sync::Arc;
 use storage::log::LogReader;
-use storage::state::StateDb;
 use types::{Height, LedgerEvent, LedgerHeader, Outcome};
 pub use verify::{Damage, Verified, Wrong, verify};
 
@@ -84,8 +83,7 @@ pub fn run(source: &Source, wanted: &Wanted, progress: &mut dyn FnMut(&Done, Hei
     if wanted.to == Some(Height(0)) {
         return Err(ExportError::NoHeight);
     }
-    let database = StateDb::open_read_only(source.data_dir.join(STATE), source.identity)?;
-    let tables = Tables::new(Arc::new(database));
+    let tables = source.tables()?;
     let log = LogReader::open(&source.data_dir.join(LOG), source.identity)?;
     let archive = Archive::new(source.chain(), Arc::new(log), tables.clone());
     let mut checkers = Checkers::of_node(&source.genesis, &tables)?;

@@ -6,12 +6,14 @@
 //! one in use, flushed every so many bytes of log, and takes its place when it is whole; killed on the way, the next run
 //! goes on behind the last flush. Deliberately absent: repairs of the log (`stele fsck --repair-from`).
 
+mod beside;
 mod error;
 mod finish;
 mod replay;
 #[cfg(test)]
 pub mod tests;
 
+pub use beside::Unreadable;
 pub use error::RebuildError;
 
 use crate::backup::restore;

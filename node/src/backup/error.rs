@@ -2,7 +2,7 @@
 
 use super::depot::DepotError;
 use crate::committees::CommitteeError;
-use crate::rebuild::RebuildError;
+use crate::rebuild::{RebuildError, Unreadable};
 use crate::replica::intake::Refused;
 use crate::replica::serve::ServeError;
 use crate::tables::TableError;
@@ -114,7 +114,11 @@ pub enum BackupError {
     #[error("the state cannot be read: {0}")]
     State(#[from] StateError),
     /// A row of it.
-    #[error("the state cannot be read: {0}")]
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Unreadable(#[from] Unreadable),
+    /// The database that is being made.
+    #[error("the state cannot be written: {0}")]
     Table(#[from] TableError),
     /// The log.
     #[error("the log cannot be used: {0}")]

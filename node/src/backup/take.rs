@@ -4,15 +4,13 @@ use super::depot::Depot;
 use super::read::{self, Follow};
 use super::{BackupError, Kept, Manifest, Range};
 use crate::committees::Checkers;
-use crate::config::{LOG, STATE};
+use crate::config::LOG;
 use crate::rebuild::Source;
 use crate::replica::serve::Archive;
-use crate::tables::Tables;
 use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
 use storage::log::LogReader;
-use storage::state::StateDb;
 use types::Height;
 
 /// Bytes at which a range is full.
@@ -66,8 +64,7 @@ pub fn take(
     wanted: &Wanted<'_>,
     progress: &mut dyn FnMut(Height, Height),
 ) -> Result<Done, BackupError> {
-    let database = StateDb::open_read_only(source.data_dir.join(STATE), source.identity)?;
-    let tables = Tables::new(Arc::new(database));
+    let tables = source.tables()?;
     let log = LogReader::open(&source.data_dir.join(LOG), source.identity)?;
     let archive = Archive::new(source.chain(), Arc::new(log), tables.clone());
     let mut checkers = Checkers::of_node(&source.genesis, &tables)?;

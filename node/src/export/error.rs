@@ -3,6 +3,7 @@
 
 use super::sink::{Format, SinkError};
 use crate::committees::CommitteeError;
+use crate::rebuild::Unreadable;
 use crate::replica::intake::Refused;
 use crate::replica::serve::ServeError;
 use crate::tables::TableError;
@@ -11,7 +12,6 @@ use parquet::errors::ParquetError;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use storage::log::LogError;
-use storage::state::StateError;
 use thiserror::Error;
 use types::{ChainId, Height};
 
@@ -22,9 +22,9 @@ const SHOWN_MAX: usize = 5;
 #[derive(Debug, Error, Diagnostic)]
 pub enum ExportError {
     /// The state database.
-    #[error("the state cannot be read")]
-    #[diagnostic(help("`--config` names the node.toml of the node whose data is exported; it must have run once"))]
-    State(#[from] StateError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    State(#[from] Unreadable),
     /// A row of it.
     #[error("the state cannot be read")]
     #[diagnostic(help("`stele fsck --deep` says what is damaged; `stele rebuild` makes the state anew from the log"))]

@@ -159,6 +159,15 @@ fn a_last_height_of_0_is_none_and_is_not_told_as_nothing_certified() {
     assert_eq!(export(&source, &up_to(out.path(), 1)).expect("the first height").heights, 1);
 }
 
+#[test]
+fn a_state_that_is_lost_is_told_with_how_it_comes_back() {
+    let ((dir, source), out) = (node(), empty());
+    fs::remove_dir_all(dir.path().join("state")).expect("a state");
+    let (causes, help) = told(export(&source, &wanted(out.path())).expect_err("there is no state"));
+    assert!(causes[0].contains("/state: there is no state database"), "{causes:?}");
+    assert!(help.contains("`stele rebuild`"), "{help}");
+}
+
 /// The second part comes in these steps: its files under `.new`, the manifest under `.new`, a name for each of its files, the
 /// manifest in place of the old one. Whichever was the last before a kill, the next run ends where one without a kill does.
 #[test]

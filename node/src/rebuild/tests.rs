@@ -3,6 +3,7 @@
 use super::*;
 use crate::fixtures::{self, Executed, executed, genesis, log_executed};
 use crate::tables::Place;
+use miette::Diagnostic;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -146,4 +147,26 @@ fn what_is_missing_or_damaged_or_in_use_is_named() {
     assert!(matches!(rebuild(&source), Err(RebuildError::OtherLedger)));
     let nowhere = Source { data_dir: source.data_dir.join("nowhere"), ..source };
     assert!(matches!(rebuild(&nowhere), Err(RebuildError::NoLog { .. })));
+}
+
+fn told(error: &dyn Diagnostic) -> String {
+    format!("{error}; {}", error.help().expect("what to do"))
+}
+
+#[test]
+fn a_state_is_read_beside_its_node_or_told_with_what_to_do() {
+    let (dir, source) = directory(&executed(4));
+    let told = |source: &Source| told(&source.tables().map(drop).expect_err("it cannot be read"));
+    assert!(told(&source).contains("/state: there is no state database") && told(&source).contains("`stele rebuild`"));
+    rebuild(&source).expect("a whole log");
+    let writer = tables(&source);
+    let beside = source.tables().expect("the node may run");
+    assert_eq!(beside.last_certified().expect("a row"), writer.last_certified().expect("a row"));
+    drop(writer);
+    let other = Source { identity: [9; 32], ..source.clone() };
+    assert!(told(&other).contains("another ledger") && !told(&other).contains("rebuild"));
+    fs::write(dir.path().join(STATE).join("rocksdb/CURRENT"), b"damaged").expect("a file");
+    assert!(told(&source).contains("`stele rebuild`"));
+    let nowhere = Source { data_dir: dir.path().join("nowhere"), ..source };
+    assert!(told(&nowhere).contains("neither a log nor a state") && told(&nowhere).contains("node.toml"));
 }
