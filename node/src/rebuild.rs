@@ -25,12 +25,13 @@ use crate::tables::{Applied, Tables};
 use ledger::Ledger;
 use replay::Replay;
 use serde::Serialize;
+use std::io;
 use std::num::NonZeroU16;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use storage::log::{Files, LogError, LogReader, scan};
-use storage::state::{StateDb, StateLock, StateOptions};
+use storage::state::{StateDb, StateError, StateLock, StateOptions};
 use types::{ChainId, Digest, Epoch, EpochStart, Genesis, Height};
 
 /// Bytes of log after which the rebuilt rows are flushed: what an interruption costs.
@@ -60,6 +61,20 @@ impl Source {
     /// Where the database is made.
     pub fn site(&self) -> Site {
         Site::rebuilding(&self.data_dir)
+    }
+
+    /// Forgets what an interrupted run has made.
+    ///
+    /// # Errors
+    /// [`RebuildError::InUse`], [`RebuildError::Unwritable`].
+    pub fn forget_begun(&self) -> Result<(), RebuildError> {
+        let _held = hold(self)?;
+        self.site().clear().map_err(self.unwritable())
+    }
+
+    fn unwritable(&self) -> impl FnOnce(io::Error) -> RebuildError {
+        let dir = self.data_dir.clone();
+        move |source| RebuildError::Unwritable { dir, source }
     }
 
     /// Of the genesis.
@@ -126,7 +141,7 @@ pub fn hold(source: &Source) -> Result<Held, RebuildError> {
         error => RebuildError::Log(error),
     })?;
     let state = StateDb::hold(source.data_dir.join(STATE)).map_err(|error| match error {
-        storage::state::StateError::InUse { .. } => in_use(),
+        StateError::InUse { .. } => in_use(),
         error => RebuildError::State(error),
     })?;
     Ok(Held { files, _state: state })
@@ -138,26 +153,36 @@ pub fn hold(source: &Source) -> Result<Held, RebuildError> {
 /// # Errors
 /// [`RebuildError`]: the database in use is as it was.
 pub fn run(source: &Source, progress: &mut dyn FnMut(Progress) -> ControlFlow<()>) -> Result<Done, RebuildError> {
+    run_in(source, progress).map_err(|error| match error.is_disk_full() {
+        true => RebuildError::DiskFull { dir: source.data_dir.clone(), source: Box::new(error) },
+        false => error,
+    })
+}
+
+fn run_in(source: &Source, progress: &mut dyn FnMut(Progress) -> ControlFlow<()>) -> Result<Done, RebuildError> {
     let held = hold(source)?;
     let site = source.site();
     // A run that was killed between the mark and the exchange.
     if site.is_whole() {
-        site.exchange()?;
+        site.exchange().map_err(source.unwritable())?;
     }
     let done = {
         let (tables, applied) = open(source, &site)?;
         make(source, &held, tables, applied, progress)?
     };
-    site.finish()?;
+    site.finish().map_err(source.unwritable())?;
     drop(held);
-    site.exchange()?;
+    site.exchange().map_err(source.unwritable())?;
     Ok(done)
 }
 
 /// The database that is being made, and what it has reached.
 fn open(source: &Source, site: &Site) -> Result<(Tables, Applied), RebuildError> {
-    site.prepare()?;
-    let database = StateDb::open(site.database(), source.identity, StateOptions::default())?;
+    site.prepare().map_err(source.unwritable())?;
+    let database = match StateDb::open(site.database(), source.identity, StateOptions::default()) {
+        Err(StateError::Io { source: refused, .. }) => return Err(source.unwritable()(refused)),
+        opened => opened?,
+    };
     let tables = Tables::new(Arc::new(database));
     if let Some(applied) = tables.applied()? {
         return Ok((tables, applied));

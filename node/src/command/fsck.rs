@@ -87,19 +87,21 @@ pub struct FsckArgs {
 /// Why the work was not done.
 #[derive(Debug, Error, Diagnostic)]
 enum FsckError {
-    #[error("a node runs on {dir}")]
-    #[diagnostic(help("stop it first: what it writes meanwhile would look like damage"))]
+    #[error("another process works on {dir}")]
+    #[diagnostic(help(
+        "stop the node that runs on it, for what it writes meanwhile would look like damage; or wait until another `stele fsck` or `stele rebuild` has ended"
+    ))]
     InUse { dir: String },
     #[error("there is no log in {dir}")]
     #[diagnostic(help("--data is the directory that node.toml calls data_dir; it holds log and state"))]
     NoLog { dir: String },
-    #[error("a restore into {dir} is unfinished")]
-    #[diagnostic(help("run the same `stele restore` again, or remove the `restoring` directory"))]
     #[error("the log in {dir} was never made: the first start ended before its first segment was whole")]
     #[diagnostic(help(
         "nothing is lost, for nothing was written yet. See what the start said; if the disk was full, make room, and start the node again: it makes the log"
     ))]
     NeverMade { dir: String },
+    #[error("a restore into {dir} is unfinished")]
+    #[diagnostic(help("run the same `stele restore` again, or remove the `restoring` directory"))]
     RestoreUnfinished { dir: String },
     #[error("{dir} is of the ledger {found}, and the genesis is that of {expected}")]
     #[diagnostic(help("name the genesis of its ledger with --genesis, or the node's configuration with --config"))]
@@ -159,6 +161,7 @@ fn examine(place: &Place, deep: bool) -> Result<Report, FsckError> {
         None => place::identity(data, &files).map_err(FsckError::Log)?.unwrap_or_default(),
     };
     let mut report = Report::new(deep);
+    files.strays().map_err(FsckError::Log)?.into_iter().for_each(|file| report.stray(file));
     let opened = if data.join(STATE).exists() {
         match StateDb::inspect(data.join(STATE), identity) {
             Err(StateError::InUse { .. }) => return Err(FsckError::InUse { dir: name() }),
@@ -168,7 +171,6 @@ fn examine(place: &Place, deep: bool) -> Result<Report, FsckError> {
         .map_err(|error| report.state_failed(&error))
         .ok()
     } else {
-    files.strays().map_err(FsckError::Log)?.into_iter().for_each(|file| report.stray(file));
         None
     };
     let chain = opened.as_ref().map(|opened| opened.chain());
@@ -194,12 +196,12 @@ fn examine(place: &Place, deep: bool) -> Result<Report, FsckError> {
         Ok(())
     });
     let checked = checked.map_err(FsckError::Log)?;
-    report.log(&checked);
-    if let Some(opened) = &opened {
     if checked.segments == 0 && !opened.as_ref().is_some_and(State::had_log) && report.state_error.is_none() {
         let never_ran = |dir| if opened.is_some() { FsckError::NeverMade { dir } } else { FsckError::NoLog { dir } };
         return Err(never_ran(name()));
     }
+    report.log(&checked);
+    if let Some(opened) = &opened {
         opened.compare_segments(&checked, &mut report);
         opened.compare_heights(&checked, records.last_commit(), &mut report);
         if deep {

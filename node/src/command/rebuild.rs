@@ -43,9 +43,7 @@ pub struct RebuildArgs {
 pub fn run(args: &RebuildArgs) -> miette::Result<()> {
     let source = args.place.source()?;
     if args.anew {
-        let held = rebuild::hold(&source)?;
-        source.site().clear().into_diagnostic()?;
-        drop(held);
+        source.forget_begun()?;
     }
     let (start, mut progress) = (Instant::now(), Progress::new());
     let done = rebuild::run(&source, &mut |at| {

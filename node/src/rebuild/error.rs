@@ -1,11 +1,13 @@
 //! Why a state cannot be rebuilt; for the operator, with what to do next.
 
 use crate::execution::ApplyError;
+use crate::replica::recovery::RecoveryError;
 use crate::replica::serve::ServeError;
 use crate::state_sync::snapshots::RootError;
 use crate::tables::TableError;
 use ledger::ResumeError;
 use miette::Diagnostic;
+use std::io;
 use std::path::PathBuf;
 use storage::log::{LogError, LogPosition};
 use storage::state::StateError;
@@ -16,8 +18,10 @@ use types::{BlockRef, DecodeError, Digest, GenesisError, Height};
 #[derive(Debug, Error, Diagnostic)]
 pub enum RebuildError {
     /// A node or another tool is at work on the directory.
-    #[error("{}: a node runs on it", dir.display())]
-    #[diagnostic(help("stop it first"))]
+    #[error("{}: another process works on it", dir.display())]
+    #[diagnostic(help(
+        "stop the node that runs on it; or wait until another `stele rebuild` or `stele fsck` has ended"
+    ))]
     InUse {
         /// The data directory.
         dir: PathBuf,
@@ -141,10 +145,54 @@ pub enum RebuildError {
     /// A row of it.
     #[error("the database cannot be read: {0}")]
     Table(#[from] TableError),
-    /// A file or directory.
-    #[error("a file cannot be written: {0}")]
-    Io(#[from] std::io::Error),
+    /// Nothing can be made in the data directory.
+    #[error("{}: cannot be written to", dir.display())]
+    #[diagnostic(help(
+        "the new database is made in `rebuild` there: see that this user may write and that the file system is not mounted read-only, then run it again"
+    ))]
+    Unwritable {
+        /// The data directory.
+        dir: PathBuf,
+        /// What is wrong.
+        source: io::Error,
+    },
+    /// No room.
+    #[error("{}: the disk is full", dir.display())]
+    #[diagnostic(help(
+        "make room there and run the same command again: it goes on behind the last height that it flushed, and nothing in use was changed"
+    ))]
+    DiskFull {
+        /// The data directory.
+        dir: PathBuf,
+        /// What had no room.
+        source: Box<RebuildError>,
+    },
     /// It was told to stop.
     #[error("interrupted; run it again to go on")]
     Interrupted,
+}
+
+impl RebuildError {
+    /// Whether it is room that was missing.
+    pub(super) fn is_disk_full(&self) -> bool {
+        match self {
+            Self::State(error)
+            | Self::Table(TableError::State(error))
+            | Self::Apply(ApplyError::Table(TableError::State(error))) => is_full(error),
+            Self::Genesis(error) => match error.downcast_ref() {
+                Some(RecoveryError::Table(TableError::State(error))) => is_full(error),
+                other => matches!(other, Some(RecoveryError::DiskFull(_))),
+            },
+            Self::Unwritable { source, .. } => source.kind() == io::ErrorKind::StorageFull,
+            _ => false,
+        }
+    }
+}
+
+fn is_full(error: &StateError) -> bool {
+    match error {
+        StateError::DiskFull(_) => true,
+        StateError::Io { source, .. } => source.kind() == io::ErrorKind::StorageFull,
+        _ => false,
+    }
 }

@@ -16,7 +16,7 @@ use ledger::Ledger;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use storage::log::io::SegmentReader;
-use storage::log::{LogPosition, LogReader, Record};
+use storage::log::{LogError, LogPosition, LogReader, Record};
 use types::{
     BlockHeader, BlockRef, Certificate, ChainId, CommitRecord, Decode, DecodeError, Digest, EpochStart, Height,
     LedgerHeader,
@@ -101,7 +101,8 @@ impl<'a> Replay<'a> {
     }
 
     pub(super) fn newest_segment(&self, files: &dyn SegmentReader) -> Result<u64, RebuildError> {
-        Ok(files.segments()?.last().copied().unwrap_or(0))
+        let list = |source| LogError::Io { operation: "list the log", source };
+        Ok(files.segments().map_err(list)?.last().copied().unwrap_or(0))
     }
 
     pub(super) fn height(&self) -> Height {

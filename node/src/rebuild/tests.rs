@@ -126,7 +126,8 @@ fn what_is_missing_or_damaged_or_in_use_is_named() {
     let (_dir, source) = directory(&heights[..0]);
     let log = open_log(&source.data_dir);
     heights[..5].iter().chain(&heights[6..]).for_each(|height| log_executed(&log, height));
-    assert!(matches!(rebuild(&source), Err(RebuildError::InUse { .. })));
+    let ended = rebuild(&source).expect_err("somebody is at work");
+    assert!(matches!(ended, RebuildError::InUse { .. }) && told(&ended).contains("another `stele rebuild`"));
     drop(log);
     let ended = rebuild(&source);
     assert!(matches!(ended, Err(RebuildError::Gap { reached: Height(5), found: Height(7) })), "{ended:?}");
@@ -151,6 +152,24 @@ fn what_is_missing_or_damaged_or_in_use_is_named() {
 
 fn told(error: &dyn Diagnostic) -> String {
     format!("{error}; {}", error.help().expect("what to do"))
+}
+
+#[test]
+fn a_directory_that_takes_nothing_is_named_and_so_is_a_full_disk() {
+    let (dir, source) = directory(&executed(4));
+    let name = dir.path().display().to_string();
+    // Nothing can be made in it.
+    fs::write(dir.path().join("rebuild"), b"in the way").expect("a file");
+    for ended in [rebuild(&source).map(drop), source.forget_begun()] {
+        let ended = ended.expect_err("nothing can be made there");
+        assert!(matches!(ended, RebuildError::Unwritable { .. }), "{ended:?}");
+        assert!(told(&ended).starts_with(&format!("{name}: cannot be written to; ")), "{}", told(&ended));
+    }
+    let full = || io::Error::from(io::ErrorKind::StorageFull);
+    let no_room = StateError::Io { operation: "write", source: full() };
+    assert!(RebuildError::from(no_room).is_disk_full());
+    assert!(RebuildError::Unwritable { dir: name.into(), source: full() }.is_disk_full());
+    assert!(!RebuildError::Interrupted.is_disk_full());
 }
 
 #[test]

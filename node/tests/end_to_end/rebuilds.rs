@@ -15,7 +15,7 @@ async fn a_state_that_is_lost_comes_back_from_the_log_and_the_validator_takes_pa
     let load = Load::start(&network, &[0, 1, 2, 3], 200);
     load.acknowledges(300).await;
     let ended = network.nodes[0].run(&["rebuild", "--config", "node.toml"]);
-    assert!(!ended.status.success() && ended.message.contains("a node runs on it"), "{}", ended.message);
+    assert!(!ended.status.success() && ended.message.contains("another process works on it"), "{}", ended.message);
     network.nodes[0].kill();
     fs::remove_dir_all(network.nodes[0].dir.join("data/state")).unwrap();
     let rebuilt = network.nodes[0].run(&["rebuild", "--data", "data", "--genesis", "../genesis.toml", "--json"]).json();
@@ -35,6 +35,10 @@ async fn damage_in_the_middle_of_a_log_comes_back_from_validators_over_the_node_
     let mut network = Network::start(Options::default()).await;
     let load = Load::start(&network, &[0, 1, 2, 3], 200);
     load.acknowledges(300).await;
+    let peer = network.nodes[1].authority.name.clone();
+    let beside = network.nodes[0].run(&["fsck", "--config", "node.toml", "--repair-from", &peer]);
+    let stop = beside.message.contains("another process works on it") && beside.message.contains("stop the node");
+    assert!(beside.status.code() == Some(2) && stop, "{}", beside.message);
     assert!(network.nodes[0].process.take().unwrap().terminate().success());
     let log = network.nodes[0].dir.join("data/log");
     let segment = fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path());

@@ -5,7 +5,7 @@ use crate::backup::depot::Depot;
 use crate::command::progress::Progress;
 use crate::committees::Checkers;
 use crate::config::{STATE, Setup};
-use crate::rebuild::Source;
+use crate::rebuild::{Source, hold};
 use crate::repair::fetch::{Fetch, FromBackup, FromPeers, Several};
 use crate::repair::{self, Done, RepairError};
 use crate::tables::Tables;
@@ -16,6 +16,10 @@ use storage::state::StateDb;
 /// Repairs the log that the options name.
 pub(super) fn repair(args: &FsckArgs) -> Result<Done, FsckError> {
     let source = args.place.source()?;
+    // Before links to peers, whose port a node that runs has.
+    if !repair::is_unfinished(&source.data_dir) {
+        drop(hold(&source).map_err(RepairError::from)?);
+    }
     let (places, names): (Vec<_>, Vec<_>) = args.repair_from.iter().cloned().partition(|from| is_place(from));
     let mut asked: Vec<Box<dyn Fetch>> = Vec::new();
     if let Some(name) = names.first() {

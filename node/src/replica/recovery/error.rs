@@ -15,7 +15,9 @@ use types::{EpochStart, GenesisError, Height};
 pub enum RecoveryError {
     /// Another process works on the data directory.
     #[error("the data directory is in use")]
-    #[diagnostic(help("another `stele node` runs on it: stop that one, or set another `data_dir` in node.toml"))]
+    #[diagnostic(help(
+        "another `stele node` runs on it: stop that one, or set another `data_dir` in node.toml; or `stele fsck` or `stele rebuild` is at work: wait until it has ended"
+    ))]
     InUse(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The data directory is of another ledger or another node.
     #[error("the data directory belongs to another ledger or another validator")]
@@ -35,14 +37,14 @@ pub enum RecoveryError {
     #[error("the log was written by another version of stele")]
     #[diagnostic(help("nothing in it was touched: start the version that wrote it, or a newer one"))]
     Version(#[source] LogError),
-    /// The log.
-    #[error("the log cannot be used")]
     /// Something that is no segment lies among the segments.
     #[error("the directory of the log holds a file that is none of the log's")]
     #[diagnostic(help(
         "nothing was touched: move it away, out of a directory that is the log's alone, and start the node again; `stele fsck` names all such files"
     ))]
     StrayFile(#[source] LogError),
+    /// The log.
+    #[error("the log cannot be used")]
     #[diagnostic(help(
         "a damaged log is never cut in the middle. `stele fsck` names all damage, and `stele fsck --repair-from PEER` fetches what it took. Or start with an empty data directory, and the signer's guard file kept: the node fetches everything from its peers"
     ))]
@@ -124,9 +126,9 @@ impl From<LogError> for RecoveryError {
             LogError::OtherIdentity { .. } => Self::Foreign(Box::new(error)),
             LogError::DiskFull { .. } => Self::DiskFull(Box::new(error)),
             LogError::Version { .. } => Self::Version(error),
+            LogError::ForeignFile { .. } => Self::StrayFile(error),
             LogError::Io { ref source, .. } if is_read_only(source) => Self::ReadOnly(Box::new(error)),
             other => Self::Log(other),
-            LogError::ForeignFile { .. } => Self::StrayFile(error),
         }
     }
 }
