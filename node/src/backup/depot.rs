@@ -56,6 +56,9 @@ pub enum DepotError {
     Name(String),
     /// A file or directory.
     #[error("{}: {source}", path.display())]
+    #[diagnostic(help(
+        "see that this user may read and write there, and that the disk has room; then run the same command again"
+    ))]
     File {
         /// Which.
         path: PathBuf,
@@ -133,6 +136,14 @@ impl Depot {
             }
         }
         Ok(depot)
+    }
+
+    /// As an operator names it.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Directory { path, .. } => path.display().to_string(),
+            Self::Bucket(bucket) => bucket.place(),
+        }
     }
 
     /// Puts an object, over one of the same name.

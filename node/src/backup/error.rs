@@ -22,11 +22,35 @@ pub enum BackupError {
     #[diagnostic(transparent)]
     Depot(#[from] DepotError),
     /// There is no backup.
-    #[error("there is no backup: it has no manifest.json")]
-    Nothing,
+    #[error("{0}: there is no backup: it has no manifest.json")]
+    #[diagnostic(help("name the place that `stele backup --to` or `stele archive export --to` was given"))]
+    Nothing(String),
+    /// It is an export.
+    #[error("{0}: it is an export of `stele export`, and no backup")]
+    #[diagnostic(help(
+        "an export holds tables for query engines, and nothing can be restored or repaired from them: name the place that `stele backup --to` or `stele archive export --to` was given"
+    ))]
+    Tables(String),
     /// The manifest is none.
-    #[error("manifest.json cannot be read: {0}")]
-    Manifest(#[from] serde_json::Error),
+    #[error("{place}: manifest.json is not that of a backup")]
+    #[diagnostic(help("it was altered or cut; another copy of the backup may have it"))]
+    Manifest {
+        /// Where.
+        place: String,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// node.toml was kept once, is lost, and was not named.
+    #[error("{place}: {file}, a copy of node.toml that the manifest names, is gone or altered")]
+    #[diagnostic(help(
+        "all else is there, what is new included. Back up once with --config node.toml, and it is put back"
+    ))]
+    ConfigLost {
+        /// Where.
+        place: String,
+        /// The file.
+        file: String,
+    },
     /// Ranges that do not follow each other, or numbers that contradict each other.
     #[error("manifest.json contradicts itself: {0}")]
     Contradictory(&'static str),
@@ -111,14 +135,14 @@ pub enum BackupError {
     #[diagnostic(help("name the node's configuration with --config"))]
     NoIdentity,
     /// The node's database.
-    #[error("the state cannot be read: {0}")]
-    State(#[from] StateError),
-    /// A row of it.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Unreadable(#[from] Unreadable),
     /// The database that is being made.
     #[error("the state cannot be written: {0}")]
+    State(#[from] StateError),
+    /// A row of it.
+    #[error("the state cannot be read: {0}")]
     Table(#[from] TableError),
     /// The log.
     #[error("the log cannot be used: {0}")]
@@ -133,12 +157,38 @@ pub enum BackupError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Rebuild(#[from] RebuildError),
+    /// No room for what is restored.
+    #[error("{}: the disk is full", dir.display())]
+    #[diagnostic(help(
+        "make room there and run the same command again: it goes on with what it has made so far, which is in `restoring`"
+    ))]
+    DiskFull {
+        /// The data directory.
+        dir: PathBuf,
+        /// What had no room.
+        source: Box<BackupError>,
+    },
     /// A file or directory.
     #[error("{}: {source}", path.display())]
+    #[diagnostic(help("see that this user may read and write there; then run the same command again"))]
     File {
         /// Which.
         path: PathBuf,
         /// What is wrong.
         source: io::Error,
     },
+}
+
+impl BackupError {
+    /// Whether it is room that was missing. A rebuild says so itself.
+    pub(super) fn is_disk_full(&self) -> bool {
+        let full = |source: &io::Error| source.kind() == io::ErrorKind::StorageFull;
+        match self {
+            Self::Log(LogError::DiskFull { .. }) | Self::Append(LogFault::DiskFull) => true,
+            Self::State(StateError::DiskFull(_)) | Self::Table(TableError::State(StateError::DiskFull(_))) => true,
+            Self::Log(LogError::Io { source, .. }) | Self::State(StateError::Io { source, .. }) => full(source),
+            Self::File { source, .. } => full(source),
+            _ => false,
+        }
+    }
 }

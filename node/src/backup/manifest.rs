@@ -3,6 +3,7 @@
 
 use super::BackupError;
 use super::depot::{Depot, DepotError};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use types::{ChainId, Digest, Height};
@@ -35,6 +36,17 @@ impl Kept {
         let kept = Self { file, bytes: bytes.len() as u64, sha256 };
         depot.put(&kept.file, bytes)?;
         Ok(kept)
+    }
+
+    /// Whether it is gone, or is not what was put.
+    pub fn is_lost(&self, depot: &Depot) -> Result<bool, BackupError> {
+        match self.get(depot) {
+            Ok(_) => Ok(false),
+            Err(
+                BackupError::Altered(_) | BackupError::Depot(DepotError::Missing { .. } | DepotError::Length { .. }),
+            ) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// Gets the bytes, which are what was put.
@@ -98,7 +110,7 @@ impl Manifest {
     /// Reads it; none where there is no backup.
     pub fn find(depot: &Depot) -> Result<Option<Self>, BackupError> {
         match depot.get(NAME, BYTES_MAX) {
-            Ok(bytes) => Self::parse(&bytes).map(Some),
+            Ok(bytes) => Self::parse(&bytes, depot).map(Some),
             Err(DepotError::Missing { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -106,20 +118,32 @@ impl Manifest {
 
     /// Reads it.
     pub fn read(depot: &Depot) -> Result<Self, BackupError> {
-        Self::find(depot)?.ok_or(BackupError::Nothing)
+        Self::find(depot)?.ok_or_else(|| BackupError::Nothing(depot.place()))
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self, BackupError> {
+    fn parse(bytes: &[u8], depot: &Depot) -> Result<Self, BackupError> {
         /// What every version has.
         #[derive(Deserialize)]
         struct Head {
             format: u64,
         }
-        let Head { format } = serde_json::from_slice(bytes)?;
+        /// What the manifest of tables has instead.
+        #[derive(Deserialize)]
+        struct Tables {
+            #[serde(rename = "version")]
+            _version: u64,
+            #[serde(rename = "parts")]
+            _parts: IgnoredAny,
+        }
+        let invalid = |source| match serde_json::from_slice::<Tables>(bytes) {
+            Ok(_) => BackupError::Tables(depot.place()),
+            Err(_) => BackupError::Manifest { place: depot.place(), source },
+        };
+        let Head { format } = serde_json::from_slice(bytes).map_err(invalid)?;
         if format > FORMAT {
             return Err(BackupError::Newer { found: format, known: FORMAT });
         }
-        let manifest: Self = serde_json::from_slice(bytes)?;
+        let manifest: Self = serde_json::from_slice(bytes).map_err(invalid)?;
         if manifest.ranges.iter().any(|range| range.from > range.to || range.from == Height(0)) {
             return Err(BackupError::Contradictory("a range ends before it begins"));
         }
@@ -131,7 +155,7 @@ impl Manifest {
 
     /// Writes it.
     pub fn put(&self, depot: &Depot) -> Result<(), BackupError> {
-        let bytes = serde_json::to_vec_pretty(self)?;
+        let bytes = serde_json::to_vec_pretty(self).expect("numbers, strings and lists have a JSON form");
         Ok(depot.put(NAME, bytes)?)
     }
 

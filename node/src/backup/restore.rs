@@ -93,6 +93,12 @@ struct Read {
     segment: u64,
 }
 
+impl Read {
+    fn keep(&self, site: &Path) -> Result<(), BackupError> {
+        keep(&site.join(READ), &serde_json::to_vec(self).expect("numbers and strings have a JSON form"))
+    }
+}
+
 /// Whether a restore is unfinished in a data directory.
 pub fn is_unfinished(data_dir: &Path) -> bool {
     data_dir.join(RESTORING).exists()
@@ -103,6 +109,14 @@ pub fn is_unfinished(data_dir: &Path) -> bool {
 /// # Errors
 /// [`BackupError`]: nothing is in its place, and the next run goes on where this one was.
 pub fn restore(depot: &Depot, wanted: Wanted, progress: &mut dyn FnMut(Step)) -> Result<Done, BackupError> {
+    let dir = wanted.data_dir.clone();
+    restore_in(depot, wanted, progress).map_err(|error| match error.is_disk_full() {
+        true => BackupError::DiskFull { dir, source: Box::new(error) },
+        false => error,
+    })
+}
+
+fn restore_in(depot: &Depot, wanted: Wanted, progress: &mut dyn FnMut(Step)) -> Result<Done, BackupError> {
     let data = &wanted.data_dir;
     let site = data.join(RESTORING);
     vacant(data)?;
@@ -196,7 +210,7 @@ fn read_all(
             durable::remove_dir(&path).map_err(file(&path))?;
         }
         read = Read::default();
-        keep(&site.join(READ), &serde_json::to_vec(&read)?)?;
+        read.keep(site)?;
     }
     let mut options = LogOptions::new(site.join(LOG), source.identity);
     let (small, usual) = SEGMENT_BYTES;
@@ -223,7 +237,7 @@ fn read_all(
         // Also says that all before it is durable.
         read.segment = log.append_durable(records::RESTORED, &[])?.segment;
         read.ranges.push(hash);
-        keep(&site.join(READ), &serde_json::to_vec(&read)?)?;
+        read.keep(site)?;
     }
     log.close();
     Ok(())

@@ -71,11 +71,12 @@ pub fn take(
     let mut manifest = match Manifest::find(depot)? {
         Some(manifest) if manifest.ledger == source.chain() => manifest,
         Some(other) => return Err(BackupError::OtherLedger { expected: source.chain(), found: other.ledger }),
-        None => {
-            let genesis = source.genesis.to_toml().into_bytes();
-            Manifest::new(source.chain(), Kept::put(depot, "genesis", "toml", genesis)?)
-        }
+        None => Manifest::new(source.chain(), put_genesis(depot, source)?),
     };
+    // What was lost or altered since is put back.
+    if manifest.genesis.is_lost(depot)? {
+        manifest.genesis = put_genesis(depot, source)?;
+    }
     manifest.identity = Some(hex::encode(source.identity));
     if let Some(path) = wanted.config {
         let text = std::fs::read(path).map_err(|source| BackupError::File { path: path.to_owned(), source })?;
@@ -104,9 +105,18 @@ pub fn take(
     }
     done.bytes_put = put.finish()?;
     manifest.put(depot)?;
+    if let Some(config) = &manifest.config
+        && config.is_lost(depot)?
+    {
+        return Err(BackupError::ConfigLost { place: depot.place(), file: config.file.clone() });
+    }
     (done.from, done.to) = manifest.heights().map_or((None, None), |(from, to)| (Some(from), Some(to)));
     done.bytes = manifest.bytes();
     Ok(done)
+}
+
+fn put_genesis(depot: &Depot, source: &Source) -> Result<Kept, BackupError> {
+    Ok(Kept::put(depot, "genesis", "toml", source.genesis.to_toml().into_bytes())?)
 }
 
 /// The range that is being filled.

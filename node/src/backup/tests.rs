@@ -7,6 +7,7 @@ use super::take::{Done, Wanted, take};
 use super::*;
 use crate::committees::CommitteeError;
 use crate::config::{LOG, STATE};
+use crate::export;
 use crate::fixtures::{Executed, executed, genesis, log_executed};
 use crate::rebuild::Source;
 use crate::rebuild::tests::{IDENTITY, directory, open_log, rebuild};
@@ -16,7 +17,7 @@ use std::fs;
 use std::num::NonZeroU16;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
-use storage::log::{Files, scan};
+use storage::log::{Files, LogError, LogFault, scan};
 use tempfile::TempDir;
 use types::Height;
 
@@ -223,7 +224,8 @@ fn other_ledgers_newer_formats_gaps_and_directories_in_use_are_named() {
     let (_dir, source) = node(&executed(12));
     let (place, target) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
     let depot = open(&place);
-    assert!(matches!(restore_to(&depot, target.path()), Err(BackupError::Nothing)));
+    let nothing = restore_to(&depot, target.path()).expect_err("there is nothing");
+    assert!(matches!(&nothing, BackupError::Nothing(place) if *place == depot.place()), "{nothing:?}");
     fs::remove_dir_all(target.path().join(restore::RESTORING)).expect("a directory");
     back_up(&source, &depot).expect("a backup");
     let mut other = genesis();
@@ -244,11 +246,74 @@ fn other_ledgers_newer_formats_gaps_and_directories_in_use_are_named() {
     assert!(matches!(check("\"from\": 1,", "\"from\": 2,"), BackupError::NotFromGenesis(Height(2))));
     assert!(matches!(check("\"from\": 1,", "\"from\": 99,"), BackupError::Contradictory(_)));
     assert!(matches!(check("genesis.", "../genesis."), BackupError::Depot(_)));
-    assert!(matches!(check("\"ledger\"", "\"legder\""), BackupError::Manifest(_)));
+    assert!(matches!(check("\"ledger\"", "\"legder\""), BackupError::Manifest { .. }));
     fs::write(&path, &text).expect("a manifest");
     assert!(restore_to(&depot, fresh.path()).is_ok());
     let unknown = CommitteeError::Unknown(types::Epoch(7));
     assert_eq!(BackupError::from(unknown).to_string(), "there is no proof of epoch 7");
+}
+
+#[test]
+fn an_export_of_tables_is_told_from_a_backup() {
+    let (_dir, source) = node(&executed(12));
+    let (place, target) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let dir = place.path().to_owned();
+    let tables = export::Wanted { dir, format: export::Format::Jsonl, from: None, to: None, part_heights: 5 };
+    export::run(&source, &tables, &mut |_, _| {}).expect("an export");
+    let depot = open(&place);
+    for refused in [
+        restore_to(&depot, target.path()).map(drop),
+        verify(&depot, Some(genesis()), &mut |_, _| {}).map(drop),
+        back_up(&source, &depot).map(drop),
+    ] {
+        let refused = refused.expect_err("tables are no backup");
+        assert!(matches!(&refused, BackupError::Tables(place) if *place == depot.place()), "{refused:?}");
+        assert!(refused.to_string().contains("`stele export`"), "{refused}");
+    }
+}
+
+#[test]
+fn what_a_backup_lost_beside_its_ranges_is_put_back_or_asked_for() {
+    let (dir, source) = node(&executed(12));
+    let place = tempfile::tempdir().expect("a directory");
+    let depot = open(&place);
+    let config = dir.path().join("node.toml");
+    fs::write(&config, b"validator = \"north\"").expect("a file");
+    let with = Wanted { config: Some(&config), ..Wanted::default() };
+    take(&source, &depot, &with, &mut |_, _| {}).expect("a backup");
+    let manifest = Manifest::read(&depot).expect("a manifest");
+    let kept = manifest.config.expect("it was named").file;
+    let lose = |file: &str| fs::remove_file(place.path().join(file)).expect("a file");
+    lose(&kept);
+    fs::write(place.path().join(&manifest.genesis.file), b"altered").expect("a file");
+    // The genesis is known; of node.toml nobody knows what stood in it.
+    let Err(BackupError::ConfigLost { file, .. }) = back_up(&source, &depot) else { panic!("it is lost") };
+    assert!(file == kept && verify(&depot, None, &mut |_, _| {}).is_err());
+    take(&source, &depot, &with, &mut |_, _| {}).expect("a backup");
+    verify(&depot, None, &mut |_, _| {}).expect("all is there again");
+    lose(&manifest.genesis.file);
+    back_up(&source, &depot).expect("a backup");
+    verify(&depot, None, &mut |_, _| {}).expect("all is there again");
+}
+
+#[test]
+fn a_disk_that_is_full_is_told_with_its_directory_and_the_next_run_goes_on() {
+    let (_dir, source) = node(&executed(12));
+    let (place, target) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let depot = open(&place);
+    back_up(&source, &depot).expect("a backup");
+    // What the restore notes behind its first range has no room.
+    let note = target.path().join(restore::RESTORING).join("read.new");
+    fs::create_dir(target.path().join(restore::RESTORING)).expect("a directory");
+    std::os::unix::fs::symlink("/dev/full", &note).expect("a link");
+    let full = restore_to(&depot, target.path()).expect_err("there is no room");
+    assert!(matches!(&full, BackupError::DiskFull { dir, .. } if dir == target.path()), "{full:?}");
+    assert!(full.to_string().contains(&target.path().display().to_string()));
+    for full in [BackupError::from(LogFault::DiskFull), LogError::DiskFull { bytes: 1 }.into()] {
+        assert!(full.is_disk_full(), "{full:?}");
+    }
+    fs::remove_file(note).expect("a link");
+    restore_to(&depot, target.path()).expect("there is room again");
 }
 
 #[test]

@@ -127,6 +127,10 @@ impl Bucket {
         }
     }
 
+    pub(super) fn place(&self) -> String {
+        format!("s3://{}/{}", self.name, self.prefix)
+    }
+
     fn path(&self, name: &str) -> ObjectPath {
         name.split('/').fold(self.prefix.clone(), |path, part| path.join(part))
     }
