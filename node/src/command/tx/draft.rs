@@ -103,9 +103,7 @@ struct Party {
 }
 
 pub(super) async fn draft(context: &Context, args: DraftArgs) -> miette::Result<()> {
-    let steps: Vec<Step> = serde_json::from_str(&read(&args.steps)?)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("{} is no list of steps", args.steps.display()))?;
+    let steps = read_steps(&args.steps)?;
     let validity = Duration::from_secs(args.valid_for);
     let account = Account::new(ledger(context).await?, args.key.open()?).valid_for(validity);
     let draft = account.draft(args.cosigners, steps, args.memo.into()).into_diagnostic()?;
@@ -170,6 +168,16 @@ fn read(path: &Path) -> miette::Result<String> {
         bail!("{} is larger than any draft: {length} bytes", path.display());
     }
     std::fs::read_to_string(path).into_diagnostic().wrap_err_with(|| format!("cannot read {}", path.display()))
+}
+
+fn read_steps(path: &Path) -> miette::Result<Vec<Step>> {
+    let steps: Vec<Step> = serde_json::from_str(&read(path)?)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("{} is no list of steps", path.display()))?;
+    if steps.is_empty() {
+        bail!(help = "`stele tx draft --help` shows some", "{} has no steps, and a draft needs one", path.display());
+    }
+    Ok(steps)
 }
 
 fn write(path: &Path, sheet: &Sheet) -> miette::Result<()> {
@@ -243,6 +251,15 @@ mod tests {
         assert!(open(&path, &ChainId(Digest::ZERO)).is_err());
         write(&path, &Sheet { signatures: vec![None; 3], ..sheet }).expect("a file");
         assert!(open(&path, &chain).is_err(), "a place too many");
+    }
+
+    #[test]
+    fn a_list_without_steps_is_told_with_its_file() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("steps.json");
+        std::fs::write(&path, "[]").expect("a file");
+        let told = read_steps(&path).expect_err("there are none").to_string();
+        assert_eq!(told, format!("{} has no steps, and a draft needs one", path.display()));
     }
 
     #[test]
