@@ -16,6 +16,9 @@ pub(super) const CERTIFICATE_ELSEWHERE_CODE: i32 = -31_998;
 /// JSON-RPC error code of what this node has given up, by its role; its data is `{"oldest": HEIGHT}`.
 pub(super) const PRUNED_CODE: i32 = -31_997;
 
+/// What a stranger is told of a fault; why it is one stands in the node's log.
+const FAULT: &str = "the node cannot read its log or state: its operator finds why in the node's log, and `stele fsck` names what is damaged; ask another node";
+
 /// What is said besides [`PRUNED_CODE`].
 #[derive(Clone, Copy, Debug, Serialize)]
 struct PrunedData {
@@ -72,7 +75,7 @@ impl From<AnswerError> for ErrorObjectOwned {
             // The operator reads why; a stranger need not.
             fault => {
                 tracing::error!(error = %fault, "a call of the RPC could not be answered");
-                Self::owned(INTERNAL_ERROR_CODE, "the node cannot read its log or state", None::<()>)
+                Self::owned(INTERNAL_ERROR_CODE, FAULT, None::<()>)
             }
         }
     }
@@ -115,6 +118,7 @@ mod tests {
         let fault = ErrorObjectOwned::from(AnswerError::Incomplete(Height(7)));
         assert_eq!(fault.code(), INTERNAL_ERROR_CODE);
         assert!(!fault.message().contains('7'));
+        assert!(fault.message().contains("operator") && fault.message().contains("stele fsck"));
         let elsewhere = ErrorObjectOwned::from(AnswerError::CertificateElsewhere(Height(7)));
         assert_eq!(elsewhere.code(), CERTIFICATE_ELSEWHERE_CODE);
         assert!(elsewhere.message().contains("height 7") && elsewhere.message().contains("ask again"));
