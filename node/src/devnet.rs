@@ -20,13 +20,13 @@ mod validator;
 
 use crate::algorithm;
 use crate::config::{CongestionControl, GpuUse};
-use crate::result_file::ResultFile;
+use crate::result_file;
 use clap::{Args, ValueEnum};
 use hsm::config::{SigningConfig, SigningMode};
 use miette::{Diagnostic, IntoDiagnostic, WrapErr};
 use network::Network;
 use site::Site;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 use thiserror::Error;
@@ -228,11 +228,6 @@ const FEWEST_TO_REJOIN: u16 = 4;
 /// Largest transaction that a genesis may allow.
 const PAYLOAD_MAX: u32 = 64 << 10;
 
-/// Sees that the report can be written, before there is one.
-fn look(path: &Path) -> miette::Result<ResultFile> {
-    ResultFile::look(path).into_diagnostic().wrap_err_with(|| format!("cannot write {}", path.display()))
-}
-
 /// Runs `stele devnet` to its end.
 ///
 /// # Errors
@@ -255,7 +250,9 @@ pub async fn run(args: DevnetArgs) -> miette::Result<()> {
     let mut interrupt = Interrupt::new()?;
     let links = args.links.emulate(args.validators)?;
     let site = Site::create(args.data.as_deref(), args.keep)?;
-    let _looked = args.json.as_deref().map(look).transpose()?;
+    if let Some(path) = &args.json {
+        result_file::look(path).into_diagnostic().wrap_err_with(|| format!("cannot write {}", path.display()))?;
+    }
     let mut network = Network::new(&site, links);
     let driven = tokio::select! {
         driven = drive(&args, &site, &mut network) => driven,

@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use thiserror::Error;
 
 use crate::config::InvalidToml;
+use crate::result_file;
 use outcome::Outcome;
 
 /// Simulated milliseconds between two writes of the trace.
@@ -204,12 +205,19 @@ fn run_one(args: &SimulateArgs, scenario: Scenario) -> Result<Report, SimulateEr
     if args.trace.is_none() && args.svg.is_none() {
         return Ok(Simulation::run(scenario));
     }
+    let failed_at = |path: &Path| {
+        let path = path.to_owned();
+        move |source| SimulateError::Write { path, source }
+    };
+    if let Some(path) = &args.svg {
+        result_file::look(path).map_err(failed_at(path))?;
+    }
     let (duration_ms, mut simulation) = (scenario.duration_ms, Simulation::new(scenario));
     let mut trace = match &args.trace {
         None => None,
         Some(path) => {
             simulation.keep_lines();
-            let file = File::create(path).map_err(|source| SimulateError::Write { path: path.clone(), source })?;
+            let file = File::create(path).map_err(failed_at(path))?;
             Some((path, BufWriter::new(file)))
         }
     };
@@ -218,12 +226,12 @@ fn run_one(args: &SimulateArgs, scenario: Scenario) -> Result<Report, SimulateEr
         result = simulation.run_for(TRACE_SLICE_MS.min(duration_ms - simulation.now_ms()));
         if let Some((path, file)) = &mut trace {
             let written = file.write_all(simulation.take_lines().as_bytes()).and_then(|()| file.flush());
-            written.map_err(|source| SimulateError::Write { path: path.to_path_buf(), source })?;
+            written.map_err(failed_at(path))?;
         }
     }
     if let Some(path) = &args.svg {
         let drawing = simulation.svg(args.rounds.clone());
-        std::fs::write(path, drawing).map_err(|source| SimulateError::Write { path: path.clone(), source })?;
+        std::fs::write(path, drawing).map_err(failed_at(path))?;
     }
     Ok(simulation.report(result))
 }

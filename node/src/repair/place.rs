@@ -5,9 +5,9 @@ use super::find::{block_of, signed_of};
 use super::{Done, RepairError, Site};
 use crate::config::STATE;
 use crate::durable;
-use crate::rebuild::Source;
+use crate::rebuild::{RebuildError, Source};
 use crate::tables::{BlockPlace, Tables};
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::sync::Arc;
 use storage::log::{Files, LogError, scan};
 use storage::state::{StateDb, StateOptions};
@@ -15,18 +15,24 @@ use storage::state::{StateDb, StateOptions};
 /// Rows written at a time.
 const ROWS: usize = 10_000;
 
-/// Finishes a repair whose log is whole.
+/// Finishes a repair whose log is whole. Neither the log nor the state is always there to be locked, so its own directory is.
 pub(super) fn finish(source: &Source, site: &Site) -> Result<Done, RepairError> {
+    let file = RepairError::file;
+    let dir = File::open(site.dir()).map_err(file(&site.dir()))?;
+    dir.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => RebuildError::InUse { dir: site.data_dir.clone() }.into(),
+        TryLockError::Error(error) => file(&site.dir())(error),
+    })?;
     let (new, log, old) = (site.new_log(), site.log(), site.old_log());
-    let mark = fs::read_to_string(site.whole()).map_err(RepairError::file(&site.whole()))?;
+    let mark = fs::read_to_string(site.whole()).map_err(file(&site.whole()))?;
     // One that names no segment has all of them looked at.
     let first = mark.trim().parse().unwrap_or(0);
     if new.exists() {
         if log.exists() {
-            fs::rename(&log, &old).map_err(RepairError::file(&old))?;
+            fs::rename(&log, &old).map_err(file(&old))?;
         }
-        fs::rename(&new, &log).map_err(RepairError::file(&log))?;
-        durable::sync_dir(&site.data_dir).map_err(RepairError::file(&site.data_dir))?;
+        fs::rename(&new, &log).map_err(file(&log))?;
+        durable::sync_dir(&site.data_dir).map_err(file(&site.data_dir))?;
     }
     let state_kept = match set_places(source, site, first) {
         Ok(kept) => kept,
@@ -34,7 +40,7 @@ pub(super) fn finish(source: &Source, site: &Site) -> Result<Done, RepairError> 
         Err(RepairError::State(_) | RepairError::Table(_)) => false,
         Err(error) => return Err(error),
     };
-    fs::remove_dir_all(site.dir()).map_err(RepairError::file(&site.dir()))?;
+    fs::remove_dir_all(site.dir()).map_err(file(&site.dir()))?;
     Ok(Done { from_segment: Some(first), state_kept, ..Done::default() })
 }
 

@@ -289,6 +289,10 @@ fn a_kill_leaves_the_damaged_log_or_the_repaired_one() {
     // Behind the mark.
     prepare();
     assert!(is_unfinished(node.dir.path()) && node.damaged() > 0);
+    let beside = fs::File::open(site.dir()).expect("a directory");
+    beside.lock().expect("nobody is at work");
+    assert!(matches!(node.repair(), Err(RepairError::Held(RebuildError::InUse { .. }))));
+    drop(beside);
     node.repair().expect("it is finished");
     node.is_whole();
     // Between the two renames.

@@ -2,7 +2,7 @@
 //! anything is measured, for a run takes minutes.
 
 use super::{BenchError, failed_at};
-use crate::result_file::ResultFile;
+use crate::result_file;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,6 @@ pub struct Destination {
     json: Option<PathBuf>,
     to_stdout: bool,
     files: Vec<PathBuf>,
-    _looked: Vec<ResultFile>,
 }
 
 impl Destination {
@@ -31,9 +30,8 @@ impl Destination {
             fs::create_dir_all(directory).map_err(failed_at(directory))?;
             files.extend(names.iter().map(|name| directory.join(name)));
         }
-        let looked = json.iter().chain(&files).map(|path| ResultFile::look(path).map_err(failed_at(path)));
-        let _looked = looked.collect::<Result<_, _>>()?;
-        Ok(Self { json, to_stdout, files, _looked })
+        json.iter().chain(&files).try_for_each(|path| result_file::look(path).map_err(failed_at(path)))?;
+        Ok(Self { json, to_stdout, files })
     }
 
     /// Writes the table or the JSON to the terminal, the JSON to its file, and to the others what they hold, in the order of
@@ -66,10 +64,9 @@ mod tests {
         let names = ["log.json".to_owned(), "log.md".to_owned()];
         let refused = Destination::look(None, Some(&old), &names);
         assert!(matches!(refused, Err(BenchError::Write { path, .. }) if path.ends_with("old.json")));
-        drop(Destination::look(Some(&old), Some(&out), &names).expect("all can be written"));
-        assert_eq!(fs::read(&old).expect("a file"), b"of last week");
-        assert_eq!(fs::read_dir(&out).expect("a directory").count(), 0, "of a run that failed");
         let place = Destination::look(Some(&old), Some(&out), &names).expect("all can be written");
+        assert_eq!(fs::read(&old).expect("a file"), b"of last week");
+        assert_eq!(fs::read_dir(&out).expect("a directory").count(), 0, "nothing is measured yet");
         place.write("", "{}\n", &["{}\n", "# log"]).expect("room");
         for (file, content) in [(old, "{}\n"), (out.join("log.json"), "{}\n"), (out.join("log.md"), "# log")] {
             assert_eq!(fs::read_to_string(file).expect("a file"), content);
