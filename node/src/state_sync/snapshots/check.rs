@@ -10,6 +10,9 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// A node that is told to stop does not wait longer for it.
+const NAP: Duration = Duration::from_millis(10);
+
 impl Shared {
     /// Those that a start has found, the newest first.
     fn found(&self) -> Vec<Arc<Kept>> {
@@ -49,7 +52,9 @@ impl Shared {
                 }
                 bytes += f64::from(kept.pack.packed_len(index).unwrap_or(0));
                 let due = Duration::from_secs_f64(bytes / self.service.bytes_per_second as f64);
-                std::thread::sleep(due.saturating_sub(begun.elapsed()));
+                while begun.elapsed() < due && !self.is_stopping() {
+                    std::thread::sleep(NAP);
+                }
             }
         }
     }
