@@ -10,11 +10,17 @@ use super::state::Ceremony;
 use super::verify::{self, Invalid};
 use crate::atomic_file;
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use thiserror::Error;
+
+/// How long another process may have the file.
+const PATIENCE: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Why a transcript is not written.
 #[derive(Debug, Error)]
@@ -142,9 +148,15 @@ impl Transcript {
     }
 }
 
+/// Waits a moment: a process that is just being started has the files of the one that starts it, locks included.
 fn lock(file: &File, path: &Path) -> Result<(), TranscriptError> {
-    flock(file, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
-        rustix::io::Errno::WOULDBLOCK => TranscriptError::Busy(path.to_owned()),
-        error => TranscriptError::Disk { path: path.to_owned(), source: error.into() },
-    })
+    let begun = Instant::now();
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(()),
+            Err(Errno::WOULDBLOCK) if begun.elapsed() < PATIENCE => std::thread::sleep(LOOK),
+            Err(Errno::WOULDBLOCK) => return Err(TranscriptError::Busy(path.to_owned())),
+            Err(error) => return Err(TranscriptError::Disk { path: path.to_owned(), source: error.into() }),
+        }
+    }
 }
