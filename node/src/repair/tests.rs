@@ -101,7 +101,7 @@ fn flipped_bytes_torn_out_pages_and_lost_segments_come_back_proven() {
     assert!(segments > 6, "{segments}");
     let nothing = Done { height: Height(HEIGHTS), state_kept: true, ..Done::default() };
     assert_eq!(node.repair().expect("nothing to do"), nothing);
-    // A byte of a record.
+    // A page of records.
     node.spoil(1, A_PAGE);
     let done = node.repair().expect("the backup has it");
     assert_eq!((done.from_segment, done.state_kept), (Some(1), true));
