@@ -182,12 +182,12 @@ pub enum BackupError {
 impl BackupError {
     /// Whether it is room that was missing. A rebuild says so itself.
     pub(super) fn is_disk_full(&self) -> bool {
-        let full = |source: &io::Error| source.kind() == io::ErrorKind::StorageFull;
         match self {
             Self::Log(LogError::DiskFull { .. }) | Self::Append(LogFault::DiskFull) => true,
-            Self::State(StateError::DiskFull(_)) | Self::Table(TableError::State(StateError::DiskFull(_))) => true,
-            Self::Log(LogError::Io { source, .. }) | Self::State(StateError::Io { source, .. }) => full(source),
-            Self::File { source, .. } => full(source),
+            Self::State(error) | Self::Table(TableError::State(error)) => error.is_disk_full(),
+            Self::Log(LogError::Io { source, .. }) | Self::File { source, .. } => {
+                source.kind() == io::ErrorKind::StorageFull
+            }
             _ => false,
         }
     }

@@ -178,21 +178,13 @@ impl RebuildError {
         match self {
             Self::State(error)
             | Self::Table(TableError::State(error))
-            | Self::Apply(ApplyError::Table(TableError::State(error))) => is_full(error),
+            | Self::Apply(ApplyError::Table(TableError::State(error))) => error.is_disk_full(),
             Self::Genesis(error) => match error.downcast_ref() {
-                Some(RecoveryError::Table(TableError::State(error))) => is_full(error),
+                Some(RecoveryError::Table(TableError::State(error))) => error.is_disk_full(),
                 other => matches!(other, Some(RecoveryError::DiskFull(_))),
             },
             Self::Unwritable { source, .. } => source.kind() == io::ErrorKind::StorageFull,
             _ => false,
         }
-    }
-}
-
-fn is_full(error: &StateError) -> bool {
-    match error {
-        StateError::DiskFull(_) => true,
-        StateError::Io { source, .. } => source.kind() == io::ErrorKind::StorageFull,
-        _ => false,
     }
 }

@@ -4,8 +4,10 @@
 //!
 //! Heights and roots are the same on all nodes, so several peers can serve one joiner. One thread owns the directory; a
 //! state is read on a thread of its own, at most one at a time. A root that is not known when its height comes is waited
-//! for. What a start finds is checked whole, and what is damaged is removed: the next state takes its place. Bounded: [`READS_MAX`] chunks read at a time, a budget of bytes a second, and the newest certified snapshot with
-//! those above it on the disk, older ones only while somebody takes them.
+//! for. What a start finds is checked whole, and what is damaged is removed: the next state takes its place.
+//!
+//! Bounded: [`READS_MAX`] chunks read at a time, a budget of bytes a second, and the newest certified snapshot with those
+//! above it on the disk, older ones only while somebody takes them.
 
 mod check;
 mod kept;

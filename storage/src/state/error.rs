@@ -53,6 +53,17 @@ pub enum StateError {
     },
 }
 
+impl StateError {
+    /// Whether it is room that was missing.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::DiskFull(_) => true,
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::StorageFull,
+            _ => false,
+        }
+    }
+}
+
 impl From<rocksdb::Error> for StateError {
     fn from(error: rocksdb::Error) -> Self {
         match error.kind() {

@@ -28,7 +28,7 @@ impl Shared {
                 Ok(Some(vouched))
             };
             match proven() {
-                Ok(vouched) => drop(vouched.map(|vouched| kept.is_vouched_by(vouched))),
+                Ok(vouched) => drop(vouched.map(|vouched| kept.set_vouched(vouched))),
                 Err(error) => {
                     let path = kept.pack.dir().join(CERTIFIED);
                     tracing::warn!(%error, path = %path.display(), "what vouches for a snapshot is damaged; it is written anew");

@@ -172,7 +172,7 @@ impl Shared {
             bytes = kept.pack.packed_bytes(),
             "a snapshot is certified and ready for peers"
         );
-        kept.is_vouched_by(vouched);
+        kept.set_vouched(vouched);
         Ok(true)
     }
 
@@ -224,7 +224,7 @@ impl Kept {
         self.vouched.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn is_vouched_by(&self, vouched: Vouched) {
+    pub(super) fn set_vouched(&self, vouched: Vouched) {
         *self.vouched.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(vouched));
     }
 }
