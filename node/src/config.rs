@@ -194,6 +194,9 @@ pub struct LogSection {
     pub backend: LogBackend,
     /// Bytes of a segment. Default 256 MiB, range 1 MiB to 4 GiB.
     pub segment_bytes: u64,
+    /// Groups of records on their way to the disk at the same time. Default 1, range 1 to 64; what is best on a disk tells
+    /// `stele bench log --groups-in-flight`.
+    pub groups_in_flight: u32,
     /// Bytes of log after which the state is flushed, which bounds what a restart replays. Default 64 MiB.
     pub flush_bytes: u64,
     /// Seconds after which it is flushed with fewer, which bounds what backups and exports of a quiet node lack. Default 60,
@@ -209,6 +212,7 @@ impl Default for LogSection {
         Self {
             backend: LogBackend::Auto,
             segment_bytes: 256 << 20,
+            groups_in_flight: 1,
             flush_bytes: 64 << 20,
             flush_seconds: 60,
             scrub_bytes_per_second: 16 << 20,
@@ -441,6 +445,7 @@ impl Config {
         range("pacing.idle_delay_ms", self.pacing.idle_delay_ms.into(), 10, 500)?;
         range("pacing.leader_timeout_ms_min", self.pacing.leader_timeout_ms_min.into(), 10, 10_000)?;
         range("log.segment_bytes", self.log.segment_bytes, 1 << 20, 4 << 30)?;
+        range("log.groups_in_flight", self.log.groups_in_flight.into(), 1, 64)?;
         range("log.flush_bytes", self.log.flush_bytes, 1 << 20, 64 << 30)?;
         range("log.flush_seconds", self.log.flush_seconds, 1, 86_400)?;
         range("log.scrub_bytes_per_second", self.log.scrub_bytes_per_second, 0, 64 << 30)?;

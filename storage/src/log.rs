@@ -73,7 +73,9 @@ pub struct LogOptions {
     pub segment_bytes: u64,
     /// How to write.
     pub backend: Backend,
-    /// Groups on their way to the disk at the same time, 1 to 64. Default 2.
+    /// Groups on their way to the disk at the same time, 1 to 64. Default 1: a disk that ends one flush after the other makes the
+    /// second wait for the first, and what waits in memory instead becomes one larger group. More are for a disk that flushes
+    /// side by side.
     pub groups_in_flight_max: u32,
     /// While groups of so many bytes are on their way, no other one follows: they keep the disk busy, and behind them it would
     /// only wait. At least 1. Default 1 MiB.
@@ -101,7 +103,7 @@ impl LogOptions {
             identity,
             segment_bytes: 16 << 20,
             backend: Backend::Auto,
-            groups_in_flight_max: 2,
+            groups_in_flight_max: 1,
             bytes_in_flight_max: 1 << 20,
             group_bytes_max: 1 << 20,
             queue_bytes_max: 8 << 20,

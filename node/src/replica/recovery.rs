@@ -333,6 +333,7 @@ fn owed_votes(tables: &Tables, voted: Height, start: Height, height: Height) -> 
 fn log_options(setup: &Setup) -> LogOptions {
     let mut options = LogOptions::new(setup.log_dir(), setup.identity());
     options.segment_bytes = setup.config.log.segment_bytes;
+    options.groups_in_flight_max = setup.config.log.groups_in_flight;
     options.backend = match setup.config.log.backend {
         LogBackend::Auto => Backend::Auto,
         LogBackend::IoUring => Backend::IoUring,

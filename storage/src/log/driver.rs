@@ -1,6 +1,11 @@
 //! Two threads around the writer: one hands its groups to the disk and runs callbacks, one makes segments ahead and
 //! disposes of released ones. One lock guards the writer; it is held for a copy of a record, never for I/O. A caller that
 //! waits may write a group beside them: `lead`.
+//!
+//! The writer's thread hands its groups to [`LogIo`] to have its hands free meanwhile: for the next group, or to run callbacks.
+//! Where there is neither, it would only wait for what others do on its behalf (the ring's synced writes are ended by
+//! further threads of the kernel), and writes the group itself, with a blocking call. So a group on a quiet log takes as long
+//! as the disk does.
 
 use std::collections::VecDeque;
 use std::io::{self, PipeReader};
@@ -11,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::format::SegmentHeader;
 use super::gate::Keeper;
-use super::io::{Completion, LogDisk, LogIo, Waker, fault};
+use super::io::{Completion, LogDisk, LogIo, Waker, Write, fault};
 use super::stats::Counters;
 use super::turns;
 use super::writer::{Finished, Refusal, Writer};
@@ -195,26 +200,40 @@ pub(super) fn write_groups(shared: Arc<Shared>, wake: PipeReader, started: &Sync
     let mut completions = Vec::new();
     let mut times = VecDeque::new();
     loop {
-        let (finished, ended) = turn(&shared, io.as_mut(), &mut completions, &mut times);
+        let (finished, next) = turn(&shared, io.as_mut(), &mut completions, &mut times);
         for (done, result) in finished {
             done.tell(result);
         }
-        if ended {
-            break;
+        match next {
+            Next::Wait => io.wait(true, &mut completions),
+            Next::Write(write) => {
+                let sequence = write.sequence;
+                completions.push(Completion { sequence, result: shared.disk.write(write) });
+            }
+            Next::End => break,
         }
-        io.wait(true, &mut completions);
     }
     drop(io);
     drop(epitaph);
 }
 
-/// Takes completions, hands out groups; the callbacks to run, and whether the end has come.
+/// What the writer's thread does once it has run its callbacks.
+enum Next {
+    /// Waits for a write to end, or for new work.
+    Wait,
+    /// Writes a group itself.
+    Write(Write),
+    /// Ends.
+    End,
+}
+
+/// Takes completions, hands out groups; the callbacks to run, and what to do then.
 fn turn(
     shared: &Shared,
     io: &mut dyn LogIo,
     completions: &mut Vec<Completion>,
     times: &mut VecDeque<(u64, u64, Instant)>,
-) -> (Vec<Finished<Done>>, bool) {
+) -> (Vec<Finished<Done>>, Next) {
     let mut writes = Vec::new();
     let now = Instant::now();
     let mut guard = shared.lock();
@@ -231,15 +250,19 @@ fn turn(
     core.telling = !finished.is_empty();
     if writes.is_empty() && core.writer.fault().is_some() && core.writer.is_idle() {
         if !core.writer.mark_durable() {
-            return (finished, true);
+            return (finished, Next::End);
         }
         writes.extend(core.writer.next_write());
     }
-    core.asleep = true;
+    let itself = finished.is_empty() && core.writer.waits_for_one();
+    let alone = if itself { writes.pop() } else { None };
+    core.counters.syncs_of_calls += u64::from(alone.is_some());
+    // While it writes it needs no waking: it looks for work when it has written.
+    core.asleep = alone.is_none();
     let wants_spare = core.writer.spares() < shared.spares_wanted;
     drop(guard);
+    times.extend(alone.iter().chain(&writes).map(|write| (write.sequence, write.length as u64, now)));
     for write in writes {
-        times.push_back((write.sequence, write.length as u64, now));
         io.submit(write);
     }
     io.kick();
@@ -249,7 +272,7 @@ fn turn(
     if wants_spare {
         shared.work.notify_one();
     }
-    (finished, false)
+    (finished, alone.map_or(Next::Wait, Next::Write))
 }
 
 enum Job {

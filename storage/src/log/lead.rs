@@ -49,7 +49,7 @@ impl Shared {
     fn led(&self, led: &Led<'_>) {
         let mut guard = self.lock();
         let core = &mut *guard;
-        core.counters.syncs_of_callers += 1;
+        core.counters.syncs_of_calls += 1;
         let completion = Completion { sequence: led.sequence, result: led.result };
         core.ended(completion, led.bytes, led.began.elapsed());
         // In the order of the log: what comes behind a callback waits for it.

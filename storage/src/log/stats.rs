@@ -34,14 +34,15 @@ pub struct LogStats {
 pub(super) struct Counters {
     pub(super) stats: LogStats,
     pub(super) syncs_of_io: u64,
-    pub(super) syncs_of_callers: u64,
+    /// Of groups that a thread wrote itself.
+    pub(super) syncs_of_calls: u64,
     sync_us: Histogram<u64>,
 }
 
 impl Counters {
     pub(super) fn new() -> Self {
         let sync_us = Histogram::new_with_bounds(1, 60_000_000, 2).expect("bounds and precision are valid constants");
-        Self { stats: LogStats::default(), syncs_of_io: 0, syncs_of_callers: 0, sync_us }
+        Self { stats: LogStats::default(), syncs_of_io: 0, syncs_of_calls: 0, sync_us }
     }
 
     pub(super) fn group(&mut self, bytes: u64, micros: u64) {
@@ -52,7 +53,7 @@ impl Counters {
 
     pub(super) fn snapshot(&self) -> LogStats {
         LogStats {
-            syncs: self.syncs_of_io + self.syncs_of_callers,
+            syncs: self.syncs_of_io + self.syncs_of_calls,
             sync_p50_us: self.sync_us.value_at_quantile(0.5),
             sync_p99_us: self.sync_us.value_at_quantile(0.99),
             sync_max_us: self.sync_us.max(),

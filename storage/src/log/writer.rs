@@ -249,6 +249,11 @@ impl<T> Writer<T> {
         self.in_flight.len() < self.limits.groups_in_flight_max as usize && bytes < self.limits.bytes_in_flight_max
     }
 
+    /// Whether one group is on its way, and none may follow until it has ended.
+    pub fn waits_for_one(&self) -> bool {
+        self.in_flight.len() == 1 && !self.hands_out_more()
+    }
+
     /// A write has ended. Tokens of records that are durable now are added to `finished`, in the order of the log.
     pub fn completed(&mut self, sequence: u64, result: Result<(), LogFault>, finished: &mut Vec<Finished<T>>) {
         if let Err(fault) = result {

@@ -1,5 +1,5 @@
-//! Callers that wait and write their groups themselves, beside callbacks and the writer's thread: over the simulated disk with
-//! an eye on who writes, and over files.
+//! Groups that a thread writes itself, with a blocking call: a caller that waits, or the writer's thread where it has nothing
+//! else to do. Over the simulated disk with an eye on who writes, and over files.
 
 use std::io::{self, PipeReader};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,10 +13,10 @@ use storage::log::io::{LogDisk, LogIo, SegmentReader, Write};
 use storage::log::{Backend, Log, LogFault, LogOptions};
 use storage::sim::{SimDisk, SimFault, SimRng};
 
-/// Runs on the thread of a caller that writes a group, before it does.
+/// Runs on the thread that writes a group itself, before it does.
 type Hook = Box<dyn FnMut() + Send>;
 
-/// A simulated disk that tells when a caller writes.
+/// A simulated disk that tells when a thread writes itself.
 struct Watched {
     disk: SimDisk,
     hook: Mutex<Hook>,
@@ -67,17 +67,23 @@ impl LogDisk for Watched {
     }
 }
 
-fn options() -> LogOptions {
+fn options(groups_in_flight_max: u32) -> LogOptions {
     let mut options = LogOptions::new("unused", [1; 32]);
     options.segment_bytes = 256 << 10;
     options.group_bytes_max = 32 << 10;
     options.queue_bytes_max = 128 << 10;
+    options.groups_in_flight_max = groups_in_flight_max;
     options
 }
 
+/// With two groups on their way the writer's thread leaves all of its own to the disk.
 fn open(disk: &SimDisk, hook: impl FnMut() + Send + 'static) -> Log {
+    open_with(2, disk, hook)
+}
+
+fn open_with(groups: u32, disk: &SimDisk, hook: impl FnMut() + Send + 'static) -> Log {
     let watched = Watched { disk: disk.clone(), hook: Mutex::new(Box::new(hook)) };
-    Log::open_on(Arc::new(watched), &options(), None, &mut |_| Ok(())).unwrap()
+    Log::open_on(Arc::new(watched), &options(groups), None, &mut |_| Ok(())).unwrap()
 }
 
 #[test]
@@ -140,6 +146,65 @@ fn one_who_waits_returns_after_the_callbacks_of_what_came_before() {
         }
         assert!(other.join().unwrap());
     });
+}
+
+#[test]
+fn on_a_quiet_log_the_thread_that_calls_back_writes() {
+    let (wrote, writers) = channel();
+    let log = open_with(1, &SimDisk::new(8), move || wrote.send(thread::current().id()).unwrap());
+    for number in 0..100u64 {
+        let (told, answer) = channel();
+        let done = move |result| told.send((result, thread::current().id())).unwrap();
+        let position = log.append(1, &[&number.to_le_bytes()], Box::new(done));
+        let (result, by) = answer.recv().unwrap();
+        assert_eq!(result, position);
+        assert_eq!(writers.try_iter().collect::<Vec<_>>(), [by]);
+    }
+    assert_eq!((log.stats().syncs, log.stats().groups), (100, 100));
+}
+
+#[test]
+fn what_comes_while_the_log_writes_itself_is_one_group_and_a_fault_in_it_is_heard_by_all() {
+    let disk = SimDisk::new(9);
+    // Dropped last: a test that fails lets go of a write that is held.
+    let log;
+    let ((wrote, writing), (go_on, held)) = (channel(), channel::<()>());
+    let hook = move || {
+        wrote.send(()).unwrap();
+        let _ = held.recv();
+    };
+    log = open_with(1, &disk, hook);
+    let (told, answers) = channel();
+    let append = |name: &'static str| {
+        let told = told.clone();
+        log.append(1, &[name.as_bytes()], Box::new(move |result| told.send((name, result)).unwrap())).unwrap()
+    };
+    let held_up = append("held up");
+    writing.recv().unwrap();
+    let behind = [append("behind"), append("behind it")];
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| log.append_durable(1, &[b"waits"]));
+        while log.stats().records < 4 {
+            thread::yield_now();
+        }
+        assert!(!waits.is_finished() && answers.try_recv().is_err());
+        go_on.send(()).unwrap();
+        assert_eq!(answers.recv().unwrap(), ("held up", Ok(held_up)));
+        // There was something to tell, so the three behind it went by the disk's own path.
+        assert_eq!(answers.recv().unwrap(), ("behind", Ok(behind[0])));
+        assert_eq!(answers.recv().unwrap(), ("behind it", Ok(behind[1])));
+        assert!(waits.join().unwrap().is_ok());
+    });
+    assert_eq!((log.stats().groups, writing.try_iter().count()), (2, 0));
+    append("fails");
+    writing.recv().unwrap();
+    append("hears of it");
+    disk.fail_write(0, SimFault::Sync);
+    go_on.send(()).unwrap();
+    let fault = Err(LogFault::Io { operation: "sync", os: Some(libc::EIO) });
+    assert_eq!(answers.recv().unwrap(), ("fails", fault));
+    assert_eq!(answers.recv().unwrap(), ("hears of it", fault));
+    assert_eq!(log.append_durable(1, &[b"later"]), fault);
 }
 
 #[test]
@@ -239,7 +304,8 @@ fn a_power_cut_loses_nothing_that_few_callers_were_told() {
             *found += 1;
             Ok(())
         };
-        let log = Log::open_on(Arc::new(disk.clone()), &options(), None, &mut visit).unwrap();
+        let groups = 1 + u32::from(round.is_multiple_of(2));
+        let log = Log::open_on(Arc::new(disk.clone()), &options(groups), None, &mut visit).unwrap();
         assert!(found.iter().zip(&told).all(|(found, told)| found >= told), "{round}: {found:?} {told:?}");
         let counts = found.map(AtomicU64::new);
         disk = thread::scope(|scope| {
@@ -269,11 +335,15 @@ fn a_power_cut_loses_nothing_that_few_callers_were_told() {
 
 #[test]
 fn files_hold_what_callers_and_callbacks_wrote_side_by_side() {
-    for (backend, dsync_bytes_max) in
-        [(Backend::IoUring, 1 << 20), (Backend::IoUring, 0), (Backend::Threaded, 1 << 20), (Backend::Threaded, 4096)]
-    {
+    for (backend, dsync_bytes_max, groups) in [
+        (Backend::IoUring, 1 << 20, 2),
+        (Backend::IoUring, 1 << 20, 1),
+        (Backend::IoUring, 0, 2),
+        (Backend::Threaded, 1 << 20, 2),
+        (Backend::Threaded, 4096, 1),
+    ] {
         let dir = tempfile::tempdir().unwrap();
-        let options = LogOptions { dir: dir.path().to_owned(), backend, dsync_bytes_max, ..options() };
+        let options = LogOptions { dir: dir.path().to_owned(), backend, dsync_bytes_max, ..options(groups) };
         let log = Log::open(options.clone(), None, &mut |_| Ok(())).unwrap();
         let records = Mutex::new(Vec::new());
         thread::scope(|scope| {

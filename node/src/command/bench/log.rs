@@ -15,6 +15,7 @@ mod text;
 
 use super::pages::{PageArgs, Pages};
 use super::{BenchError, note};
+use crate::config::LogSection;
 use clap::Args;
 pub(super) use engines::EngineFault;
 use engines::{BareFile, Engine, Kind};
@@ -37,6 +38,7 @@ const WARM_UP_SHARE: u32 = 4;
   stele bench log
   stele bench log --dir /var/lib/stele --json log.json
   stele bench log --record-bytes 512 --writers 1,16,256 --seconds 2 --json -
+  stele bench log --groups-in-flight 4 --dir /mnt/nvme
 
 Every writer waits for its record before it makes the next. Run it on the disk that the ledger will lie on, and with
 nothing else on the machine: the column `others` says how many cores other processes kept busy meanwhile.
@@ -62,6 +64,10 @@ pub struct LogArgs {
     /// Size of the log that is read back, for each size of a record.
     #[arg(long, default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(1..=65_536), value_name = "MIB")]
     scan_mib: u32,
+    /// Groups of records that the log has on their way to the disk at the same time, as `log.groups_in_flight` of a node.
+    #[arg(long, default_value_t = LogSection::default().groups_in_flight,
+        value_parser = clap::value_parser!(u32).range(1..=64), value_name = "N")]
+    groups_in_flight: u32,
     #[command(flatten)]
     pages: PageArgs,
 }
@@ -111,6 +117,7 @@ struct Durability {
     backend: &'static str,
     /// Whether past the page cache.
     direct: bool,
+    groups_in_flight: u32,
     /// A writer is a thread.
     results: Vec<Row>,
     group_commits: Vec<GroupCommit>,
@@ -137,6 +144,7 @@ fn measure(args: &LogArgs) -> Result<Durability, BenchError> {
         version: env!("CARGO_PKG_VERSION"),
         backend: "",
         direct: false,
+        groups_in_flight: args.groups_in_flight,
         results: Vec::new(),
         group_commits: Vec::new(),
         callbacks: Vec::new(),
@@ -146,7 +154,7 @@ fn measure(args: &LogArgs) -> Result<Durability, BenchError> {
         for writers in &args.writers {
             note(&format!("records of {record_bytes} bytes, {writers} at a time"));
             let directory = Scratch::make(&args.dir)?;
-            let mut cell = Cell::open(&directory.0, *record_bytes, *writers)?;
+            let mut cell = Cell::open(&directory.0, *record_bytes, *writers, args.groups_in_flight)?;
             cell.measure(args, &mut result)?;
         }
         note(&format!("a log of records of {record_bytes} bytes, read back"));
@@ -168,11 +176,11 @@ struct Cell {
 }
 
 impl Cell {
-    fn open(directory: &Path, record_bytes: u32, writers: u32) -> Result<Self, BenchError> {
+    fn open(directory: &Path, record_bytes: u32, writers: u32, groups_in_flight: u32) -> Result<Self, BenchError> {
         let open = |kind: Kind, name: &str| {
             let path = directory.join(name);
             fs::create_dir(&path).map_err(super::failed_at(&path))?;
-            Engine::open(kind, &path).map_err(failed(kind))
+            Engine::open(kind, &path, groups_in_flight).map_err(failed(kind))
         };
         let engine = |kind: Kind| Ok::<_, BenchError>((kind, open(kind, kind.name())?, Tally::default()));
         Ok(Self {

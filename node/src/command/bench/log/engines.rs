@@ -94,11 +94,12 @@ pub enum Engine {
 }
 
 impl Engine {
-    /// Makes one in a directory of its own.
-    pub fn open(kind: Kind, dir: &Path) -> Result<Self, EngineFault> {
+    /// Makes one in a directory of its own; the log with so many groups on their way to the disk.
+    pub fn open(kind: Kind, dir: &Path, groups_in_flight_max: u32) -> Result<Self, EngineFault> {
         Ok(match kind {
             Kind::Stele => {
-                let log = Log::open(LogOptions::new(dir, IDENTITY), None, &mut |_| Ok(()))?;
+                let options = LogOptions { groups_in_flight_max, ..LogOptions::new(dir, IDENTITY) };
+                let log = Log::open(options, None, &mut |_| Ok(()))?;
                 Self::Stele(log, AtomicU64::new(0))
             }
             Kind::RocksDb => {

@@ -11,6 +11,7 @@ fn measured(record_bytes: &[u32], writers: &[u32]) -> Durability {
         seconds: 1,
         rounds: 10,
         scan_mib: 1,
+        groups_in_flight: 1,
         pages: PageArgs::default(),
     };
     let result = measure(&args).expect("a disk that works");

@@ -80,7 +80,10 @@ pub fn markdown(result: &Durability) -> String {
 }
 
 fn setting(result: &Durability) -> String {
-    let Durability { seconds, rounds, cores, version, backend, direct, .. } = result;
+    let Durability { seconds, rounds, cores, version, backend, direct, groups_in_flight, .. } = result;
     let cache = if *direct { "direct I/O" } else { "through the page cache" };
-    format!("{cores} cores, {seconds} s a row in {rounds} rounds; log by {backend}, {cache}; version {version}")
+    format!(
+        "{cores} cores, {seconds} s a row in {rounds} rounds; log by {backend}, {cache}, groups on their way: \
+         {groups_in_flight}; version {version}"
+    )
 }
