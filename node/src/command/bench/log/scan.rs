@@ -22,6 +22,8 @@ pub struct Scan {
     pub records: u64,
     /// Bytes of all segments, those made ahead included: a scan reads them too.
     pub bytes: u64,
+    /// What the log takes beside the payload of its records, up to its last group, in percent of that payload.
+    pub overhead_percent: f64,
     /// Wall time of the scan.
     pub seconds: f64,
     pub scan_gb_per_s: f64,
@@ -31,7 +33,7 @@ pub struct Scan {
 
 /// Writes a log of `log_bytes` bytes of records in `dir`, and reads it back.
 pub fn scan(dir: &Path, record_bytes: u32, log_bytes: u64) -> Result<Scan, EngineFault> {
-    write(dir, record_bytes, log_bytes)?;
+    let overhead_percent = write(dir, record_bytes, log_bytes)?;
     let files = Files::inspect(dir)?;
     let begun = Instant::now();
     let found = scan::scan(&files, &IDENTITY, None, &mut |_| Ok(()))?;
@@ -44,21 +46,27 @@ pub fn scan(dir: &Path, record_bytes: u32, log_bytes: u64) -> Result<Scan, Engin
         record_bytes,
         records: found.map_or(0, |found| found.records),
         bytes,
+        overhead_percent,
         seconds,
         scan_gb_per_s: rate(seconds),
         bare_gb_per_s: rate(bare),
     })
 }
 
-/// The last record is waited for, and with it all before it.
-fn write(dir: &Path, record_bytes: u32, log_bytes: u64) -> Result<(), EngineFault> {
-    let log = Log::open(LogOptions::new(dir, IDENTITY), None, &mut |_| Ok(()))?;
+/// The last record is waited for, and with it all before it. What the log took beside their payload, in percent.
+fn write(dir: &Path, record_bytes: u32, log_bytes: u64) -> Result<f64, EngineFault> {
+    let options = LogOptions::new(dir, IDENTITY);
+    let segment_bytes = options.segment_bytes;
+    let log = Log::open(options, None, &mut |_| Ok(()))?;
     let record = noise(5, record_bytes as usize);
     for _ in 1..(log_bytes / u64::from(record_bytes)).max(1) {
         log.append_quiet(1, &[&record])?;
     }
     log.append_durable(1, &[&record])?;
-    Ok(())
+    let end = log.next_position();
+    let taken = (end.segment - log.first_position().segment) * segment_bytes + u64::from(end.offset);
+    let payload = log.stats().payload_bytes;
+    Ok(taken.saturating_sub(payload) as f64 * 100.0 / payload as f64)
 }
 
 /// Reads all segments as they are; how many bytes they have.

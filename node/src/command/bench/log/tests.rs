@@ -37,6 +37,7 @@ fn every_engine_makes_records_durable_and_every_form_has_every_row() {
     let rows = text::markdown(&result).lines().filter(|line| line.contains("| 300 |")).count();
     assert_eq!(rows, 6);
     let scan = &result.scans[0];
+    assert!((4.0..100.0).contains(&scan.overhead_percent), "{scan:?}");
     assert!(scan.records > 0 && scan.bytes >= 300 * scan.records && scan.scan_gb_per_s > 0.0, "{scan:?}");
     let svg = drawing::svg(&result);
     assert_eq!(svg.matches("<svg").count(), svg.matches("</svg>").count());

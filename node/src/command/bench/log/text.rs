@@ -28,10 +28,11 @@ const GROUPS: [Column<GroupCommit>; 9] = [
     ("p99 of bare", |row| format!("{} ×", fixed(row.p99_us as f64 / row.bare_p99_us.max(1) as f64, 2))),
 ];
 
-const SCANS: [Column<Scan>; 6] = [
+const SCANS: [Column<Scan>; 7] = [
     ("record, bytes", |row| row.record_bytes.to_string()),
     ("records", |row| row.records.to_string()),
     ("MB", |row| fixed(row.bytes as f64 / 1e6, 0)),
+    ("overhead, %", |row| fixed(row.overhead_percent, 2)),
     ("scan, GB/s", |row| fixed(row.scan_gb_per_s, 2)),
     ("bare read, GB/s", |row| fixed(row.bare_gb_per_s, 2)),
     ("scan, s", |row| fixed(row.seconds, 2)),
