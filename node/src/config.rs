@@ -178,7 +178,7 @@ impl Default for PacingSection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogBackend {
-    /// io_uring where the kernel offers it.
+    /// io_uring where the kernel offers it; a group that nothing else is to be done beside is a blocking call in any case.
     Auto,
     /// io_uring, or refuse to start.
     IoUring,

@@ -53,7 +53,8 @@ pub type VisitError = Box<dyn std::error::Error + Send + Sync>;
 /// How the log writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Backend {
-    /// io_uring if the kernel allows it, else blocking calls.
+    /// io_uring if the kernel allows it, else blocking calls. Also with io_uring a thread that would only wait for its group writes it
+    /// with a blocking call.
     #[default]
     Auto,
     /// io_uring or an error.
@@ -85,8 +86,8 @@ pub struct LogOptions {
     /// Bytes accepted and not durable; `append` waits above it. Default 8 MiB.
     pub queue_bytes_max: u64,
     /// Groups up to this size may be one synchronous write (`RWF_DSYNC`), where that is found to be faster than a write
-    /// and a linked `fdatasync`: on an idle machine, or a disk with FUA. Larger ones are always the latter. Of what the writer's
-    /// thread writes, with io_uring only; what a caller writes itself is always a synchronous write up to this size. Bytes.
+    /// and a linked `fdatasync`: on an idle machine, or a disk with FUA. Larger ones are always the latter. Of what goes
+    /// through the ring only; what a thread writes itself is always a synchronous write up to this size. Bytes.
     /// Default 1 MiB; 0 is always an `fdatasync`.
     pub dsync_bytes_max: u32,
     /// Segments made ahead, at least 1. Default 2.

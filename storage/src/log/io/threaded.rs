@@ -1,6 +1,6 @@
 //! Blocking writes. On the writer's own thread, for kernels and containers without io_uring: everything that waits is
-//! written, then one `fdatasync` per segment; slower than the ring with several groups in flight. And on the thread of a caller
-//! that waits, one group at a time: [`write_and_sync`].
+//! written, then one `fdatasync` per segment; slower than the ring with several groups in flight. And with any backend on a thread
+//! that has nothing to do but wait for it, one group at a time: [`write_and_sync`].
 
 use std::collections::BTreeSet;
 use std::fs::File;

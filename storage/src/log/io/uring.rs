@@ -233,7 +233,9 @@ impl LogIo for UringIo {
 
     fn kick(&mut self) {
         // A failure shows again, and is dealt with, in `wait`.
-        let _ = self.ring.submit();
+        if !self.ring.submission().is_empty() {
+            let _ = self.ring.submit();
+        }
     }
 
     fn wait(&mut self, block: bool, completions: &mut Vec<Completion>) {
