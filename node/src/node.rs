@@ -136,7 +136,6 @@ pub fn run(
     let pool = Arc::new(Pool::new(limits.transactions_max as usize, limits.bytes_max as usize));
     let verifier = Arc::new(verification::start(&setup)?);
     let mut kept = Kept { pool, status, verifier };
-    await_signer(&setup, &stopper);
     let mut again: Option<Instant> = None;
     let mut fenced = None;
     loop {
@@ -223,11 +222,17 @@ fn run_once(
 ) -> Result<Ended, NodeError> {
     let started = Instant::now();
     let status = Arc::clone(&kept.status);
-    let signer = Arc::new(SignerClient::connect(&setup.signer_socket).map_err(NodeError::Signer)?);
+    let (signer, state) = std::thread::scope(|scope| {
+        let state = scope.spawn(|| recovery::State::open(setup));
+        await_signer(setup, stopper);
+        let signer = SignerClient::connect(&setup.signer_socket).map_err(NodeError::Signer);
+        (signer, state.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let (signer, state) = (Arc::new(signer?), state?);
     let verifier = Arc::clone(&kept.verifier);
     let guarded = recovery::Guarded::ask(&signer).map_err(NodeError::Signer)?;
     let before = recovery::Signer { held: signer.public_keys(), guarded };
-    let Recovery { plan, log, tables, ledger, applied, part } = recovery::recover(setup, before, started)?;
+    let Recovery { plan, log, tables, ledger, applied, part } = recovery::recover(setup, state, before, started)?;
     let config = &plan.config;
     // A handshake never waits behind a round statement: it has a connection of its own.
     let identity = SignerIdentity::new(signer.another().map_err(NodeError::Signer)?, &plan);

@@ -21,6 +21,8 @@ use hsm::{PublicKeys, SignError, SignerClient, Stats};
 use ledger::{Executed, Ledger};
 use standing::Standing;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 use storage::log::{Backend, Log, LogError, LogOptions};
@@ -128,21 +130,58 @@ impl Guarded {
     }
 }
 
-/// Opens log and state, or makes them.
-pub fn recover(setup: &Setup, signer: Signer<'_>, started: Instant) -> Result<Recovery, RecoveryError> {
-    if backup::restore::is_unfinished(&setup.data_dir) {
-        return Err(RecoveryError::RestoreUnfinished);
+/// The state, open. It needs no signer, so that it is opened while that is awaited.
+pub struct State {
+    // Closed before it goes.
+    tables: Tables,
+    made: Made,
+}
+
+/// The directory of a state that was made just now. It goes again unless it is kept: a mistake in the configuration leaves
+/// nothing behind.
+struct Made(Option<PathBuf>);
+
+impl State {
+    /// Opens it; where there is none and the node begins with the genesis, makes it from that.
+    pub fn open(setup: &Setup) -> Result<Self, RecoveryError> {
+        if backup::restore::is_unfinished(&setup.data_dir) {
+            return Err(RecoveryError::RestoreUnfinished);
+        }
+        if repair::is_unfinished(&setup.data_dir) {
+            return Err(RecoveryError::RepairUnfinished);
+        }
+        let dir = setup.state_dir();
+        let made = Made((!setup.join && !dir.exists()).then_some(dir));
+        let state = Self { tables: open_tables(setup)?, made };
+        if state.made.0.is_some() {
+            resume_ledger(setup, EpochStart::clone(&setup.first), &state.tables)?;
+        }
+        Ok(state)
     }
-    if repair::is_unfinished(&setup.data_dir) {
-        return Err(RecoveryError::RepairUnfinished);
+
+    fn keep(mut self) -> Tables {
+        self.made.0 = None;
+        self.tables
     }
-    if !setup.join && !setup.state_dir().exists() {
-        // A mistake in the configuration leaves nothing behind.
-        let no_part = |why| NoPart { why, start: EpochStart::clone(&setup.first) };
-        setup.in_epoch(&setup.first, signer.held).map_err(|why| RecoveryError::Outside(Box::new(no_part(why))))?;
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        let Some(dir) = &self.0 else { return };
+        match std::fs::remove_dir_all(dir) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                tracing::warn!(dir = %dir.display(), %error, "a state that was just made cannot be removed");
+            }
+            _ => {}
+        }
     }
-    let tables = open_tables(setup)?;
-    let standing = standing::find(setup, signer.held, &tables)?;
+}
+
+/// Takes up the state, and opens the log or makes it.
+pub fn recover(setup: &Setup, state: State, signer: Signer<'_>, started: Instant) -> Result<Recovery, RecoveryError> {
+    let standing = standing::find(setup, signer.held, &state.tables)?;
+    // From here on something is worth keeping.
+    let tables = state.keep();
     let start = match &standing {
         Standing::Member { next: Some(next), .. } => EpochStart::clone(next),
         Standing::Member { plan, .. } => EpochStart::clone(&plan.epoch),
