@@ -13,6 +13,7 @@ use crate::erofs;
 use crate::failure::Failure;
 use crate::fat;
 use crate::fetch::Cache;
+use crate::kernel_line;
 use crate::lock::{Lock, Package, Part};
 use crate::modules::{self, Purpose, Selection};
 use crate::nvidia::Driver;
@@ -174,9 +175,7 @@ pub fn build(order: &Order, lock: &Lock, cache: &Cache) -> Result<Built, Failure
     let Order { flavour, release, seal, .. } = *order;
     let hsm = order.hsm.clone();
     let line = BootLine { flavour, root: hashes.root, data_blocks: hashes.data_blocks, release, seal, hsm };
-    let line = format!(
-        "console=tty0 console=ttyS0,115200 panic=-1 quiet loglevel=4 lockdown=integrity mitigations=auto {line}"
-    );
+    let line = kernel_line::of(order.kernel, &line);
     let slot = [root, hashes.bytes].concat();
     let initial = initial(order, &early, &slot);
     let initrd = cpio::encode(&initial);

@@ -25,6 +25,7 @@ pub mod failure;
 pub mod fat;
 pub mod fetch;
 pub mod install;
+pub mod kernel_line;
 pub mod lock;
 pub mod modinfo;
 pub mod module_signature;
