@@ -5,6 +5,7 @@
 //! m NAME FILE NEEDED,NEEDED     a module, after those it needs
 //! a NAME PATTERN                devices it is for
 //! l NAME                        load it without a device
+//! d NAME                        a start can do without it, as a rule
 //! p NAME PARAMETER PARAMETER    what it is told when it is loaded
 //! ```
 
@@ -24,18 +25,23 @@ pub enum Stage {
 
 /// A module that asks the kernel for another by name when it starts, which its own list of needs does not say, and that other.
 const ASKS: (&str, &str) = ("libcrc32c", "crc32c_generic");
-/// Loaded without a device: file systems, device mapper, what the system partition's names need.
-const ALWAYS: &[&str] =
-    &["crc32c_generic", "dm_verity", "erofs", "efivarfs", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1"];
-/// For the state, after the root: its file system; where it is sealed the device mapper's target, and its cipher with the
-/// processor's instructions for it.
-const STATE: &[&str] = &["ext4", "dm_crypt", "xts", "aesni_intel"];
+/// Loaded without a device: what the root is under.
+const ALWAYS: &[&str] = &["crc32c_generic", "dm_verity", "erofs"];
+/// Loaded without a device, after the root: the firmware's variables, and the state's file system.
+const ALWAYS_LATE: &[&str] = &["efivarfs", "ext4"];
+/// Loaded when init asks for them: that of the system partition and of sticks, with what its names need.
+pub const FAT: &[&str] = &["vfat", "nls_cp437", "nls_ascii"];
+/// Loaded when init asks for them: the device mapper's target for a sealed state, and its cipher with the processor's
+/// instructions for it.
+pub const SEALED: &[&str] = &["dm_crypt", "xts", "aesni_intel"];
 /// Disks inside the machine.
 const DISKS: &[&str] = &["virtio_blk", "virtio_scsi", "nvme", "ahci"];
 /// USB, for keyboards and sticks.
 const USB: &[&str] = &["sd_mod", "usb_storage", "uas", "xhci_pci", "ehci_pci", "usbhid", "hid_generic"];
 /// Of these, for sticks alone.
 const STICKS: &[&str] = &["usb_storage", "uas"];
+/// What a start can do without, unless the root is on it. Each module costs the check of a signature.
+const DEFERRED: &[&str] = &["ahci", "sd_mod", "usb_storage", "uas", "virtio_rng"];
 /// For a ceremony: its root is a file in memory, and people type.
 const CEREMONY: &[&str] = &["loop", "i8042", "atkbd"];
 /// Networks.
@@ -102,10 +108,12 @@ pub fn links() -> &'static [&'static str] {
 fn allowed(purpose: Purpose<'_>) -> impl Iterator<Item = (&'static str, Stage)> {
     // A ceremony has no network but that link and keeps no state; the machine's own disks are out of its reach.
     let ceremony = purpose.flavour == Flavour::Ceremony;
-    let [own, state, gpu]: [&[&str]; 3] = if ceremony { [CEREMONY, &[], &[]] } else { [DISKS, STATE, NVIDIA] };
+    let [own, state, gpu]: [&[&str]; 3] = if ceremony { [CEREMONY, &[], &[]] } else { [DISKS, SEALED, NVIDIA] };
     let network = NETWORK.iter().filter(move |name| !ceremony || purpose.link == Some(**name));
     let early = ALWAYS.iter().chain(own).chain(USB).map(|name| (*name, Stage::Early));
-    early.chain(network.chain(state).chain(LATE).chain(gpu).map(|name| (*name, Stage::Late)))
+    let always = ALWAYS_LATE.iter().filter(move |name| !ceremony || **name != "ext4");
+    let late = always.chain(FAT).chain(network).chain(state).chain(LATE).chain(gpu);
+    early.chain(late.map(|name| (*name, Stage::Late)))
 }
 
 /// A module with what its own file says of it.
@@ -164,15 +172,18 @@ pub fn select(
             let direct = allowed(purpose).any(|(allowed, _)| normal(allowed) == *name);
             // Sticks come while a machine runs, and to a ceremony keyboards as well.
             let usb = if flavour == Flavour::Ceremony { USB } else { STICKS };
-            let mut always = ALWAYS.iter().chain(STATE).chain(CEREMONY).chain(usb);
-            if always.any(|always| normal(always) == *name) {
+            let one_of = |list: &[&str]| list.iter().any(|one| normal(one) == *name);
+            if [ALWAYS, ALWAYS_LATE, CEREMONY, usb].into_iter().any(one_of) {
                 selection.index += &format!("l {name}\n");
-            } else if direct {
+            } else if direct && !one_of(FAT) && !one_of(SEALED) {
                 module.aliases.iter().for_each(|alias| selection.index += &format!("a {name} {alias}\n"));
                 // Drivers of disks and keyboards that are no devices of a bus, and watchdogs of the chip set.
                 if module.aliases.is_empty() || matches!(name.as_str(), "sd_mod" | "iTCO_wdt" | "sp5100_tco") {
                     selection.index += &format!("l {name}\n");
                 }
+            }
+            if flavour != Flavour::Ceremony && one_of(DEFERRED) {
+                selection.index += &format!("d {name}\n");
             }
             if name == "nvidia" {
                 selection.index += &format!("p {name} {NVIDIA_PARAMETERS}\n");
@@ -248,7 +259,7 @@ pub fn audit(index: &str, purpose: Purpose<'_>) -> Result<Vec<String>, String> {
                 needed.extend(needs.split(',').map(str::to_owned));
                 names.push(name.to_owned());
             }
-            ["a", _, _] | ["l", _] => {}
+            ["a", _, _] | ["l" | "d", _] => {}
             ["p", "nvidia", ref parameters @ ..] if parameters.join(" ") == NVIDIA_PARAMETERS => {}
             _ => return Err(format!("the index of modules has a line {line:?}")),
         }

@@ -91,6 +91,7 @@ pub const ALL: &[Scenario] = &[
     ("a_good_release_is_blessed", good_release_is_blessed),
     ("a_release_that_cannot_boot_falls_back", bad_release_falls_back),
     ("a_release_comes_on_a_stick_and_is_taken_once", sticks::taken_once),
+    ("a_newer_configuration_on_another_disk_is_taken_once", sticks::newer_configuration),
     ("a_hung_node_resets_the_machine", hung_node_resets),
     ("a_configuration_of_a_stranger_is_refused", strangers_configuration_is_refused),
     ("a_power_cut_loses_no_certified_height", power_cut_loses_nothing),

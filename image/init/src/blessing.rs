@@ -41,7 +41,7 @@ fn with_system<T>(disk: &Disk, flags: libc::c_ulong, work: impl Fn(&Path) -> Res
     let device = disk.partition(SYSTEM).ok_or_else(|| Fault::Machine("the disk has no system partition".into()))?;
     mounts::folder(PLACE)?;
     let hard = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | libc::MS_SYNCHRONOUS;
-    mounts::mount(&device.display().to_string(), PLACE, "vfat", flags | hard, "umask=0077")?;
+    mounts::mount_fat(&device.display().to_string(), PLACE, flags | hard, "umask=0077")?;
     let outcome = work(&Path::new(PLACE).join("EFI/Linux"));
     mounts::unmount(PLACE);
     outcome

@@ -8,7 +8,7 @@ mod people;
 mod stick;
 
 use crate::configuration::SIGNER_USER;
-use crate::kernel_modules;
+use crate::kernel_modules::{Modules, Part};
 use crate::network::link::{self, Link};
 use crate::services;
 use crate::watchdog::Watchdog;
@@ -76,7 +76,7 @@ impl Wish {
 }
 
 /// Offers it until somebody switches the machine off.
-pub fn offer(mut dog: Watchdog, hsm: Option<&HsmLink>) -> Result<(), Fault> {
+pub fn offer(mut dog: Watchdog, hsm: Option<&HsmLink>, late: &Modules) -> Result<(), Fault> {
     say("STELE READY ceremony");
     let mut told = format!("\nThe clock says {}.\n", date(now_s()));
     loop {
@@ -91,7 +91,7 @@ pub fn offer(mut dog: Watchdog, hsm: Option<&HsmLink>) -> Result<(), Fault> {
                 power_off();
             }
             // What goes wrong with a stick or a program is for the people to see, who are there.
-            Some(wish) => match attend(wish, &people, &mut dog, hsm) {
+            Some(wish) => match attend(wish, &people, &mut dog, hsm, late) {
                 Ok(ended) => format!("\nstele {ended}; the stick may be pulled out\n"),
                 Err(fault) => format!("\n{fault}\n"),
             },
@@ -100,9 +100,15 @@ pub fn offer(mut dog: Watchdog, hsm: Option<&HsmLink>) -> Result<(), Fault> {
 }
 
 /// One command, from the stick's mounting to its end.
-fn attend(wish: Wish, people: &People, dog: &mut Watchdog, hsm: Option<&HsmLink>) -> Result<String, Fault> {
+fn attend(
+    wish: Wish,
+    people: &People,
+    dog: &mut Watchdog,
+    hsm: Option<&HsmLink>,
+    late: &Modules,
+) -> Result<String, Fault> {
     // Sticks and tokens that came in the meantime may be of a kind that was not there before.
-    kernel_modules::load(Path::new(kernel_modules::LATE))?;
+    late.load(Part::All);
     let stick = Stick::find()?;
     stick::lend_tokens(SIGNER_USER);
     for machine in ["/dev/tpmrm0", tpm::event_log::KERNELS] {

@@ -5,11 +5,19 @@ use crate::disks::{self, CONFIGURATION, Disk};
 use crate::state::FOLDER;
 use crate::{Fault, say};
 use image_formats::bundle::{BYTES_MAX, Bundle, BundleError};
+use image_formats::machine::Machine;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+/// How long a stick may take to appear, and how often it is looked for.
+const PATIENCE: Duration = Duration::from_secs(10);
+const EVERY: Duration = Duration::from_secs(1);
+/// What the machine is to be.
+const MACHINE: &str = "machine.conf";
 /// The node's user and group.
 pub const NODE_USER: u32 = 900;
 /// The signer's.
@@ -17,24 +25,23 @@ pub const SIGNER_USER: u32 = 901;
 /// The time service's.
 pub const TIME_USER: u32 = 902;
 
-/// Takes a newer one where there is one; returns the text of `machine.conf`.
-pub fn take(disk: &Disk, trusted: &[u8; 32]) -> Result<String, Fault> {
+/// Takes a newer one where there is one; returns what its `machine.conf` says. Where there is none at all, `search` has further
+/// disks and sticks appear.
+pub fn take(disk: &Disk, trusted: &[u8; 32], search: impl FnOnce()) -> Result<Machine, Fault> {
     let known = serial(Path::new(FOLDER));
-    let best = disks::everywhere(disk, CONFIGURATION)
-        .into_iter()
-        .filter_map(|device| match read(&device, trusted) {
-            Ok(bundle) => Some((bundle, device)),
-            Err(BundleError::Absent) => None,
-            Err(error) => {
-                say(format_args!("{}: {error}", device.display()));
-                None
-            }
-        })
-        .max_by_key(|(bundle, _)| bundle.serial);
+    let mut best = look(disk, trusted);
+    if best.is_none() && known.is_none() {
+        search();
+        let deadline = Instant::now() + PATIENCE;
+        while best.is_none() && Instant::now() < deadline {
+            std::thread::sleep(EVERY);
+            best = look(disk, trusted);
+        }
+    }
     match (best, known) {
         (Some((bundle, device)), known) if known.is_none_or(|known| known < bundle.serial) => {
             say(format_args!("configuration {} from {}", bundle.serial, device.display()));
-            import(Path::new(FOLDER), &bundle)?;
+            import(&bundle)?;
         }
         (Some((bundle, _)), Some(known)) if bundle.serial < known => {
             say(format_args!("configuration {} is older than {known}, which was taken: left alone", bundle.serial));
@@ -42,8 +49,47 @@ pub fn take(disk: &Disk, trusted: &[u8; 32]) -> Result<String, Fault> {
         (_, Some(_)) => {}
         (_, None) => return Err(Fault::Configuration("there is none that the trusted key has signed".into())),
     }
-    let path = Path::new(FOLDER).join("machine.conf");
-    std::fs::read_to_string(&path).map_err(Fault::system(format!("reading {}", path.display())))
+    let path = Path::new(FOLDER).join(MACHINE);
+    parse(&std::fs::read_to_string(&path).map_err(Fault::system(format!("reading {}", path.display())))?)
+}
+
+/// A newer one than was taken, and where it lies, on a machine that runs. What is signed and cannot be read is left alone, for a
+/// machine that has one would not start with it.
+pub fn newer(disk: &Disk, trusted: &[u8; 32]) -> Option<(Bundle, PathBuf)> {
+    let known = serial(Path::new(FOLDER));
+    let (bundle, device) = look(disk, trusted).filter(|(bundle, _)| known.is_none_or(|known| known < bundle.serial))?;
+    match machine_of(&bundle) {
+        Ok(_) => Some((bundle, device)),
+        Err(error) => {
+            say(format_args!("{}: configuration {}: {error}; left alone", device.display(), bundle.serial));
+            None
+        }
+    }
+}
+
+fn machine_of(bundle: &Bundle) -> Result<Machine, Fault> {
+    let file = bundle.files.iter().find(|(name, _)| name == MACHINE);
+    let (_, text) = file.ok_or_else(|| Fault::Configuration(format!("it has no {MACHINE}")))?;
+    parse(&String::from_utf8_lossy(text))
+}
+
+/// What a `machine.conf` says.
+pub fn parse(text: &str) -> Result<Machine, Fault> {
+    Machine::parse(text).map_err(|error| Fault::Configuration(format!("{MACHINE}: {error}")))
+}
+
+/// The newest on all disks that are there.
+fn look(disk: &Disk, trusted: &[u8; 32]) -> Option<(Bundle, PathBuf)> {
+    let devices = disks::everywhere(disk, CONFIGURATION).into_iter();
+    let bundles = devices.filter_map(|device| match read(&device, trusted) {
+        Ok(bundle) => Some((bundle, device)),
+        Err(BundleError::Absent) => None,
+        Err(error) => {
+            say(format_args!("{}: {error}", device.display()));
+            None
+        }
+    });
+    bundles.max_by_key(|(bundle, _)| bundle.serial)
 }
 
 fn read(device: &Path, trusted: &[u8; 32]) -> Result<Bundle, BundleError> {
@@ -58,17 +104,24 @@ fn serial(folder: &Path) -> Option<u64> {
     std::fs::read_to_string(folder.join("serial")).ok()?.trim().parse().ok()
 }
 
-/// Writes the files, each for its owner alone, and the serial number last, when all else is on the disk.
-fn import(folder: &Path, bundle: &Bundle) -> Result<(), Fault> {
+/// Takes one.
+pub fn import(bundle: &Bundle) -> Result<(), Fault> {
+    import_to(Path::new(FOLDER), bundle)
+}
+
+/// Writes the files, each for its owner alone, and the serial number last, when all else is on the disk. None of them changes
+/// before all of the new ones are there.
+fn import_to(folder: &Path, bundle: &Bundle) -> Result<(), Fault> {
     for (place, user) in [("node", NODE_USER), ("signer", SIGNER_USER)] {
         make_folder(&folder.join(place), user)?;
     }
+    let mut written = Vec::new();
     for (name, content) in &bundle.files {
         let user = match name.split('/').next() {
             Some("node") => NODE_USER,
             Some("signer") => SIGNER_USER,
             Some("time") => TIME_USER,
-            _ if name == "machine.conf" => 0,
+            _ if name == MACHINE => 0,
             _ => {
                 return Err(Fault::Configuration(format!(
                     "{name} belongs to nobody: only machine.conf, node/, signer/ and time/ do"
@@ -79,11 +132,28 @@ fn import(folder: &Path, bundle: &Bundle) -> Result<(), Fault> {
         if let Some(parent) = path.parent() {
             make_folder(parent, user)?;
         }
-        write(&path, content, user)?;
+        written.push(write(path, content, user)?);
     }
-    // SAFETY: the call takes and touches nothing.
-    unsafe { libc::sync() };
-    write(&folder.join("serial"), bundle.serial.to_string().as_bytes(), 0)
+    settle(folder, written)?;
+    let serial = write(folder.join("serial"), bundle.serial.to_string().as_bytes(), 0)?;
+    settle(folder, vec![serial])?;
+    sync(folder)
+}
+
+/// Puts new files in the place of the old ones, when all that they hold is on the disk, and all that was done before.
+fn settle(folder: &Path, written: Vec<(PathBuf, PathBuf)>) -> Result<(), Fault> {
+    sync(folder)?;
+    written.into_iter().try_for_each(|(new, path)| {
+        std::fs::rename(&new, &path).map_err(Fault::system(format!("writing {}", path.display())))
+    })
+}
+
+/// Has the file system of a folder write whatever it holds back: once for all files.
+fn sync(folder: &Path) -> Result<(), Fault> {
+    let about = || Fault::system(format!("writing {}", folder.display()));
+    let open = File::open(folder).map_err(about())?;
+    // SAFETY: the descriptor is open.
+    if unsafe { libc::syncfs(open.as_raw_fd()) } == 0 { Ok(()) } else { Err(about()(io::Error::last_os_error())) }
 }
 
 /// Makes a folder for a user alone, and those above it that are not there.
@@ -99,14 +169,15 @@ pub fn make_folder(path: &Path, user: u32) -> Result<(), Fault> {
     own(path, user).map_err(about())
 }
 
-fn write(path: &Path, content: &[u8], user: u32) -> Result<(), Fault> {
+/// Writes a file beside the one whose place it will take; returns both paths.
+fn write(path: PathBuf, content: &[u8], user: u32) -> Result<(PathBuf, PathBuf), Fault> {
     let about = || Fault::system(format!("writing {}", path.display()));
     let new: PathBuf = path.with_added_extension("new");
     let _ = std::fs::remove_file(&new);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(about())?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(about())?;
+    file.write_all(content).map_err(about())?;
     own(&new, user).map_err(about())?;
-    std::fs::rename(&new, path).map_err(about())
+    Ok((new, path))
 }
 
 /// Gives a path to a user; tests run as whoever they are.
@@ -127,7 +198,7 @@ mod tests {
     fn files_are_their_owners_alone_and_the_serial_is_remembered() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(serial(folder.path()), None);
-        import(folder.path(), &bundle("signer/token/object")).unwrap();
+        import_to(folder.path(), &bundle("signer/token/object")).unwrap();
         let mode = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode("signer/token"), mode("signer/token/object"), serial(folder.path())), (0o700, 0o600, Some(4)));
     }
@@ -135,7 +206,7 @@ mod tests {
     #[test]
     fn files_of_nobody_are_refused() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(import(folder.path(), &bundle("cron/job")).is_err());
+        assert!(import_to(folder.path(), &bundle("cron/job")).is_err());
         assert_eq!(serial(folder.path()), None);
     }
 }

@@ -34,27 +34,34 @@ impl Disk {
     }
 }
 
-/// Waits for the one disk that holds the root of the command line.
+/// The one disk that holds the root of the command line, if it has appeared.
+pub fn look_for_root(line: &BootLine) -> Result<Option<Disk>, Fault> {
+    let mut found: Vec<Disk> = Vec::new();
+    for (name, table) in tables() {
+        let ours = table.partitions.iter().find(|part| part.kind == ROOT && part.id == line.partition());
+        if let Some(root) = ours.and_then(|part| device(&name, part.first)) {
+            found.push(Disk { name, table, root });
+        }
+    }
+    match (found.pop(), found.pop()) {
+        (Some(one), Some(other)) => {
+            let text = format!("disks {} and {} both hold this root: take one out", one.name, other.name);
+            Err(Fault::Machine(text))
+        }
+        (disk, _) => Ok(disk),
+    }
+}
+
+/// Waits for it.
 pub fn find_root(line: &BootLine) -> Result<Disk, Fault> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let mut found: Vec<Disk> = Vec::new();
-        for (name, table) in tables() {
-            let ours = table.partitions.iter().find(|part| part.kind == ROOT && part.id == line.partition());
-            if let Some(root) = ours.and_then(|part| device(&name, part.first)) {
-                found.push(Disk { name, table, root });
-            }
-        }
-        match (found.pop(), found.pop()) {
-            (Some(disk), None) => return Ok(disk),
-            (Some(one), Some(other)) => {
-                let text = format!("disks {} and {} both hold this root: take one out", one.name, other.name);
-                return Err(Fault::Machine(text));
-            }
-            _ if Instant::now() > deadline => {
+        match look_for_root(line)? {
+            Some(disk) => return Ok(disk),
+            None if Instant::now() > deadline => {
                 return Err(Fault::Machine(format!("no disk holds the root {}", line.partition())));
             }
-            _ => std::thread::sleep(Duration::from_millis(20)),
+            None => std::thread::sleep(Duration::from_millis(20)),
         }
     }
 }

@@ -1,6 +1,8 @@
-//! Loading modules by the index that the builder wrote: those named to be loaded always, and those for devices that are
-//! there. The kernel decompresses them itself, and under lockdown takes only what the distribution signed, or a key that the
-//! firmware's db has while Secure Boot is enforced.
+//! Loading modules by the index that the builder wrote: those named to be loaded always, those for devices that are there, and
+//! those that init asks for by name. The kernel decompresses them itself, and under lockdown takes only what the distribution
+//! signed, or a key that the firmware's db has while Secure Boot is enforced.
+//!
+//! It checks each one's signature, which is most of what a module costs: what a start can do without is left for later.
 
 use crate::{Fault, say};
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,11 +10,13 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 
-/// Where those lie that are not needed for the root.
+/// Where those lie that the root may need.
+pub const EARLY: &str = "/modules";
+/// Where the others lie.
 pub const LATE: &str = "/usr/lib/stele/modules";
 /// How many are loaded at a time: most of the time a driver's start is waiting.
 const AT_A_TIME: usize = 4;
@@ -38,6 +42,8 @@ struct Index<'a> {
     aliases: Vec<(&'a str, &'a str)>,
     /// Names to be loaded in any case.
     always: BTreeSet<&'a str>,
+    /// Names that a start can do without.
+    deferred: BTreeSet<&'a str>,
     /// What modules are told, by name.
     parameters: BTreeMap<&'a str, &'a str>,
 }
@@ -57,6 +63,7 @@ impl<'a> Index<'a> {
                 }
                 ["a", name, pattern] => index.aliases.push((pattern, name)),
                 ["l", name] => drop(index.always.insert(name)),
+                ["d", name] => drop(index.deferred.insert(name)),
                 _ => {}
             }
         }
@@ -69,13 +76,19 @@ impl<'a> Index<'a> {
     }
 
     /// What to load for some devices, each after what it needs.
-    fn wanted(&self, devices: &BTreeSet<String>) -> Vec<Module<'a>> {
-        let mut names = self.always.clone();
-        for (pattern, name) in &self.aliases {
+    fn wanted(&self, devices: &BTreeSet<String>, part: Part) -> Vec<Module<'a>> {
+        let is_due = |name: &&str| part == Part::All || !self.deferred.contains(name);
+        let mut names: BTreeSet<&str> = self.always.iter().copied().filter(is_due).collect();
+        for (pattern, name) in self.aliases.iter().filter(|(_, name)| is_due(name)) {
             if !names.contains(name) && devices.iter().any(|device| matches(pattern.as_bytes(), device.as_bytes())) {
                 names.insert(name);
             }
         }
+        self.with_needs(names)
+    }
+
+    /// Some modules, each after what it needs.
+    fn with_needs(&self, mut names: BTreeSet<&'a str>) -> Vec<Module<'a>> {
         // Needs come before those that need them, so one pass from the end finds all.
         for Module { name, needs, .. } in self.modules.iter().rev() {
             if names.contains(name) {
@@ -117,23 +130,80 @@ fn devices() -> BTreeSet<String> {
     found
 }
 
-/// Loads what is to be loaded from a folder, twice over: a bus that a module brings has devices of its own.
-pub fn load(folder: &Path) -> Result<(), Fault> {
-    let text = index_of(folder)?;
-    let index = Index::parse(&text);
-    let mut loaded: BTreeSet<&str> = BTreeSet::new();
-    for _ in 0..2 {
-        let mut new = index.wanted(&devices());
-        new.retain(|module| !loaded.contains(module.name));
-        loaded.extend(new.iter().map(|module| module.name));
-        side_by_side(new, |module| {
-            if let Err(error) = insert(&folder.join(module.file), index.told(module.name)) {
-                // A driver whose device is absent after all; what the root needs fails where it is needed.
-                say(format_args!("module {}: {error}", module.name));
-            }
-        });
+/// How much of a folder is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// What a start cannot do without.
+    Needed,
+    /// Whatever is for the machine's devices.
+    All,
+}
+
+/// A folder of modules. It stays within reach when the root changes.
+#[derive(Debug)]
+pub struct Modules {
+    folder: File,
+    index: String,
+    /// What was loaded for devices, or refused: neither is tried again.
+    tried: Mutex<BTreeSet<String>>,
+}
+
+impl Modules {
+    /// Reads its index.
+    pub fn open(folder: &str) -> Result<Self, Fault> {
+        let about = || Fault::system(format!("reading {folder}/index"));
+        let index = std::fs::read_to_string(Path::new(folder).join("index")).map_err(about())?;
+        Ok(Self { folder: File::open(folder).map_err(about())?, index, tried: Mutex::default() })
+    }
+
+    /// Loads what is there for the machine's devices, twice over: a bus that a module brings has devices of its own.
+    pub fn load(&self, part: Part) {
+        let index = Index::parse(&self.index);
+        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..2 {
+            let mut new = index.wanted(&devices(), part);
+            new.retain(|module| tried.insert(module.name.to_owned()));
+            side_by_side(new, |module| {
+                if let Err(error) = self.insert(&index, module) {
+                    // A driver whose device is absent after all; what the root needs fails where it is needed.
+                    say(format_args!("module {}: {error}", module.name));
+                }
+            });
+        }
+    }
+
+    /// Loads a module and what it needs, whether or not there is a device for it. False where the folder has none of that name.
+    pub fn ask(&self, name: &str) -> io::Result<bool> {
+        let index = Index::parse(&self.index);
+        let Some(module) = index.modules.iter().find(|module| module.name == name) else { return Ok(false) };
+        let mut wanted = index.with_needs(BTreeSet::from([module.name]));
+        wanted.retain(|module| !is_loaded(module.name));
+        wanted.iter().try_for_each(|module| self.insert(&index, module))?;
+        Ok(true)
+    }
+
+    fn insert(&self, index: &Index<'_>, module: &Module<'_>) -> io::Result<()> {
+        // What is open is found by its number, wherever the root is now.
+        let folder = PathBuf::from(format!("/proc/self/fd/{}", self.folder.as_raw_fd()));
+        insert(&folder.join(module.file), index.told(module.name))
+    }
+}
+
+/// Loads modules that only now turn out to be needed. Those that the image does not have are the kernel's own; what fails is
+/// told, and fails again where it is needed.
+pub fn ask(names: &[&str]) -> Result<(), Fault> {
+    let late = Modules::open(LATE)?;
+    for name in names {
+        if let Err(error) = late.ask(name) {
+            say(format_args!("module {name}: {error}"));
+        }
     }
     Ok(())
+}
+
+/// Whether a module has been loaded before.
+fn is_loaded(name: &str) -> bool {
+    Path::new("/sys/module").join(name).join("initstate").exists()
 }
 
 /// Loads modules, each after those that it needs, and several at a time: a driver that waits for its hardware, as those of
@@ -171,24 +241,6 @@ fn side_by_side<'a>(modules: Vec<Module<'a>>, load: impl Fn(&Module<'a>) + Sync)
     });
 }
 
-/// Loads one module of a folder and what it needs, whether or not there is a device for it. The answer is the kernel's to the
-/// module itself.
-pub fn load_one(folder: &Path, wanted: &str) -> Result<io::Result<()>, Fault> {
-    let text = index_of(folder)?;
-    let mut index = Index::parse(&text);
-    (index.always, index.aliases) = (BTreeSet::from([wanted]), Vec::new());
-    let mut answer = Err(io::ErrorKind::NotFound.into());
-    for module in index.wanted(&BTreeSet::new()) {
-        answer = insert(&folder.join(module.file), index.told(module.name));
-    }
-    Ok(answer)
-}
-
-fn index_of(folder: &Path) -> Result<String, Fault> {
-    let path = folder.join("index");
-    std::fs::read_to_string(&path).map_err(Fault::system(format!("reading {}", path.display())))
-}
-
 fn insert(path: &Path, parameters: &str) -> io::Result<()> {
     let file = File::open(path)?;
     let flags = if path.extension().is_some_and(|end| end == "ko") { 0 } else { COMPRESSED };
@@ -209,10 +261,23 @@ mod tests {
             "m fat fat.ko.xz \nm vfat vfat.ko.xz fat\nl vfat\nm core c.ko.xz \nm nic n.ko.xz core\na nic pci:v00008086d*sv*\n",
         );
         let none = BTreeSet::new();
-        let files = |devices| index.wanted(devices).iter().map(|module| module.file).collect::<Vec<_>>();
+        let files = |devices| index.wanted(devices, Part::Needed).iter().map(|module| module.file).collect::<Vec<_>>();
         assert_eq!(files(&none), ["fat.ko.xz", "vfat.ko.xz"]);
         let nic = BTreeSet::from(["pci:v00008086d00001572sv0".to_owned()]);
         assert_eq!(files(&nic), ["fat.ko.xz", "vfat.ko.xz", "c.ko.xz", "n.ko.xz"]);
+    }
+
+    #[test]
+    fn what_a_start_can_do_without_comes_with_all_and_with_what_needs_it() {
+        let text = "m scsi s.ko \nm sata a.ko scsi\na sata pci:sata\nd sata\nm sticks u.ko scsi\nl sticks\nd sticks\n";
+        let index = Index::parse(text);
+        let devices = BTreeSet::from(["pci:sata".to_owned()]);
+        let names = |part| index.wanted(&devices, part).iter().map(|module| module.name).collect::<Vec<_>>();
+        assert_eq!((names(Part::Needed), names(Part::All)), (vec![], vec!["scsi", "sata", "sticks"]));
+        // A deferred one that another needs is not.
+        let index = Index::parse("m scsi s.ko \nd scsi\nm disk d.ko scsi\nl disk\n");
+        let names: Vec<_> = index.wanted(&devices, Part::Needed).iter().map(|module| module.name).collect();
+        assert_eq!(names, ["scsi", "disk"]);
     }
 
     #[test]

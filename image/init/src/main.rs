@@ -30,12 +30,14 @@ mod releases;
 mod sealed;
 mod services;
 mod state;
+mod sticks;
 mod vendor;
 mod watchdog;
 
 use image_formats::boot_line::{BootLine, BootLineError, Flavour};
-use image_formats::machine::Machine;
+use kernel_modules::{Modules, Part};
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 use thiserror::Error;
@@ -147,13 +149,22 @@ fn run() -> Result<(), Fault> {
     let trusted: [u8; 32] =
         trusted.try_into().map_err(|_| Fault::Configuration("the trusted key has no 32 bytes".into()))?;
     let policies = sealed::Policies::of_image();
-    kernel_modules::load(Path::new("/modules"))?;
-    let disk = disks::find_root(&line)?;
+    let early = Modules::open(kernel_modules::EARLY)?;
+    early.load(Part::Needed);
+    let disk = match disks::look_for_root(&line)? {
+        Some(disk) => disk,
+        None => {
+            early.load(Part::All);
+            disks::find_root(&line)?
+        }
+    };
     say(format_args!("root on {}", disk.root.display()));
     let root = device_mapper::verity(&disk.root, &line)?;
     mounts::switch_root(&root)?;
     services::read_ahead();
-    kernel_modules::load(Path::new(kernel_modules::LATE))?;
+    let late = Modules::open(kernel_modules::LATE)?;
+    late.load(Part::Needed);
+    mounts::told_by_firmware();
     // A validator without its card still verifies.
     if let Err(fault) = gpu::offer(Path::new(kernel_modules::LATE)) {
         say(fault);
@@ -161,26 +172,26 @@ fn run() -> Result<(), Fault> {
     let dog = watchdog::Watchdog::arm();
     state::mount(&disk, line.seal, policies.as_ref())?;
     identity::identify()?;
-    let configuration = configuration::take(&disk, &trusted)?;
+    let machine = configuration::take(&disk, &trusted, || early.load(Part::All))?;
     state::has_room()?;
-    let machine =
-        Machine::parse(&configuration).map_err(|error| Fault::Configuration(format!("machine.conf: {error}")))?;
     if let (Some(module), Flavour::Dev) = (&machine.try_module, line.flavour) {
-        let answer = kernel_modules::load_one(Path::new(kernel_modules::LATE), module)?;
+        let answer = late.ask(module).and_then(|has| if has { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) });
         say(format_args!(
             "STELE MODULE {module}: {}",
             answer.map_or_else(|error| error.to_string(), |()| "loaded".into())
         ));
     }
     network::configure(&machine)?;
-    services::supervise(&line, &machine, &disk, &trusted, dog)
+    services::supervise(&line, &machine, &disk, &trusted, dog, [early, late])
 }
 
 /// From memory alone: there is no disk to look for, no state, no configuration and no network but the HSM's.
 fn ceremony(line: &BootLine) -> Result<(), Fault> {
-    kernel_modules::load(Path::new("/modules"))?;
+    Modules::open(kernel_modules::EARLY)?.load(Part::All);
     let root = device_mapper::verity(&memory_root::attach()?, line)?;
     mounts::switch_root(&root)?;
-    kernel_modules::load(Path::new(kernel_modules::LATE))?;
-    ceremony::offer(watchdog::Watchdog::arm(), line.hsm.as_ref())
+    let late = Modules::open(kernel_modules::LATE)?;
+    late.load(Part::All);
+    mounts::told_by_firmware();
+    ceremony::offer(watchdog::Watchdog::arm(), line.hsm.as_ref(), &late)
 }

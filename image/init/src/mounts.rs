@@ -1,9 +1,10 @@
 //! Mounts, and the change from the initial file system to the root under verity.
 
-use crate::Fault;
+use crate::{Fault, kernel_modules};
 use std::ffi::CString;
 use std::io;
 use std::path::Path;
+use stele_image::modules::FAT;
 
 const PLAIN: libc::c_ulong = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
 
@@ -52,8 +53,17 @@ pub fn switch_root(device: &Path) -> Result<(), Fault> {
     mount("tmpfs", "/var", "tmpfs", PLAIN, "mode=0755,size=16m")?;
     folder("/dev/shm")?;
     mount("tmpfs", "/dev/shm", "tmpfs", PLAIN, "mode=1777,size=64m")?;
-    // Both may be absent: without EFI, and without the security file system.
+    folder(crate::state::FOLDER)
+}
+
+/// What firmware and boot loader tell. Both may be absent: without EFI, and without the security file system.
+pub fn told_by_firmware() {
     let _ = mount("efivarfs", "/sys/firmware/efi/efivars", "efivarfs", PLAIN, "");
     let _ = mount("securityfs", "/sys/kernel/security", "securityfs", PLAIN, "");
-    folder(crate::state::FOLDER)
+}
+
+/// Mounts a volume that firmware or an office's machine has written.
+pub fn mount_fat(device: &str, target: &str, flags: libc::c_ulong, options: &str) -> Result<(), Fault> {
+    kernel_modules::ask(FAT)?;
+    mount(device, target, "vfat", flags, options)
 }

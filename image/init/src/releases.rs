@@ -1,5 +1,4 @@
-//! A new release from a stick: found whenever one is plugged in, checked against the key that the image trusts, and written
-//! to the slot that is not in use. The machine then starts it on trial.
+//! A new release from a stick: checked against the key that the image trusts, and written to the slot that is not in use. The machine then starts it on trial.
 //!
 //! A stick that stays in must not give a machine that has fallen back the same release again: what was taken is remembered.
 
@@ -7,61 +6,20 @@ use crate::disks::{self, Disk};
 use crate::state::FOLDER;
 use crate::{Fault, say};
 use image_formats::release::{HEAD, Head, RELEASE};
-use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 use stele_image::update;
 
-/// How often sticks are looked for.
-const EVERY: Duration = Duration::from_secs(2);
 /// How often a new release may fail to start.
 const ATTEMPTS: u8 = 3;
 /// `BLKFLSBUF`: what the kernel remembers of a disk is read anew.
 const FORGET: libc::c_ulong = 0x1261;
 
-/// Looks for sticks.
-pub struct Releases {
-    disk: Disk,
-    trusted: [u8; 32],
-    /// Disks that were there when it was looked last.
-    known: BTreeSet<String>,
-    looked: Option<Instant>,
-    work: Option<JoinHandle<Option<u64>>>,
-}
-
-impl Releases {
-    /// For the machine's own disk.
-    pub fn new(disk: &Disk, trusted: &[u8; 32]) -> Self {
-        Self { disk: disk.clone(), trusted: *trusted, known: BTreeSet::new(), looked: None, work: None }
-    }
-
-    /// The release that is on trial from the next start on, once one has been taken. To be called again and again; what takes
-    /// long is done by another thread.
-    pub fn taken(&mut self) -> Option<u64> {
-        if let Some(work) = self.work.take_if(|work| work.is_finished()) {
-            // A thread that panicked has said so, and the machine goes on without.
-            return work.join().ok().flatten();
-        }
-        let due = self.looked.is_none_or(|looked| looked.elapsed() > EVERY);
-        if self.work.is_none() && due {
-            self.looked = Some(Instant::now());
-            let names: BTreeSet<String> = disks::names().into_iter().collect();
-            if names.difference(&self.known).next().is_some() {
-                let (disk, trusted) = (self.disk.clone(), self.trusted);
-                self.work = Some(std::thread::spawn(move || take_one(&disk, &trusted)));
-            }
-            self.known = names;
-        }
-        None
-    }
-}
-
-/// The first that can be taken. What is wrong with a stick is told, and no reason to stop.
-fn take_one(disk: &Disk, trusted: &[u8; 32]) -> Option<u64> {
+/// Takes the first that can be taken; it is on trial from the next start on. What is wrong with a stick is told, and no reason
+/// to stop.
+pub fn take_one(disk: &Disk, trusted: &[u8; 32]) -> Option<u64> {
     disks::everywhere(disk, RELEASE).into_iter().find_map(|stick| match take(disk, &stick, trusted) {
         Ok(release) => release,
         Err(fault) => {

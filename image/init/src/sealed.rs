@@ -5,13 +5,14 @@
 //! The key is drawn here, is in this process and the kernel alone, and is wiped from the one as soon as the other has it.
 //! There is no second way to it: what a validator keeps it gets again from its peers.
 
-use crate::{Fault, device_mapper, say};
+use crate::{Fault, device_mapper, kernel_modules, say};
 use image_formats::policies::{self, MEASURED};
 use image_formats::sealed_state::{COPY_BYTES, DATA_OFFSET, Header, KEY_BYTES, Stage};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use stele_image::modules::SEALED;
 use tpm::Tpm;
 use tpm::authorised::{PolicyKey, Refusal, SignedPolicy, seal_authorised, unseal_authorised};
 use tpm::seal::{Blob, Failure};
@@ -183,6 +184,7 @@ fn write(path: &Path, header: &Header) -> Result<(), Fault> {
 fn decrypted(partition: &Partition<'_>, key: &[u8; KEY_BYTES]) -> Result<PathBuf, Fault> {
     let bytes = partition.bytes.checked_sub(DATA_OFFSET).filter(|bytes| *bytes > 0);
     let bytes = bytes.ok_or_else(|| Fault::State(format!("{} is too small for it", partition.path.display())))?;
+    kernel_modules::ask(SEALED)?;
     device_mapper::crypt(partition.path, DATA_OFFSET, bytes, key)
 }
 

@@ -3,12 +3,13 @@
 
 use crate::blessing;
 use crate::clock::{self, Clock};
-use crate::configuration::{NODE_USER, SIGNER_USER};
+use crate::configuration::{self, NODE_USER, SIGNER_USER};
 use crate::disks::Disk;
 use crate::health::{self, Health};
+use crate::kernel_modules::{Modules, Part};
 use crate::pin::Pin;
-use crate::releases::Releases;
 use crate::state::FOLDER;
+use crate::sticks::{News, Sticks};
 use crate::watchdog::Watchdog;
 use crate::{Fault, journal, mounts, restart, say, uptime_s, vendor};
 use image_formats::boot_line::{BootLine, Flavour};
@@ -18,6 +19,7 @@ use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 /// The node and the signer.
@@ -34,6 +36,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 const PIN_REFUSED: i32 = 49;
 /// How long a node waits for its signer, which is started at the same time and may find a slow token.
 const SIGNER_PATIENCE_S: &str = "60";
+/// When what a start can do without is done, though the node is not ready yet.
+const SETTLED: Duration = Duration::from_secs(10);
 /// Longest wait for a service that was asked to end.
 const STOP: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_millis(100);
@@ -96,6 +100,17 @@ impl Service {
     }
 }
 
+/// Whether a release must prove itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trial {
+    /// Not looked yet.
+    Unknown,
+    /// It is on trial.
+    Open,
+    /// It has proven itself, now or before.
+    Over,
+}
+
 /// What a module finds its token by: a vendor's own words, and the configuration of SoftHSM2.
 fn token_environment() -> Result<Vec<(String, String)>, Fault> {
     let mut environment = vendor::environment()?;
@@ -129,6 +144,7 @@ pub fn supervise(
     disk: &Disk,
     trusted: &[u8; 32],
     mut dog: Watchdog,
+    modules: [Modules; 2],
 ) -> Result<(), Fault> {
     let aloud = line.flavour == Flavour::Dev;
     mounts::folder("/run/stele")?;
@@ -154,15 +170,15 @@ pub fn supervise(
         services[0].pin = Some(Pin::ask(&mut dog)?);
     }
     let guard = Guard::of_machine();
-    let trial = blessing::on_trial(disk, line.release)?;
     let answers = health::watch(machine.rpc);
     let started = Instant::now();
     let mut last: Option<(Instant, Health)> = None;
-    let (mut ready, mut open, mut hung, mut certified) = (None, trial, false, false);
+    let (mut ready, mut trial, mut hung, mut certified) = (None, Trial::Unknown, false, false);
+    let mut modules = Some(modules);
     // A PIN from the configuration would be the same after a restart, and lock the token: somebody has to come.
     let mut held = false;
     let mut fed = true;
-    let mut releases = Releases::new(disk, trusted);
+    let mut sticks = Sticks::new(disk, line, trusted);
     loop {
         let refused = reap(&mut services);
         if refused {
@@ -181,7 +197,16 @@ pub fn supervise(
                 service.start(if new { &["--init"] } else { &[] });
             }
         }
-        while let Ok(health) = answers.try_recv() {
+        let mut answer = match answers.recv_timeout(TICK) {
+            Ok(health) => Some(health),
+            Err(RecvTimeoutError::Timeout) => None,
+            // Whoever asked is gone, which ends in a reset by the watchdog.
+            Err(RecvTimeoutError::Disconnected) => {
+                std::thread::sleep(TICK);
+                None
+            }
+        };
+        while let Some(health) = answer {
             if health.ready && ready.is_none() {
                 ready = Some(Instant::now());
                 say(format_args!("STELE READY height={} guest_s={:.2}", health.height, uptime_s()));
@@ -190,8 +215,8 @@ pub fn supervise(
                 certified = true;
                 say(format_args!("STELE CERTIFIED certified_height={}", health.certified_height));
             }
-            if open && health.ready && health.certified_height > 0 {
-                open = false;
+            if trial == Trial::Open && health.ready && health.certified_height > 0 {
+                trial = Trial::Over;
                 blessing::bless(disk, line.release)?;
                 say(format_args!(
                     "STELE BLESSED release={} certified_height={}",
@@ -199,8 +224,15 @@ pub fn supervise(
                 ));
             }
             last = Some((Instant::now(), health));
+            answer = answers.try_recv().ok();
         }
-        if open && started.elapsed() > TRIAL {
+        if (ready.is_some() || started.elapsed() > SETTLED)
+            && let Some(modules) = modules.take()
+        {
+            load_the_rest(modules);
+            trial = if blessing::on_trial(disk, line.release)? { Trial::Open } else { Trial::Over };
+        }
+        if trial == Trial::Open && started.elapsed() > TRIAL {
             return Err(Fault::Machine(format!(
                 "release {} has not proven itself in {} s",
                 line.release,
@@ -208,9 +240,18 @@ pub fn supervise(
             )));
         }
         // A release on trial must prove itself before another one takes the place of the one that would be fallen back to.
-        if !open && let Some(release) = releases.taken() {
+        if trial == Trial::Over
+            && let Some(news) = sticks.news()
+        {
             stop(&mut services, &mut dog);
-            say(format_args!("starting release {release}"));
+            match news {
+                News::Configuration(bundle, device) => {
+                    configuration::import(&bundle)?;
+                    let serial = bundle.serial;
+                    say(format_args!("configuration {serial} from {}: starting again with it", device.display()));
+                }
+                News::Release(release) => say(format_args!("starting release {release}")),
+            }
             restart();
         }
         if let (Some(at), Some(after)) = (ready, machine.hang_after_s)
@@ -235,7 +276,15 @@ pub fn supervise(
             say(format_args!("STELE HUNG the node does not answer or does not get on: {then}"));
         }
         fed = alive || held;
-        std::thread::sleep(TICK);
+    }
+}
+
+/// Loads the drivers that a start can do without, beside the services.
+fn load_the_rest(modules: [Modules; 2]) {
+    let load = move || modules.iter().for_each(|modules| modules.load(Part::All));
+    // Without them there are no sticks, and all else works.
+    if let Err(error) = std::thread::Builder::new().name("drivers".into()).spawn(load) {
+        say(format_args!("drivers of sticks and further disks are not loaded: {error}"));
     }
 }
 

@@ -1,14 +1,18 @@
-//! Releases that come on sticks.
+//! Releases and configurations that come on sticks and further disks.
 
 use super::{Bench, START, expect};
 use crate::boot::{Accel, Running};
 use crate::failure::Failure;
-use crate::{configuration, stick};
+use crate::{configuration, disk, stick, tables};
+use image_formats::gpt::{BACKUP_SECTORS, Guid, SECTOR, Table};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A key that no machine trusts.
 const STRANGER: [u8; 32] = [7; 32];
+/// Where the one partition of a stick begins, as tools have it.
+const STICK_START: u64 = 1 << 20;
 
 /// The stick is in from the start, and stays in: what it brings is taken once.
 pub fn taken_once(bench: &Bench) -> Result<(), Failure> {
@@ -23,6 +27,42 @@ pub fn taken_once(bench: &Bench) -> Result<(), Failure> {
         expect(&mut running, sign, START)?;
     }
     expect(&mut running, "was taken before: left alone", START)?;
+    Ok(())
+}
+
+/// Of a SATA disk, whose driver is loaded when the node is ready: its newer configuration is taken, once.
+pub fn newer_configuration(bench: &Bench) -> Result<(), Failure> {
+    let mut machine = bench.disk("newer", "")?;
+    machine.once = false;
+    let path = machine.folder.join("newer.img");
+    let about = || Failure::io("making a stick");
+    let stick = File::create_new(&path).map_err(about())?;
+    let partition = disk::partition(
+        disk::CONFIGURATION,
+        Guid([3; 16]),
+        STICK_START,
+        disk::CONFIGURATION_BYTES as u64,
+        "stele-configuration",
+    );
+    let sectors = partition.last + 1 + BACKUP_SECTORS;
+    stick.set_len(sectors * SECTOR as u64).map_err(about())?;
+    tables::put(&stick, &Table { disk: Guid([2; 16]), sectors, partitions: vec![partition] }).map_err(about())?;
+    let newer = configuration::collect(&machine.folder.join("configuration"), 2)?;
+    configuration::write(&path, &newer, &configuration::DEV_SEED)?;
+    let drive = format!("if=none,id=d1,format=raw,readonly=on,file={}", path.display());
+    machine.more = ["-drive", &drive, "-device", "ide-hd,drive=d1,bus=ide.0"].map(str::to_owned).into();
+    let mut running = machine.boot_with(Accel::Tcg)?;
+    for sign in
+        ["configuration 1 from", "STELE READY", "configuration 2 from /dev/sda1: starting again with it", "root on"]
+    {
+        expect(&mut running, sign, START)?;
+    }
+    expect(&mut running, "STELE READY", START)?;
+    // With the disk still in, nothing more comes of it.
+    expect(&mut running, "STELE CERTIFIED", START)?;
+    if running.wait("starting again with it", Duration::from_secs(8))?.is_some() {
+        return Err(Failure::content("the console", "the same configuration was taken twice"));
+    }
     Ok(())
 }
 

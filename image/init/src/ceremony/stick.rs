@@ -32,7 +32,7 @@ impl Stick {
                     // For the ceremony's user alone, and on the stick when a program has written it.
                     let user = crate::configuration::SIGNER_USER;
                     let options = format!("uid={user},gid={user},umask=0077,quiet");
-                    mounts::mount(&device, PLACE, "vfat", HARD | libc::MS_SYNCHRONOUS | libc::MS_NOATIME, &options)?;
+                    mounts::mount_fat(&device, PLACE, HARD | libc::MS_SYNCHRONOUS | libc::MS_NOATIME, &options)?;
                     return Ok(Self);
                 }
                 (Some(one), Some(other)) => {
@@ -75,7 +75,7 @@ fn volumes(blocks: &Path) -> Vec<String> {
 }
 
 fn has_folder(device: &str) -> bool {
-    if mounts::mount(device, PLACE, "vfat", HARD | libc::MS_RDONLY, "umask=0077").is_err() {
+    if mounts::mount_fat(device, PLACE, HARD | libc::MS_RDONLY, "umask=0077").is_err() {
         return false;
     }
     let found = Path::new(PLACE).join(FOLDER).join(SCRIPT).is_file();
