@@ -4,24 +4,17 @@ use crate::assemble::Kernel;
 use image_formats::boot_line::BootLine;
 
 const WORDS: &str = "console=tty0 console=ttyS0,115200 panic=-1 quiet loglevel=4 lockdown=integrity mitigations=auto";
-/// What the kernel need not prepare, for nothing inside could use it: tracing's names of enumerations, probes as tracing's
-/// events, and congestion control written in BPF, for which it reads its own debugging information. A name that another
-/// kernel does not have means nothing to it.
-const UNUSED: &[&str] = &["trace_eval_init", "init_kprobe_trace", "bpf_tcp_ca_kfunc_init", "bpf_dummy_struct_ops_init"];
-/// On a virtual machine, whose processor and clock are its host's: the kernel's tests of its own ciphers, and its source of
-/// randomness from the jitter of the clock, beside which there are RDRAND, virtio-rng and the boot loader's seed. Where
-/// instructions are translated they take a third of a second; a physical machine has both.
-const UNUSED_IF_VIRTUAL: &[&str] = &["jent_mod_init"];
-const WORDS_IF_VIRTUAL: &str = "cryptomgr.notests";
+/// On a virtual machine, whose processor and clock are its host's, the kernel does without tests of its own ciphers, and without
+/// its source of randomness from the jitter of the clock, beside which there are RDRAND, virtio-rng and the boot loader's seed.
+/// Where instructions are translated they take a sixth of a second; a physical machine has both.
+const WORDS_IF_VIRTUAL: &str = "cryptomgr.notests initcall_blacklist=jent_mod_init";
 
 /// The whole line, of which `own` is what our init reads.
 pub fn of(kernel: Kernel, own: &BootLine) -> String {
-    let (more, words): (&[&str], _) = match kernel {
-        Kernel::Cloud => (UNUSED_IF_VIRTUAL, [WORDS, WORDS_IF_VIRTUAL].join(" ")),
-        Kernel::Metal => (&[], WORDS.to_owned()),
-    };
-    let unused = [UNUSED, more].concat().join(",");
-    format!("{words} initcall_blacklist={unused} {own}")
+    match kernel {
+        Kernel::Cloud => format!("{WORDS} {WORDS_IF_VIRTUAL} {own}"),
+        Kernel::Metal => format!("{WORDS} {own}"),
+    }
 }
 
 #[cfg(test)]

@@ -41,6 +41,8 @@ const SETTLED: Duration = Duration::from_secs(10);
 /// Longest wait for a service that was asked to end.
 const STOP: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_millis(100);
+/// The lowest priority of a thread.
+const LEAST: libc::c_int = 19;
 
 /// A service.
 struct Service {
@@ -121,9 +123,13 @@ fn token_environment() -> Result<Vec<(String, String)>, Fault> {
     Ok(environment)
 }
 
-/// Has the kernel read and check the program while the machine gets its state ready.
+/// Has the kernel read and check the program while the machine gets its state ready, where nobody else needs the processor.
 pub fn read_ahead() {
-    let read = || File::open(PROGRAM).and_then(|mut program| std::io::copy(&mut program, &mut std::io::sink()));
+    let read = || {
+        // SAFETY: the call takes numbers; 0 is the thread that calls. Where it fails, a start takes a little longer.
+        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, LEAST) };
+        File::open(PROGRAM).and_then(|mut program| std::io::copy(&mut program, &mut std::io::sink()))
+    };
     // Where it fails, so does the start of the services, which says why.
     drop(std::thread::Builder::new().name("read-ahead".into()).spawn(read));
 }

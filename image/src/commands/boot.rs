@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -45,7 +46,7 @@ pub struct BootArgs {
     /// Keep disk and firmware variables in this folder, which is new or empty.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
-    /// Print one JSON object: accel, guest_ready_s, wall_s, node_height.
+    /// Print one JSON object: accel, guest_ready_s, wall_s, node_height, stages_s{init,root,watchdog,configuration,network}.
     #[arg(long)]
     json: bool,
 }
@@ -104,6 +105,26 @@ fn boot(args: &BootArgs, folder: &Path) -> Result<(), Failure> {
     report(&mut running, args)
 }
 
+/// The stages of a start, and what the console says when each is over.
+const STAGES: [(&str, &str); 5] = [
+    ("init", ": release "),
+    ("root", ": root on "),
+    ("watchdog", ": watchdog armed"),
+    ("configuration", ": configuration "),
+    ("network", ": eth"),
+];
+
+/// When each was over, seconds after the kernel's start: `stele-init[1.51]: root on /dev/vda3`.
+fn stages(console: &[String]) -> BTreeMap<&'static str, f64> {
+    let time = |text: &str| {
+        console.iter().find_map(|line| {
+            let (seconds, said) = line.split_once("stele-init[")?.1.split_once(']')?;
+            said.starts_with(text).then(|| seconds.parse().ok())?
+        })
+    };
+    STAGES.iter().filter_map(|(stage, text)| Some((*stage, time(text)?))).collect()
+}
+
 fn report(running: &mut Running, args: &BootArgs) -> Result<(), Failure> {
     let line = running.wait_any(&["STELE READY", "STELE FAILED"], Duration::from_secs(args.patience))?;
     let wall_s = running.started.elapsed().as_secs_f64();
@@ -119,6 +140,7 @@ fn report(running: &mut Running, args: &BootArgs) -> Result<(), Failure> {
         "guest_ready_s": number("guest_s"),
         "wall_s": (wall_s * 100.0).round() / 100.0,
         "node_height": number("height").map(|height| height as u64),
+        "stages_s": stages(&running.log),
     });
     if args.json {
         println!("{report}");
@@ -130,4 +152,18 @@ fn report(running: &mut Running, args: &BootArgs) -> Result<(), Failure> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_has_the_time_of_its_first_line() {
+        let console =
+            ["BdsDxe: starting", "[0mstele-init[1.30]: release 1 of dev; seal", "stele-init[1.5]: root on /dev/vda3"];
+        let again = ["stele-init[x]: watchdog armed, 30 s", "stele-init[9.1]: root on /dev/vda3", "eth0: 10.0.2.15"];
+        let console: Vec<String> = console.into_iter().chain(again).map(str::to_owned).collect();
+        assert_eq!(stages(&console), BTreeMap::from([("init", 1.3), ("root", 1.5)]));
+    }
 }
