@@ -20,10 +20,10 @@ async fn a_slow_disk_slows_its_own_node_alone_and_nothing_acknowledged_is_lost()
     if let Err(error) = Command::new("strace").arg("--version").output() {
         return println!("  skipped: system calls cannot be delayed here: strace: {error}");
     }
-    // Syncs by plain system calls, which can be delayed.
+    // Syncs by plain system calls, which can be delayed: a flush of a file, and a write that is durable when it returns.
     let node_toml = "[log]\nsegment_bytes = 1048576\nbackend = \"threaded\"\n".to_owned();
     let mut network = Network::prepare(Options { node_toml, ..Options::default() }).await;
-    let delays = format!("inject=fdatasync:delay_exit={DELAY_US}");
+    let delays = format!("inject=fdatasync,pwritev2:delay_exit={DELAY_US}");
     // As a grandchild (-D), so that the node itself is what is signalled and waited for.
     let tracer = ["strace", "-D", "-f", "-q", "--seccomp-bpf", "-o", "/dev/null", "-e", &delays];
     network.nodes[SLOW].tracer = tracer.map(str::to_owned).to_vec();
