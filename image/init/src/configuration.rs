@@ -29,13 +29,15 @@ pub const TIME_USER: u32 = 902;
 /// disks and sticks appear.
 pub fn take(disk: &Disk, trusted: &[u8; 32], search: impl FnOnce()) -> Result<Machine, Fault> {
     let known = serial(Path::new(FOLDER));
-    let mut best = look(disk, trusted);
+    // What was taken can be damaged, and what comes is then its cure.
+    let before = known.and_then(|_| taken().ok());
+    let mut best = look(disk, trusted, before.as_ref());
     if best.is_none() && known.is_none() {
         search();
         let deadline = Instant::now() + PATIENCE;
         while best.is_none() && Instant::now() < deadline {
             std::thread::sleep(EVERY);
-            best = look(disk, trusted);
+            best = look(disk, trusted, None);
         }
     }
     match (best, known) {
@@ -49,47 +51,58 @@ pub fn take(disk: &Disk, trusted: &[u8; 32], search: impl FnOnce()) -> Result<Ma
         (_, Some(_)) => {}
         (_, None) => return Err(Fault::Configuration("there is none that the trusted key has signed".into())),
     }
+    taken()
+}
+
+/// A newer one than was taken, and where it lies, for a machine that runs.
+pub fn newer(disk: &Disk, trusted: &[u8; 32], machine: &Machine) -> Option<(Bundle, PathBuf)> {
+    let known = serial(Path::new(FOLDER));
+    look(disk, trusted, Some(machine)).filter(|(bundle, _)| known.is_none_or(|known| known < bundle.serial))
+}
+
+/// What was taken.
+fn taken() -> Result<Machine, Fault> {
     let path = Path::new(FOLDER).join(MACHINE);
     parse(&std::fs::read_to_string(&path).map_err(Fault::system(format!("reading {}", path.display())))?)
 }
 
-/// A newer one than was taken, and where it lies, on a machine that runs. What is signed and cannot be read is left alone, for a
-/// machine that has one would not start with it.
-pub fn newer(disk: &Disk, trusted: &[u8; 32]) -> Option<(Bundle, PathBuf)> {
-    let known = serial(Path::new(FOLDER));
-    let (bundle, device) = look(disk, trusted).filter(|(bundle, _)| known.is_none_or(|known| known < bundle.serial))?;
-    match machine_of(&bundle) {
-        Ok(_) => Some((bundle, device)),
-        Err(error) => {
-            say(format_args!("{}: configuration {}: {error}; left alone", device.display(), bundle.serial));
-            None
-        }
-    }
-}
-
-fn machine_of(bundle: &Bundle) -> Result<Machine, Fault> {
-    let file = bundle.files.iter().find(|(name, _)| name == MACHINE);
-    let (_, text) = file.ok_or_else(|| Fault::Configuration(format!("it has no {MACHINE}")))?;
-    parse(&String::from_utf8_lossy(text))
-}
-
-/// What a `machine.conf` says.
-pub fn parse(text: &str) -> Result<Machine, Fault> {
+fn parse(text: &str) -> Result<Machine, Fault> {
     Machine::parse(text).map_err(|error| Fault::Configuration(format!("{MACHINE}: {error}")))
 }
 
-/// The newest on all disks that are there.
-fn look(disk: &Disk, trusted: &[u8; 32]) -> Option<(Bundle, PathBuf)> {
-    let devices = disks::everywhere(disk, CONFIGURATION).into_iter();
-    let bundles = devices.filter_map(|device| match read(&device, trusted) {
-        Ok(bundle) => Some((bundle, device)),
-        Err(BundleError::Absent) => None,
-        Err(error) => {
-            say(format_args!("{}: {error}", device.display()));
-            None
-        }
+/// The newest on all disks that are there. A machine that has one takes none of another disk with which it could not start, or
+/// that is another machine's: the key that signs them is the same.
+fn look(disk: &Disk, trusted: &[u8; 32], machine: Option<&Machine>) -> Option<(Bundle, PathBuf)> {
+    let own = disk.partition(CONFIGURATION);
+    let refusal = |device: &PathBuf, bundle: &Bundle| {
+        machine.filter(|_| own.as_ref() != Some(device)).and_then(|machine| obstacle(bundle, machine))
+    };
+    let bundles = disks::everywhere(disk, CONFIGURATION).into_iter().filter_map(|device| {
+        let told = match read(&device, trusted) {
+            Ok(bundle) => match refusal(&device, &bundle) {
+                None => return Some((bundle, device)),
+                Some(reason) => format!("configuration {}: {reason}: left alone", bundle.serial),
+            },
+            Err(BundleError::Absent) => return None,
+            Err(error) => error.to_string(),
+        };
+        say(format_args!("{}: {told}", device.display()));
+        None
     });
     bundles.max_by_key(|(bundle, _)| bundle.serial)
+}
+
+/// Why a machine does not take one from another disk.
+fn obstacle(bundle: &Bundle, machine: &Machine) -> Option<String> {
+    let text = bundle.file(MACHINE).map(String::from_utf8_lossy);
+    match text.as_deref().map(parse) {
+        None => Some(format!("it has no {MACHINE}")),
+        Some(Err(error)) => Some(error.to_string()),
+        Some(Ok(other)) if other.name != machine.name => {
+            Some(format!("it is for {}, and this is {}", other.name, machine.name))
+        }
+        Some(Ok(_)) => None,
+    }
 }
 
 fn read(device: &Path, trusted: &[u8; 32]) -> Result<Bundle, BundleError> {
@@ -201,6 +214,18 @@ mod tests {
         import_to(folder.path(), &bundle("signer/token/object")).unwrap();
         let mode = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode("signer/token"), mode("signer/token/object"), serial(folder.path())), (0o700, 0o600, Some(4)));
+    }
+
+    #[test]
+    fn another_machines_and_what_cannot_be_read_is_left_alone() {
+        let with = |text: &str| Bundle { serial: 9, files: vec![(MACHINE.to_owned(), text.as_bytes().to_vec())] };
+        let north = "name = north\naddress = 192.0.2.7/24\nrpc = 192.0.2.7:8545\n";
+        let machine = parse(north).unwrap();
+        assert_eq!(obstacle(&with(&north.replace("2.7", "2.8")), &machine), None);
+        let other = obstacle(&with(&north.replace("north", "south")), &machine);
+        assert_eq!(other.as_deref(), Some("it is for south, and this is north"));
+        assert!(obstacle(&with("nonsense"), &machine).is_some());
+        assert!(obstacle(&Bundle { serial: 9, files: Vec::new() }, &machine).is_some_and(|why| why.contains(MACHINE)));
     }
 
     #[test]

@@ -184,7 +184,7 @@ pub fn supervise(
     // A PIN from the configuration would be the same after a restart, and lock the token: somebody has to come.
     let mut held = false;
     let mut fed = true;
-    let mut sticks = Sticks::new(disk, line, trusted);
+    let mut sticks = Sticks::new(disk, line, trusted, machine);
     loop {
         let refused = reap(&mut services);
         if refused {

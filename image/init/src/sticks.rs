@@ -5,6 +5,7 @@ use crate::disks::{self, Disk};
 use crate::{configuration, releases, say};
 use image_formats::boot_line::BootLine;
 use image_formats::bundle::Bundle;
+use image_formats::machine::Machine;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
@@ -27,6 +28,7 @@ pub struct Sticks {
     disk: Disk,
     line: BootLine,
     trusted: [u8; 32],
+    machine: Machine,
     /// Disks that were there when it was looked last.
     known: BTreeSet<String>,
     looked: Option<Instant>,
@@ -35,9 +37,9 @@ pub struct Sticks {
 
 impl Sticks {
     /// For the machine's own disk.
-    pub fn new(disk: &Disk, line: &BootLine, trusted: &[u8; 32]) -> Self {
-        let (disk, line, trusted) = (disk.clone(), line.clone(), *trusted);
-        Self { disk, line, trusted, known: BTreeSet::new(), looked: None, work: None }
+    pub fn new(disk: &Disk, line: &BootLine, trusted: &[u8; 32], machine: &Machine) -> Self {
+        let (disk, line, trusted, machine) = (disk.clone(), line.clone(), *trusted, machine.clone());
+        Self { disk, line, trusted, machine, known: BTreeSet::new(), looked: None, work: None }
     }
 
     /// What they bring, once. To be called again and again; what takes long is done by another thread.
@@ -51,8 +53,9 @@ impl Sticks {
             self.looked = Some(Instant::now());
             let names: BTreeSet<String> = disks::names().into_iter().collect();
             if names.difference(&self.known).next().is_some() {
-                let (disk, line, trusted) = (self.disk.clone(), self.line.clone(), self.trusted);
-                self.work = Some(std::thread::spawn(move || look(&disk, &line, &trusted)));
+                let (disk, line, machine) = (self.disk.clone(), self.line.clone(), self.machine.clone());
+                let trusted = self.trusted;
+                self.work = Some(std::thread::spawn(move || look(&disk, &line, &trusted, &machine)));
             }
             self.known = names;
         }
@@ -60,11 +63,12 @@ impl Sticks {
     }
 }
 
-fn look(disk: &Disk, line: &BootLine, trusted: &[u8; 32]) -> Option<News> {
+fn look(disk: &Disk, line: &BootLine, trusted: &[u8; 32], machine: &Machine) -> Option<News> {
     // The drivers of some disks are loaded after the start: whose state is in use was settled without those.
     if let Err(fault) = disks::look_for_root(line) {
         say(fault);
     }
-    let newer = configuration::newer(disk, trusted).map(|(bundle, device)| News::Configuration(bundle, device));
+    let newer =
+        configuration::newer(disk, trusted, machine).map(|(bundle, device)| News::Configuration(bundle, device));
     newer.or_else(|| releases::take_one(disk, trusted).map(News::Release))
 }

@@ -4,6 +4,7 @@ use super::{Bench, START, expect};
 use crate::boot::{Accel, Running};
 use crate::failure::Failure;
 use crate::{configuration, disk, stick, tables};
+use image_formats::bundle::Bundle;
 use image_formats::gpt::{BACKUP_SECTORS, Guid, SECTOR, Table};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -30,39 +31,50 @@ pub fn taken_once(bench: &Bench) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Of a SATA disk, whose driver is loaded when the node is ready: its newer configuration is taken, once.
+/// Of a SATA disk, whose driver is loaded when the node is ready: its newer configuration is taken, once. A still newer one on the
+/// disk beside it is another machine's, and left alone.
 pub fn newer_configuration(bench: &Bench) -> Result<(), Failure> {
     let mut machine = bench.disk("newer", "")?;
     machine.once = false;
-    let path = machine.folder.join("newer.img");
-    let about = || Failure::io("making a stick");
-    let stick = File::create_new(&path).map_err(about())?;
-    let partition = disk::partition(
-        disk::CONFIGURATION,
-        Guid([3; 16]),
-        STICK_START,
-        disk::CONFIGURATION_BYTES as u64,
-        "stele-configuration",
-    );
-    let sectors = partition.last + 1 + BACKUP_SECTORS;
-    stick.set_len(sectors * SECTOR as u64).map_err(about())?;
-    tables::put(&stick, &Table { disk: Guid([2; 16]), sectors, partitions: vec![partition] }).map_err(about())?;
     let newer = configuration::collect(&machine.folder.join("configuration"), 2)?;
-    configuration::write(&path, &newer, &configuration::DEV_SEED)?;
-    let drive = format!("if=none,id=d1,format=raw,file={}", path.display());
-    machine.more = ["-drive", &drive, "-device", "ide-hd,drive=d1,bus=ide.0"].map(str::to_owned).into();
+    let mut others = configuration::collect(&machine.folder.join("configuration"), 3)?;
+    others.files.retain(|(name, _)| name != "machine.conf");
+    others.files.push(("machine.conf".to_owned(), b"name = another\naddress = dhcp\nrpc = 10.0.2.15:7300\n".to_vec()));
+    for (number, bundle) in [newer, others].iter().enumerate() {
+        let path = configured(&machine.folder.join(format!("configuration-{number}.img")), bundle)?;
+        let drive = format!("if=none,id=sata{number},format=raw,file={}", path.display());
+        let device = format!("ide-hd,drive=sata{number},bus=ide.{number}");
+        machine.more.extend(["-drive".to_owned(), drive, "-device".to_owned(), device]);
+    }
     let mut running = machine.boot_with(Accel::Tcg)?;
-    for sign in
-        ["configuration 1 from", "STELE READY", "configuration 2 from /dev/sda1: starting again with it", "root on"]
-    {
+    for sign in [
+        "configuration 1 from",
+        "STELE READY",
+        "configuration 3: it is for another, and this is",
+        "configuration 2 from /dev/sda1: starting again with it",
+        "root on",
+    ] {
         expect(&mut running, sign, START)?;
     }
     expect(&mut running, "STELE READY", START)?;
-    // With the disk still in, nothing more comes of it.
+    // With the disks still in, nothing more comes of them.
     if running.wait("starting again with it", Duration::from_secs(8))?.is_some() {
         return Err(Failure::content("the console", "the same configuration was taken twice"));
     }
     Ok(())
+}
+
+/// A disk with nothing but a configuration.
+fn configured(path: &Path, bundle: &Bundle) -> Result<PathBuf, Failure> {
+    let about = || Failure::io("making a disk");
+    let file = File::create_new(path).map_err(about())?;
+    let bytes = disk::CONFIGURATION_BYTES as u64;
+    let partition = disk::partition(disk::CONFIGURATION, Guid([3; 16]), STICK_START, bytes, "stele-configuration");
+    let sectors = partition.last + 1 + BACKUP_SECTORS;
+    file.set_len(sectors * SECTOR as u64).map_err(about())?;
+    tables::put(&file, &Table { disk: Guid([2; 16]), sectors, partitions: vec![partition] }).map_err(about())?;
+    configuration::write(path, bundle, &configuration::DEV_SEED)?;
+    Ok(path.to_owned())
 }
 
 /// One that somebody else has signed is refused, and the machine goes on.
