@@ -153,6 +153,8 @@ impl Replica {
         let mut state = Loop { executed: self.tip_executed(), replay_to, epoch_end, ..Loop::default() };
         self.resume_end(&mut state);
         self.carry_out(&mut state)?;
+        // A start waits for nobody with what it can do alone.
+        self.settle(&mut state)?;
         loop {
             let now = self.now_ms();
             let due = self.core.next_timer().map_or(SLEEP_MAX, |at| Duration::from_millis(at.saturating_sub(now)));
@@ -187,18 +189,24 @@ impl Replica {
             if self.until_over(&state).is_some_and(|left| left.is_zero()) {
                 return Ok(Ended::EpochOver);
             }
-            self.ask_for_the_end(&mut state);
-            self.release_held_back(&mut state);
-            self.measure_delays(&mut state);
-            self.watch_clock(&mut state);
-            self.propose_what_was_withheld(&mut state)?;
-            self.step(Input::Tick);
-            self.carry_out(&mut state)?;
-            self.note_standing(&mut state);
-            self.reclaim_if_enough(state.lag.behind);
-            self.carry_out(&mut state)?;
-            self.status.protocol(&self.core.status(), self.pool.len(), self.blocks.len());
+            self.settle(&mut state)?;
         }
+    }
+
+    /// Does what has become possible or due.
+    fn settle(&mut self, state: &mut Loop) -> Result<(), Failure> {
+        self.ask_for_the_end(state);
+        self.release_held_back(state);
+        self.measure_delays(state);
+        self.watch_clock(state);
+        self.propose_what_was_withheld(state)?;
+        self.step(Input::Tick);
+        self.carry_out(state)?;
+        self.note_standing(state);
+        self.reclaim_if_enough(state.lag.behind);
+        self.carry_out(state)?;
+        self.status.protocol(&self.core.status(), self.pool.len(), self.blocks.len());
+        Ok(())
     }
 
     fn tip_executed(&self) -> Height {

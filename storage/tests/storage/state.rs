@@ -147,6 +147,24 @@ fn another_node_and_a_second_process_are_refused() {
 }
 
 #[test]
+fn rows_without_an_owner_are_not_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    commit(&db, 1, 1);
+    db.flush().unwrap();
+    drop(db);
+    std::fs::write(dir.path().join("LOCK"), b"").unwrap();
+    let files = dir.path().join("rocksdb");
+    let families = rocksdb::DB::list_cf(&rocksdb::Options::default(), &files).unwrap();
+    assert_eq!(families.len(), Family::ALL.len() + 1);
+    let raw = rocksdb::DB::open_cf(&rocksdb::Options::default(), &files, families).unwrap();
+    raw.delete(b"identity").unwrap();
+    drop(raw);
+    let error = StateDb::open(dir.path(), IDENTITY, small()).unwrap_err();
+    assert!(matches!(error, StateError::OtherIdentity { expected: IDENTITY, found } if found.is_empty()));
+}
+
+#[test]
 fn a_damaged_manifest_is_corruption() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));
