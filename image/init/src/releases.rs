@@ -1,4 +1,5 @@
-//! A new release from a stick: checked against the key that the image trusts, and written to the slot that is not in use. The machine then starts it on trial.
+//! A new release from a stick: checked against the key that the image trusts, and written to the slot that is not in use. The
+//! machine then starts it on trial.
 //!
 //! A stick that stays in must not give a machine that has fallen back the same release again: what was taken is remembered.
 

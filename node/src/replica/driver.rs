@@ -153,9 +153,11 @@ impl Replica {
         let mut state = Loop { executed: self.tip_executed(), replay_to, epoch_end, ..Loop::default() };
         self.resume_end(&mut state);
         self.carry_out(&mut state)?;
-        // A start waits for nobody with what it can do alone.
-        self.settle(&mut state)?;
         loop {
+            if self.until_over(&state).is_some_and(|left| left.is_zero()) {
+                return Ok(Ended::EpochOver);
+            }
+            self.settle(&mut state)?;
             let now = self.now_ms();
             let due = self.core.next_timer().map_or(SLEEP_MAX, |at| Duration::from_millis(at.saturating_sub(now)));
             let due = due.min(self.until_over(&state).unwrap_or(SLEEP_MAX));
@@ -186,14 +188,10 @@ impl Replica {
                     },
                 }
             }
-            if self.until_over(&state).is_some_and(|left| left.is_zero()) {
-                return Ok(Ended::EpochOver);
-            }
-            self.settle(&mut state)?;
         }
     }
 
-    /// Does what has become possible or due.
+    /// Does what has become possible or due: also once before the first news, as a start can do much alone.
     fn settle(&mut self, state: &mut Loop) -> Result<(), Failure> {
         self.ask_for_the_end(state);
         self.release_held_back(state);
