@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 
 /// How long a card and its cable may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a cable is in before it counts. A card that has just been raised may first tell what it was when it went down.
+const STEADY: Duration = Duration::from_millis(250);
 /// What the kernel is told before any card is raised.
 const SETTINGS: [(&str, &str); 5] = [
     ("ipv4/conf/all/rp_filter", "1"),
@@ -58,6 +60,7 @@ impl Link {
     /// The one with a cable in; the others stay without an address, and go down.
     fn only_card(&mut self) -> Result<String, Fault> {
         let deadline = Instant::now() + PATIENCE;
+        let mut steady: Option<(String, Instant)> = None;
         loop {
             for card in cards() {
                 if !self.cards.contains(&card) {
@@ -70,6 +73,10 @@ impl Link {
                 (Some(one), Some(other)) => {
                     return Err(Fault::Machine(format!("cables are in {one} and {other}: leave the HSM's alone in")));
                 }
+                (Some(one), None) if steady.as_ref().is_none_or(|(card, _)| *card != one) => {
+                    steady = Some((one, Instant::now()));
+                }
+                (Some(_), None) if steady.as_ref().is_some_and(|(_, since)| since.elapsed() < STEADY) => {}
                 (Some(one), None) => {
                     self.cards.iter().filter(|card| **card != one).for_each(|card| down(&self.socket, card));
                     self.cards.retain(|card| *card == one);
@@ -79,8 +86,9 @@ impl Link {
                     let what = if self.cards.is_empty() { "no card with the link's driver" } else { "no cable" };
                     return Err(Fault::Machine(format!("the HSM's link: {what}")));
                 }
-                (None, _) => std::thread::sleep(Duration::from_millis(50)),
+                (None, _) => steady = None,
             }
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 }
